@@ -1,0 +1,60 @@
+"""Packaging of keras_shufflenet; the versions that CI runs are pinned in requirements.lock."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    # TFLite Micro's own interpreter, for `edge.benchmark --device=micro-sim`.
+    "micro": ["tflite-micro>=0.dev20250101"],
+    "dev": [
+        "hypothesis>=6.100",
+        "import-linter>=2.0",
+        "pytest>=8.0",
+        "pytest-timeout>=2.3",
+        "ruff>=0.8",
+    ],
+}
+
+setup(
+    name="keras_shufflenet",
+    version="0.1.0",
+    description="ShuffleNet V1 and V2 in Keras, from images to measured int8 models on small devices",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(
+        include=["keras_shufflenet", "trainers", "converters", "edge", "edge.*"]
+    ),
+    package_data={"keras_shufflenet": ["py.typed"]},
+    install_requires=[
+        # tfmot 0.8 allows nothing newer than absl 1.x.
+        "absl-py>=1.2,<2",
+        "ai-edge-litert>=1.4",
+        # tfds needs it for mnist and its kin, but does not ask for it.
+        "importlib_resources>=5.0",
+        "keras>=3.12",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        # The digits data set.
+        "scikit-learn>=1.4",
+        # tf.summary raises without it, and TensorFlow 2.21 does not install it.
+        "tensorboard>=2.19",
+        # Not tensorflow-cpu: tf-keras pulls tensorflow in, and both would lie on top of each other.
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.8",
+        "tensorflow-model-optimization>=0.8.1,<0.9",
+        "tf-keras>=2.21,<2.22",
+        "tqdm>=4.66",
+    ],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "shufflenet-train = trainers.train:entry_point",
+            "shufflenet-evaluate = trainers.evaluate:entry_point",
+            "shufflenet-convert = converters.convert:entry_point",
+            "shufflenet-benchmark = edge.benchmark:entry_point",
+        ]
+    },
+)

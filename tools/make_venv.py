@@ -1,0 +1,82 @@
+"""Makes the virtual environment of `make demo` and `make test` from requirements.lock.
+
+Run by the Python that the environment is to have: `python3.13 tools/make_venv.py .venv`. It does
+nothing when the environment was made by the same Python from the same lock. The syntax stays old,
+so that an old Python reaches the message that says it is too old.
+"""
+
+from __future__ import print_function
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+OLDEST, NEWEST = (3, 10), (3, 13)
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOCK = os.path.join(ROOT, "requirements.lock")
+
+
+def check_python():
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return
+    sys.exit(
+        "error: {} is Python {}.{}; Python 3.10 to 3.13 is needed: make demo PYTHON=python3.11".format(
+            sys.executable, *sys.version_info[:2]
+        )
+    )
+
+
+def fingerprint():
+    """What an environment was made from; another Python or another lock makes it anew."""
+    digest = hashlib.sha256(sys.version.encode())
+    for name in ("requirements.lock", "setup.py", "pyproject.toml"):
+        with open(os.path.join(ROOT, name), "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def install(folder):
+    python = os.path.join(folder, "bin", "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    with open(LOCK) as file:
+        packages = sum("==" in line for line in file)
+    print(
+        "Installing {} pinned packages into {} (a minute or two, 2.5 GB) ...".format(
+            packages, os.path.relpath(folder)
+        )
+    )
+    sys.stdout.flush()
+    subprocess.check_call(pip + ["--requirement", LOCK])
+    # The lock has setuptools, so no second copy is fetched to build with.
+    subprocess.check_call(pip + ["--no-deps", "--no-build-isolation", "--editable", ROOT])
+
+
+def make(folder):
+    stamp = os.path.join(folder, ".made-from")
+    if os.path.exists(stamp):
+        with open(stamp) as file:
+            if file.read() == fingerprint():
+                return
+    print("Making {} with Python {}.{}.{}".format(os.path.relpath(folder), *sys.version_info[:3]))
+    sys.stdout.flush()
+    shutil.rmtree(folder, ignore_errors=True)
+    made = subprocess.call([sys.executable, "-m", "venv", folder])
+    if made != 0:
+        sys.exit(
+            "error: {} has no working venv module; on Debian: apt install python3-venv".format(
+                sys.executable
+            )
+        )
+    try:
+        install(folder)
+    except subprocess.CalledProcessError as error:
+        sys.exit("error: {!r} failed; see its message above".format(" ".join(error.cmd)))
+    with open(stamp, "w") as file:
+        file.write(fingerprint())
+
+
+if __name__ == "__main__":
+    check_python()
+    make(os.path.abspath(sys.argv[1]))
