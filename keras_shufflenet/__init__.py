@@ -1,0 +1,23 @@
+"""ShuffleNet V1 and V2 for Keras 3, on any backend.
+
+The complexity of a network is counted by `keras_shufflenet.complexity.complexity`; that module is
+not imported here, so that `python -m keras_shufflenet.complexity` runs it once.
+"""
+
+from keras_shufflenet.layers import ChannelShuffle, ChannelSplit, SqueezeExcite
+from keras_shufflenet.preprocessing import decode_predictions, preprocess_input
+from keras_shufflenet.shufflenet_v1 import ShuffleNetV1
+from keras_shufflenet.shufflenet_v2 import ShuffleNetV2
+from keras_shufflenet.units import ShuffleUnit, ShuffleUnitV2
+
+__all__ = [
+    "ShuffleNetV1",
+    "ShuffleNetV2",
+    "ShuffleUnit",
+    "ShuffleUnitV2",
+    "ChannelShuffle",
+    "ChannelSplit",
+    "SqueezeExcite",
+    "preprocess_input",
+    "decode_predictions",
+]

@@ -1,0 +1,262 @@
+"""The layers that ShuffleNets are made of, and how a layer made of layers shows its inside.
+
+Everything is channels_last: TFLite, and every device that reads it, has no other order.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+# As in Megvii's and torchvision's networks; Keras's own 1e-3 would shift imported checkpoints.
+BN_EPSILON = 1e-5
+# Keras's momentum is the share of the old value: PyTorch's 0.1 is 0.9 here.
+BN_MOMENTUM = 0.9
+
+PADDINGS = ("same", "symmetric")
+
+
+def check_positive_int(name: str, value: Any) -> None:
+    """Raises ValueError unless `value`, the argument called `name`, is an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raises ValueError unless `value`, the argument called `name`, is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {tuple(choices)}. Received: {name}={value!r}")
+
+
+def check_channels_last() -> None:
+    """Raises ValueError where Keras is set to channels_first, which this package does not have."""
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "keras_shufflenet works with data_format='channels_last' only. Received: "
+            f"keras.config.image_data_format()={keras.config.image_data_format()!r}; "
+            "call keras.config.set_image_data_format('channels_last')"
+        )
+
+
+def pointwise(filters: int, groups: int = 1, **kwargs: Any) -> keras.layers.Conv2D:
+    """Returns a (grouped) 1x1 convolution; it has no bias because BatchNormalization follows."""
+    return keras.layers.Conv2D(filters, 1, groups=groups, use_bias=False, **kwargs)
+
+
+def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
+    """Returns a BatchNormalization with the epsilon and momentum of all networks here."""
+    return keras.layers.BatchNormalization(epsilon=BN_EPSILON, momentum=BN_MOMENTUM, **kwargs)
+
+
+class InnerLayer(NamedTuple):
+    """A layer inside a composite layer, with the shapes it sees (a list of shapes for a merge)."""
+
+    layer: keras.layers.Layer
+    input_shape: Any
+    output_shape: Any
+
+
+def walk_chain(chain: Sequence[keras.layers.Layer], shape: Any) -> Iterator[InnerLayer]:
+    """Yields the layers of `chain` with their shapes; the generator returns the last shape."""
+    for layer in chain:
+        output_shape = layer.compute_output_shape(shape)
+        yield InnerLayer(layer, shape, output_shape)
+        shape = output_shape
+    return shape
+
+
+def call_chain(chain: Sequence[keras.layers.Layer], x: Any) -> Any:
+    """Calls the layers of `chain` one after the other, the first of them with `x`.
+
+    `training` reaches the inner layers through Keras's call context.
+    """
+    for layer in chain:
+        x = layer(x)
+    return x
+
+
+class CompositeLayer(keras.layers.Layer):
+    """Base of the layers made of layers: `inner_layers` is the one description of the inside.
+
+    `build` follows it here, and `keras_shufflenet.complexity` counts along it.
+    """
+
+    def __init__(self, **kwargs: Any):
+        check_channels_last()
+        super().__init__(**kwargs)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def create_layers(self, channels: int) -> None:
+        """Creates the inner layers as attributes, for an input of `channels` channels.
+
+        Raises:
+          ValueError: the layer cannot take that many channels.
+        """
+        raise NotImplementedError
+
+    def inner_layers(self, input_shape: Sequence[int | None]) -> Iterator[InnerLayer]:
+        """Yields every inner layer in the order of execution, with its shapes.
+
+        Args:
+          input_shape: (batch, height, width, channels) of the composite layer's input.
+        """
+        raise NotImplementedError
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the inner layers and their weights."""
+        self.create_layers(input_shape[-1])
+        for inner in self.inner_layers(tuple(input_shape)):
+            inner.layer.build(inner.input_shape)
+
+
+@keras.saving.register_keras_serializable(package="keras_shufflenet")
+class ChannelShuffle(keras.layers.Layer):
+    """Mixes the channels of `groups` groups: channel `i * n + j` goes to `j * groups + i`.
+
+    With `n = channels / groups`, reshapes the channels to (groups, n), transposes and flattens
+    (V1 paper, section 3.1). Height and width are merged meanwhile: TFLite transposes at most
+    4 dimensions.
+
+    Args:
+      groups: number of groups; the channels must be a multiple of it.
+
+    Input and output: (batch, height, width, channels), any dtype.
+
+    Raises:
+      ValueError: `groups` is not a positive integer, or the channels are no multiple of it.
+
+    Example:
+      >>> keras_shufflenet.ChannelShuffle(groups=2)(np.arange(4.0).reshape(1, 1, 1, 4))
+      [[[[0. 2. 1. 3.]]]]
+    """
+
+    def __init__(self, groups: int, **kwargs: Any):
+        check_positive_int("groups", groups)
+        check_channels_last()
+        super().__init__(**kwargs)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.groups = groups
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Checks the number of channels; there are no weights."""
+        channels = input_shape[-1]
+        if channels is None or channels % self.groups:
+            raise ValueError(
+                f"the channels must be a multiple of `groups`={self.groups}. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+
+    def call(self, inputs: Any) -> Any:
+        """Returns `inputs` with its channels shuffled."""
+        # Plain integers where the size is known, so that exported graphs compute no shapes.
+        _, height, width, channels = ops.shape(inputs)
+        per_group = channels // self.groups
+        x = ops.reshape(inputs, (-1, height * width, self.groups, per_group))
+        x = ops.transpose(x, (0, 1, 3, 2))
+        return ops.reshape(x, (-1, height, width, channels))
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple:
+        """Returns the input's shape."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "groups": self.groups}
+
+
+@keras.saving.register_keras_serializable(package="keras_shufflenet")
+class ChannelSplit(keras.layers.Layer):
+    """Splits the channels in two halves (V2 paper, section 3.2).
+
+    Input: (batch, height, width, channels), channels even, any dtype.
+    Output: a list of two tensors (batch, height, width, channels / 2).
+
+    Raises:
+      ValueError: the channels are odd.
+
+    Example:
+      >>> left, right = keras_shufflenet.ChannelSplit()(np.zeros((1, 8, 8, 116)))
+    """
+
+    def __init__(self, **kwargs: Any):
+        check_channels_last()
+        super().__init__(**kwargs)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Checks the number of channels; there are no weights."""
+        if input_shape[-1] is None or input_shape[-1] % 2:
+            raise ValueError(
+                f"the channels must be even. Received: input_shape={tuple(input_shape)}"
+            )
+
+    def call(self, inputs: Any) -> list:
+        """Returns the two halves."""
+        return list(ops.split(inputs, 2, axis=-1))
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> list[tuple]:
+        """Returns the shapes of the two halves."""
+        half = (*input_shape[:-1], input_shape[-1] // 2)
+        return [half, half]
+
+
+@keras.saving.register_keras_serializable(package="keras_shufflenet")
+class SqueezeExcite(CompositeLayer):
+    """Scales every channel by a gate in (0, 1) computed from all channels' means.
+
+    Squeeze-and-Excitation (Hu et al., 2017), as in V1 paper, Table 5. Its two dense layers are
+    1x1 convolutions on a 1x1 map: the same sums, and nothing has to be reshaped on a device.
+
+    Args:
+      reduction: channels are reduced by this factor between the two layers.
+
+    Input and output: (batch, height, width, channels), floating point.
+
+    Raises:
+      ValueError: `reduction` is not a positive integer.
+
+    Example:
+      >>> y = keras_shufflenet.SqueezeExcite(reduction=16)(np.ones((1, 7, 7, 960)))
+    """
+
+    def __init__(self, reduction: int = 16, **kwargs: Any):
+        check_positive_int("reduction", reduction)
+        super().__init__(**kwargs)
+        self.reduction = reduction
+
+    def create_layers(self, channels: int) -> None:
+        """Creates the pool, the two dense layers and the product."""
+        dtype = self.dtype_policy
+        squeezed = max(1, channels // self.reduction)
+        self.squeeze = keras.layers.GlobalAveragePooling2D(
+            keepdims=True, name="squeeze", dtype=dtype
+        )
+        self.reduce = keras.layers.Conv2D(
+            squeezed, 1, activation="relu", name="reduce", dtype=dtype
+        )
+        self.expand = keras.layers.Conv2D(
+            channels, 1, activation="sigmoid", name="expand", dtype=dtype
+        )
+        self.scale = keras.layers.Multiply(name="scale", dtype=dtype)
+
+    def gate(self) -> list[keras.layers.Layer]:
+        """Returns the layers that compute the gate, in order."""
+        return [self.squeeze, self.reduce, self.expand]
+
+    def inner_layers(self, input_shape: Sequence[int | None]) -> Iterator[InnerLayer]:
+        """Yields the gate's layers and the product with their shapes."""
+        gate_shape = yield from walk_chain(self.gate(), input_shape)
+        yield from walk_chain([self.scale], [input_shape, gate_shape])
+
+    def call(self, inputs: Any) -> Any:
+        """Returns `inputs` times its gate."""
+        return self.scale([inputs, call_chain(self.gate(), inputs)])
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple:
+        """Returns the input's shape."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "reduction": self.reduction}

@@ -1,0 +1,250 @@
+"""What ShuffleNet V1 and V2 have in common: input, stem, stages, classifier and stored weights."""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from keras_shufflenet.layers import (
+    PADDINGS,
+    batch_norm,
+    check_channels_last,
+    check_choice,
+    check_positive_int,
+)
+
+# The networks halve the size five times.
+MINIMUM_SIZE = 32
+DEFAULT_SIZE = 224
+DEFAULT_SMALL_SIZE = 32
+POOLINGS = (None, "avg", "max")
+WEIGHT_SUFFIXES = (".weights.h5", ".keras")
+
+
+def check_arguments(weights: Any, pooling: Any, classes: Any, padding: Any) -> None:
+    """Raises ValueError for the first argument, of those that both networks have, that is wrong."""
+    check_channels_last()
+    check_weights(weights)
+    check_choice("pooling", pooling, POOLINGS)
+    check_positive_int("classes", classes)
+    check_choice("padding", padding, PADDINGS)
+
+
+def check_widths(**widths: Any) -> None:
+    """Raises ValueError unless each argument is None or a positive integer."""
+    for name, value in widths.items():
+        if value is not None:
+            check_positive_int(name, value)
+
+
+def check_stages(name: str, value: Any) -> None:
+    """Raises ValueError unless `value`, the argument called `name`, has an integer per stage."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(
+            f"`{name}` must be a list or tuple with a positive integer for each stage. "
+            f"Received: {name}={value!r}"
+        )
+    for index, one in enumerate(value):
+        check_positive_int(f"{name}[{index}]", one)
+
+
+def check_same_length(units_per_stage: Sequence[int], stage_channels: Sequence[int]) -> None:
+    """Raises ValueError unless every stage has its number of units and its width."""
+    if len(units_per_stage) != len(stage_channels):
+        raise ValueError(
+            "`units_per_stage` and `stage_channels` must have one entry for each stage. "
+            f"Received: units_per_stage={units_per_stage!r}, stage_channels={stage_channels!r}"
+        )
+
+
+def network_input(input_tensor: Any, input_shape: Any, small_images: bool) -> Any:
+    """Returns the symbolic input of a network, as keras.applications does.
+
+    Args:
+      input_tensor: None or a Keras tensor (batch, height, width, channels).
+      input_shape: None or (height, width, channels), height and width at least 32 or None.
+      small_images: whether the default size is 32 instead of 224.
+
+    Raises:
+      ValueError: the shape is too small or not three numbers, or disagrees with the tensor.
+    """
+    if input_tensor is None:
+        if input_shape is None:
+            size = DEFAULT_SMALL_SIZE if small_images else DEFAULT_SIZE
+            input_shape = (size, size, 3)
+        _check_input_shape("input_shape", input_shape)
+        return keras.Input(tuple(input_shape))
+    if not keras.utils.is_keras_tensor(input_tensor):
+        raise ValueError(
+            "`input_tensor` must be a Keras tensor such as keras.Input gives. "
+            f"Received: input_tensor={input_tensor!r}"
+        )
+    shape = tuple(input_tensor.shape[1:])
+    _check_input_shape("input_tensor", shape)
+    if input_shape is not None and tuple(input_shape) != shape:
+        raise ValueError(
+            f"`input_shape` must equal the shape of `input_tensor`, {shape}, or be None. "
+            f"Received: input_shape={input_shape!r}"
+        )
+    return input_tensor
+
+
+def _check_input_shape(name: str, shape: Any) -> None:
+    wanted = f"(height, width, channels), height and width at least {MINIMUM_SIZE} or None"
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
+        raise ValueError(f"the shape of `{name}` must be {wanted}. Received: {name}={shape!r}")
+    *sizes, channels = shape
+    check_positive_int(f"{name}[2]", channels)
+    for size in sizes:
+        if size is not None and (not isinstance(size, int) or size < MINIMUM_SIZE):
+            raise ValueError(f"the shape of `{name}` must be {wanted}. Received: {name}={shape!r}")
+
+
+def stem(x: Any, channels: int, padding: str, small_images: bool) -> Any:
+    """Returns `x` behind the first convolution (stride 2) and max-pool (stride 2).
+
+    Small images (32 to 64 pixels) have no detail to spare: stride 1, no max-pool.
+    """
+    x = _downsampling_pad(x, padding, small_images, "stem_pad")
+    x = keras.layers.Conv2D(
+        channels,
+        3,
+        1 if small_images else 2,
+        padding="same" if small_images or padding == "same" else "valid",
+        use_bias=False,
+        name="stem_conv",
+    )(x)
+    x = batch_norm(name="stem_bn")(x)
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    if small_images:
+        return x
+    # Zeros may pad a maximum here: behind a ReLU nothing is smaller.
+    x = _downsampling_pad(x, padding, small_images, "stem_pool_pad")
+    pool_padding = "same" if padding == "same" else "valid"
+    return keras.layers.MaxPooling2D(3, 2, padding=pool_padding, name="stem_pool")(x)
+
+
+def _downsampling_pad(x: Any, padding: str, small_images: bool, name: str) -> Any:
+    # See units.py: PyTorch pads both sides by 1, TensorFlow's "same" pads an even size at its end
+    # only; at stride 1 both are the same and need no operator.
+    if padding == "same" or small_images:
+        return x
+    return keras.layers.ZeroPadding2D(1, name=name)(x)
+
+
+def stages(
+    x: Any,
+    units_per_stage: Sequence[int],
+    stage_channels: Sequence[int],
+    make_unit: Callable[..., keras.layers.Layer],
+) -> Any:
+    """Returns `x` behind all stages, called Stage2 and on as in the papers.
+
+    Args:
+      x: the stem's output.
+      units_per_stage: number of units of each stage; the first of each has stride 2.
+      stage_channels: output channels of each stage.
+      make_unit: called with `filters`, `stride` and `name`, returns a unit.
+    """
+    for stage, (units, channels) in enumerate(zip(units_per_stage, stage_channels, strict=True), 2):
+        for unit in range(1, units + 1):
+            name = f"stage{stage}_unit{unit}"
+            x = make_unit(filters=channels, stride=2 if unit == 1 else 1, name=name)(x)
+    return x
+
+
+def top(
+    x: Any, include_top: bool, pooling: str | None, classes: int, classifier_activation: Any
+) -> Any:
+    """Returns `x` behind the pool and the classifier, or behind the pool asked for, if any."""
+    if include_top:
+        x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+        return keras.layers.Dense(classes, classifier_activation, name="predictions")(x)
+    if pooling == "avg":
+        return keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+    if pooling == "max":
+        return keras.layers.GlobalMaxPooling2D(name="global_pool")(x)
+    return x
+
+
+def make_model(
+    inputs: Any, outputs: Any, name: str, weights: Any, include_top: bool
+) -> keras.Model:
+    """Returns the functional model, from the sources of `inputs`, with `weights` loaded."""
+    # As in keras.applications: what lies before `input_tensor` becomes part of the model.
+    sources = keras.utils.get_source_inputs(inputs)
+    # Not a list of one, or Keras warns at every call with a plain array.
+    model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name)
+    if weights is not None:
+        load_weights(model, weights, include_top)
+    return model
+
+
+def check_weights(weights: Any) -> None:
+    """Raises unless `weights` is None or the path of a weights file that exists.
+
+    Raises:
+      ValueError: `weights` is something else.
+      FileNotFoundError: there is no such file.
+    """
+    if weights is None:
+        return
+    if not isinstance(weights, str | os.PathLike) or not str(weights).endswith(WEIGHT_SUFFIXES):
+        raise ValueError(
+            "`weights` must be None (random) or the path of a .weights.h5 or .keras file; there "
+            f"are no pretrained weights to download yet. Received: weights={weights!r}"
+        )
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"`weights` names a file that does not exist: {str(weights)!r}")
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike, include_top: bool) -> None:
+    """Loads the weights of a `.weights.h5` or `.keras` file of the same network into `model`.
+
+    Without a classifier, the file may have been saved with one.
+
+    Raises:
+      ValueError: the file is damaged, or is of another network.
+    """
+    try:
+        stored = _count_arrays(path)
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"`weights` file {str(path)!r} is damaged: {error}") from error
+    # Keras finds layers by class and position: it would fill a shorter network from a longer one's
+    # file, in silence.
+    classifier = 0 if include_top else 2
+    if stored - len(model.weights) not in (0, classifier):
+        raise ValueError(
+            f"`weights` file {str(path)!r} is of another network: it holds {stored} arrays, "
+            f"and this one has {len(model.weights)}"
+        )
+    try:
+        model.load_weights(path)
+    except Exception as error:  # Keras raises what h5py does, and its own ValueError.
+        reason = "".join(str(error).strip().splitlines()[:1])
+        raise ValueError(
+            f"`weights` file {str(path)!r} is damaged or of another network: {reason}"
+        ) from error
+
+
+def _count_arrays(path: str | os.PathLike) -> int:
+    """Returns how many arrays the layers have in a weights file (the optimizer's are left out)."""
+    if str(path).endswith(".keras"):
+        with zipfile.ZipFile(path) as archive:
+            source: Any = io.BytesIO(archive.read("model.weights.h5"))
+    else:
+        source = path
+    count = 0
+
+    def visit(_: str, node: Any) -> None:
+        nonlocal count
+        count += isinstance(node, h5py.Dataset)
+
+    with h5py.File(source, "r") as file:
+        file["layers"].visititems(visit)
+    return count

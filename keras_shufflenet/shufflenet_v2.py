@@ -1,0 +1,138 @@
+"""ShuffleNet V2 (Ma et al., 2018, https://arxiv.org/abs/1807.11164)."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_shufflenet import network
+from keras_shufflenet.layers import batch_norm, check_choice, pointwise
+from keras_shufflenet.units import ShuffleUnitV2
+
+
+class Variant(NamedTuple):
+    """One column of the paper's Table 5: output channels."""
+
+    stem: int
+    stages: tuple[int, ...]
+    head: int
+
+
+# By scale.
+VARIANTS = {
+    0.5: Variant(24, (48, 96, 192), 1024),
+    1.0: Variant(24, (116, 232, 464), 1024),
+    1.5: Variant(24, (176, 352, 704), 1024),
+    2.0: Variant(24, (244, 488, 976), 2048),
+}
+
+
+def ShuffleNetV2(
+    scale: float = 1.0,
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str | None = None,
+    *,
+    padding: str = "same",
+    small_images: bool = False,
+    units_per_stage: Sequence[int] = (4, 8, 4),
+    stem_channels: int | None = None,
+    stage_channels: Sequence[int] | None = None,
+    head_channels: int | None = None,
+) -> keras.Model:
+    """Returns a ShuffleNet V2 as a functional model (V2 paper, section 3.2 and Table 5).
+
+    Multiply-adds and parameters (gamma and beta counted, moving statistics not) at 224 pixels and
+    1000 classes, beside the paper's millions:
+
+    | scale | multiply-adds | paper | deviation | parameters |
+    |-------|---------------|-------|-----------|------------|
+    | 0.5   |    40,476,448 |    41 | -1.3%     |  1,366,792 |
+    | 1.0   |   144,907,992 |   146 | -0.7%     |  2,278,604 |
+    | 1.5   |   295,759,392 |   299 | -1.1%     |  3,503,624 |
+    | 2.0   |   583,253,464 |   591 | -1.3%     |  7,393,996 |
+
+    None is the paper's to its rounding: it does not say what else it counts.
+
+    Args:
+      scale: 0.5, 1.0, 1.5 or 2.0; it chooses the widths that are not given below.
+      include_top: whether the classifier (global pool and dense layer) is there.
+      weights: None (random) or the path of a `.weights.h5` or `.keras` file of the same network.
+      input_tensor: a Keras tensor to build on, instead of a new input.
+      input_shape: (height, width, channels), height and width at least 32, or None where they are
+        unknown; (224, 224, 3) by default, (32, 32, 3) for small images.
+      pooling: without a classifier, None (a feature map), "avg" or "max".
+      classes: number of classes of the classifier.
+      classifier_activation: of the classifier; None gives logits.
+      name: of the model.
+      padding: "same" (TensorFlow's: no padding operators) or "symmetric" (PyTorch's: for weights
+        trained there).
+      small_images: for 32 to 64 pixels: the stem has stride 1 and no max-pool.
+      units_per_stage: number of units of each stage.
+      stem_channels: output channels of the stem.
+      stage_channels: output channels of each stage, even.
+      head_channels: output channels of the last 1x1 convolution.
+
+    Returns:
+      A keras.Model from (batch, height, width, channels), floating point, normalized by
+      `preprocess_input`, to (batch, classes). Without a classifier to the head's channels:
+      (batch, height / 32, width / 32, channels), rounded up (/ 8 for small images), or, pooled,
+      (batch, channels).
+
+    Raises:
+      ValueError: an argument is not as above; the message names it and what it was.
+      FileNotFoundError: `weights` names a file that does not exist.
+
+    Example:
+      >>> model = keras_shufflenet.ShuffleNetV2(scale=0.5, input_shape=(96, 96, 1), classes=2)
+    """
+    network.check_arguments(weights, pooling, classes, padding)
+    network.check_widths(stem_channels=stem_channels, head_channels=head_channels)
+    network.check_stages("units_per_stage", units_per_stage)
+    if stage_channels is not None:
+        network.check_stages("stage_channels", stage_channels)
+    variant = _variant(scale, stem_channels, stage_channels, head_channels)
+    network.check_same_length(units_per_stage, variant.stages)
+    _check_even(variant.stages)
+    inputs = network.network_input(input_tensor, input_shape, small_images)
+
+    make_unit = functools.partial(ShuffleUnitV2, padding=padding)
+    x = network.stem(inputs, variant.stem, padding, small_images)
+    x = network.stages(x, units_per_stage, variant.stages, make_unit)
+    x = pointwise(variant.head, name="head_conv")(x)
+    x = batch_norm(name="head_bn")(x)
+    x = keras.layers.ReLU(name="head_relu")(x)
+    outputs = network.top(x, include_top, pooling, classes, classifier_activation)
+    name = name or "shufflenet_v2"
+    return network.make_model(inputs, outputs, name, weights, include_top)
+
+
+def _variant(
+    scale: float, stem: int | None, stage_channels: Sequence[int] | None, head: int | None
+) -> Variant:
+    """Returns the widths: those given, and the table's at `scale` for the others."""
+    if None not in (stem, stage_channels, head):
+        return Variant(stem, tuple(stage_channels), head)
+    check_choice("scale", scale, tuple(VARIANTS))
+    variant = VARIANTS[scale]
+    return Variant(
+        variant.stem if stem is None else stem,
+        variant.stages if stage_channels is None else tuple(stage_channels),
+        variant.head if head is None else head,
+    )
+
+
+def _check_even(stage_channels: Sequence[int]) -> None:
+    for channels in stage_channels:
+        if channels % 2:
+            raise ValueError(
+                "`stage_channels` must be even, because units split them in halves (e.g. "
+                f"{channels - 1} or {channels + 1}). Received: {channels} in {stage_channels}"
+            )
