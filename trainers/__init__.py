@@ -1,0 +1,8 @@
+"""From images to a trained model."""
+
+import os
+
+# Before TensorFlow is imported: its start-up notes drown the one line that matters.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The training loop is tf.distribute's; only the networks run on any backend.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -1,0 +1,57 @@
+"""How every command starts and fails: one line that names the thing and the remedy."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+from absl import app
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class UserError(Exception):
+    """A mistake of the user or of the environment, told in one line with its remedy."""
+
+
+def explain_os_error(error: OSError) -> str:
+    """Returns one line for a file-system error: what happened, where, and what to do."""
+    remedies = {
+        errno.ENOSPC: "free some space or name another folder",
+        errno.EDQUOT: "free some space or name another folder",
+        errno.EROFS: "name a folder on a writable file system",
+        errno.EACCES: "change its permissions or name another folder",
+        errno.ENOENT: "check the path",
+    }
+    place = f" {error.filename!r}" if error.filename else ""
+    remedy = remedies.get(error.errno or 0, "check the path and its file system")
+    return f"{error.strerror or error}{place}; {remedy}"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, runs `main` and turns a user's mistake into one line and exit code 1.
+
+    Args:
+      main: the command; it takes no arguments and reads its flags itself.
+
+    Example:
+      >>> def entry_point(): cli.run(main)
+    """
+    app.run(lambda argv: _guarded(main, argv))
+
+
+def _guarded(main: Callable[[], None], argv: list[str]) -> int:
+    try:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument {argv[1]!r}; flags look like --name=value")
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except OSError as error:
+        print(f"error: {explain_os_error(error)}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0

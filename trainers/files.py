@@ -1,0 +1,49 @@
+"""Files that are either whole or not there."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary name beside `path` and renames it to `path` when the block succeeds.
+
+    The suffix is kept, because writers such as Keras choose the format by it. After an
+    error the temporary file is removed and what was at `path` before is still there.
+
+    Raises:
+      OSError: the folder cannot be written.
+
+    Example:
+      >>> with atomic_write("model.keras") as temporary:
+      ...     model.save(temporary)
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix="." + path.name)
+    os.close(handle)
+    temporary = Path(name)
+    # mkstemp makes files private; a result is as readable as any other new file.
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8 `text` to `path`, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON to `path`, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
