@@ -1,0 +1,87 @@
+"""The canonical conversion: what a user would do with a Keras 3 model without this project.
+
+The network goes through TFLiteConverter as it is, channel shuffles included
+(reshape, transpose, reshape), with the converter's own post-training quantization. It is the
+baseline that every benchmark shows.
+"""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainers.cli import UserError
+from trainers.quiet import quiet_stderr
+
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+
+
+def convert(
+    model: keras.Model, quantization: str = "none", calibration: np.ndarray | None = None
+) -> bytes:
+    """Converts a Keras 3 classifier to a .tflite file with a batch of one.
+
+    Args:
+      model: one input [batch, height, width, channels] with fixed sides, one output.
+      quantization: "none" (float32), "float16" (weights; computed in float32), "dynamic"
+        (int8 weights, float32 input and output), or "int8" (all integer, int8 input and
+        output; an operator without an integer kernel is an error).
+      calibration: preprocessed float32 images [n, height, width, channels] from the training
+        data; "int8" alone needs them, for the ranges of the activations.
+
+    Returns:
+      The content of the .tflite file.
+
+    Raises:
+      ValueError: an unknown `quantization`, or "int8" without calibration images.
+      UserError: TFLiteConverter refuses the model.
+
+    Example:
+      >>> Path("model_int8.tflite").write_bytes(convert(model, "int8", images))
+    """
+    if quantization not in QUANTIZATIONS:
+        raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received: {quantization!r}")
+    if quantization == "int8" and (calibration is None or not len(calibration)):
+        raise ValueError('calibration must hold images for quantization="int8"')
+    function = _inference_function(model)
+    try:
+        with quiet_stderr():
+            return _converter(function, quantization, calibration).convert()
+    except Exception as error:  # The converter raises whatever MLIR and its passes raise.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(
+            f"TFLiteConverter refuses {model.name!r} with quantization {quantization!r}: {reason}"
+        ) from error
+
+
+def _converter(
+    function: tf.types.experimental.ConcreteFunction,
+    quantization: str,
+    calibration: np.ndarray | None,
+) -> tf.lite.TFLiteConverter:
+    # The second argument, the model, is left out on purpose: with a Keras 3 model the
+    # converter then silently freezes NaN in place of the weights.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    if quantization != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantization == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantization == "int8":
+        converter.representative_dataset = lambda: _one_by_one(calibration)
+        # Nothing else is supported: an operator that would stay in float is an error.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+    return converter
+
+
+def _inference_function(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
+    """Traces the model for one image: devices want a batch of one, not of any size."""
+    signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
+    return tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
+
+
+def _one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:
+    for image in images:
+        yield [image[np.newaxis]]

@@ -1,0 +1,229 @@
+"""From a workdir to an artifact: every step of `converters.convert` but its flags."""
+
+import datetime
+import importlib.metadata
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters import canonical
+from converters.artifact_writer import (
+    staged_folder,
+    stored_file,
+    write_labels,
+    write_manifest,
+    write_samples,
+)
+from converters.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
+from converters.operators import operator_counts
+from converters.workdir import TrainedModel, load_trained
+from keras_shufflenet.complexity import complexity
+from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
+from trainers.cli import UserError
+from trainers.litert import LiteRTModel
+from trainers.pipeline import uint8_images
+
+# The file names of an artifact, by quantization.
+FILE_NAMES = {
+    "none": "model_float32.tflite",
+    "float16": "model_float16.tflite",
+    "dynamic": "model_dynamic.tflite",
+    "int8": "model_int8.tflite",
+}
+# Ranges from fewer images than this are accidents of those images.
+MIN_CALIBRATION_IMAGES = 32
+# What the network was built with, out of the training's settings.
+_NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
+_PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
+
+
+@dataclass(frozen=True)
+class ConversionConfig:
+    """What to convert, how, and to where: the flags of `converters.convert`."""
+
+    model: Path
+    output: Path
+    quantizations: tuple[str, ...]
+    samples: int
+    calibration_images: int
+    overwrite: bool
+
+    def __post_init__(self):
+        unknown = [name for name in self.quantizations if name not in canonical.QUANTIZATIONS]
+        if unknown or not self.quantizations:
+            raise UserError(
+                f"--quantization must be some of {', '.join(canonical.QUANTIZATIONS)}; "
+                f"received {','.join(self.quantizations)!r}"
+            )
+        if len(set(self.quantizations)) < len(self.quantizations):
+            raise UserError(f"--quantization repeats one: {','.join(self.quantizations)}")
+        if self.samples < 0:
+            raise UserError(f"--samples must be at least 0; received {self.samples}")
+        if self.calibration_images < MIN_CALIBRATION_IMAGES:
+            raise UserError(
+                f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
+                f"received {self.calibration_images}"
+            )
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Real images, and what the Keras model says about them."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    inputs: np.ndarray
+    logits: np.ndarray
+
+    def accuracy(self, logits: np.ndarray) -> float:
+        return float((logits.argmax(axis=-1) == self.labels).mean())
+
+
+def convert_workdir(config: ConversionConfig, command: str) -> dict:
+    """Converts a trained model, checks every file against it and writes the artifact.
+
+    Args:
+      config: what to do.
+      command: the command line, for the manifest.
+
+    Returns:
+      The manifest's fields.
+
+    Raises:
+      UserError: the workdir or the data cannot be used, the output exists, or a file does not
+        compute what the Keras model computes. Nothing is left at the output.
+    """
+    with staged_folder(config.output.absolute(), config.overwrite) as folder:
+        trained = load_trained(config.model)
+        evaluation = _evaluate(trained, max(config.samples, CHECK_IMAGES))
+        calibration = _calibration_inputs(trained, config)
+        files = {}
+        for quantization in config.quantizations:
+            path = folder / FILE_NAMES[quantization]
+            path.write_bytes(canonical.convert(trained.model, quantization, calibration))
+            files[path.name] = _describe_file(path, quantization, evaluation)
+        samples = slice(config.samples)
+        fields = {
+            "name": _name(trained),
+            "model": _describe_model(trained, evaluation),
+            "training": asdict(trained.config),
+            "classes": len(trained.labels),
+            "input": _describe_input(trained),
+            "labels": write_labels(folder, trained.labels),
+            "samples": write_samples(
+                folder, evaluation.images[samples], evaluation.labels[samples]
+            ),
+            "files": files,
+            "calibration_images": 0 if calibration is None else len(calibration),
+            "versions": {name: _version(name) for name in _PACKAGES},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "command": command,
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        }
+        write_manifest(folder, fields)
+    return fields
+
+
+def _evaluate(trained: TrainedModel, count: int) -> _Evaluation:
+    config = trained.config
+    # Shuffled: a folder's files come class by class.
+    images, labels = uint8_images(
+        config, config.eval_split, limit=count, shuffle=True, seed=config.seed
+    )
+    if not len(images):
+        raise UserError(
+            f"split {config.eval_split!r} of {config.dataset} has no images to check with"
+        )
+    inputs = preprocess_input(images, mode=config.preprocessing)
+    logits = trained.model.predict(inputs, verbose=0)
+    return _Evaluation(images, labels, inputs, logits)
+
+
+def _calibration_inputs(trained: TrainedModel, config: ConversionConfig) -> np.ndarray | None:
+    if "int8" not in config.quantizations:
+        return None
+    training = trained.config
+    images, _ = uint8_images(
+        training,
+        training.train_split,
+        limit=config.calibration_images,
+        shuffle=True,
+        seed=training.seed,
+    )
+    if len(images) < MIN_CALIBRATION_IMAGES:
+        raise UserError(
+            f"split {training.train_split!r} of {training.dataset} gives {len(images)} usable "
+            f"calibration images, int8 needs {MIN_CALIBRATION_IMAGES}; add images"
+        )
+    return preprocess_input(images, mode=training.preprocessing)
+
+
+def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> dict:
+    """Checks a converted file against the Keras model and returns its entry for the manifest."""
+    model = LiteRTModel(path)
+    logits = model.predict(evaluation.inputs)
+    agreement = measure_agreement(evaluation.logits, logits)
+    check_agreement(agreement, BOUNDS[quantization], path.name)
+    return {
+        **stored_file(path),
+        "graph": "canonical",
+        "quantization": quantization,
+        "input": _describe_tensor(model.input_shape, model.input_dtype, model.input_quantization),
+        "output": _describe_tensor(
+            model.output_shape, model.output_dtype, model.output_quantization
+        ),
+        "operators": operator_counts(path),
+        "agreement": asdict(agreement),
+        "accuracy": evaluation.accuracy(logits),
+        "accuracy_images": len(evaluation.labels),
+    }
+
+
+def _describe_tensor(
+    shape: tuple[int, ...], dtype: np.dtype, quantization: tuple[float, int] | None
+) -> dict:
+    scale, zero_point = quantization or (None, None)
+    return {"shape": list(shape), "dtype": dtype.name, "scale": scale, "zero_point": zero_point}
+
+
+def _name(trained: TrainedModel) -> str:
+    config = trained.config
+    groups = "" if config.groups is None else f"_g{config.groups}"
+    return f"{config.model}_{config.scale}x{groups}"
+
+
+def _describe_model(trained: TrainedModel, evaluation: _Evaluation) -> dict:
+    try:
+        totals = complexity(trained.model)
+    except ValueError as error:
+        raise UserError(f"model.keras is not a network of this project: {error}") from error
+    return {
+        **{name: getattr(trained.config, name) for name in _NETWORK_FIELDS},
+        "parameters": totals.parameters,
+        "macs": totals.macs,
+        "accuracy": evaluation.accuracy(evaluation.logits),
+        "accuracy_images": len(evaluation.labels),
+    }
+
+
+def _describe_input(trained: TrainedModel) -> dict:
+    mode = trained.config.preprocessing
+    constants = PREPROCESSING[mode]
+    return {
+        "shape": [1, *trained.model.input_shape[1:]],
+        "preprocessing": {
+            "mode": mode,
+            "scale": np.atleast_1d(constants.scale).tolist(),
+            "offset": np.atleast_1d(constants.offset).tolist(),
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

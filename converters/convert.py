@@ -1,0 +1,73 @@
+"""Converts a trained model to an artifact: .tflite files, labels, samples and a manifest.
+
+Example:
+  python -m converters.convert --model=work --output=artifact --quantization=none,int8
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from converters.conversion import ConversionConfig, convert_workdir
+from trainers import cli
+from trainers.cli import UserError
+
+_MODEL = flags.DEFINE_string("model", None, "Workdir of a training (trainers.train).")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the artifact; must be new or empty.")
+_QUANTIZATION = flags.DEFINE_list(
+    "quantization",
+    ["none", "int8"],
+    "What the artifact shall hold, separated by commas: none (float32), float16 (weights), "
+    "dynamic (int8 weights, float32 input and output), int8 (all integer).",
+)
+_SAMPLES = flags.DEFINE_integer(
+    "samples", 300, "Evaluation images in the artifact, for accuracy on devices; 0 for none."
+)
+_CALIBRATION_IMAGES = flags.DEFINE_integer(
+    "calibration_images", 256, "Training images from which int8 takes the ranges of activations."
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
+
+
+def main() -> None:
+    """Reads the flags, converts and prints a line for each file."""
+    for flag in (_MODEL, _OUTPUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; give it a folder")
+    config = ConversionConfig(
+        model=Path(_MODEL.value),
+        output=Path(_OUTPUT.value),
+        quantizations=tuple(_QUANTIZATION.value),
+        samples=_SAMPLES.value,
+        calibration_images=_CALIBRATION_IMAGES.value,
+        overwrite=_OVERWRITE.value,
+    )
+    command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
+    _print_summary(config.output, convert_workdir(config, command))
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def _print_summary(output: Path, manifest: dict) -> None:
+    model = manifest["model"]
+    print(
+        f"{manifest['name']}: {model['parameters']:,} parameters, {model['macs']:,} "
+        f"multiply-adds, accuracy {model['accuracy']:.1%} on {model['accuracy_images']} images"
+    )
+    for name, entry in manifest["files"].items():
+        agreement = entry["agreement"]
+        operators = sum(operator["count"] for operator in entry["operators"].values())
+        print(
+            f"{output / name}: {entry['bytes']:,} bytes, {operators} operators, "
+            f"accuracy {entry['accuracy']:.1%}, same class as the Keras model "
+            f"{agreement['argmax']:.1%}, rms error {agreement['rms']:.2g} standard deviations"
+        )
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,177 @@
+"""The manifest of an artifact: its schema, read without trusting it (docs/artifact.md)."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from trainers.cli import UserError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+LABELS = "labels.txt"
+SAMPLES = "samples.npz"
+
+# Far above anything real; a hostile manifest must not be able to fill the memory.
+_MAX_MANIFEST_BYTES = 16 * 2**20
+_MAX_SIDE = 8192
+_MAX_CLASSES = 1_000_000
+_MAX_SAMPLES = 1_000_000
+_MAX_SAMPLES_BYTES = 2**31
+_MAX_NUMBER = 1e6
+
+
+def _is_int(low: int, high: float) -> Callable[[Any], bool]:
+    # bool is an int in Python, but not in a manifest.
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable()
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_shape(value: Any) -> bool:
+    side = _is_int(1, _MAX_SIDE)
+    return isinstance(value, list) and len(value) == 4 and value[0] == 1 and all(map(side, value))
+
+
+def _is_channels(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and 1 <= len(value) <= _MAX_SIDE
+        and all(type(number) in (int, float) and abs(number) <= _MAX_NUMBER for number in value)
+    )
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_file_name(value: Any) -> bool:
+    """True for a plain name on any system: no folder, no drive, nothing hidden."""
+    return (
+        _is_text(value)
+        and not value.startswith(".")
+        and PurePosixPath(value).name == value == PureWindowsPath(value).name
+    )
+
+
+_STORED_FILE = {"sha256": _is_sha256, "bytes": _is_int(1, 2**40)}
+
+# What readers rely on, and what it must look like; all else in a manifest is information.
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "model": _is_object,
+    "training": _is_object,
+    "classes": _is_int(1, _MAX_CLASSES),
+    "input": _is_object,
+    "labels": _is_object,
+    "samples": lambda value: value is None or _is_object(value),
+    "files": lambda value: _is_object(value) and bool(value),
+}
+_INPUT_FIELDS = {"shape": _is_shape, "preprocessing": _is_object}
+_PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
+_SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES)}
+_FILE_FIELDS = {
+    **_STORED_FILE,
+    "graph": _is_text,
+    "quantization": _is_text,
+    "input": _is_object,
+    "output": _is_object,
+    "operators": _is_object,
+}
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the artifact as the manifest describes it."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+def stored_files(manifest: dict) -> list[StoredFile]:
+    """Returns every file that a checked manifest vouches for."""
+    entries = {LABELS: manifest["labels"], **manifest["files"]}
+    if manifest["samples"] is not None:
+        entries[SAMPLES] = manifest["samples"]
+    return [StoredFile(name, entry["sha256"], entry["bytes"]) for name, entry in entries.items()]
+
+
+def read_manifest(folder: Path) -> dict:
+    """Reads and checks `manifest.json` of an artifact.
+
+    Raises:
+      UserError: it is missing, no JSON, of an unknown schema version, or has a field that
+        is missing or not what the schema says; the field is named.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise UserError(f"artifact {folder} is not a folder; make one with converters.convert")
+    if not path.is_file():
+        raise UserError(f"{folder} is no artifact: {MANIFEST} is missing; name another folder")
+    if path.stat().st_size > _MAX_MANIFEST_BYTES:
+        raise UserError(f"{path} is too large for a manifest; convert the model again")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    # A RecursionError is what deeply nested JSON gives; a ValueError covers bad UTF-8 too.
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); convert the model again") from error
+    check_manifest(manifest, path)
+    return manifest
+
+
+def check_manifest(manifest: Any, path: Path) -> None:
+    """Raises UserError, naming `path` and the field, unless the schema is kept."""
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path} is not a JSON object; convert the model again")
+    version = manifest.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}; "
+            "convert the model again, or use the program that wrote it"
+        )
+    _check_fields(manifest, _FIELDS, path, "")
+    _check_fields(manifest["input"], _INPUT_FIELDS, path, "input.")
+    preprocessing = manifest["input"]["preprocessing"]
+    _check_fields(preprocessing, _PREPROCESSING_FIELDS, path, "input.preprocessing.")
+    channels = manifest["input"]["shape"][-1]
+    if {len(preprocessing[key]) for key in _PREPROCESSING_FIELDS} - {1, channels}:
+        raise _bad_field(path, "input.preprocessing", preprocessing)
+    _check_fields(manifest["labels"], _STORED_FILE, path, "labels.")
+    samples = manifest["samples"]
+    if samples is not None:
+        _check_fields(samples, _SAMPLES_FIELDS, path, "samples.")
+        if samples["images"] * math.prod(manifest["input"]["shape"]) > _MAX_SAMPLES_BYTES:
+            raise _bad_field(path, "samples.images", samples["images"])
+    for name, entry in manifest["files"].items():
+        if not _is_file_name(name) or not name.endswith(".tflite"):
+            raise UserError(
+                f"{path} lists a file {name!r} that is not a plain .tflite name; "
+                "do not use this artifact"
+            )
+        if not _is_object(entry):
+            raise _bad_field(path, f"files[{name!r}]", entry)
+        _check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
+
+
+def _check_fields(mapping: dict, fields: dict, path: Path, where: str) -> None:
+    for key, is_good in fields.items():
+        if key not in mapping:
+            raise UserError(f"{path} lacks the field {where}{key}; convert the model again")
+        if not is_good(mapping[key]):
+            raise _bad_field(path, where + key, mapping[key])
+
+
+def _bad_field(path: Path, field: str, value: Any) -> UserError:
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return UserError(f"{path} has an unusable {field}: {shown}; convert the model again")

@@ -1,0 +1,59 @@
+"""What a training left in its workdir, read for conversion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from trainers.cli import UserError
+from trainers.config import TrainConfig
+from trainers.models import load_model
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained classifier with what it was trained on.
+
+    Attributes:
+      model: the Keras model, giving logits.
+      config: the training's flags.
+      labels: class names, in the order of the logits.
+    """
+
+    model: keras.Model
+    config: TrainConfig
+    labels: list[str]
+
+
+def load_trained(workdir: Path) -> TrainedModel:
+    """Loads `model.keras`, `config.json` and `labels.txt` of a workdir.
+
+    Raises:
+      UserError: one of them is missing or damaged, or they do not fit together; it is named.
+    """
+    if not workdir.is_dir():
+        raise UserError(f"workdir {workdir} is not a folder; name one that trainers.train wrote")
+    for name in ("config.json", "labels.txt", "model.keras"):
+        if not (workdir / name).is_file():
+            raise UserError(f"{workdir / name} is missing; finish the training with trainers.train")
+    config = TrainConfig.load(workdir)
+    labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
+    model = load_model(workdir / "model.keras")
+    _check_model(model, labels, workdir)
+    return TrainedModel(model, config, labels)
+
+
+def _check_model(model: keras.Model, labels: list[str], workdir: Path) -> None:
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
+        raise UserError(f"{workdir / 'model.keras'} is no image classifier; train one")
+    if None in model.input_shape[1:]:
+        raise UserError(
+            f"{workdir / 'model.keras'} has input {model.input_shape}: "
+            "devices want fixed sides; train with --input_size"
+        )
+    classes = model.output_shape[-1]
+    if classes != len(labels):
+        raise UserError(
+            f"{workdir / 'model.keras'} has {classes} classes, {workdir / 'labels.txt'} has "
+            f"{len(labels)} labels; they are not of the same training"
+        )
