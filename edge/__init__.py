@@ -1,0 +1,1 @@
+"""From files to measured numbers; runs where TensorFlow does not."""

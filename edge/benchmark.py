@@ -1,0 +1,191 @@
+"""Measures the files of an artifact on devices.
+
+Example:
+  python -m edge.benchmark --artifact=artifact --device=host,micro-sim
+"""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+
+from converters.artifact import Artifact
+from edge.devices import DEVICES, Job
+from edge.measurement import (
+    SCHEMA_VERSION,
+    append_measurements,
+    check_writable,
+    describe_machine,
+    now,
+)
+from edge.table import format_table
+from trainers import cli
+from trainers.cli import UserError
+
+_ARTIFACT = flags.DEFINE_string("artifact", None, "Folder that converters.convert has written.")
+_DEVICE = flags.DEFINE_list(
+    "device",
+    ["host"],
+    "Devices, separated by commas: host (LiteRT on this machine), micro-sim (TFLite Micro's "
+    "interpreter on this machine: arena and agreement; its times are a simulation).",
+)
+_FILES = flags.DEFINE_list("files", [], "Names of the files to measure; all of them by default.")
+_THREADS = flags.DEFINE_integer("threads", 1, "CPU threads of the host.")
+_WARMUP = flags.DEFINE_integer("warmup", 10, "Inferences before the timed ones.")
+_RUNS = flags.DEFINE_integer("runs", 50, "Timed inferences of each file on the host.")
+_AGREEMENT_IMAGES = flags.DEFINE_integer(
+    "agreement_images", 32, "Images on which micro-sim is compared with LiteRT, and timed."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", "measurements.jsonl", "File to which a JSON line is appended for each measurement."
+)
+
+_HEADERS = (
+    *("file", "device", "KB", "accuracy", "median ms", "p10", "p90", "min", "init ms"),
+    *("peak MB", "arena KB", "max LSB", "<=1 LSB", "max LSB ref", "<=1 LSB ref"),
+)
+_NONE = "-"
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """The flags, checked."""
+
+    artifact: Path
+    devices: tuple[str, ...]
+    files: tuple[str, ...]
+    threads: int
+    warmup: int
+    runs: int
+    agreement_images: int
+    output: Path
+
+    def __post_init__(self):
+        unknown = [name for name in self.devices if name not in DEVICES]
+        if unknown or not self.devices:
+            raise UserError(
+                f"--device must name some of {', '.join(DEVICES)}; received {','.join(unknown)!r}"
+            )
+        for name, low in {"threads": 1, "warmup": 0, "runs": 1, "agreement_images": 1}.items():
+            if getattr(self, name) < low:
+                raise UserError(f"--{name} must be at least {low}; received {getattr(self, name)}")
+
+
+def main() -> None:
+    """Reads the flags, measures, appends to the output and prints a table."""
+    if not _ARTIFACT.value:
+        raise UserError("--artifact is missing; name a folder that converters.convert has written")
+    config = BenchmarkConfig(
+        artifact=Path(_ARTIFACT.value),
+        devices=tuple(_DEVICE.value),
+        files=tuple(_FILES.value),
+        threads=_THREADS.value,
+        warmup=_WARMUP.value,
+        runs=_RUNS.value,
+        agreement_images=_AGREEMENT_IMAGES.value,
+        output=Path(_OUTPUT.value),
+    )
+    job = _make_job(config)
+    check_writable(config.output)
+    records = []
+    for device in config.devices:
+        for record in _measure(job, device):
+            append_measurements(config.output, [record])
+            records.append(record)
+    if not records:
+        raise UserError("no file could be measured; the lines above say why")
+    print(format_table(_HEADERS, [_row(record) for record in records]))
+    if any("agreement" in record for record in records):
+        print("LSB: difference to LiteRT's optimized kernels; ref: to its reference kernels.")
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def _make_job(config: BenchmarkConfig) -> Job:
+    artifact = Artifact.open(config.artifact)
+    for name in config.files:
+        artifact.path(name)  # Refuses an unknown name before anything is measured.
+    return Job(
+        artifact=artifact,
+        files=config.files or tuple(sorted(artifact.files)),
+        threads=config.threads,
+        warmup=config.warmup,
+        runs=config.runs,
+        agreement_images=config.agreement_images,
+    )
+
+
+def _measure(job: Job, device_name: str) -> Iterator[dict]:
+    """Yields a record for each file that the device could run; names the others on stderr."""
+    device = DEVICES[device_name]()
+    machine = describe_machine()
+    device.prepare(job)
+    try:
+        for result in device.run(job):
+            if result.error is not None:
+                print(f"{result.file} on {device_name}: {result.error}", file=sys.stderr)
+            else:
+                yield _record(job, device_name, result.file, machine, result.values)
+    finally:
+        device.clean_up()
+
+
+def _record(job: Job, device: str, file: str, machine: dict, values: dict) -> dict:
+    entry = job.artifact.files[file]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "date": now(),
+        "command": shlex.join(["python", "-m", "edge.benchmark", *sys.argv[1:]]),
+        "device": device,
+        "artifact": str(job.artifact.folder),
+        "model": job.artifact.name,
+        "file": file,
+        "sha256": entry["sha256"],
+        "bytes": entry["bytes"],
+        "graph": entry["graph"],
+        "quantization": entry["quantization"],
+        "threads": job.threads,
+        "warmup": job.warmup,
+        "machine": machine,
+        **values,
+    }
+
+
+def _row(record: dict) -> list[str]:
+    latency = record["latency_ms"]
+    return [
+        record["file"],
+        record["device"] + (" (simulated)" if record.get("simulation") else ""),
+        _scaled(record["bytes"], 1e3),
+        _percent(record["accuracy"]),
+        *(f"{latency[key]:.3f}" for key in ("median", "p10", "p90", "min")),
+        _scaled(record.get("initialization_ms"), 1),
+        _scaled(record.get("peak_memory_bytes"), 1e6),
+        _scaled(record.get("arena_bytes"), 1e3),
+        *_agreement(record.get("agreement")),
+        *_agreement(record.get("agreement_reference")),
+    ]
+
+
+def _agreement(agreement: dict | None) -> list[str]:
+    if agreement is None:
+        return [_NONE, _NONE]
+    return [str(agreement["max_lsb"]), _percent(agreement["within_1_lsb"])]
+
+
+def _scaled(value: float | None, unit: float) -> str:
+    return _NONE if value is None else f"{value / unit:.1f}"
+
+
+def _percent(share: float | None) -> str:
+    return _NONE if share is None else f"{100 * share:.1f}%"
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,65 @@
+"""A simulated microcontroller: TFLite Micro's own interpreter, run on this machine."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+
+from edge import worker
+from edge.devices.device import Job, Result
+from edge.measurement import statistics
+from edge.worker import Reply
+from trainers.cli import UserError
+
+_WORKER = "edge.micro_worker"
+_ARENA = re.compile(r"^\[RecordingMicroAllocator\] Arena allocation total (\d+) bytes$", re.M)
+
+
+class MicroSim:
+    """Measures what TFLite Micro computes and how much memory it needs.
+
+    The arena is what TFLite Micro's recording allocator reports after running; on this
+    64-bit host its bookkeeping takes somewhat more than on a 32-bit microcontroller. Times are of
+    the reference kernels on this host: a simulation, good for nothing but comparing graphs.
+    """
+
+    def prepare(self, job: Job) -> None:
+        """Checks that the interpreter is installed.
+
+        Raises:
+          UserError: it is not.
+        """
+        if importlib.util.find_spec("tflite_micro") is None:
+            raise UserError(
+                "device micro-sim needs TFLite Micro's interpreter; "
+                "pip install 'keras_shufflenet[micro]'"
+            )
+
+    def run(self, job: Job) -> Iterator[Result]:
+        """Measures each file in a process of its own, where the interpreter may crash."""
+        for name in job.files:
+            request = {
+                "artifact": str(job.artifact.folder),
+                "file": name,
+                "images": job.agreement_images,
+            }
+            try:
+                yield Result(name, values=_values(worker.call(_WORKER, request)))
+            except UserError as error:
+                yield Result(name, error=str(error))
+
+    def clean_up(self) -> None:
+        """Does nothing: the processes have ended."""
+
+
+def _values(reply: Reply) -> dict:
+    totals = _ARENA.findall(reply.notes)
+    values = dict(reply.values)
+    latency = statistics(values.pop("milliseconds"))
+    return {
+        "simulation": True,
+        "threads": 1,
+        "warmup": 0,
+        "latency_ms": latency,
+        "arena_bytes": int(totals[-1]) if totals else None,
+        **values,
+    }

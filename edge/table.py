@@ -1,0 +1,33 @@
+"""An aligned table for a terminal."""
+
+from collections.abc import Sequence
+
+
+def format_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns the table as text: the first two columns to the left, numbers to the right.
+
+    Args:
+      headers: one title a column.
+      rows: cells as text, as many a row as there are headers.
+
+    Raises:
+      ValueError: a row of another length.
+
+    Example:
+      >>> print(format_table(["file", "device", "ms"], [["a.tflite", "host", "1.5"]]))
+      file      device   ms
+      a.tflite  host    1.5
+    """
+    for row in rows:
+        if len(row) != len(headers):
+            raise ValueError(f"rows must have {len(headers)} cells, received: {list(row)}")
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    return "\n".join(_format_row(row, widths) for row in (headers, *rows))
+
+
+def _format_row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    aligned = [
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(aligned).rstrip()

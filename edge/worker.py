@@ -1,0 +1,69 @@
+"""Fresh processes for measurements: memory and initialization are a process's own.
+
+A crash in a runtime's C++ code ends such a process and not the benchmark.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainers.cli import UserError
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a worker answered, and what its C++ libraries wrote to stderr."""
+
+    values: dict
+    notes: str
+
+
+def call(module: str, request: dict) -> Reply:
+    """Runs `python -m module` on a request and waits for its reply.
+
+    Args:
+      module: a module whose main part is `serve(task)`.
+      request: JSON values.
+
+    Raises:
+      UserError: the worker reported a mistake, or died.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input=json.dumps(request),
+        # The worker must find the packages wherever this process found them.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"its process died with {_describe_exit(done)}")
+    values = json.loads(done.stdout)
+    if "error" in values:
+        raise UserError(values["error"])
+    return Reply(values, done.stderr)
+
+
+def serve(task: Callable[[dict], dict]) -> None:
+    """Reads a request from stdin, runs `task` on it and prints the reply to stdout."""
+    # Libraries print to stdout in C++: they get stderr, the reply alone the real stdout.
+    with os.fdopen(os.dup(1), "w") as replies:
+        os.dup2(2, 1)
+        try:
+            values = task(json.load(sys.stdin))
+        except UserError as error:
+            values = {"error": str(error)}
+        json.dump(values, replies)
+
+
+def _describe_exit(done: subprocess.CompletedProcess) -> str:
+    if done.returncode < 0:
+        return signal.Signals(-done.returncode).name
+    last_line = next(iter(reversed(done.stderr.strip().splitlines())), "no message")
+    return f"exit code {done.returncode}: {last_line}"

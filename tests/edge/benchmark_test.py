@@ -1,0 +1,151 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.measurement import read_measurements
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "edge.benchmark"
+FAST = ("--runs=2", "--warmup=1", "--agreement_images=8")
+
+
+@pytest.fixture
+def folder(artifact_dir, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(artifact_dir, tmp_path / "artifact")
+
+
+def needs_micro():
+    return pytest.importorskip("tflite_micro", reason="needs keras_shufflenet[micro]")
+
+
+def test_import_needs_no_tensorflow():
+    code = (
+        "import sys, edge.benchmark, edge.litert_worker, edge.micro_worker\n"
+        "print({'tensorflow', 'keras', 'tf_keras', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_host_is_measured(run_cli, artifact_dir, tmp_path):
+    done = run_cli(MODULE, f"--artifact={artifact_dir}", *FAST)
+    records = read_measurements(tmp_path / "measurements.jsonl")
+    assert [record["file"] for record in records] == ["model_float32.tflite", "model_int8.tflite"]
+    manifest = json.loads((artifact_dir / "manifest.json").read_text())
+    for record in records:
+        entry = manifest["files"][record["file"]]
+        assert record["sha256"] == entry["sha256"]
+        assert record["accuracy"] == pytest.approx(entry["accuracy"], abs=1e-9)
+        assert (record["device"], record["threads"], record["warmup"]) == ("host", 1, 1)
+        assert record["latency_ms"]["runs"] == 2
+        assert record["initialization_ms"] > 0
+        assert record["peak_memory_bytes"] > record["bytes"]
+    header, *rows = done.stdout.splitlines()
+    assert header.split()[:3] == ["file", "device", "KB"]
+    assert len(rows) == 2 and len(set(map(len, [header, *rows]))) == 1
+    assert done.stderr == ""
+
+
+def test_micro_sim_equals_the_reference_kernels(run_cli, artifact_dir, tmp_path):
+    needs_micro()
+    done = run_cli(MODULE, f"--artifact={artifact_dir}", "--device=micro-sim", *FAST)
+    (record,) = read_measurements(tmp_path / "measurements.jsonl")
+    assert (record["file"], record["simulation"]) == ("model_int8.tflite", True)
+    assert record["agreement_reference"]["max_lsb"] <= 1
+    assert record["agreement_reference"]["exact"] >= 0.98
+    assert record["agreement"]["images"] == record["accuracy_images"] == 8
+    # The largest tensors alone: 32x32x24 in and 32x32x24 out of the stem's neighbours.
+    assert 2 * 32 * 32 * 24 <= record["arena_bytes"] <= 200_000
+    # The float file is named, and did not stop the other.
+    assert done.stderr.startswith("model_float32.tflite on micro-sim: it has float input")
+    assert "RecordingMicroAllocator" not in done.stdout + done.stderr
+    assert "micro-sim (simulated)" in done.stdout
+
+
+def test_arena_that_was_measured_is_enough(run_cli, artifact_dir, tmp_path):
+    needs_micro()
+    run_cli(MODULE, f"--artifact={artifact_dir}", "--device=micro-sim", *FAST)
+    (record,) = read_measurements(tmp_path / "measurements.jsonl")
+    code = (
+        "import sys, numpy as np\n"
+        "from tflite_micro.python.tflite_micro import runtime\n"
+        "interpreter = runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2]))\n"
+        "interpreter.set_input(np.zeros((1, 32, 32, 1), np.int8), 0)\n"
+        "interpreter.invoke()\n"
+    )
+    # The interpreter aligns the arena's start to 16 bytes.
+    arguments = [artifact_dir / "model_int8.tflite", record["arena_bytes"] + 16]
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+
+
+def test_measurements_are_appended(run_cli, artifact_dir, tmp_path):
+    flags = (f"--artifact={artifact_dir}", "--files=model_int8.tflite", "--output=m.jsonl", *FAST)
+    run_cli(MODULE, *flags)
+    run_cli(MODULE, *flags)
+    assert len(read_measurements(tmp_path / "m.jsonl")) == 2
+
+
+def test_without_samples_accuracy_is_null(run_cli, folder, tmp_path):
+    needs_micro()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["samples"] = None
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    files = "--files=model_int8.tflite"
+    run_cli(MODULE, "--artifact=artifact", "--device=host,micro-sim", files, *FAST)
+    records = read_measurements(tmp_path / "measurements.jsonl")
+    assert [(record["accuracy"], record["accuracy_images"]) for record in records] == [
+        (None, 0)
+    ] * 2
+    assert records[1]["agreement_reference"]["max_lsb"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--artifact is missing"),
+        (["--artifact=nowhere"], "nowhere is not a folder"),
+        (
+            ["--artifact=artifact", "--device=host,toaster"],
+            "some of host, micro-sim; received 'toa",
+        ),
+        (["--artifact=artifact", "--device="], "--device must name some of"),
+        (["--artifact=artifact", "--files=x.tflite"], "no file 'x.tflite'; it has model_float32"),
+        (["--artifact=artifact", "--threads=0"], "--threads must be at least 1; received 0"),
+        (["--artifact=artifact", "--runs=0"], "--runs must be at least 1; received 0"),
+        (["--artifact=artifact", "--warmup=-1"], "--warmup must be at least 0; received -1"),
+        (["--artifact=artifact", "--output=no/m.jsonl"], "'no/m.jsonl'; check the path"),
+    ],
+)
+def test_mistakes_are_one_line(run_cli, folder, tmp_path, flags, message):
+    done = run_cli(MODULE, *flags, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ") and message in done.stderr
+    assert not (tmp_path / "measurements.jsonl").exists()
+
+
+def test_tampered_artifact_is_refused_by_name(run_cli, folder):
+    path = folder / "model_int8.tflite"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    done = run_cli(MODULE, "--artifact=artifact", check=False)
+    assert done.returncode == 1
+    assert "model_int8.tflite does not match its hash" in done.stderr
+
+
+def test_missing_micro_interpreter_names_the_extra(run_cli, folder, tmp_path):
+    # Hides the package from every process, as on a machine without the extra.
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tflite_micro'] = None\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    flags = ("--artifact=artifact", "--device=micro-sim")
+    done = run_cli(MODULE, *flags, check=False, env={"PYTHONPATH": path})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install 'keras_shufflenet[micro]'" in done.stderr
