@@ -19,7 +19,7 @@ EXTRAS = {
 setup(
     name="keras_shufflenet",
     version="0.1.0",
-    description="ShuffleNet V1 and V2 in Keras, from images to measured int8 models on small devices",
+    description="ShuffleNet V1 and V2 in Keras, from images to measured int8 models",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -11,10 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from converters.config import QUANTIZATIONS
 from trainers.cli import UserError
 from trainers.quiet import quiet_stderr
-
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 
 
 def convert(

@@ -17,6 +17,7 @@ from converters.artifact_writer import (
     write_samples,
 )
 from converters.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
+from converters.config import MIN_CALIBRATION_IMAGES, ConversionConfig
 from converters.operators import operator_counts
 from converters.workdir import TrainedModel, load_trained
 from keras_shufflenet.complexity import complexity
@@ -32,40 +33,9 @@ FILE_NAMES = {
     "dynamic": "model_dynamic.tflite",
     "int8": "model_int8.tflite",
 }
-# Ranges from fewer images than this are accidents of those images.
-MIN_CALIBRATION_IMAGES = 32
 # What the network was built with, out of the training's settings.
 _NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
-
-
-@dataclass(frozen=True)
-class ConversionConfig:
-    """What to convert, how, and to where: the flags of `converters.convert`."""
-
-    model: Path
-    output: Path
-    quantizations: tuple[str, ...]
-    samples: int
-    calibration_images: int
-    overwrite: bool
-
-    def __post_init__(self):
-        unknown = [name for name in self.quantizations if name not in canonical.QUANTIZATIONS]
-        if unknown or not self.quantizations:
-            raise UserError(
-                f"--quantization must be some of {', '.join(canonical.QUANTIZATIONS)}; "
-                f"received {','.join(self.quantizations)!r}"
-            )
-        if len(set(self.quantizations)) < len(self.quantizations):
-            raise UserError(f"--quantization repeats one: {','.join(self.quantizations)}")
-        if self.samples < 0:
-            raise UserError(f"--samples must be at least 0; received {self.samples}")
-        if self.calibration_images < MIN_CALIBRATION_IMAGES:
-            raise UserError(
-                f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
-                f"received {self.calibration_images}"
-            )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from absl import flags
 
-from converters.conversion import ConversionConfig, convert_workdir
+from converters.config import ConversionConfig
 from trainers import cli
 from trainers.cli import UserError
+from trainers.startup import import_tensorflow
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training (trainers.train).")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the artifact; must be new or empty.")
@@ -45,6 +46,10 @@ def main() -> None:
         overwrite=_OVERWRITE.value,
     )
     command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
+    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    import_tensorflow()
+    from converters.conversion import convert_workdir
+
     _print_summary(config.output, convert_workdir(config, command))
 
 

@@ -80,11 +80,11 @@ class Complexity:
         totals = {name: getattr(self, name) for name in _NUMBERS}
         return {"model": self.model, "total": totals, "layers": [vars(row) for row in self.rows]}
 
-    def to_table(self) -> str:
-        """Returns an aligned table, the totals last."""
+    def to_table(self, layers: bool = True) -> str:
+        """Returns an aligned table of the layers (or none of them) and, last, the totals."""
         header = ["layer", "kind", "output", *(name.replace("_", " ") for name in _NUMBERS)]
         lines = [header]
-        for row in self.rows:
+        for row in self.rows if layers else ():
             shape = "x".join(str(size) for size in row.output_shape)
             lines.append([row.name, row.kind, shape, *_formatted_numbers(row)])
         lines.append(["total", "", "", *_formatted_numbers(self)])

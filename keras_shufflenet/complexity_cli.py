@@ -29,7 +29,9 @@ _SE = flags.DEFINE_bool("se", False, "Squeeze-and-Excitation in shufflenet_v1.")
 _BYTES_PER_VALUE = flags.DEFINE_integer(
     "bytes_per_value", 4, "Bytes of an activation: 4 for float32, 1 for int8."
 )
-_FORMAT = flags.DEFINE_enum("format", "table", ["table", "json"], "What is printed.")
+_FORMAT = flags.DEFINE_enum(
+    "format", "table", ["table", "totals", "json"], "Every layer and the totals, or the totals."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,10 @@ def _load(path: str | None) -> keras.Model:
 
 def show(counted: Complexity, output_format: str) -> None:
     """Prints the counts as a table or as JSON."""
-    print(json.dumps(counted.to_dict()) if output_format == "json" else counted.to_table())
+    if output_format == "json":
+        print(json.dumps(counted.to_dict()))
+    else:
+        print(counted.to_table(layers=output_format == "table"))
 
 
 def main() -> None:

@@ -56,9 +56,9 @@ def digits_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained_workdir(tmp_path_factory):
-    """A workdir as the train command leaves it: one epoch on digits. Do not write into it."""
+    """A workdir as the train command leaves it: five epochs on digits. Do not write into it."""
     folder = tmp_path_factory.mktemp("trained")
-    _run(folder, "trainers.train", "--recipe=digits", "--workdir=work", "--epochs=1")
+    _run(folder, "trainers.train", "--recipe=digits", "--workdir=work", "--epochs=5")
     return folder / "work"
 
 

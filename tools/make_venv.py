@@ -22,16 +22,15 @@ def check_python():
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return
     sys.exit(
-        "error: {} is Python {}.{}; Python 3.10 to 3.13 is needed: make demo PYTHON=python3.11".format(
-            sys.executable, *sys.version_info[:2]
-        )
+        "error: {} is Python {}.{}; Python 3.10 to 3.13 is needed: "
+        "make demo PYTHON=python3.11".format(sys.executable, *sys.version_info[:2])
     )
 
 
 def fingerprint():
     """What an environment was made from; another Python or another lock makes it anew."""
     digest = hashlib.sha256(sys.version.encode())
-    for name in ("requirements.lock", "setup.py", "pyproject.toml"):
+    for name in ("requirements.lock", "setup.py"):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()
@@ -40,6 +39,8 @@ def fingerprint():
 def install(folder):
     python = os.path.join(folder, "bin", "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # --use-pep517: old pips otherwise warn about packages that have a setup.py only.
+    pip.append("--use-pep517")
     with open(LOCK) as file:
         packages = sum("==" in line for line in file)
     print(
@@ -53,8 +54,23 @@ def install(folder):
     subprocess.check_call(pip + ["--no-deps", "--no-build-isolation", "--editable", ROOT])
 
 
+def check_folder(folder, stamp):
+    """Nobody's folder is removed but the one that was made here."""
+    if os.path.exists(folder) and not os.path.exists(stamp):
+        sys.exit(
+            "error: {} exists and is not an environment that make has made; "
+            "remove it, or choose another: make demo VENV=...".format(folder)
+        )
+
+
+def write_stamp(stamp, text):
+    with open(stamp, "w") as file:
+        file.write(text)
+
+
 def make(folder):
     stamp = os.path.join(folder, ".made-from")
+    check_folder(folder, stamp)
     if os.path.exists(stamp):
         with open(stamp) as file:
             if file.read() == fingerprint():
@@ -62,6 +78,8 @@ def make(folder):
     print("Making {} with Python {}.{}.{}".format(os.path.relpath(folder), *sys.version_info[:3]))
     sys.stdout.flush()
     shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    write_stamp(stamp, "unfinished")
     made = subprocess.call([sys.executable, "-m", "venv", folder])
     if made != 0:
         sys.exit(
@@ -73,8 +91,7 @@ def make(folder):
         install(folder)
     except subprocess.CalledProcessError as error:
         sys.exit("error: {!r} failed; see its message above".format(" ".join(error.cmd)))
-    with open(stamp, "w") as file:
-        file.write(fingerprint())
+    write_stamp(stamp, fingerprint())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import errno
 import sys
 from collections.abc import Callable
 
-from absl import app
+from absl import app, flags, logging
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -41,6 +41,9 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _guarded(main: Callable[[], None], argv: list[str]) -> int:
+    # tfds and Keras tell much at INFO; what the user must see is printed, or a warning.
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; flags look like --name=value")

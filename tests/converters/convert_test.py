@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from converters.conversion import ConversionConfig, convert_workdir
+from converters.config import ConversionConfig
+from converters.conversion import convert_workdir
 from trainers.cli import UserError
 from trainers.config import TrainConfig
 

@@ -1,0 +1,61 @@
+# `make demo` and `make test` need Python 3.10-3.13 and make, nothing else:
+# both make .venv from requirements.lock first. Another Python: make demo PYTHON=python3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+PY := $(VENV)/bin/python
+
+.PHONY: help demo test test-slow lint format readme lock clean venv
+
+help:
+	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
+	@echo "make test       lint, import rules and the test suite"
+	@echo "make test-slow  the tests that take minutes or need more than a fresh machine has"
+	@echo "make format     format the code"
+	@echo "make readme     run the README's commands and paste their output into it"
+	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
+	@echo "make clean      remove $(VENV) and $(DEMO)"
+
+venv:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: $(PYTHON) is not installed; name a Python 3.10-3.13: make demo PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) tools/make_venv.py $(VENV)
+
+demo: venv
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	@echo "== 1/4 train: ShuffleNetV2 0.5x on 1,437 real images of handwritten digits"
+	@$(PY) -m trainers.train --recipe=digits --workdir=$(DEMO)/digits
+	@echo "== 2/4 evaluate: on the 360 images of the test split"
+	@$(PY) -m trainers.evaluate --model=$(DEMO)/digits --output=$(DEMO)/evaluation
+	@echo "== 3/4 convert: float32 and int8 .tflite, each checked against the Keras model"
+	@$(PY) -m converters.convert --model=$(DEMO)/digits --output=$(DEMO)/artifact --quantization=none,int8
+	@echo "== 4/4 benchmark: LiteRT on this machine and the TFLite Micro interpreter"
+	@$(PY) -m edge.benchmark --artifact=$(DEMO)/artifact --device=host,micro-sim --output=$(DEMO)/measurements.jsonl
+	@echo "Everything is in $(DEMO)/"
+
+lint: venv
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/lint-imports
+
+test: lint
+	@echo "== tests (several minutes; the slow ones: make test-slow)"
+	@$(PY) -m pytest
+
+test-slow: venv
+	@$(PY) -m pytest -m slow --timeout=3600
+
+format: venv
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+readme: venv
+	@$(PY) tools/update_readme.py
+
+lock:
+	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade \
+	  --extra micro --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
+
+clean:
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,75 @@
+"""The README's commands, run as a newcomer types them, one after the other."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"<!-- run: (.+?) -->", README)
+PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def _run(command, demo):
+    """Runs a command of the README with its demo/ in another place."""
+    words = [word.replace("demo/", f"{demo}/") for word in shlex.split(command)]
+    words = [sys.executable if word == "python" else word for word in words]
+    if words[0] == "make":
+        words.append(f"DEMO={demo}")
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def _column(table, row, column):
+    """Returns the cell of an aligned table whose columns are two spaces apart."""
+    lines = [re.split(r" {2,}", line.strip()) for line in table.splitlines()]
+    header = next(line for line in lines if column in line)
+    cells = next(line for line in lines if line[0].startswith(row[0]) and row[1] in line)
+    return cells[header.index(column)]
+
+
+@pytest.mark.skipif(
+    Path(sys.prefix) != ROOT / ".venv" or not (ROOT / ".venv/.made-from").exists(),
+    reason="runs `make demo` in the environment of `make test` only",
+)
+def test_the_readme_s_commands(tmp_path):
+    demo = tmp_path / "demo"
+    assert SHOWN[0] == "make demo"
+    table = _run(SHOWN[0], demo)
+    accuracy = {
+        name: float(_column(table, (f"{name}.tflite", "host"), "accuracy").rstrip("%"))
+        for name in ("model_float32", "model_int8")
+    }
+    assert accuracy["model_float32"] >= 97.5
+    assert accuracy["model_int8"] >= accuracy["model_float32"] - 1
+    assert float(_column(table, ("model_int8.tflite", "micro-sim (simulated)"), "arena KB")) > 0
+    for command in SHOWN[1:]:
+        assert _run(command, demo).strip()
+
+
+def test_the_readme_s_python(tmp_path):
+    assert PYTHON_BLOCKS
+    code = "import numpy as np\nimages = np.zeros((1, 224, 224, 3), np.uint8)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "\n".join(PYTHON_BLOCKS)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_explains_its_flags(run_cli):
+    modules = set(re.findall(r"python -m ([a-z_.]+)", README))
+    assert len(modules) >= 5
+    for module in modules:
+        done = run_cli(module, "--helpfull", check=False)
+        assert "--" in done.stdout and not done.stderr.startswith("Traceback")

@@ -1,0 +1,88 @@
+import dataclasses
+import json
+
+import pytest
+
+from trainers.cli import UserError
+from trainers.config import TrainConfig
+
+BASE = {"recipe": "digits", "workdir": "w", "dataset": "digits"}
+
+
+def test_a_saved_config_loads_as_it_was(tmp_path):
+    config = TrainConfig(**BASE, learning_rate=0.3, steps=7, flip=False, scale=1.5)
+    config.save(tmp_path)
+    assert TrainConfig.load(tmp_path) == dataclasses.replace(config, workdir=str(tmp_path))
+
+
+def test_the_file_has_versions_and_command(tmp_path):
+    TrainConfig(**BASE).save(tmp_path)
+    record = json.loads((tmp_path / "config.json").read_text())
+    assert set(record) == {"config", "versions", "command"}
+    assert set(record["config"]) == {field.name for field in dataclasses.fields(TrainConfig)}
+    assert record["versions"]["tensorflow"].startswith("2.")
+    assert "pytest" in record["command"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", "resnet"),
+        ("padding", "valid"),
+        ("preprocessing", "caffe"),
+        ("crop", "center"),
+        ("strategy", "tpu"),
+        ("input_size", 31),
+        ("batch_size", 0),
+        ("epochs", -1.0),
+        ("epochs", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("steps", 0),
+        ("eval_every", 0),
+        ("seed", -1),
+        ("devices", 0),
+        ("label_smoothing", 1.0),
+        ("crop_min_area", 0.0),
+        ("resize_size", 100),
+        ("groups", 3),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} .*{value}"):
+        TrainConfig(**BASE, **{name: value})
+
+
+def test_choices_are_named():
+    with pytest.raises(ValueError, match="shufflenet_v1, shufflenet_v2, got 'resnet'"):
+        TrainConfig(**BASE, model="resnet")
+
+
+def test_padding_must_leave_something_to_reflect():
+    with pytest.raises(ValueError, match="crop_padding must be below input_size"):
+        TrainConfig(**BASE, crop="pad", crop_padding=32, input_size=32, resize_size=32)
+
+
+def test_a_folder_needs_its_root():
+    with pytest.raises(ValueError, match="data_dir"):
+        TrainConfig(**{**BASE, "dataset": "folder"})
+
+
+def test_differences_name_what_changed_but_not_the_place():
+    first = TrainConfig(**BASE)
+    second = dataclasses.replace(first, workdir="elsewhere", batch_size=16, seed=3)
+    assert first.differences(second) == ["batch_size: 32 → 16", "seed: 0 → 3"]
+
+
+def test_a_folder_without_a_training_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"no training folder.*config\.json"):
+        TrainConfig.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"config": {"nonsense": 1}}', '{"config": {}}']
+)
+def test_a_damaged_file_is_refused_by_name(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json cannot be read"):
+        TrainConfig.load(tmp_path)

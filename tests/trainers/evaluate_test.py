@@ -1,0 +1,114 @@
+"""The evaluate command as a user types it."""
+
+import json
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainers.cli import UserError
+from trainers.models import build_model, load_model, save_model
+from trainers.recipes import make_config
+
+EVALUATE = "trainers.evaluate"
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """What a training leaves, with random weights."""
+    folder = tmp_path_factory.mktemp("work")
+    config = make_config("digits", str(folder), {})
+    keras.utils.set_random_seed(0)
+    save_model(build_model(config, channels=1, classes=10), folder / "model.keras")
+    config.save(folder)
+    (folder / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+    return folder
+
+
+@pytest.fixture
+def copy(workdir, tmp_path):
+    """One that a test may damage."""
+    return shutil.copytree(workdir, tmp_path / "copy")
+
+
+def refused(done, pattern):
+    assert done.returncode == 1, done
+    assert re.search(rf"^error: .*{pattern}", done.stderr, re.MULTILINE), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_workdir_is_evaluated(run_cli, workdir, tmp_path):
+    done = run_cli(EVALUATE, f"--model={workdir}", "--split=test[:100]", "--output=out")
+    scores = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (scores["images"], scores["skipped_images"], scores["split"]) == (100, 0, "test[:100]")
+    correct = sum(each["correct"] for each in scores["classes"].values())
+    assert scores["top1"] == correct / 100
+    assert scores["top1"] <= scores["top5"] <= 1
+    assert f"top-1 {scores['top1']:.2%}" in done.stdout
+    table = (tmp_path / "out" / "confusion.txt").read_text()
+    assert table in done.stdout + "\n"
+    assert len(table.splitlines()) == 11
+    with Image.open(tmp_path / "out" / "confusion.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_tflite_scores_as_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):
+    path = artifact_dir / "model_float32.tflite"
+    run_cli(EVALUATE, f"--model={path}", f"--workdir={trained_workdir}", "--output=lite")
+    run_cli(EVALUATE, f"--model={trained_workdir}", "--output=keras")
+    lite, reference = (
+        json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("lite", "keras")
+    )
+    assert lite["images"] == reference["images"] == 360
+    assert lite["classes"] == reference["classes"]
+    assert lite["loss"] == pytest.approx(reference["loss"], rel=1e-4)
+
+
+def test_a_model_with_other_classes_is_refused(run_cli, copy):
+    (copy / "labels.txt").write_text("cat\ndog\n")
+    done = run_cli(EVALUATE, f"--model={copy}", check=False)
+    refused(done, r"model\.keras has 10 classes, but labels\.txt has 2")
+
+
+def test_a_truncated_tflite_is_refused(run_cli, workdir, tmp_path):
+    (tmp_path / "model.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(50))
+    flags = ["--model=model.tflite", f"--workdir={workdir}", "--output=out"]
+    refused(run_cli(EVALUATE, *flags, check=False), r"model\.tflite")
+
+
+@pytest.mark.parametrize(
+    ("flags", "pattern"),
+    [
+        ([], r"--model is missing"),
+        (["--model=x.tflite"], r"--workdir is missing; name the training that x\.tflite"),
+        (["--model=x", "--workdir=y"], r"y is no training folder"),
+    ],
+)
+def test_wrong_flags_are_refused(run_cli, flags, pattern):
+    refused(run_cli(EVALUATE, *flags, check=False), pattern)
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.9])
+def test_a_truncated_keras_file_is_refused(copy, share):
+    path = copy / "model.keras"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(UserError, match=r"model\.keras is no Keras model that can be loaded"):
+        load_model(path)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.keras does not exist"):
+        load_model(tmp_path / "gone.keras")
+
+
+def test_saving_leaves_no_temporary_files(copy):
+    model = load_model(copy / "model.keras")
+    save_model(model, copy / "best.keras")
+    assert {p.name for p in copy.iterdir()} == {
+        "best.keras", "config.json", "labels.txt", "model.keras",
+    }  # fmt: skip
+    for mine, theirs in zip(model.weights, load_model(copy / "best.keras").weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())

@@ -1,0 +1,152 @@
+"""Evaluates a trained or converted model: top-1, top-5, loss and a confusion matrix.
+
+python -m trainers.evaluate --model=WORKDIR --output=/tmp/scores
+python -m trainers.evaluate --model=artifact/model_int8.tflite --workdir=WORKDIR
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from trainers import cli, files
+from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.startup import import_tensorflow
+
+if TYPE_CHECKING:
+    from trainers.evaluation import Counts, Scores
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("model", None, "A training's workdir, or a .keras or .tflite file.")
+flags.DEFINE_string(
+    "workdir", None, "The training's workdir, for its data and labels; default: where --model lies."
+)
+flags.DEFINE_string("split", None, "Images to use; default: the training's evaluation split.")
+flags.DEFINE_string("data_dir", None, "Where the data is, if not where the training had it.")
+flags.DEFINE_string("output", None, "Folder for the results; default: WORKDIR/evaluation.")
+
+
+def main() -> None:
+    """Settles what is to be evaluated on what, then does it."""
+    if not FLAGS.model:
+        raise cli.UserError("--model is missing; name a workdir, a .keras or a .tflite file")
+    model = Path(FLAGS.model)
+    workdir = Path(FLAGS.workdir) if FLAGS.workdir else _workdir_of(model)
+    config = TrainConfig.load(workdir)
+    if FLAGS.data_dir:
+        config = dataclasses.replace(config, data_dir=FLAGS.data_dir)
+    labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
+    output = Path(FLAGS.output) if FLAGS.output else workdir / "evaluation"
+    output.mkdir(parents=True, exist_ok=True)
+    path = model / "model.keras" if model.is_dir() else model
+    _evaluate(path, config, labels, FLAGS.split or config.eval_split, output)
+
+
+def entry_point() -> None:
+    """Runs the command."""
+    cli.run(main)
+
+
+def _workdir_of(model: Path) -> Path:
+    if model.is_dir():
+        return model
+    if (model.parent / CONFIG_FILE).exists():
+        return model.parent
+    raise cli.UserError(f"--workdir is missing; name the training that {model} comes from")
+
+
+def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, output: Path) -> None:
+    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    import_tensorflow()
+    from trainers import datasets, evaluation, pipeline
+
+    counter = _counter(path, config, len(labels))
+    source = datasets.load_source(config, split)
+    if source.class_names != tuple(labels):
+        raise cli.UserError(
+            f"split {split!r} of {config.dataset} has {len(source.class_names)} classes that are "
+            f"not the {len(labels)} labels of the training; name the data it was trained on"
+        )
+    with pipeline.reading_errors(config):
+        scores = evaluation.summarize(map(counter, pipeline.evaluation_batches(config, source)))
+    _write(scores, labels, {"model": str(path), "split": split}, output, len(source.skipped))
+
+
+def _counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple], Counts]":
+    """Returns a function that counts a batch through the model at `path`."""
+    if path.suffix == ".tflite":
+        return _litert_counter(path, config, classes)
+    if path.suffix != ".keras":
+        raise cli.UserError(f"{path} is no model; name a workdir, a .keras or a .tflite file")
+    import tensorflow as tf
+
+    from trainers import evaluation, models
+
+    model = models.load_model(path)
+    _check_shapes(path, model.input_shape, model.output_shape, config, classes)
+    return evaluation.make_counter(model, tf.distribute.get_strategy())
+
+
+def _litert_counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple], Counts]":
+    from trainers import evaluation
+    from trainers.litert import LiteRTModel
+
+    model = LiteRTModel(path)
+    _check_shapes(path, model.input_shape, model.output_shape, config, classes)
+
+    def count(batch: tuple) -> "Counts":
+        images, labels, weights = batch
+        return evaluation.count(model.predict(images.numpy()), labels, weights)
+
+    return count
+
+
+def _check_shapes(
+    path: Path, inputs: tuple, outputs: tuple, config: TrainConfig, classes: int
+) -> None:
+    if outputs[-1] != classes:
+        raise cli.UserError(
+            f"{path} has {outputs[-1]} classes, but labels.txt has {classes}; "
+            "name the --workdir that the model comes from"
+        )
+    if tuple(inputs[1:3]) != (config.input_size, config.input_size):
+        raise cli.UserError(
+            f"{path} takes images of {inputs[1]}x{inputs[2]} pixels, but the training had "
+            f"{config.input_size}; name the --workdir that the model comes from"
+        )
+
+
+def _write(
+    scores: "Scores", labels: list[str], about: dict[str, str], output: Path, skipped: int
+) -> None:
+    from trainers import confusion
+
+    totals = scores.confusion.sum(axis=1)
+    correct = scores.confusion.diagonal()
+    record = {
+        **about,
+        "top1": scores.top1,
+        "top5": scores.top5,
+        "loss": scores.loss,
+        "images": scores.images,
+        "skipped_images": skipped,
+        "classes": {
+            name: {"images": int(total), "correct": int(right)}
+            for name, total, right in zip(labels, totals, correct, strict=True)
+        },
+    }
+    files.write_json(output / "evaluation.json", record)
+    files.write_text(output / "confusion.txt", confusion.table(scores.confusion, labels) + "\n")
+    confusion.save_picture(scores.confusion, labels, output / "confusion.png")
+    print(confusion.summary(scores.confusion, labels))
+    print(
+        f"{about['model']} on {scores.images} images of {about['split']}: top-1 {scores.top1:.2%}, "
+        f"top-5 {scores.top5:.2%}, loss {scores.loss:.4f}; more in {output}"
+    )
+
+
+if __name__ == "__main__":
+    entry_point()

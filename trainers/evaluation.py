@@ -1,0 +1,81 @@
+"""Accuracy: what is counted per batch, and the scores that come of it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Counts = dict[str, tf.Tensor]
+TOP = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How well a model does on a split.
+
+    Attributes:
+      top1, top5: shares of images whose class is the first, or among the first five, guesses.
+      loss: mean cross-entropy, natural logarithm.
+      images: how many images were counted.
+      confusion: int64 [classes, classes], images by true class (row) and guess (column).
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+    confusion: np.ndarray
+
+
+def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
+    """Counts one batch; counts of batches and of devices add up.
+
+    Args:
+      logits: float [batch, classes].
+      labels: int64 [batch].
+      weights: float32 [batch], 1, or 0 for what only fills the batch.
+    """
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    top = tf.cast(tf.math.in_top_k(labels, logits, TOP), tf.float32)
+    classes = logits.shape[-1]
+    confusion = tf.math.confusion_matrix(
+        labels, tf.argmax(logits, axis=-1), classes, weights=tf.cast(weights, tf.int64),
+        dtype=tf.int64,
+    )  # fmt: skip
+    return {
+        "loss": tf.reduce_sum(losses * weights),
+        "top5": tf.reduce_sum(top * weights),
+        "confusion": confusion,
+    }
+
+
+def summarize(batches: Iterable[Counts]) -> Scores:
+    """Adds the counts of all batches up."""
+    loss = top5 = 0.0
+    confusion = np.int64(0)
+    for counts in batches:
+        loss += float(counts["loss"])
+        top5 += float(counts["top5"])
+        confusion = confusion + counts["confusion"].numpy()
+    images = int(confusion.sum())
+    top1 = float(confusion.trace() / images)
+    return Scores(top1, top5 / images, loss / images, images, confusion)
+
+
+def make_counter(
+    model: keras.Model, strategy: tf.distribute.Strategy
+) -> Callable[[tuple[tf.Tensor, ...]], Counts]:
+    """Returns a function that counts a batch of (images, labels, weights), on all devices."""
+
+    def count_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
+        return count(model(images, training=False), labels, weights)
+
+    @tf.function
+    def count_batch(batch: tuple[tf.Tensor, ...]) -> Counts:
+        counts = strategy.run(count_replica, args=batch)
+        add = tf.distribute.ReduceOp.SUM
+        return {name: strategy.reduce(add, value, axis=None) for name, value in counts.items()}
+
+    return count_batch

@@ -1,0 +1,151 @@
+"""A folder of images, ROOT/SPLIT/CLASS/*.jpg, as `tfds.ImageFolder` knows it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl import logging
+
+from trainers import files
+from trainers.cli import UserError
+from trainers.progress import Progress
+
+_LAYOUT = "expected ROOT/SPLIT/CLASS/*.jpg (or .jpeg, .png), such as ROOT/train/cat/1.jpg"
+# Every file that is left out is in the cache file; the screen shows the first ones.
+_MAX_WARNINGS = 20
+
+
+class SlicedImageFolder(tfds.ImageFolder):
+    """`tfds.ImageFolder` with slices of splits, giving files instead of decoded images."""
+
+    def examples(self, split: str) -> tuple[list[str], list[int]]:
+        """Returns paths and labels of a split such as "train[:90%]".
+
+        TFDS shuffles the files of a split by a fixed seed, so that a slice has all classes.
+
+        Raises:
+          UserError: no such split, or a slice that TFDS does not understand.
+        """
+        try:
+            ranges = tfds.core.ReadInstruction.from_spec(split).to_absolute(self.info.splits)
+        except (ValueError, NotImplementedError) as error:
+            raise UserError(
+                f"{self.data_dir} has no split {split!r} ({_first_line(error)}); "
+                f"its splits are {', '.join(self.info.splits)}"
+            ) from None
+        chosen = [
+            example
+            for part in ranges
+            for example in self._split_examples[part.splitname][part.from_ : part.to]
+        ]
+        to_label = self.info.features["label"].str2int
+        return [e.image_path for e in chosen], [to_label(e.label) for e in chosen]
+
+    def check_classes(self) -> None:
+        """Refuses classes without images, and splits whose classes differ.
+
+        Raises:
+          UserError: names the split and the class.
+        """
+        names = self.info.features["label"].names
+        for split, examples in self._split_examples.items():
+            missing = sorted(set(names) - {example.label for example in examples})
+            if missing:
+                folder = Path(self.data_dir) / split / missing[0]
+                state = "has no image" if folder.is_dir() else "is missing"
+                raise UserError(
+                    f"class {missing[0]!r} of split {split!r} {state} ({folder}); every split "
+                    f"needs images of all {len(names)} classes: add some or remove the class"
+                )
+
+
+def open_folder(root: str) -> SlicedImageFolder:
+    """Returns the image folder at `root`, after checks that name what is wrong.
+
+    Raises:
+      UserError: no such folder, no images where they are expected, or differing classes.
+    """
+    if not Path(root).is_dir():
+        raise UserError(f"image folder {root} does not exist; check --data_dir")
+    builder = SlicedImageFolder(root)
+    if not builder.info.splits or not any(s.num_examples for s in builder.info.splits.values()):
+        raise UserError(f"image folder {root} has no images; {_LAYOUT}")
+    builder.check_classes()
+    return builder
+
+
+def unreadable(
+    paths: Sequence[str], channels: int, cache: Path, must_match: bool = False
+) -> list[str]:
+    """Decodes every file once and returns those that cannot be decoded.
+
+    Args:
+      paths: image files.
+      channels: 1 or 3.
+      cache: JSON file that remembers the answer while the files stay as they are.
+      must_match: refuse files other than those that `cache` was written for.
+
+    Raises:
+      UserError: `must_match`, and files have come, gone, broken or been mended.
+    """
+    stamp = _stamp(paths)
+    known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else None
+    if known and known["stamp"] == stamp:
+        return known["unreadable"]
+    bad = [path for path, good in zip(paths, _readable(paths, channels), strict=True) if not good]
+    record = {"stamp": stamp, "files": len(paths), "unreadable": bad}
+    if must_match and known and (known["files"], known["unreadable"]) != (len(paths), bad):
+        raise UserError(
+            f"the images of this run have changed: {cache.name} knows {known['files']} files, "
+            f"{len(known['unreadable'])} of them unreadable, now there are {len(paths)} and "
+            f"{len(bad)}; restore them, or train in a new --workdir"
+        )
+    _warn(bad)
+    if cache.parent.is_dir():
+        files.write_json(cache, record)
+    return bad
+
+
+def _warn(bad: Sequence[str]) -> None:
+    for path in bad[:_MAX_WARNINGS]:
+        logging.warning("skipping %s: it cannot be decoded", path)
+    if len(bad) > _MAX_WARNINGS:
+        logging.warning("… and %d more", len(bad) - _MAX_WARNINGS)
+
+
+def _readable(paths: Sequence[str], channels: int) -> np.ndarray:
+    """Returns a bool per path. tf.data does the work in C++, on all cores."""
+    names = tf.constant(paths, tf.string)
+
+    def check(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        data = tf.io.read_file(names[index])
+        image = tf.io.decode_image(data, channels=channels, expand_animations=False)
+        # The size is asked for because what nothing depends on is pruned, and never decoded.
+        return index, tf.size(image)
+
+    indices = tf.data.Dataset.range(len(paths)).map(
+        check, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    good = np.zeros(len(paths), bool)
+    with Progress("verifying", total=len(paths), unit="image") as progress:
+        for index, _ in indices.ignore_errors().as_numpy_iterator():
+            good[index] = True
+            progress.update(int(index) + 1)
+    return good
+
+
+def _stamp(paths: Sequence[str]) -> str:
+    """Returns a hash of names, sizes and times: when it is the same, so are the files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = Path(path).stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -1,0 +1,297 @@
+"""The training loop, for one device and for many; what it does to disk is in `checkpoints`."""
+
+import contextlib
+import json
+import math
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from trainers import evaluation, files
+from trainers.checkpoints import Checkpoints, diverged
+from trainers.cli import UserError
+from trainers.config import TrainConfig
+from trainers.datasets import load_source
+from trainers.models import build_model, save_model
+from trainers.pipeline import evaluation_batches, reading_errors, training_batches
+from trainers.progress import Progress
+from trainers.sources import Source
+from trainers.strategy import make_strategy, synchronize_batch_norms
+
+# Steps between two looks at the loss: each makes the host wait for the device.
+_LOG_EVERY = 20
+_MOMENTUM = 0.9
+METRICS_FILE = "metrics.jsonl"
+
+
+def train(config: TrainConfig, resume: bool = False) -> None:
+    """Trains as the config says and leaves the results in its workdir.
+
+    Args:
+      config: the settings; its workdir holds a run already if, and only if, `resume`.
+      resume: go on from the last checkpoint, bit-identical to a run that never stopped.
+
+    Raises:
+      UserError: data, checkpoint or disk are not as they must be, or the training diverged.
+      KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
+
+    Example:
+      >>> train(make_config("digits", "/tmp/digits", {}))
+    """
+    strategy = make_strategy(config)
+    train_source = load_source(config, config.train_split, must_match=resume)
+    eval_source = load_source(config, config.eval_split, must_match=resume)
+    _check_sources(config, train_source, eval_source)
+    trainer = Trainer(config, strategy, train_source, eval_source)
+    trainer.start(resume)
+    trainer.run()
+
+
+class Trainer:
+    """A run: the network with its optimizer, its data, and what is written down.
+
+    Args:
+      config: the settings.
+      strategy: where to run.
+      train_source, eval_source: the data.
+
+    Attributes:
+      model: the network.
+      optimizer: its optimizer, which counts the steps taken.
+      total_steps: steps of the whole run.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        strategy: tf.distribute.Strategy,
+        train_source: Source,
+        eval_source: Source,
+    ):
+        self._config, self._strategy = config, strategy
+        self._train_source, self._eval_source = train_source, eval_source
+        self._workdir = Path(config.workdir)
+        epoch = train_source.num_examples / config.batch_size
+        self.total_steps = config.steps or max(1, round(config.epochs * epoch))
+        self._eval_every = config.eval_every or max(1.0, epoch)
+        self._checkpoint_every = config.checkpoint_every or self._eval_every
+        # Here and no earlier: preparing a data set draws from the same generators.
+        keras.utils.set_random_seed(config.seed)
+        with strategy.scope():
+            self.model = build_model(config, train_source.channels, len(train_source.class_names))
+            synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
+            self.optimizer = keras.optimizers.SGD(
+                learning_rate(config, self.total_steps, epoch), momentum=_MOMENTUM, nesterov=True
+            )
+            self.optimizer.build(self.model.trainable_variables)
+        # Outside of the scope: the host's alone.
+        self._best = tf.Variable(-1.0, trainable=False, name="best_top1")
+        self._loss = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing, reduction=None
+        )
+        self._evaluated = 0  # step of the last evaluation
+        self._count = evaluation.make_counter(self.model, strategy)
+        self._checkpoints = Checkpoints(
+            self._workdir / "checkpoints", self.model, self.optimizer, self._best
+        )
+
+    def start(self, resume: bool) -> None:
+        """Restores the state, or writes down how a new run begins."""
+        if resume:
+            step = self._checkpoints.restore()
+            self._evaluated = _keep_metrics_until(step, self._workdir / METRICS_FILE)
+            print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
+            return
+        # In this order: a folder with a config has a checkpoint, or it is damaged.
+        self._checkpoints.save()
+        names = "".join(f"{name}\n" for name in self._train_source.class_names)
+        files.write_text(self._workdir / "labels.txt", names)
+        self._config.save(self._workdir)
+
+    def run(self) -> None:
+        """Trains to the end, with evaluations and checkpoints on the way."""
+        batch, start, began = self._config.batch_size, self._step(), time.monotonic()
+        writer = tf.summary.create_file_writer(str(self._workdir / "tensorboard"))
+        progress = Progress("training", self.total_steps * batch, start * batch)
+        try:
+            with writer.as_default(), progress, reading_errors(self._config):
+                self._run(progress)
+        except KeyboardInterrupt:
+            self._checkpoints.save()
+            print(
+                f"checkpoint of step {self._step()} saved; to go on: "
+                f"python -m trainers.train --workdir={self._workdir} --resume",
+                flush=True,
+            )
+            raise
+        save_model(self.model, self._workdir / "model.keras")
+        print(
+            f"{self.total_steps - start} steps in {time.monotonic() - began:.0f} s; "
+            f"the model is {self._workdir / 'model.keras'}",
+            flush=True,
+        )
+
+    def _run(self, progress: Progress) -> None:
+        start = step = self._step()
+        batches = training_batches(self._config, self._train_source, start)
+        iterator = iter(self._strategy.experimental_distribute_dataset(batches))
+        log = _Log(self._config.batch_size, progress)
+        while True:
+            last = step == self.total_steps
+            # A run that was stopped between training and evaluation catches up on it.
+            if step and (last or is_due(step, self._eval_every)) and self._evaluated != step:
+                self._evaluate(step, log)
+            if step > start and (last or is_due(step, self._checkpoint_every)):
+                self._checkpoints.save()
+            if last:
+                return
+            loss = self._train_step(iterator)
+            step += 1
+            if step % _LOG_EVERY == 0 or step == self.total_steps:
+                log.write(step, float(loss), float(self.optimizer.learning_rate))
+
+    def _step(self) -> int:
+        return int(self.optimizer.iterations.numpy())
+
+    @tf.function
+    def _train_step(self, iterator: tf.data.Iterator) -> tf.Tensor:
+        losses = self._strategy.run(self._replica_step, args=next(iterator))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def _replica_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Takes one step on a device's share of the batch; returns its part of the loss."""
+        config, variables = self._config, self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            losses = self._loss(tf.one_hot(labels, logits.shape[-1]), logits)
+            loss = tf.nn.compute_average_loss(losses, global_batch_size=config.batch_size)
+        gradients = tape.gradient(loss, variables)
+        # `apply` adds the devices' gradients up, so each brings its share of the decay.
+        decay = config.weight_decay / self._strategy.num_replicas_in_sync
+        self.optimizer.apply(add_weight_decay(gradients, variables, decay), variables)
+        return loss
+
+    def _evaluate(self, step: int, log: "_Log") -> None:
+        """Evaluates, keeps the model if it is the best, and writes the scores down."""
+        self._checkpoints.check_weights()
+        batches = evaluation_batches(self._config, self._eval_source)
+        distributed = self._strategy.experimental_distribute_dataset(batches)
+        scores = evaluation.summarize(map(self._count, distributed))
+        if scores.top1 > float(self._best):
+            save_model(self.model, self._workdir / "best.keras")
+            self._best.assign(scores.top1)
+        record = {
+            "step": step,
+            "epoch": round(step * self._config.batch_size / self._train_source.num_examples, 3),
+            "train_loss": log.loss,
+            "eval_loss": scores.loss,
+            "top1": scores.top1,
+            "top5": scores.top5,
+            "eval_images": scores.images,
+            "images_per_second": log.images_per_second,
+            "skipped_train_images": len(self._train_source.skipped),
+            "skipped_eval_images": len(self._eval_source.skipped),
+        }
+        with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self._evaluated = step
+        log.write_scores(step, scores)
+
+
+class _Log:
+    """What the user sees of the training: progress, and scalars for TensorBoard."""
+
+    def __init__(self, batch_size: int, progress: Progress):
+        self._batch_size, self._progress = batch_size, progress
+        self._time, self._step = time.monotonic(), None
+        self.loss: float | None = None
+        self.images_per_second: float | None = None
+
+    def write(self, step: int, loss: float, rate: float) -> None:
+        """Shows loss and speed; raises UserError when the loss is not finite."""
+        if not math.isfinite(loss):
+            raise UserError(diverged(step))
+        now = time.monotonic()
+        # The first steps include the tracing of the graph, and say nothing of the speed.
+        if self._step is not None:
+            images = (step - self._step) * self._batch_size
+            self.images_per_second = images / (now - self._time)
+            tf.summary.scalar("train/images_per_second", self.images_per_second, step)
+        self.loss, self._time, self._step = loss, now, step
+        tf.summary.scalar("train/loss", loss, step)
+        tf.summary.scalar("train/learning_rate", rate, step)
+        self._progress.update(step * self._batch_size, loss=loss)
+
+    def write_scores(self, step: int, scores: evaluation.Scores) -> None:
+        """Shows an evaluation, whose time does not count as training."""
+        for name in ("top1", "top5", "loss"):
+            tf.summary.scalar(f"eval/{name}", getattr(scores, name), step)
+        self._progress.say(
+            f"step {step}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, "
+            f"loss {scores.loss:.4f} on {scores.images} images"
+        )
+        self._time, self._step = time.monotonic(), step
+
+
+def is_due(step: int, every: float) -> bool:
+    """Whether `step` is the nearest to a multiple of `every`, which need not be whole."""
+    return step == round(round(step / every) * every)
+
+
+def learning_rate(config: TrainConfig, total_steps: int, steps_per_epoch: float):
+    """Returns the schedule: linear warm-up, then a cosine to 0 at the last step.
+
+    Args:
+      config: learning_rate and warmup_epochs matter.
+      total_steps: of the run.
+      steps_per_epoch: need not be whole.
+    """
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
+    if warmup == 0:
+        return keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, total_steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+    )
+
+
+def add_weight_decay(gradients: list, variables: list, decay: float) -> list:
+    """Returns the gradients with those of an L2 penalty, decay/2 times the squared weights.
+
+    Only what has more than one dimension decays: kernels, not biases and batch norms (the
+    papers' code does so). It goes through the momentum, unlike Keras's own `weight_decay`.
+
+    Args:
+      gradients, variables: in the same order.
+      decay: factor of the weights.
+    """
+    return [
+        gradient + decay * variable if len(variable.shape) > 1 else gradient
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
+
+
+def _check_sources(config: TrainConfig, train_source: Source, eval_source: Source) -> None:
+    if train_source.class_names != eval_source.class_names:
+        raise UserError(
+            f"splits {config.train_split!r} and {config.eval_split!r} have different classes: "
+            f"{len(train_source.class_names)} and {len(eval_source.class_names)}"
+        )
+    if config.preprocessing == "torch" and train_source.channels != 3:
+        raise UserError(
+            f"--preprocessing=torch is for colour images; {config.dataset} has "
+            f"{train_source.channels} channel; name --preprocessing=tf"
+        )
+
+
+def _keep_metrics_until(step: int, path: Path) -> int:
+    """Drops evaluations behind the checkpoint that a run resumes from; returns the last step."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        # The last line may be torn, when the run was killed while it was written.
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    kept = [record for record in records if record["step"] <= step]
+    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    return kept[-1]["step"] if kept else 0

@@ -1,0 +1,148 @@
+"""Trains a ShuffleNet: python -m trainers.train --recipe=digits --workdir=/tmp/digits.
+
+A recipe gives every value; each flag below overrides one. `--recipe` may be left out to resume.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from trainers import cli, config, recipes
+from trainers.startup import import_tensorflow
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("recipe", None, f"What to start from: {', '.join(recipes.RECIPES)}.")
+flags.DEFINE_string("workdir", None, "Folder for the results; made if missing.")
+flags.DEFINE_bool("resume", False, "Go on with the run in --workdir from its last checkpoint.")
+
+# The rest is called as in `TrainConfig`; None leaves the recipe's value.
+flags.DEFINE_string(
+    "dataset",
+    None,
+    "'digits' (offline), 'folder' (images in DATA_DIR/SPLIT/CLASS/*.jpg) or a name in the "
+    "catalogue of TensorFlow Datasets, such as cifar10.",
+)
+flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Root of the image folder, or where TensorFlow Datasets keeps its data "
+    "(default ~/tensorflow_datasets).",
+)
+flags.DEFINE_string("train_split", None, "Training images, such as 'train' or 'train[:90%]'.")
+flags.DEFINE_string("eval_split", None, "Evaluation images, such as 'test' or 'train[90%:]'.")
+flags.DEFINE_bool(
+    "verify_images", None, "Decode each file of an image folder once; leave out the unreadable."
+)
+flags.DEFINE_string("model", None, f"Network: {', '.join(config.MODELS)}.")
+flags.DEFINE_float("scale", None, "Width of the network: 0.5, 1, 1.5, 2; V1 has 0.25 too.")
+flags.DEFINE_integer("groups", None, "Groups of V1's convolutions: 1, 2, 3, 4 or 8 (default 3).")
+flags.DEFINE_string(
+    "padding",
+    None,
+    f"{', '.join(config.PADDINGS)}: of stride-2 convolutions; symmetric is PyTorch's.",
+)
+flags.DEFINE_bool(
+    "small_images", None, "For 32 to 64 pixels: stem with stride 1 and without a max-pool."
+)
+flags.DEFINE_integer("input_size", None, "Height and width of the network's input, pixels.")
+flags.DEFINE_integer(
+    "resize_size",
+    None,
+    "Evaluation scales the shorter side to this and cuts the centre, pixels.",
+)
+flags.DEFINE_string(
+    "preprocessing",
+    None,
+    f"{', '.join(config.PREPROCESSINGS)}: pixels to [-1, 1], or by ImageNet's mean and deviation.",
+)
+flags.DEFINE_string(
+    "crop",
+    None,
+    f"{', '.join(config.CROPS)}: training takes the centre, or pads by --crop_padding and cuts at "
+    "random, or scales a random part of at least --crop_min_area.",
+)
+flags.DEFINE_integer("crop_padding", None, "Pixels, for --crop=pad.")
+flags.DEFINE_float("crop_min_area", None, "Share of the image's area, for --crop=resized.")
+flags.DEFINE_bool("flip", None, "Mirror half of the training images.")
+flags.DEFINE_float("epochs", None, "Passes over the training images.")
+flags.DEFINE_integer("steps", None, "Steps to train, instead of --epochs.")
+flags.DEFINE_integer(
+    "batch_size", None, "Images per step, over all devices; the learning rate follows it."
+)
+flags.DEFINE_float("learning_rate", None, "Peak of the cosine schedule.")
+flags.DEFINE_float("warmup_epochs", None, "Epochs of linear warm-up.")
+flags.DEFINE_float("weight_decay", None, "L2 penalty on kernels.")
+flags.DEFINE_float("label_smoothing", None, "Share of the target spread over all classes.")
+flags.DEFINE_integer("seed", None, "Of weights, order and augmentation.")
+flags.DEFINE_string("strategy", None, f"Where to run: {', '.join(config.STRATEGIES)}.")
+flags.DEFINE_integer(
+    "devices", None, "GPUs of --strategy=mirrored; without a GPU, parts of the CPU, to try it."
+)
+flags.DEFINE_integer("eval_every", None, "Steps between evaluations; default: one epoch.")
+flags.DEFINE_integer(
+    "checkpoint_every", None, "Steps between checkpoints; default: with every evaluation."
+)
+
+
+def main() -> None:
+    """Settles the config, then trains."""
+    if not FLAGS.workdir:
+        raise cli.UserError("--workdir is missing; name a folder for the results")
+    train_config = _resumed_config() if _is_resumed() else _new_config()
+    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    import_tensorflow()
+    from trainers import loop
+
+    loop.train(train_config, resume=_is_resumed())
+
+
+def entry_point() -> None:
+    """Runs the command."""
+    cli.run(main)
+
+
+def _is_resumed() -> bool:
+    # A job that is restarted with --resume from its first line on begins like any other.
+    return FLAGS.resume and (Path(FLAGS.workdir) / config.CONFIG_FILE).exists()
+
+
+def _new_config() -> config.TrainConfig:
+    if not FLAGS.recipe:
+        raise cli.UserError(f"--recipe is missing; name one of {', '.join(recipes.RECIPES)}")
+    made = recipes.make_config(FLAGS.recipe, FLAGS.workdir, _overrides())
+    workdir = Path(FLAGS.workdir)
+    if (workdir / config.CONFIG_FILE).exists():
+        raise cli.UserError(
+            f"{workdir} already holds a run; add --resume to go on with it, or name another "
+            "--workdir"
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def _resumed_config() -> config.TrainConfig:
+    saved = config.TrainConfig.load(FLAGS.workdir)
+    if FLAGS.recipe:
+        wanted = recipes.make_config(FLAGS.recipe, FLAGS.workdir, _overrides())
+    else:
+        wanted = dataclasses.replace(saved, **_overrides())
+    changed = saved.differences(wanted)
+    if changed:
+        raise cli.UserError(
+            f"{FLAGS.workdir} was trained with other values ({', '.join(changed)}); "
+            "resume with the same flags, or name another --workdir"
+        )
+    return saved
+
+
+def _overrides() -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(config.TrainConfig)}
+    given = {name: FLAGS[name].value for name in names - {"recipe", "workdir"}}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+if __name__ == "__main__":
+    entry_point()
