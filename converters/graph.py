@@ -1,0 +1,222 @@
+"""The deployment graph as data: operators in order with their weights, before any framework.
+
+A tensor is a `Wire`: the operator that makes it, and which logical channel (the trained
+network's numbering) lies at each physical position. Convolutions absorb the order of their
+input in their weights and may write their output in any order, so that reordering channels
+costs nothing where a convolution follows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# The kinds of operators, and whether the output has the input's int8 scale (TFLite demands it of
+# every operator that only moves or selects values).
+SAME_SCALE = {
+    "input": False,
+    "conv": False,
+    "depthwise": False,
+    "dense": False,
+    "add": False,
+    "multiply": False,
+    "mean": False,
+    "sigmoid": False,
+    "softmax": False,
+    "global_max": True,
+    "pad": True,
+    "max_pool": True,
+    "average_pool": True,
+    "slice": True,
+    "concat": True,
+    "transpose": True,
+}
+
+
+class Folded(NamedTuple):
+    """A convolution's float32 kernel and bias, with BatchNormalization multiplied in."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+class Wire(NamedTuple):
+    """A tensor: the name of the operator that makes it, and its logical channels in order."""
+
+    op: str
+    order: np.ndarray
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return len(self.order)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator: its inputs by name, the channels it gives, its weights and its settings."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    channels: int
+    weights: Folded | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Graph:
+    """Operators in the order of execution; `output` is the name of the last one.
+
+    The methods append an operator and return the wire of its output.
+
+    Example:
+      >>> graph = Graph()
+      >>> image = graph.input((224, 224, 3))
+      >>> x = graph.conv(image, "stem", folded, stride=2, activation="relu")
+    """
+
+    ops: dict[str, Op] = field(default_factory=dict)
+    output: str = ""
+
+    def input(self, shape: Sequence[int]) -> Wire:
+        """Adds the input of `shape` (height, width, channels)."""
+        channels = shape[-1]
+        return self._add("image", "input", (), np.arange(channels), shape=tuple(shape))
+
+    def conv(
+        self,
+        x: Wire,
+        name: str,
+        folded: Folded,
+        *,
+        stride: int = 1,
+        padding: str = "same",
+        groups: int = 1,
+        activation: str | None = None,
+        order: np.ndarray | None = None,
+    ) -> Wire:
+        """Adds a convolution; `folded` is in logical order.
+
+        Args:
+          x: the input; with groups, each group's logical channels must lie together, in any
+            order within the group.
+          order: logical output channels to compute, in the order wanted (some of them, or all;
+            all by default); with groups, all, each group's together.
+
+        Raises:
+          ValueError: groups and an order that crosses them.
+        """
+        order = np.arange(folded.kernel.shape[-1]) if order is None else order
+        kernel = _permuted_kernel(folded.kernel, x.order, order, groups, name)
+        settings = {"stride": stride, "padding": padding, "groups": groups}
+        weights = Folded(kernel, folded.bias[order])
+        return self._add(name, "conv", (x,), order, weights, activation=activation, **settings)
+
+    def depthwise(self, x: Wire, name: str, folded: Folded, stride: int, padding: str) -> Wire:
+        """Adds a depthwise convolution; channels keep the order of `x`."""
+        weights = Folded(folded.kernel[:, :, x.order, :], folded.bias[x.order])
+        return self._add(name, "depthwise", (x,), x.order, weights, stride=stride, padding=padding)
+
+    def dense(self, x: Wire, name: str, folded: Folded) -> Wire:
+        """Adds a fully connected layer; `folded.kernel` is (channels, units)."""
+        weights = Folded(folded.kernel[x.order], folded.bias)
+        return self._add(name, "dense", (x,), np.arange(folded.kernel.shape[-1]), weights)
+
+    def slice(self, x: Wire, name: str, start: int, stop: int) -> Wire:
+        """Adds a slice of the physical channels `start` to `stop`."""
+        return self._add(name, "slice", (x,), x.order[start:stop], start=start, stop=stop)
+
+    def concat(self, wires: Sequence[Wire], name: str, most: int) -> Wire:
+        """Adds a concatenation, nested so that no operator has more than `most` inputs.
+
+        One wire is returned as it is.
+        """
+        wires = list(wires)
+        inner = 0
+        while len(wires) > most:
+            wires = [self._concat(wires[:most], f"{name}_{inner}"), *wires[most:]]
+            inner += 1
+        return self._concat(wires, name) if len(wires) > 1 else wires[0]
+
+    def _concat(self, wires: Sequence[Wire], name: str) -> Wire:
+        return self._add(name, "concat", wires, np.concatenate([wire.order for wire in wires]))
+
+    def pool(self, x: Wire, name: str, kind: str, padding: str) -> Wire:
+        """Adds a 3x3 pool of stride 2; `kind` is "max_pool" or "average_pool"."""
+        return self._add(name, kind, (x,), x.order, padding=padding)
+
+    def simple(self, kind: str, wires: Sequence[Wire], name: str, **settings: Any) -> Wire:
+        """Adds an operator without weights that keeps the channels of its first input."""
+        return self._add(name, kind, wires, wires[0].order, **settings)
+
+    def transpose(self, x: Wire, name: str, groups: int) -> Wire:
+        """Adds a shuffle of the physical channels, for where nothing can absorb the order."""
+        order = x.order.reshape(groups, -1).T.ravel()
+        return self._add(name, "transpose", (x,), order, groups=groups)
+
+    def _add(
+        self,
+        name: str,
+        kind: str,
+        inputs: Sequence[Wire],
+        order: np.ndarray,
+        weights: Folded | None = None,
+        **settings: Any,
+    ) -> Wire:
+        if name in self.ops:
+            raise ValueError(f"two operators are called {name!r}")
+        sources = tuple(wire.op for wire in inputs)
+        self.ops[name] = Op(name, kind, sources, len(order), weights, settings)
+        self.output = name
+        return Wire(name, np.asarray(order))
+
+
+def _permuted_kernel(
+    kernel: np.ndarray, inputs: np.ndarray, outputs: np.ndarray, groups: int, name: str
+) -> np.ndarray:
+    """Returns a (grouped) kernel for an input that lies in the order `inputs`."""
+    if groups == 1:
+        return kernel[:, :, inputs, :][..., outputs]
+    per_group = kernel.shape[2]
+    blocks = inputs.reshape(groups, per_group)
+    out_blocks = outputs.reshape(groups, -1)
+    pieces = []
+    for group, (block, out_block) in enumerate(zip(blocks, out_blocks, strict=True)):
+        if set(block // per_group) != {group} or set(out_block // len(out_block)) != {group}:
+            raise ValueError(f"{name}: the order of the channels crosses its groups")
+        pieces.append(kernel[:, :, block - group * per_group, :][..., out_block])
+    return np.concatenate(pieces, axis=-1)
+
+
+def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
+    """Returns the ungrouped kernel of a grouped one: block-diagonal, zeros elsewhere."""
+    height, width, per_group, filters = kernel.shape
+    whole = np.zeros((height, width, per_group * groups, filters), kernel.dtype)
+    each = filters // groups
+    for group in range(groups):
+        outputs = slice(group * each, (group + 1) * each)
+        inputs = slice(group * per_group, (group + 1) * per_group)
+        whole[:, :, inputs, outputs] = kernel[..., outputs]
+    return whole
+
+
+def scale_groups(graph: Graph) -> dict[str, str]:
+    """Returns for every operator the name of its int8 scale; equal names share one scale.
+
+    Operators that only move values tie their inputs and output together: the connected
+    components of these ties are the scales. This is why nothing needs to be requantized.
+    """
+    parent = {name: name for name in graph.ops}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for op in graph.ops.values():
+        if SAME_SCALE[op.kind]:
+            for source in op.inputs:
+                parent[root(op.name)] = root(source)
+    return {name: root(name) for name in graph.ops}

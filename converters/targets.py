@@ -1,0 +1,47 @@
+"""How the deployment graph is written for each target: data that the builder follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Form:
+    """The operators that a target runs fastest, or at all.
+
+    Attributes:
+      most_concatenated: inputs of one concatenation; more are nested.
+      producers: convolutions that a convolution is cut into where its output's channels go to
+        several units; what then remains together is cut by slices.
+      grouped: V1's grouped convolutions: "group" as one operator, "split" as one a group.
+      shuffle: V1's shuffle, which lies between two grouped convolutions, by the number of groups:
+        "transpose" behind the depthwise convolution, "dense_compress" or "dense_expand" by making
+        the first or second convolution ungrouped, which then absorbs the order, "split" by
+        cutting the first convolution into one for each pair of groups.
+    """
+
+    most_concatenated: int
+    producers: int
+    grouped: str
+    shuffle: Mapping[int, str] = field(default_factory=dict)
+    default_shuffle: str = "dense_expand"
+
+    def shuffle_for(self, groups: int) -> str:
+        """Returns how a shuffle of `groups` groups is written."""
+        return self.shuffle.get(groups, self.default_shuffle)
+
+
+# No limit: an int that no network's number of concatenated tensors reaches.
+UNLIMITED = 1 << 16
+
+FORMS = {
+    # More than 4 inputs leave XNNPACK, and the graph falls into pieces.
+    "cpu": Form(most_concatenated=4, producers=2, grouped="group"),
+    "micro": Form(most_concatenated=UNLIMITED, producers=1, grouped="group"),
+    # Grouped convolutions are not among the Edge TPU's documented operators.
+    "edgetpu": Form(
+        most_concatenated=UNLIMITED, producers=1, grouped="split", default_shuffle="split"
+    ),
+    "ethosu": Form(
+        most_concatenated=UNLIMITED, producers=1, grouped="split", default_shuffle="split"
+    ),
+}
