@@ -6,8 +6,8 @@ import numpy as np
 import tf_keras
 
 from converters.emitter import emit
-from converters.fake_quant import FIXED_RANGES, Range
 from converters.graph import SAME_SCALE, Graph, scale_groups
+from converters.quantization import FIXED_RANGES, Range
 
 BATCH = 16
 BINS = 2048
