@@ -6,7 +6,7 @@ VENV ?= .venv
 DEMO ?= demo
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow lint format readme lock clean venv
+.PHONY: help demo test test-slow lint format readme bench lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-slow  the tests that take minutes or need more than a fresh machine has"
 	@echo "make format     format the code"
 	@echo "make readme     run the README's commands and paste their output into it"
+	@echo "make bench      measure the deployment graph against the usual conversion, into docs/benchmarks.md"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
 	@echo "make clean      remove $(VENV) and $(DEMO)"
 
@@ -28,9 +29,10 @@ demo: venv
 	@$(PY) -m trainers.train --recipe=digits --workdir=$(DEMO)/digits
 	@echo "== 2/4 evaluate: on the 360 images of the test split"
 	@$(PY) -m trainers.evaluate --model=$(DEMO)/digits --output=$(DEMO)/evaluation
-	@echo "== 3/4 convert: float32 and int8 .tflite, each checked against the Keras model"
-	@$(PY) -m converters.convert --model=$(DEMO)/digits --output=$(DEMO)/artifact --quantization=none,int8
-	@echo "== 4/4 benchmark: LiteRT on this machine and the TFLite Micro interpreter"
+	@echo "== 3/4 convert: the deployment graph and the canonical one, float32 and int8, each checked against the Keras model"
+	@$(PY) -m converters.convert --model=$(DEMO)/digits --output=$(DEMO)/artifact \
+	  --graph=deployment,canonical --quantization=none,int8-ptq
+	@echo "== 4/4 benchmark: both graphs side by side, in LiteRT on this machine and in the TFLite Micro interpreter"
 	@$(PY) -m edge.benchmark --artifact=$(DEMO)/artifact --device=host,micro-sim --output=$(DEMO)/measurements.jsonl
 	@echo "Everything is in $(DEMO)/"
 
@@ -53,9 +55,14 @@ format: venv
 readme: venv
 	@$(PY) tools/update_readme.py
 
+# Half an hour on 2 cores the first time; converted files are kept in build/benchmarks.
+bench: venv
+	@$(PY) -m benchmarks.latency
+	@$(PY) -m benchmarks.micro_and_npu
+
 lock:
 	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade \
-	  --extra micro --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
+	  --extra micro --extra ethosu --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 EXTRAS = {
     # TFLite Micro's own interpreter, for `edge.benchmark --device=micro-sim`.
     "micro": ["tflite-micro>=0.dev20250101"],
+    # Arm's compiler for Ethos-U, which estimates cycles without a device.
+    "ethosu": ["ethos-u-vela>=4.0"],
     "dev": [
         "hypothesis>=6.100",
         "import-linter>=2.0",
@@ -54,6 +56,7 @@ setup(
             "shufflenet-train = trainers.train:entry_point",
             "shufflenet-evaluate = trainers.evaluate:entry_point",
             "shufflenet-convert = converters.convert:entry_point",
+            "shufflenet-quantize = converters.quantize:entry_point",
             "shufflenet-benchmark = edge.benchmark:entry_point",
         ]
     },

@@ -46,7 +46,7 @@ class Artifact:
 
     Example:
       >>> artifact = Artifact.open("artifact")
-      >>> model = artifact.load("model_int8.tflite")
+      >>> model = artifact.load("deployment_int8_ptq.tflite")
       >>> images, labels = artifact.samples()
       >>> model.predict(artifact.preprocess(images)).argmax(axis=-1)
     """

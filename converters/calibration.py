@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import tf_keras
 
+from converters.config import METHODS
 from converters.emitter import emit
 from converters.graph import SAME_SCALE, Graph, scale_groups
 from converters.quantization import FIXED_RANGES, Range
@@ -13,10 +14,11 @@ BATCH = 16
 BINS = 2048
 # Of all values, the share that a percentile range leaves outside, half of it on each side.
 OUTSIDE = 1e-4
+# A tensor that is always zero, or nearly, would get a scale near zero, and XNNPACK refuses a file
+# where scales are so far apart. Any other range represents it as well.
+SMALLEST_WIDTH, DEAD_RANGE = 1e-4, (0.0, 1.0)
 # How an MSE range is searched: the min/max range shrunk in steps to this share of itself.
 SMALLEST_SHARE, STEPS = 0.3, 71
-
-METHODS = ("minmax", "percentile", "mse")
 
 
 def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[str, Range]:
@@ -45,7 +47,9 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
         if not np.isfinite([low, high]).all():
             raise ValueError(f"an activation of {name!r} is not finite: the model is broken")
         before = extremes.get(name, (0.0, 0.0))
-        extremes[name] = (min(before[0], low), max(before[1], high, before[0] + 1e-6))
+        extremes[name] = (min(before[0], low), max(before[1], high))
+    dead = {name for name, (low, high) in extremes.items() if high - low < SMALLEST_WIDTH}
+    extremes.update(dict.fromkeys(dead, DEAD_RANGE))
     if method == "minmax":
         return extremes
     choose = {"percentile": _percentile_range, "mse": _mse_range}[method]
@@ -54,7 +58,7 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
         histograms[name] += np.histogram(values, BINS, extremes[name])[0]
     return {
         # The image's range is known, and clipping it would clip every image.
-        name: extremes[name] if name == "image" else choose(histogram, extremes[name])
+        name: extremes[name] if name in dead | {"image"} else choose(histogram, extremes[name])
         for name, histogram in histograms.items()
     }
 

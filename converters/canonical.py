@@ -11,42 +11,48 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from converters.config import QUANTIZATIONS
+from converters.config import GRAPHS
 from trainers.cli import UserError
 from trainers.quiet import quiet_stderr
 
+QUANTIZATIONS = GRAPHS["canonical"]
+
 
 def convert(
-    model: keras.Model, quantization: str = "none", calibration: np.ndarray | None = None
+    model: keras.Model,
+    quantization: str = "none",
+    calibration: np.ndarray | None = None,
+    io_dtype: str = "int8",
 ) -> bytes:
     """Converts a Keras 3 classifier to a .tflite file with a batch of one.
 
     Args:
       model: one input [batch, height, width, channels] with fixed sides, one output.
       quantization: "none" (float32), "float16" (weights; computed in float32), "dynamic"
-        (int8 weights, float32 input and output), or "int8" (all integer, int8 input and
-        output; an operator without an integer kernel is an error).
+        (int8 weights, float32 input and output), or "int8-ptq" (all integer; an operator
+        without an integer kernel is an error).
       calibration: preprocessed float32 images [n, height, width, channels] from the training
-        data; "int8" alone needs them, for the ranges of the activations.
+        data; "int8-ptq" alone needs them, for the ranges of the activations.
+      io_dtype: of the input and output of "int8-ptq": "int8", "uint8" or "float32".
 
     Returns:
       The content of the .tflite file.
 
     Raises:
-      ValueError: an unknown `quantization`, or "int8" without calibration images.
+      ValueError: an unknown `quantization`, or "int8-ptq" without calibration images.
       UserError: TFLiteConverter refuses the model.
 
     Example:
-      >>> Path("model_int8.tflite").write_bytes(convert(model, "int8", images))
+      >>> Path("model_int8.tflite").write_bytes(convert(model, "int8-ptq", images))
     """
     if quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received: {quantization!r}")
-    if quantization == "int8" and (calibration is None or not len(calibration)):
-        raise ValueError('calibration must hold images for quantization="int8"')
+    if quantization == "int8-ptq" and (calibration is None or not len(calibration)):
+        raise ValueError('calibration must hold images for quantization="int8-ptq"')
     function = _inference_function(model)
     try:
         with quiet_stderr():
-            return _converter(function, quantization, calibration).convert()
+            return _converter(function, quantization, calibration, io_dtype).convert()
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
@@ -58,6 +64,7 @@ def _converter(
     function: tf.types.experimental.ConcreteFunction,
     quantization: str,
     calibration: np.ndarray | None,
+    io_dtype: str,
 ) -> tf.lite.TFLiteConverter:
     # The second argument, the model, is left out on purpose: with a Keras 3 model the
     # converter then silently freezes NaN in place of the weights.
@@ -66,12 +73,12 @@ def _converter(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
+    if quantization == "int8-ptq":
         converter.representative_dataset = lambda: _one_by_one(calibration)
         # Nothing else is supported: an operator that would stay in float is an error.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
+        converter.inference_input_type = tf.as_dtype(io_dtype)
+        converter.inference_output_type = tf.as_dtype(io_dtype)
     return converter
 
 

@@ -1,11 +1,25 @@
 """What `converters.convert` is asked to do; checked before TensorFlow is imported."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.targets import FORMS
 from trainers.cli import UserError
 
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+# By graph: what a file of it can be. The canonical graph is a baseline: what most users would do.
+GRAPHS: dict[str, tuple[str, ...]] = {
+    "deployment": ("none", "float16", "dynamic", "int8-ptq", "int8-qat", "int16x8"),
+    "canonical": ("none", "float16", "dynamic", "int8-ptq"),
+}
+QUANTIZATIONS = GRAPHS["deployment"]
+# Those whose activations have ranges from calibration images.
+CALIBRATED = ("int8-ptq", "int16x8")
+# Of the input and output of int8 files.
+IO_DTYPES = ("int8", "uint8", "float32")
+# How calibration chooses a range (converters.calibration).
+METHODS = ("minmax", "percentile", "mse")
+DEFAULT_METHOD = "mse"
 # Ranges from fewer images than this are accidents of those images.
 MIN_CALIBRATION_IMAGES = 32
 
@@ -16,20 +30,31 @@ class ConversionConfig:
 
     model: Path
     output: Path
-    quantizations: tuple[str, ...]
-    samples: int
-    calibration_images: int
-    overwrite: bool
+    graphs: tuple[str, ...] = ("deployment",)
+    quantizations: tuple[str, ...] = ("none", "int8-ptq")
+    target: str = "cpu"
+    io_dtype: str = "int8"
+    ranges: str = DEFAULT_METHOD
+    qat: Path | None = None
+    plot: Path | None = None
+    samples: int = 300
+    calibration_images: int = 256
+    overwrite: bool = False
 
     def __post_init__(self):
-        unknown = [name for name in self.quantizations if name not in QUANTIZATIONS]
-        if unknown or not self.quantizations:
-            raise UserError(
-                f"--quantization must be some of {', '.join(QUANTIZATIONS)}; "
-                f"received {','.join(self.quantizations)!r}"
-            )
-        if len(set(self.quantizations)) < len(self.quantizations):
-            raise UserError(f"--quantization repeats one: {','.join(self.quantizations)}")
+        _check_list("graph", self.graphs, GRAPHS)
+        _check_list("quantization", self.quantizations, QUANTIZATIONS)
+        for graph in self.graphs:
+            if impossible := set(self.quantizations) - set(GRAPHS[graph]):
+                raise UserError(
+                    f"--graph={graph} cannot be had with --quantization={min(impossible)}, only "
+                    f"with {', '.join(GRAPHS[graph])}; use --graph=deployment for it"
+                )
+        for flag, known in {"target": FORMS, "io_dtype": IO_DTYPES, "ranges": METHODS}.items():
+            if getattr(self, flag) not in known:
+                raise UserError(
+                    f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
+                )
         if self.samples < 0:
             raise UserError(f"--samples must be at least 0; received {self.samples}")
         if self.calibration_images < MIN_CALIBRATION_IMAGES:
@@ -37,3 +62,29 @@ class ConversionConfig:
                 f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
                 f"received {self.calibration_images}"
             )
+        if "int8-qat" in self.quantizations and not self.qat_folder.is_dir():
+            raise UserError(
+                f"--quantization=int8-qat needs a quantization-aware training, {self.qat_folder} "
+                "is none; train one with converters.quantize, or name it with --qat"
+            )
+        if self.plot is not None and self.plot.suffix != ".png":
+            raise UserError(f"--plot must name a .png file; received {str(self.plot)!r}")
+
+    @property
+    def qat_folder(self) -> Path:
+        """Where the quantization-aware training lies."""
+        return self.qat or self.model / "qat"
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(graph, quantization) of every file."""
+        return [(graph, name) for graph in self.graphs for name in self.quantizations]
+
+
+def _check_list(flag: str, names: Sequence[str], known: Collection[str]) -> None:
+    if not names or not set(names) <= set(known):
+        raise UserError(
+            f"--{flag} must be some of {', '.join(known)}; received {','.join(names)!r}"
+        )
+    if len(set(names)) < len(names):
+        raise UserError(f"--{flag} repeats one: {','.join(names)}")

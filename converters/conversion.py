@@ -6,9 +6,9 @@ import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from converters import canonical
 from converters.artifact_writer import (
     staged_folder,
     stored_file,
@@ -17,8 +17,10 @@ from converters.artifact_writer import (
     write_samples,
 )
 from converters.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
-from converters.config import MIN_CALIBRATION_IMAGES, ConversionConfig
+from converters.config import CALIBRATED, ConversionConfig
+from converters.drawing import draw_stage
 from converters.operators import operator_counts
+from converters.sources import CONVERTERS, Sources
 from converters.workdir import TrainedModel, load_trained
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
@@ -26,12 +28,14 @@ from trainers.cli import UserError
 from trainers.litert import LiteRTModel
 from trainers.pipeline import uint8_images
 
-# The file names of an artifact, by quantization.
-FILE_NAMES = {
-    "none": "model_float32.tflite",
-    "float16": "model_float16.tflite",
-    "dynamic": "model_dynamic.tflite",
-    "int8": "model_int8.tflite",
+# The end of a file's name, by quantization; it starts with the graph.
+_SUFFIXES = {
+    "none": "float32",
+    "float16": "float16",
+    "dynamic": "dynamic",
+    "int8-ptq": "int8_ptq",
+    "int8-qat": "int8_qat",
+    "int16x8": "int16x8",
 }
 # What the network was built with, out of the training's settings.
 _NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
@@ -68,32 +72,30 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
     with staged_folder(config.output.absolute(), config.overwrite) as folder:
         trained = load_trained(config.model)
         evaluation = _evaluate(trained, max(config.samples, CHECK_IMAGES))
-        calibration = _calibration_inputs(trained, config)
+        sources = Sources(trained, config)
         files = {}
-        for quantization in config.quantizations:
-            path = folder / FILE_NAMES[quantization]
-            path.write_bytes(canonical.convert(trained.model, quantization, calibration))
-            files[path.name] = _describe_file(path, quantization, evaluation)
-        samples = slice(config.samples)
+        for graph, quantization in config.pairs:
+            path = folder / f"{graph}_{_SUFFIXES[quantization]}.tflite"
+            path.write_bytes(CONVERTERS[graph, quantization](sources, quantization))
+            files[path.name] = {
+                **_describe_file(path, quantization, evaluation),
+                **_describe_method(sources, graph, quantization),
+            }
+        calibrated = set(config.quantizations) & set(CALIBRATED)
         fields = {
             "name": _name(trained),
             "model": _describe_model(trained, evaluation),
             "training": asdict(trained.config),
             "classes": len(trained.labels),
             "input": _describe_input(trained),
-            "labels": write_labels(folder, trained.labels),
-            "samples": write_samples(
-                folder, evaluation.images[samples], evaluation.labels[samples]
-            ),
             "files": files,
-            "calibration_images": 0 if calibration is None else len(calibration),
-            "versions": {name: _version(name) for name in _PACKAGES},
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "command": command,
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "calibration_images": len(sources.calibration) if calibrated else 0,
+            **_write_companions(folder, trained, evaluation, config.samples),
+            **_describe_origin(command),
         }
         write_manifest(folder, fields)
+        if config.plot is not None:
+            draw_stage(trained.model, sources.graph, config.plot)
     return fields
 
 
@@ -112,23 +114,41 @@ def _evaluate(trained: TrainedModel, count: int) -> _Evaluation:
     return _Evaluation(images, labels, inputs, logits)
 
 
-def _calibration_inputs(trained: TrainedModel, config: ConversionConfig) -> np.ndarray | None:
-    if "int8" not in config.quantizations:
-        return None
-    training = trained.config
-    images, _ = uint8_images(
-        training,
-        training.train_split,
-        limit=config.calibration_images,
-        shuffle=True,
-        seed=training.seed,
-    )
-    if len(images) < MIN_CALIBRATION_IMAGES:
-        raise UserError(
-            f"split {training.train_split!r} of {training.dataset} gives {len(images)} usable "
-            f"calibration images, int8 needs {MIN_CALIBRATION_IMAGES}; add images"
-        )
-    return preprocess_input(images, mode=training.preprocessing)
+def _write_companions(
+    folder: Path, trained: TrainedModel, evaluation: _Evaluation, samples: int
+) -> dict:
+    images, labels = evaluation.images[:samples], evaluation.labels[:samples]
+    return {
+        "labels": write_labels(folder, trained.labels),
+        "samples": write_samples(folder, images, labels),
+    }
+
+
+def _describe_origin(command: str) -> dict:
+    return {
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": command,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
+    """Returns how a file was made; what has no meaning for it is null."""
+    ours = graph == "deployment"
+    return {
+        "graph": graph,
+        "target": sources.config.target if ours else None,
+        "quantization": quantization,
+        "ranges": _range_method(sources, quantization) if ours else None,
+    }
+
+
+def _range_method(sources: Sources, quantization: str) -> str | None:
+    if quantization == "int8-qat":
+        return sources.qat_config.ranges
+    return sources.config.ranges if quantization == "int8-ptq" else None
 
 
 def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> dict:
@@ -139,8 +159,6 @@ def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> di
     check_agreement(agreement, BOUNDS[quantization], path.name)
     return {
         **stored_file(path),
-        "graph": "canonical",
-        "quantization": quantization,
         "input": _describe_tensor(model.input_shape, model.input_dtype, model.input_quantization),
         "output": _describe_tensor(
             model.output_shape, model.output_dtype, model.output_quantization
@@ -166,17 +184,20 @@ def _name(trained: TrainedModel) -> str:
 
 
 def _describe_model(trained: TrainedModel, evaluation: _Evaluation) -> dict:
-    try:
-        totals = complexity(trained.model)
-    except ValueError as error:
-        raise UserError(f"model.keras is not a network of this project: {error}") from error
     return {
         **{name: getattr(trained.config, name) for name in _NETWORK_FIELDS},
-        "parameters": totals.parameters,
-        "macs": totals.macs,
+        **_describe_size(trained.model),
         "accuracy": evaluation.accuracy(evaluation.logits),
         "accuracy_images": len(evaluation.labels),
     }
+
+
+def _describe_size(model: keras.Model) -> dict:
+    try:
+        totals = complexity(model)
+    except ValueError:  # An edited network, with layers that only Keras can count.
+        return {"parameters": model.count_params(), "macs": None}
+    return {"parameters": totals.parameters, "macs": totals.macs}
 
 
 def _describe_input(trained: TrainedModel) -> dict:

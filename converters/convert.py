@@ -1,7 +1,7 @@
 """Converts a trained model to an artifact: .tflite files, labels, samples and a manifest.
 
 Example:
-  python -m converters.convert --model=work --output=artifact --quantization=none,int8
+  python -m converters.convert --model=work --output=artifact --graph=deployment,canonical
 """
 
 import shlex
@@ -10,24 +10,51 @@ from pathlib import Path
 
 from absl import flags
 
-from converters.config import ConversionConfig
+from converters.config import DEFAULT_METHOD, IO_DTYPES, ConversionConfig
+from converters.targets import FORMS
 from trainers import cli
 from trainers.cli import UserError
 from trainers.startup import import_tensorflow
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training (trainers.train).")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the artifact; must be new or empty.")
+_GRAPH = flags.DEFINE_list(
+    "graph",
+    ["deployment"],
+    "Separated by commas: deployment (rewritten: BatchNorm folded, no channel shuffle), canonical "
+    "(as TFLiteConverter takes the network, shuffles included: the baseline).",
+)
 _QUANTIZATION = flags.DEFINE_list(
     "quantization",
-    ["none", "int8"],
-    "What the artifact shall hold, separated by commas: none (float32), float16 (weights), "
-    "dynamic (int8 weights, float32 input and output), int8 (all integer).",
+    ["none", "int8-ptq"],
+    "What is made of each graph, separated by commas: none (float32), float16 (weights), dynamic "
+    "(int8 weights, float32 input and output), int8-ptq (all integer, calibrated), int8-qat (all "
+    "integer, trained by converters.quantize), int16x8 (int16 activations, int8 weights, float32 "
+    "input and output). The last two are of the deployment graph alone.",
+)
+_TARGET = flags.DEFINE_string(
+    "target", "cpu", "What the deployment graph is written for: " + ", ".join(FORMS) + "."
+)
+_IO_DTYPE = flags.DEFINE_string(
+    "io_dtype", "int8", "Input and output of int8 files: " + ", ".join(IO_DTYPES) + "."
+)
+_RANGES = flags.DEFINE_string(
+    "ranges",
+    DEFAULT_METHOD,
+    "How int8-ptq of the deployment graph chooses the ranges of activations: minmax, percentile "
+    "(99.99% of the values), mse (least squared error of rounding and clipping).",
+)
+_QAT = flags.DEFINE_string(
+    "qat", None, "Folder that converters.quantize has written; WORKDIR/qat by default."
+)
+_PLOT = flags.DEFINE_string(
+    "plot", None, "Also draw the first stage, as trained and as deployed, into this .png file."
 )
 _SAMPLES = flags.DEFINE_integer(
     "samples", 300, "Evaluation images in the artifact, for accuracy on devices; 0 for none."
 )
 _CALIBRATION_IMAGES = flags.DEFINE_integer(
-    "calibration_images", 256, "Training images from which int8 takes the ranges of activations."
+    "calibration_images", 256, "Training images for the ranges of activations."
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
 
@@ -40,7 +67,13 @@ def main() -> None:
     config = ConversionConfig(
         model=Path(_MODEL.value),
         output=Path(_OUTPUT.value),
+        graphs=tuple(_GRAPH.value),
         quantizations=tuple(_QUANTIZATION.value),
+        target=_TARGET.value,
+        io_dtype=_IO_DTYPE.value,
+        ranges=_RANGES.value,
+        qat=None if _QAT.value is None else Path(_QAT.value),
+        plot=None if _PLOT.value is None else Path(_PLOT.value),
         samples=_SAMPLES.value,
         calibration_images=_CALIBRATION_IMAGES.value,
         overwrite=_OVERWRITE.value,
@@ -60,8 +93,9 @@ def entry_point() -> None:
 
 def _print_summary(output: Path, manifest: dict) -> None:
     model = manifest["model"]
+    macs = "unknown" if model["macs"] is None else f"{model['macs']:,}"
     print(
-        f"{manifest['name']}: {model['parameters']:,} parameters, {model['macs']:,} "
+        f"{manifest['name']}: {model['parameters']:,} parameters, {macs} "
         f"multiply-adds, accuracy {model['accuracy']:.1%} on {model['accuracy_images']} images"
     )
     for name, entry in manifest["files"].items():

@@ -92,6 +92,8 @@ class WeightConfig(tfmot.quantization.keras.QuantizeConfig):
         """Returns nothing: ranges are layers of the graph."""
         return []
 
+    # Called by a function that TensorFlow rewrites, which cannot rewrite an empty one.
+    @tf.autograph.experimental.do_not_convert
     def set_quantize_activations(self, layer: Any, quantize_activations: list) -> None:
         """Does nothing."""
 

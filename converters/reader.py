@@ -59,18 +59,21 @@ def check(model: keras.Model) -> None:
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
             f"model {getattr(model, 'name', model)!r} is no ShuffleNet of keras_shufflenet "
-            f"({error}); build it with ShuffleNetV1 or ShuffleNetV2"
+            f"({error}); build it with ShuffleNetV1 or ShuffleNetV2, or convert it with "
+            "--graph=canonical"
         ) from error
     expected, found = dict(_described(reference)), dict(_described(model))
     for name, description in found.items():
         if name not in expected or description != expected[name]:
             raise UserError(
                 f"layer {name!r} of model {model.name!r} was edited or added; only networks as "
-                "ShuffleNetV1 and ShuffleNetV2 build them can be rewritten (--graph=canonical "
-                "converts any model)"
+                "ShuffleNetV1 and ShuffleNetV2 build them can be rewritten; --graph=canonical "
+                "converts any model"
             )
     if missing := set(expected) - set(found):
-        raise UserError(f"model {model.name!r} lacks the layer {min(missing)!r}")
+        raise UserError(
+            f"model {model.name!r} lacks the layer {min(missing)!r}; --graph=canonical converts it"
+        )
 
 
 def _rebuild(model: keras.Model) -> keras.Model:

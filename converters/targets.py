@@ -23,7 +23,7 @@ class Form:
     producers: int
     grouped: str
     shuffle: Mapping[int, str] = field(default_factory=dict)
-    default_shuffle: str = "dense_expand"
+    default_shuffle: str = "transpose"
 
     def shuffle_for(self, groups: int) -> str:
         """Returns how a shuffle of `groups` groups is written."""
@@ -33,15 +33,17 @@ class Form:
 # No limit: an int that no network's number of concatenated tensors reaches.
 UNLIMITED = 1 << 16
 
+# Measured by benchmarks/latency.py and benchmarks/micro_and_npu.py (docs/benchmarks.md).
 FORMS = {
-    # More than 4 inputs leave XNNPACK, and the graph falls into pieces.
-    "cpu": Form(most_concatenated=4, producers=2, grouped="group"),
+    # Beyond 5 inputs a concatenation leaves XNNPACK, and the graph falls into pieces.
+    "cpu": Form(most_concatenated=5, producers=4, grouped="group"),
     "micro": Form(most_concatenated=UNLIMITED, producers=1, grouped="group"),
     # Grouped convolutions are not among the Edge TPU's documented operators.
     "edgetpu": Form(
         most_concatenated=UNLIMITED, producers=1, grouped="split", default_shuffle="split"
     ),
+    # A slice costs Ethos-U a pass over memory, a convolution cut in pieces next to nothing.
     "ethosu": Form(
-        most_concatenated=UNLIMITED, producers=1, grouped="split", default_shuffle="split"
+        most_concatenated=UNLIMITED, producers=UNLIMITED, grouped="split", default_shuffle="split"
     ),
 }

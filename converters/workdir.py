@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from converters.config import MIN_CALIBRATION_IMAGES
+from keras_shufflenet.preprocessing import preprocess_input
 from trainers.cli import UserError
 from trainers.config import TrainConfig
 from trainers.models import load_model
+from trainers.pipeline import uint8_images
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,24 @@ def load_trained(workdir: Path) -> TrainedModel:
     model = load_model(workdir / "model.keras")
     _check_model(model, labels, workdir)
     return TrainedModel(model, config, labels)
+
+
+def calibration_inputs(trained: TrainedModel, count: int) -> np.ndarray:
+    """Returns preprocessed float32 training images [n, height, width, channels], at most `count`.
+
+    Raises:
+      UserError: there are too few for calibration.
+    """
+    config = trained.config
+    images, _ = uint8_images(
+        config, config.train_split, limit=count, shuffle=True, seed=config.seed
+    )
+    if len(images) < MIN_CALIBRATION_IMAGES:
+        raise UserError(
+            f"split {config.train_split!r} of {config.dataset} gives {len(images)} usable "
+            f"calibration images, int8 needs {MIN_CALIBRATION_IMAGES}; add images"
+        )
+    return preprocess_input(images, mode=config.preprocessing)
 
 
 def _check_model(model: keras.Model, labels: list[str], workdir: Path) -> None:

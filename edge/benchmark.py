@@ -7,13 +7,13 @@ Example:
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from absl import flags
 
 from converters.artifact import Artifact
-from edge.devices import DEVICES, Job
+from edge.devices import DEVICES, Device, Job
 from edge.measurement import (
     SCHEMA_VERSION,
     append_measurements,
@@ -21,9 +21,9 @@ from edge.measurement import (
     describe_machine,
     now,
 )
-from edge.table import format_table
 from trainers import cli
 from trainers.cli import UserError
+from trainers.table import format_table
 
 _ARTIFACT = flags.DEFINE_string("artifact", None, "Folder that converters.convert has written.")
 _DEVICE = flags.DEFINE_list(
@@ -32,7 +32,9 @@ _DEVICE = flags.DEFINE_list(
     "Devices, separated by commas: host (LiteRT on this machine), micro-sim (TFLite Micro's "
     "interpreter on this machine: arena and agreement; its times are a simulation).",
 )
-_FILES = flags.DEFINE_list("files", [], "Names of the files to measure; all of them by default.")
+_FILES = flags.DEFINE_list(
+    "files", [], "Names of the files to measure; all that a device takes by default."
+)
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads of the host.")
 _WARMUP = flags.DEFINE_integer("warmup", 10, "Inferences before the timed ones.")
 _RUNS = flags.DEFINE_integer("runs", 50, "Timed inferences of each file on the host.")
@@ -113,7 +115,7 @@ def _make_job(config: BenchmarkConfig) -> Job:
         artifact.path(name)  # Refuses an unknown name before anything is measured.
     return Job(
         artifact=artifact,
-        files=config.files or tuple(sorted(artifact.files)),
+        files=config.files,  # None: what each device takes, see `_measure`.
         threads=config.threads,
         warmup=config.warmup,
         runs=config.runs,
@@ -124,6 +126,7 @@ def _make_job(config: BenchmarkConfig) -> Job:
 def _measure(job: Job, device_name: str) -> Iterator[dict]:
     """Yields a record for each file that the device could run; names the others on stderr."""
     device = DEVICES[device_name]()
+    job = replace(job, files=job.files or _files_for(device, job.artifact))
     machine = describe_machine()
     device.prepare(job)
     try:
@@ -134,6 +137,12 @@ def _measure(job: Job, device_name: str) -> Iterator[dict]:
                 yield _record(job, device_name, result.file, machine, result.values)
     finally:
         device.clean_up()
+
+
+def _files_for(device: Device, artifact: Artifact) -> tuple[str, ...]:
+    """Returns the names of the files for a device, or of all so that it says why it takes none."""
+    names = sorted(artifact.files)
+    return tuple(name for name in names if device.takes(artifact.files[name])) or tuple(names)
 
 
 def _record(job: Job, device: str, file: str, machine: dict, values: dict) -> dict:

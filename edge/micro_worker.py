@@ -20,7 +20,7 @@ def measure(request: dict) -> dict:
     if model.input_quantization is None or model.output_quantization is None:
         raise UserError(
             "it has float input or output and micro-sim compares integers; "
-            "convert with --quantization=int8"
+            "convert with --quantization=int8-ptq"
         )
     images, labels = _images(artifact, request["images"])
     inputs = model.quantize_input(artifact.preprocess(images))

@@ -64,14 +64,14 @@ def trained_workdir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def artifact_dir(tmp_path_factory, trained_workdir):
-    """An artifact converted from `trained_workdir`: float32 and int8. Do not write into it."""
+    """The deployment graph of `trained_workdir` in float32 and int8. Do not write into it."""
     folder = tmp_path_factory.mktemp("converted")
     _run(
         folder,
         "converters.convert",
         f"--model={trained_workdir}",
         "--output=artifact",
-        "--quantization=none,int8",
+        "--quantization=none,int8-ptq",
         "--samples=100",
     )
     return folder / "artifact"

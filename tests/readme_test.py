@@ -42,13 +42,15 @@ def test_the_readme_s_commands(tmp_path):
     demo = tmp_path / "demo"
     assert SHOWN[0] == "make demo"
     table = _run(SHOWN[0], demo)
-    accuracy = {
-        name: float(_column(table, (f"{name}.tflite", "host"), "accuracy").rstrip("%"))
-        for name in ("model_float32", "model_int8")
-    }
-    assert accuracy["model_float32"] >= 97.5
-    assert accuracy["model_int8"] >= accuracy["model_float32"] - 1
-    assert float(_column(table, ("model_int8.tflite", "micro-sim (simulated)"), "arena KB")) > 0
+    for graph in ("deployment", "canonical"):
+        accuracy = {
+            name: float(_column(table, (f"{graph}_{name}.tflite", "host"), "accuracy").rstrip("%"))
+            for name in ("float32", "int8_ptq")
+        }
+        assert accuracy["float32"] >= 97.5
+        assert accuracy["int8_ptq"] >= accuracy["float32"] - 1
+        micro = (f"{graph}_int8_ptq.tflite", "micro-sim (simulated)")
+        assert float(_column(table, micro, "arena KB")) > 0
     for command in SHOWN[1:]:
         assert _run(command, demo).strip()
 

@@ -1,7 +1,7 @@
 """Evaluates a trained or converted model: top-1, top-5, loss and a confusion matrix.
 
 python -m trainers.evaluate --model=WORKDIR --output=/tmp/scores
-python -m trainers.evaluate --model=artifact/model_int8.tflite --workdir=WORKDIR
+python -m trainers.evaluate --model=artifact/deployment_int8_ptq.tflite --workdir=WORKDIR
 """
 
 import dataclasses

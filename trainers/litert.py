@@ -59,7 +59,7 @@ class LiteRTModel:
       ValueError: `threads` is below 1.
 
     Example:
-      >>> model = LiteRTModel("artifact/model_int8.tflite")
+      >>> model = LiteRTModel("artifact/deployment_int8_ptq.tflite")
       >>> logits = model.predict(artifact.preprocess(images))
     """
 

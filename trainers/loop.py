@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -14,24 +15,28 @@ from trainers.checkpoints import Checkpoints, diverged
 from trainers.cli import UserError
 from trainers.config import TrainConfig
 from trainers.datasets import load_source
-from trainers.models import build_model, save_model
 from trainers.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.progress import Progress
 from trainers.sources import Source
 from trainers.strategy import make_strategy, synchronize_batch_norms
+from trainers.task import Task
 
 # Steps between two looks at the loss: each makes the host wait for the device.
 _LOG_EVERY = 20
 _MOMENTUM = 0.9
+_NEVER = -1  # instead of a step
 METRICS_FILE = "metrics.jsonl"
 
 
-def train(config: TrainConfig, resume: bool = False) -> None:
+def train(
+    config: TrainConfig, resume: bool = False, make_task: Callable[[TrainConfig], Task] = Task
+) -> None:
     """Trains as the config says and leaves the results in its workdir.
 
     Args:
       config: the settings; its workdir holds a run already if, and only if, `resume`.
       resume: go on from the last checkpoint, bit-identical to a run that never stopped.
+      make_task: gives what is to be trained, once the devices are set up.
 
     Raises:
       UserError: data, checkpoint or disk are not as they must be, or the training diverged.
@@ -44,7 +49,7 @@ def train(config: TrainConfig, resume: bool = False) -> None:
     train_source = load_source(config, config.train_split, must_match=resume)
     eval_source = load_source(config, config.eval_split, must_match=resume)
     _check_sources(config, train_source, eval_source)
-    trainer = Trainer(config, strategy, train_source, eval_source)
+    trainer = Trainer(make_task(config), strategy, train_source, eval_source)
     trainer.start(resume)
     trainer.run()
 
@@ -53,7 +58,7 @@ class Trainer:
     """A run: the network with its optimizer, its data, and what is written down.
 
     Args:
-      config: the settings.
+      task: what to train, with the settings.
       strategy: where to run.
       train_source, eval_source: the data.
 
@@ -65,12 +70,13 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainConfig,
+        task: Task,
         strategy: tf.distribute.Strategy,
         train_source: Source,
         eval_source: Source,
     ):
-        self._config, self._strategy = config, strategy
+        config = task.config
+        self._task, self._config, self._strategy = task, config, strategy
         self._train_source, self._eval_source = train_source, eval_source
         self._workdir = Path(config.workdir)
         epoch = train_source.num_examples / config.batch_size
@@ -80,7 +86,7 @@ class Trainer:
         # Here and no earlier: preparing a data set draws from the same generators.
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            self.model = build_model(config, train_source.channels, len(train_source.class_names))
+            self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
             self.optimizer = keras.optimizers.SGD(
                 learning_rate(config, self.total_steps, epoch), momentum=_MOMENTUM, nesterov=True
@@ -88,10 +94,7 @@ class Trainer:
             self.optimizer.build(self.model.trainable_variables)
         # Outside of the scope: the host's alone.
         self._best = tf.Variable(-1.0, trainable=False, name="best_top1")
-        self._loss = keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing, reduction=None
-        )
-        self._evaluated = 0  # step of the last evaluation
+        self._evaluated = _NEVER  # step of the last evaluation
         self._count = evaluation.make_counter(self.model, strategy)
         self._checkpoints = Checkpoints(
             self._workdir / "checkpoints", self.model, self.optimizer, self._best
@@ -108,7 +111,7 @@ class Trainer:
         self._checkpoints.save()
         names = "".join(f"{name}\n" for name in self._train_source.class_names)
         files.write_text(self._workdir / "labels.txt", names)
-        self._config.save(self._workdir)
+        self._task.save_config()
 
     def run(self) -> None:
         """Trains to the end, with evaluations and checkpoints on the way."""
@@ -121,15 +124,15 @@ class Trainer:
         except KeyboardInterrupt:
             self._checkpoints.save()
             print(
-                f"checkpoint of step {self._step()} saved; to go on: "
-                f"python -m trainers.train --workdir={self._workdir} --resume",
+                f"checkpoint of step {self._step()} saved; to go on: {self._task.resume_command()}",
                 flush=True,
             )
             raise
-        save_model(self.model, self._workdir / "model.keras")
+        final = self._workdir / self._task.final_file
+        self._task.save(self.model, final)
         print(
             f"{self.total_steps - start} steps in {time.monotonic() - began:.0f} s; "
-            f"the model is {self._workdir / 'model.keras'}",
+            f"the model is {final}",
             flush=True,
         )
 
@@ -141,9 +144,11 @@ class Trainer:
         while True:
             last = step == self.total_steps
             # A run that was stopped between training and evaluation catches up on it.
-            if step and (last or is_due(step, self._eval_every)) and self._evaluated != step:
+            evaluated = self._is_evaluation_due(step) and self._evaluated != step
+            if evaluated:
                 self._evaluate(step, log)
-            if step > start and (last or is_due(step, self._checkpoint_every)):
+            # At the start only the best accuracy can be new.
+            if evaluated if step == start else last or is_due(step, self._checkpoint_every):
                 self._checkpoints.save()
             if last:
                 return
@@ -151,6 +156,11 @@ class Trainer:
             step += 1
             if step % _LOG_EVERY == 0 or step == self.total_steps:
                 log.write(step, float(loss), float(self.optimizer.learning_rate))
+
+    def _is_evaluation_due(self, step: int) -> bool:
+        if step == 0:
+            return self._task.evaluates_start
+        return step == self.total_steps or is_due(step, self._eval_every)
 
     def _step(self) -> int:
         return int(self.optimizer.iterations.numpy())
@@ -165,7 +175,7 @@ class Trainer:
         config, variables = self._config, self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            losses = self._loss(tf.one_hot(labels, logits.shape[-1]), logits)
+            losses = self._task.losses(images, labels, logits)
             loss = tf.nn.compute_average_loss(losses, global_batch_size=config.batch_size)
         gradients = tape.gradient(loss, variables)
         # `apply` adds the devices' gradients up, so each brings its share of the decay.
@@ -180,7 +190,7 @@ class Trainer:
         distributed = self._strategy.experimental_distribute_dataset(batches)
         scores = evaluation.summarize(map(self._count, distributed))
         if scores.top1 > float(self._best):
-            save_model(self.model, self._workdir / "best.keras")
+            self._task.save(self.model, self._workdir / self._task.best_file)
             self._best.assign(scores.top1)
         record = {
             "step": step,
@@ -294,4 +304,4 @@ def _keep_metrics_until(step: int, path: Path) -> int:
             records.append(json.loads(line))
     kept = [record for record in records if record["step"] <= step]
     files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-    return kept[-1]["step"] if kept else 0
+    return kept[-1]["step"] if kept else _NEVER

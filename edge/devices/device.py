@@ -47,6 +47,9 @@ class Result:
 class Device(Protocol):
     """A place where .tflite files run."""
 
+    def takes(self, entry: dict) -> bool:
+        """Says whether a file is for this device, by its entry in the manifest."""
+
     def prepare(self, job: Job) -> None:
         """Makes the device ready.
 

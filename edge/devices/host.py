@@ -17,6 +17,10 @@ class Host:
     all files from one process more, where they take turns.
     """
 
+    def takes(self, entry: dict) -> bool:
+        """Says yes: LiteRT runs every file."""
+        return True
+
     def prepare(self, job: Job) -> None:
         """Does nothing: LiteRT is a dependency."""
 

@@ -22,6 +22,10 @@ class MicroSim:
     the reference kernels on this host: a simulation, good for nothing but comparing graphs.
     """
 
+    def takes(self, entry: dict) -> bool:
+        """Says whether input and output are integers, which agreement is counted in."""
+        return all(entry[end].get("scale") is not None for end in ("input", "output"))
+
     def prepare(self, job: Job) -> None:
         """Checks that the interpreter is installed.
 

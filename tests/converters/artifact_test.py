@@ -10,7 +10,7 @@ from converters.artifact import Artifact, sha256
 from keras_shufflenet import preprocess_input
 from trainers.cli import UserError
 
-FILES = ("labels.txt", "model_float32.tflite", "model_int8.tflite", "samples.npz")
+FILES = ("labels.txt", "deployment_float32.tflite", "deployment_int8_ptq.tflite", "samples.npz")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def npy(array):
 def test_artifact_is_read(artifact_dir):
     artifact = Artifact.open(str(artifact_dir))
     assert artifact.name == "shufflenet_v2_0.5x"
-    assert sorted(artifact.files) == ["model_float32.tflite", "model_int8.tflite"]
+    assert sorted(artifact.files) == ["deployment_float32.tflite", "deployment_int8_ptq.tflite"]
     assert (len(artifact.labels), artifact.input_shape) == (10, (1, 32, 32, 1))
     images, labels = artifact.samples()
     assert (images.shape, images.dtype) == ((100, 32, 32, 1), np.uint8)
@@ -52,7 +52,7 @@ def test_preprocessing_equals_that_of_the_training(artifact_dir):
     np.testing.assert_allclose(artifact.preprocess(images), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["model_float32.tflite", "model_int8.tflite"])
+@pytest.mark.parametrize("name", ["deployment_float32.tflite", "deployment_int8_ptq.tflite"])
 def test_manifest_tells_the_accuracy_and_tensors_of_each_file(artifact_dir, name):
     artifact = Artifact.open(artifact_dir)
     images, labels = artifact.samples()
@@ -68,7 +68,7 @@ def test_manifest_tells_the_accuracy_and_tensors_of_each_file(artifact_dir, name
 
 
 def test_unknown_file_lists_the_known(artifact_dir):
-    with pytest.raises(UserError, match=r"no file 'x'; it has model_float32\.tflite, model_int8"):
+    with pytest.raises(UserError, match=r"no file 'x'; it has deployment_float32\.tflite, "):
         Artifact.open(artifact_dir).load("x")
 
 
@@ -116,8 +116,8 @@ def test_another_model_in_the_place_of_a_file_is_refused(folder):
     manifest["input"]["shape"] = [1, 64, 64, 1]
     manifest["samples"] = None
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=r"model_int8\.tflite maps \(1, 32, 32, 1\)"):
-        Artifact.open(folder).load("model_int8.tflite")
+    with pytest.raises(UserError, match=r"deployment_int8_ptq\.tflite maps \(1, 32, 32, 1\)"):
+        Artifact.open(folder).load("deployment_int8_ptq.tflite")
 
 
 def test_no_samples_is_none(folder):

@@ -54,7 +54,7 @@ def test_v1_with_grouped_convolutions_agrees_with_keras(images, tmp_path):
 
 
 def test_int8_has_no_float_tensor(network, images):
-    content = canonical.convert(network, "int8", images)
+    content = canonical.convert(network, "int8-ptq", images)
     graph = schema.Model.GetRootAs(content).Subgraphs(0)
     types = {graph.Tensors(index).Type() for index in range(graph.TensorsLength())}
     assert schema.TensorType.FLOAT32 not in types
@@ -64,8 +64,8 @@ def test_int8_has_no_float_tensor(network, images):
 def test_int8_refuses_an_operator_without_an_integer_kernel(images):
     image = keras.Input((32, 32, 3))
     outputs = keras.layers.Dense(2)(keras.ops.erf(keras.layers.Flatten()(image)))
-    with pytest.raises(UserError, match="TFLiteConverter refuses 'odd' with quantization 'int8'"):
-        canonical.convert(keras.Model(image, outputs, name="odd"), "int8", images[:4])
+    with pytest.raises(UserError, match="refuses 'odd' with quantization 'int8-ptq'"):
+        canonical.convert(keras.Model(image, outputs, name="odd"), "int8-ptq", images[:4])
 
 
 def test_model_as_second_argument_is_caught_as_nan(network, images, tmp_path):
@@ -92,4 +92,4 @@ def test_arguments_are_checked(network, images):
     with pytest.raises(ValueError, match=r"quantization must be one of .* received: 'int4'"):
         canonical.convert(network, "int4")
     with pytest.raises(ValueError, match="calibration must hold images"):
-        canonical.convert(network, "int8", images[:0])
+        canonical.convert(network, "int8-ptq", images[:0])

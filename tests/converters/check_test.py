@@ -40,7 +40,11 @@ def test_equal_logits_keep_every_bound(quantization):
 
 # How large a relative error of the logits each bound must not let pass.
 @pytest.mark.parametrize(
-    ("quantization", "error"), [("none", 1e-3), ("float16", 0.05), ("dynamic", 0.1), ("int8", 0.5)]
+    ("quantization", "error"),
+    [
+        *(("none", 1e-3), ("float16", 0.05), ("dynamic", 0.1), ("int16x8", 0.1)),
+        *(("int8-ptq", 0.5), ("int8-qat", 0.5)),
+    ],
 )
 def test_larger_errors_break_the_bound(quantization, error):
     noise = np.random.default_rng(1).normal(0, 3 * error, (64, 10))
@@ -60,4 +64,6 @@ def test_each_number_is_checked_alone():
     good = Agreement(max=0, rms=0, argmax=1, images=64)
     for change in ({"max": 3.0}, {"rms": 1.0}, {"argmax": 0.5}):
         with pytest.raises(UserError):
-            check_agreement(Agreement(**{**vars(good), **change}), BOUNDS["int8"], "model.tflite")
+            check_agreement(
+                Agreement(**{**vars(good), **change}), BOUNDS["int8-ptq"], "model.tflite"
+            )

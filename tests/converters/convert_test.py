@@ -5,9 +5,12 @@ from pathlib import Path
 
 import keras
 import pytest
+from PIL import Image
 
-from converters.config import ConversionConfig
+from converters.config import GRAPHS, ConversionConfig
 from converters.conversion import convert_workdir
+from converters.qat_config import QatConfig
+from converters.sources import CONVERTERS
 from trainers.cli import UserError
 from trainers.config import TrainConfig
 
@@ -24,7 +27,9 @@ def workdir(trained_workdir, tmp_path):
 
 @pytest.fixture
 def config(workdir, tmp_path):
-    return ConversionConfig(workdir, tmp_path / "artifact", ("none",), 0, 64, False)
+    return ConversionConfig(
+        workdir, tmp_path / "artifact", quantizations=("none",), samples=0, calibration_images=64
+    )
 
 
 def assert_refused(done, *parts):
@@ -46,13 +51,41 @@ def test_manifest_tells_everything(artifact_dir):
     assert manifest["calibration_images"] == 256
     assert "converters.convert" in manifest["command"]
     assert set(manifest["versions"]) >= {"keras", "tensorflow", "ai-edge-litert", "numpy"}
-    assert files["model_float32.tflite"]["agreement"]["max"] < 2e-4
+    assert files["deployment_float32.tflite"]["agreement"]["max"] < 2e-4
     for name, entry in files.items():
         assert entry["bytes"] == (artifact_dir / name).stat().st_size
-        assert (entry["graph"], entry["agreement"]["images"]) == ("canonical", 100)
-        # 16 units, two RESHAPE and one TRANSPOSE each: the usual conversion keeps the shuffle.
-        assert entry["operators"]["TRANSPOSE"]["count"] == 16
-        assert entry["operators"]["RESHAPE"]["count"] == 32
+        assert (entry["graph"], entry["target"]) == ("deployment", "cpu")
+        assert entry["agreement"]["images"] == 100
+        assert not set(entry["operators"]) & {"TRANSPOSE", "RESHAPE", "SPLIT", "QUANTIZE"}
+    made = {name: (entry["quantization"], entry["ranges"]) for name, entry in files.items()}
+    assert made == {
+        "deployment_float32.tflite": ("none", None),
+        "deployment_int8_ptq.tflite": ("int8-ptq", "mse"),
+    }
+
+
+def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp_path):
+    done = run_cli(
+        "converters.convert",
+        *(f"--model={trained_workdir}", "--output=artifact", "--graph=canonical,deployment"),
+        *("--quantization=int8-ptq", "--io_dtype=uint8", "--target=micro", "--ranges=minmax"),
+        *("--calibration_images=32", "--samples=8", "--plot=stage.png"),
+    )
+    assert done.stderr == ""
+    with Image.open(tmp_path / "stage.png") as picture:
+        assert picture.format == "PNG"
+    files = json.loads((tmp_path / "artifact" / "manifest.json").read_text())["files"]
+    canonical, deployment = (
+        files[f"{graph}_int8_ptq.tflite"] for graph in ("canonical", "deployment")
+    )
+    assert (canonical["target"], canonical["ranges"]) == (None, None)
+    assert (deployment["target"], deployment["ranges"]) == ("micro", "minmax")
+    assert deployment["operators"]["QUANTIZE"]["count"] == 2
+    # 16 units, two RESHAPE and one TRANSPOSE each: the usual conversion keeps the shuffle.
+    assert canonical["operators"]["TRANSPOSE"]["count"] == 16
+    assert canonical["operators"]["RESHAPE"]["count"] == 32
+    for entry in (canonical, deployment):
+        assert {entry[end]["dtype"] for end in ("input", "output")} == {"uint8"}
 
 
 def test_command_without_samples(run_cli, trained_workdir, tmp_path):
@@ -62,9 +95,12 @@ def test_command_without_samples(run_cli, trained_workdir, tmp_path):
         "--samples=0",
     )
     names = sorted(path.name for path in (tmp_path / "artifact").iterdir())
-    assert names == ["labels.txt", "manifest.json", "model_dynamic.tflite", "model_float16.tflite"]
+    assert names == [
+        *("deployment_dynamic.tflite", "deployment_float16.tflite"),
+        *("labels.txt", "manifest.json"),
+    ]
     assert "351,610 parameters" in done.stdout
-    assert "model_float16.tflite" in done.stdout
+    assert "deployment_float16.tflite" in done.stdout
 
 
 def test_existing_output_is_refused(run_cli, trained_workdir, tmp_path):
@@ -130,11 +166,65 @@ def test_model_with_nan_weights_is_refused(config):
     assert not config.output.exists()
 
 
+def edited(config):
+    """Replaces the workdir's model by one with a layer more."""
+    path = config.model / "model.keras"
+    model = keras.saving.load_model(path, compile=False)
+    outputs = keras.layers.Rescaling(2.0, name="twice")(model.output)
+    keras.Model(model.input, outputs).save(path)
+
+
+def test_an_edited_model_is_refused_by_its_layer_with_the_remedy(config):
+    edited(config)
+    with pytest.raises(UserError, match=r"layer 'twice' .*--graph=canonical"):
+        convert_workdir(config, "")
+    assert not config.output.exists()
+
+
+def test_the_remedy_for_an_edited_model_works(config):
+    edited(config)
+    fields = convert_workdir(dataclasses.replace(config, graphs=("canonical",)), "")
+    assert fields["files"]["canonical_float32.tflite"]["agreement"]["max"] < 2e-4
+
+
+def test_a_model_of_others_is_refused_with_the_remedy(config):
+    path = config.model / "model.keras"
+    image = keras.Input((32, 32, 1))
+    # A layer whose multiply-adds are not counted here.
+    x = keras.layers.Conv2DTranspose(2, 3)(image)
+    outputs = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    keras.Model(image, outputs, name="mine").save(path)
+    with pytest.raises(UserError, match=r"'mine' is no ShuffleNet .*--graph=canonical"):
+        convert_workdir(config, "")
+    fields = convert_workdir(dataclasses.replace(config, graphs=("canonical",)), "")
+    assert (fields["model"]["macs"], fields["model"]["parameters"]) == (None, 50)
+
+
+def test_every_pair_has_a_converter():
+    pairs = {(graph, name) for graph, names in GRAPHS.items() for name in names}
+    assert set(CONVERTERS) == pairs
+
+
+def test_quantization_aware_training_of_another_model_or_target_is_refused(config, monkeypatch):
+    folder = config.model / "qat"
+    folder.mkdir()
+    asked = dataclasses.replace(config, quantizations=("int8-qat",))
+    for model, target, message in (
+        (config.model.parent, "cpu", r"qat was trained from .*--qat"),
+        (config.model, "micro", r"qat was trained for micro, not cpu; .*--target=micro"),
+    ):
+        found = QatConfig(model=model, target=target)
+        monkeypatch.setattr(QatConfig, "load", lambda folder, found=found: found)
+        with pytest.raises(UserError, match=message):
+            convert_workdir(asked, "")
+        assert not config.output.exists()
+
+
 def test_too_few_calibration_images_are_refused(config):
     training = TrainConfig.load(config.model)
     dataclasses.replace(training, train_split="train[:20]").save(config.model)
     with pytest.raises(UserError, match=r"'train\[:20\]' of digits gives 20 .* int8 needs 32"):
-        convert_workdir(dataclasses.replace(config, quantizations=("int8",)), "")
+        convert_workdir(dataclasses.replace(config, quantizations=("int8-ptq",)), "")
     assert not config.output.exists()
 
 
@@ -143,6 +233,25 @@ def test_too_few_calibration_images_are_refused(config):
     [
         ({"quantizations": ()}, "--quantization must be some of"),
         ({"quantizations": ("none", "none")}, "--quantization repeats"),
+        ({"graphs": ("tflite",)}, "--graph must be some of deployment, canonical; received 'tfl"),
+        ({"graphs": ("canonical",) * 2}, "--graph repeats one: canonical,canonical"),
+        (
+            {"graphs": ("deployment", "canonical"), "quantizations": ("none", "int16x8")},
+            "--graph=canonical cannot be had with --quantization=int16x8, only with none, float16",
+        ),
+        (
+            {"graphs": ("canonical",), "quantizations": ("int8-qat",)},
+            "--graph=canonical cannot be had with --quantization=int8-qat, .*use --graph=deploy",
+        ),
+        ({"quantizations": ("int8-qat",)}, "needs a quantization-aware training, .*/qat is none"),
+        (
+            {"quantizations": ("int8-qat",), "qat": Path("nowhere")},
+            "training, nowhere is none; train one with converters.quantize, or name it with --qat",
+        ),
+        ({"target": "phone"}, "--target must be one of cpu, micro, edgetpu, ethosu; received 'pho"),
+        ({"io_dtype": "int4"}, "--io_dtype must be one of int8, uint8, float32; received 'int4'"),
+        ({"ranges": "best"}, "--ranges must be one of minmax, percentile, mse; received 'best'"),
+        ({"plot": Path("stage.svg")}, "--plot must name a .png file; received 'stage.svg'"),
         ({"samples": -1}, "--samples must be at least 0; received -1"),
         ({"calibration_images": 3}, "--calibration_images must be at least 32; received 3"),
     ],

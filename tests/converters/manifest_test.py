@@ -18,8 +18,8 @@ GOOD = {
     "labels": {"sha256": HASH, "bytes": 6},
     "samples": {"sha256": HASH, "bytes": 100, "images": 5},
     "files": {
-        "model_int8.tflite": {
-            **{"sha256": HASH, "bytes": 9, "graph": "canonical", "quantization": "int8"},
+        "deployment_int8_ptq.tflite": {
+            **{"sha256": HASH, "bytes": 9, "graph": "deployment", "quantization": "int8-ptq"},
             **{"input": TENSOR, "output": TENSOR, "operators": {}},
         }
     },
@@ -46,7 +46,7 @@ def test_good_manifest_is_read(tmp_path):
     manifest = read_manifest(write(tmp_path, GOOD))
     assert manifest == GOOD
     names = [stored.name for stored in stored_files(manifest)]
-    assert names == ["labels.txt", "model_int8.tflite", "samples.npz"]
+    assert names == ["labels.txt", "deployment_int8_ptq.tflite", "samples.npz"]
 
 
 def test_samples_may_be_missing(tmp_path):
@@ -68,7 +68,7 @@ def test_unknown_schema_version_is_refused(tmp_path, version):
     ],
 )
 def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
-    entry = GOOD["files"]["model_int8.tflite"]
+    entry = GOOD["files"]["deployment_int8_ptq.tflite"]
     with pytest.raises(UserError, match="not a plain"):
         read_manifest(write(tmp_path, changed(["files"], {name: entry})))
 
@@ -100,9 +100,9 @@ def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
         (["samples", "images"], 0),
         (["files"], {}),
         (["files"], []),
-        (["files", "model_int8.tflite"], "x"),
-        (["files", "model_int8.tflite", "bytes"], 1.5),
-        (["files", "model_int8.tflite", "operators"], None),
+        (["files", "deployment_int8_ptq.tflite"], "x"),
+        (["files", "deployment_int8_ptq.tflite", "bytes"], 1.5),
+        (["files", "deployment_int8_ptq.tflite", "operators"], None),
     ],
 )
 def test_wrong_values_are_named(tmp_path, path, value):

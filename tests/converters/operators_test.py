@@ -16,7 +16,7 @@ def path(tmp_path_factory):
     x = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
     path = tmp_path_factory.mktemp("operators") / "model.tflite"
     images = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32)
-    path.write_bytes(canonical.convert(keras.Model(image, x), "int8", images))
+    path.write_bytes(canonical.convert(keras.Model(image, x), "int8-ptq", images))
     return path
 
 

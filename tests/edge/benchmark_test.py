@@ -11,6 +11,7 @@ from edge.measurement import read_measurements
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "edge.benchmark"
+FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
 FAST = ("--runs=2", "--warmup=1", "--agreement_images=8")
 
 
@@ -36,7 +37,7 @@ def test_import_needs_no_tensorflow():
 def test_host_is_measured(run_cli, artifact_dir, tmp_path):
     done = run_cli(MODULE, f"--artifact={artifact_dir}", *FAST)
     records = read_measurements(tmp_path / "measurements.jsonl")
-    assert [record["file"] for record in records] == ["model_float32.tflite", "model_int8.tflite"]
+    assert [record["file"] for record in records] == [FLOAT, INT8]
     manifest = json.loads((artifact_dir / "manifest.json").read_text())
     for record in records:
         entry = manifest["files"][record["file"]]
@@ -56,16 +57,26 @@ def test_micro_sim_equals_the_reference_kernels(run_cli, artifact_dir, tmp_path)
     needs_micro()
     done = run_cli(MODULE, f"--artifact={artifact_dir}", "--device=micro-sim", *FAST)
     (record,) = read_measurements(tmp_path / "measurements.jsonl")
-    assert (record["file"], record["simulation"]) == ("model_int8.tflite", True)
+    assert (record["file"], record["simulation"]) == (INT8, True)
     assert record["agreement_reference"]["max_lsb"] <= 1
     assert record["agreement_reference"]["exact"] >= 0.98
     assert record["agreement"]["images"] == record["accuracy_images"] == 8
     # The largest tensors alone: 32x32x24 in and 32x32x24 out of the stem's neighbours.
     assert 2 * 32 * 32 * 24 <= record["arena_bytes"] <= 200_000
-    # The float file is named, and did not stop the other.
-    assert done.stderr.startswith("model_float32.tflite on micro-sim: it has float input")
+    # Floats are not for it, and are left out without a word.
+    assert done.stderr == ""
     assert "RecordingMicroAllocator" not in done.stdout + done.stderr
     assert "micro-sim (simulated)" in done.stdout
+
+
+def test_a_float_file_that_is_asked_for_is_refused_on_micro_sim(run_cli, artifact_dir, tmp_path):
+    needs_micro()
+    flags = (f"--artifact={artifact_dir}", "--device=micro-sim", f"--files={FLOAT},{INT8}")
+    done = run_cli(MODULE, *flags, *FAST)
+    (record,) = read_measurements(tmp_path / "measurements.jsonl")
+    # It is named, and did not stop the other.
+    assert record["file"] == INT8
+    assert done.stderr.startswith(f"{FLOAT} on micro-sim: it has float input")
 
 
 def test_arena_that_was_measured_is_enough(run_cli, artifact_dir, tmp_path):
@@ -80,12 +91,12 @@ def test_arena_that_was_measured_is_enough(run_cli, artifact_dir, tmp_path):
         "interpreter.invoke()\n"
     )
     # The interpreter aligns the arena's start to 16 bytes.
-    arguments = [artifact_dir / "model_int8.tflite", record["arena_bytes"] + 16]
+    arguments = [artifact_dir / INT8, record["arena_bytes"] + 16]
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
 
 
 def test_measurements_are_appended(run_cli, artifact_dir, tmp_path):
-    flags = (f"--artifact={artifact_dir}", "--files=model_int8.tflite", "--output=m.jsonl", *FAST)
+    flags = (f"--artifact={artifact_dir}", f"--files={INT8}", "--output=m.jsonl", *FAST)
     run_cli(MODULE, *flags)
     run_cli(MODULE, *flags)
     assert len(read_measurements(tmp_path / "m.jsonl")) == 2
@@ -96,7 +107,7 @@ def test_without_samples_accuracy_is_null(run_cli, folder, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["samples"] = None
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    files = "--files=model_int8.tflite"
+    files = f"--files={INT8}"
     run_cli(MODULE, "--artifact=artifact", "--device=host,micro-sim", files, *FAST)
     records = read_measurements(tmp_path / "measurements.jsonl")
     assert [(record["accuracy"], record["accuracy_images"]) for record in records] == [
@@ -115,7 +126,7 @@ def test_without_samples_accuracy_is_null(run_cli, folder, tmp_path):
             "some of host, micro-sim; received 'toa",
         ),
         (["--artifact=artifact", "--device="], "--device must name some of"),
-        (["--artifact=artifact", "--files=x.tflite"], "no file 'x.tflite'; it has model_float32"),
+        (["--artifact=artifact", "--files=x.tflite"], f"no file 'x.tflite'; it has {FLOAT}"),
         (["--artifact=artifact", "--threads=0"], "--threads must be at least 1; received 0"),
         (["--artifact=artifact", "--runs=0"], "--runs must be at least 1; received 0"),
         (["--artifact=artifact", "--warmup=-1"], "--warmup must be at least 0; received -1"),
@@ -131,13 +142,13 @@ def test_mistakes_are_one_line(run_cli, folder, tmp_path, flags, message):
 
 
 def test_tampered_artifact_is_refused_by_name(run_cli, folder):
-    path = folder / "model_int8.tflite"
+    path = folder / INT8
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     done = run_cli(MODULE, "--artifact=artifact", check=False)
     assert done.returncode == 1
-    assert "model_int8.tflite does not match its hash" in done.stderr
+    assert f"{INT8} does not match its hash" in done.stderr
 
 
 def test_missing_micro_interpreter_names_the_extra(run_cli, folder, tmp_path):

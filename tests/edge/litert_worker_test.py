@@ -34,7 +34,7 @@ def test_single_file_is_measured(artifact_dir):
         {
             "task": "single",
             "artifact": str(artifact_dir),
-            "file": "model_int8.tflite",
+            "file": "deployment_int8_ptq.tflite",
             "threads": 1,
         }
     )

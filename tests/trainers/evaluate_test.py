@@ -56,7 +56,7 @@ def test_a_workdir_is_evaluated(run_cli, workdir, tmp_path):
 
 
 def test_a_tflite_scores_as_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):
-    path = artifact_dir / "model_float32.tflite"
+    path = artifact_dir / "deployment_float32.tflite"
     run_cli(EVALUATE, f"--model={path}", f"--workdir={trained_workdir}", "--output=lite")
     run_cli(EVALUATE, f"--model={trained_workdir}", "--output=keras")
     lite, reference = (

@@ -27,9 +27,9 @@ def images():
 @pytest.fixture(scope="module")
 def folder(network, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tflite")
-    for quantization in ("none", "int8"):
+    for name, quantization in {"none": "none", "int8": "int8-ptq"}.items():
         content = canonical.convert(network, quantization, images)
-        (folder / f"{quantization}.tflite").write_bytes(content)
+        (folder / f"{name}.tflite").write_bytes(content)
     return folder
 
 

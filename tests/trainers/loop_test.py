@@ -15,6 +15,7 @@ from trainers.datasets import load_source
 from trainers.models import load_model
 from trainers.recipes import make_config
 from trainers.strategy import make_strategy
+from trainers.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, STOP = 6, 4
@@ -37,7 +38,7 @@ def make_trainer(workdir, data_dir, **overrides):
     workdir.mkdir(exist_ok=True)
     config = make_config("digits", str(workdir), values)
     sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
-    return loop.Trainer(config, tf.distribute.get_strategy(), *sources)
+    return loop.Trainer(Task(config), tf.distribute.get_strategy(), *sources)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_what_was_evaluated_behind_the_checkpoint_is_forgotten(tmp_path):
     path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')
     assert loop._keep_metrics_until(5, path) == 4
     assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
-    assert loop._keep_metrics_until(1, path) == 0
+    assert loop._keep_metrics_until(1, path) == -1
 
 
 def test_a_finished_run_has_nothing_left_to_do(stopped, data_dir):
@@ -246,6 +247,7 @@ import keras
 from trainers import loop, pipeline, strategy
 from trainers.config import TrainConfig
 from trainers.datasets import load_source
+from trainers.task import Task
 
 config = TrainConfig.load(sys.argv[1])
 two = strategy.make_strategy(config)
@@ -253,7 +255,7 @@ one = strategy.make_strategy(dataclasses.replace(config, strategy="one"))
 sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
 
 # A whole run: all devices hold the same values, moving statistics too.
-trainer = loop.Trainer(config, two, *sources)
+trainer = loop.Trainer(Task(config), two, *sources)
 trainer.start(resume=False)
 trainer.run()
 for variable in trainer.model.weights + trainer.optimizer.variables:
@@ -267,7 +269,7 @@ keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 weights = []
 for where in (two, one):
-    trainer = loop.Trainer(config, where, *sources)
+    trainer = loop.Trainer(Task(config), where, *sources)
     batches = where.experimental_distribute_dataset(
         pipeline.training_batches(config, sources[0], 0)
     )

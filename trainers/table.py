@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 
-def format_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns the table as text: the first two columns to the left, numbers to the right.
+def format_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], left_columns: int = 2
+) -> str:
+    """Returns the table as text: the first columns to the left, numbers to the right.
 
     Args:
       headers: one title a column.
       rows: cells as text, as many a row as there are headers.
+      left_columns: how many columns are aligned to the left.
 
     Raises:
       ValueError: a row of another length.
@@ -22,12 +25,12 @@ def format_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         if len(row) != len(headers):
             raise ValueError(f"rows must have {len(headers)} cells, received: {list(row)}")
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    return "\n".join(_format_row(row, widths) for row in (headers, *rows))
+    return "\n".join(_format_row(row, widths, left_columns) for row in (headers, *rows))
 
 
-def _format_row(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _format_row(cells: Sequence[str], widths: Sequence[int], left_columns: int) -> str:
     aligned = [
-        cell.ljust(width) if column < 2 else cell.rjust(width)
+        cell.ljust(width) if column < left_columns else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(aligned).rstrip()

@@ -1,6 +1,6 @@
 import pytest
 
-from edge.table import format_table
+from trainers.table import format_table
 
 
 def test_text_stands_left_and_numbers_right():

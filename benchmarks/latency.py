@@ -1,0 +1,73 @@
+"""Measures int8 latency: the canonical conversion, the deployment graph, and a floor.
+
+Weights and calibration images are random: latency does not depend on them. Each network's files
+take turns in processes pinned to one core, with one thread.
+
+Example:
+  python -m benchmarks.latency --networks=v2-1x,v1-1x-g3
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.report import describe_run, read_document, write_results
+from trainers import cli
+from trainers.startup import import_tensorflow
+
+_NETWORKS = flags.DEFINE_list(
+    "networks", None, "Networks to measure, separated by commas; all by default."
+)
+_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for latency.json.")
+_DOCUMENT = flags.DEFINE_string(
+    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
+)
+_CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
+_ROUNDS = flags.DEFINE_integer("rounds", 40, "Turns of every file in a process.", lower_bound=1)
+_PROCESSES = flags.DEFINE_integer(
+    "processes", 5, "Processes for every network: where memory lies differs.", lower_bound=1
+)
+_INVOKES = flags.DEFINE_integer(
+    "invokes", 5, "Inferences in a turn; the turn counts by their median.", lower_bound=1
+)
+_CORE = flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0)
+
+
+def main() -> None:
+    """Reads the flags, converts, measures, and writes the JSON file and the table."""
+    document = Path(_DOCUMENT.value)
+    read_document(document)
+    command = shlex.join(["python", "-m", "benchmarks.latency", *sys.argv[1:]])
+    import_tensorflow()
+    from benchmarks.files import versions
+    from benchmarks.networks import check_names
+    from benchmarks.side_by_side import LatencyConfig, convert_all, latency_table, measure_all
+
+    config = LatencyConfig(
+        networks=check_names(_NETWORKS.value),
+        cache=Path(_CACHE.value),
+        rounds=_ROUNDS.value,
+        processes=_PROCESSES.value,
+        invokes=_INVOKES.value,
+        core=_CORE.value,
+    )
+    # First, because converting is load as well.
+    run = describe_run(command, versions())
+    if run["warning"]:
+        print(f"warning: {run['warning']}; the times will be noisy", file=sys.stderr)
+    files = convert_all(config)
+    run["networks"] = measure_all(config, files)
+    table = latency_table(run["networks"])
+    write_results(Path(_OUTPUT.value), document, "latency", run, table)
+    print(table)
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry_point()

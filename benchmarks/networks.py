@@ -1,0 +1,90 @@
+"""The networks that benchmarks measure: random weights, because latency does not depend on them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from trainers.cli import UserError
+
+SIZE = 224
+SEED = 0
+# Enough for ranges of about the right width; their values do not change the time either.
+CALIBRATION_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a network is built."""
+
+    build: Callable[..., keras.Model]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+NETWORKS = {
+    "v2-0.5x": Network(ShuffleNetV2, {"scale": 0.5}),
+    "v2-1x": Network(ShuffleNetV2, {"scale": 1.0}),
+    "v2-1.5x": Network(ShuffleNetV2, {"scale": 1.5}),
+    "v2-2x": Network(ShuffleNetV2, {"scale": 2.0}),
+    "v2-0.5x-symmetric": Network(ShuffleNetV2, {"scale": 0.5, "padding": "symmetric"}),
+    "v2-1x-symmetric": Network(ShuffleNetV2, {"scale": 1.0, "padding": "symmetric"}),
+    "v2-1.5x-symmetric": Network(ShuffleNetV2, {"scale": 1.5, "padding": "symmetric"}),
+    "v2-2x-symmetric": Network(ShuffleNetV2, {"scale": 2.0, "padding": "symmetric"}),
+    "v1-1x-g3": Network(ShuffleNetV1, {"scale": 1.0, "groups": 3}),
+    "v1-1x-g8": Network(ShuffleNetV1, {"scale": 1.0, "groups": 8}),
+}
+
+
+def build(name: str, **changes: Any) -> keras.Model:
+    """Returns a network of `NETWORKS` with random weights, logits and a fixed input size.
+
+    Args:
+      name: a key of `NETWORKS`.
+      changes: arguments of the network that shall differ, such as shuffle=False.
+
+    Example:
+      >>> model = build("v2-1x")
+    """
+    network = NETWORKS[name]
+    keras.utils.set_random_seed(SEED)
+    settings = {"input_shape": (SIZE, SIZE, 3), "classifier_activation": None}
+    model = network.build(**{**settings, **network.arguments, **changes})
+    randomize_batch_norms(model)
+    return model
+
+
+def randomize_batch_norms(model: keras.Model) -> None:
+    """Gives every BatchNormalization random weights and statistics: fresh ones fold to nothing."""
+    rng = np.random.default_rng(SEED)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            channels = layer.gamma.shape[0]
+            layer.set_weights(
+                [
+                    rng.uniform(0.5, 1.5, channels),
+                    rng.normal(0, 0.3, channels),
+                    rng.normal(0, 0.3, channels),
+                    rng.uniform(0.3, 1.5, channels),
+                ]
+            )
+
+
+def calibration_images(input_shape: Sequence[int | None]) -> np.ndarray:
+    """Returns random float32 images between -1 and 1 for (batch, height, width, channels)."""
+    shape = (CALIBRATION_IMAGES, *input_shape[1:])
+    return np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)
+
+
+def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the names as given, or all of `NETWORKS` for None.
+
+    Raises:
+      UserError: a name that is not there.
+    """
+    for name in names or ():
+        if name not in NETWORKS:
+            raise UserError(f"there is no network {name!r}; there are {', '.join(NETWORKS)}")
+    return tuple(names or NETWORKS)

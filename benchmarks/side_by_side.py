@@ -1,0 +1,116 @@
+"""Times a network's canonical, deployment and floor files side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.files import int8_file
+from benchmarks.report import markdown_table
+from edge import worker
+from edge.measurement import statistics
+from trainers.cli import UserError
+from trainers.progress import Progress
+
+GRAPHS = ("canonical", "deployment", "floor")
+
+
+@dataclass(frozen=True)
+class LatencyConfig:
+    """What to measure and how often: the flags of `benchmarks.latency`."""
+
+    networks: tuple[str, ...]
+    cache: Path
+    rounds: int
+    processes: int
+    invokes: int
+    core: int
+
+
+def convert_all(config: LatencyConfig) -> dict[str, list[Path]]:
+    """Returns each network's files in the order of `GRAPHS`; converts those not in the cache."""
+    files: dict[str, list[Path]] = {}
+    total = len(config.networks) * len(GRAPHS)
+    with Progress("converting", total, unit="file") as progress:
+        for network in config.networks:
+            files[network] = []
+            for graph in GRAPHS:
+                files[network].append(int8_file(network, graph, "cpu", config.cache))
+                progress.update(sum(map(len, files.values())))
+    return files
+
+
+def measure_all(config: LatencyConfig, files: dict[str, list[Path]]) -> dict[str, dict]:
+    """Returns the summary of every network's times.
+
+    Processes of all networks alternate, so that a slow minute does not hit one network alone.
+    """
+    times: dict[str, list[np.ndarray]] = {network: [] for network in files}
+    total = config.processes * len(files)
+    with Progress("measuring", total, unit="run") as progress:
+        for index in range(total):
+            network = config.networks[index % len(files)]
+            request = {
+                "files": [str(path) for path in files[network]],
+                "rounds": config.rounds,
+                "invokes": config.invokes,
+                "core": config.core,
+            }
+            try:
+                reply = worker.call("benchmarks.timing", request)
+            except UserError as error:
+                raise UserError(f"{network} cannot be measured: {error}") from error
+            times[network].append(np.array(reply.values["milliseconds"]))
+            progress.update(index + 1)
+    return {
+        network: summarize(files[network], np.concatenate(chunks, axis=1))
+        for network, chunks in times.items()
+    }
+
+
+def summarize(paths: list[Path], times: np.ndarray) -> dict:
+    """Returns statistics of one network's times.
+
+    Args:
+      paths: the files in the order of `GRAPHS`.
+      times: milliseconds, [graphs, rounds].
+
+    Returns:
+      For every graph its statistics and size, and the ratios between graphs: of the same round,
+      so that what slows a round down counts on both sides.
+    """
+    canonical, deployment, floor = times
+    return {
+        "graphs": {
+            graph: {**statistics(list(row)), "bytes": path.stat().st_size}
+            for graph, path, row in zip(GRAPHS, paths, times, strict=True)
+        },
+        "canonical_to_deployment": _spread(canonical / deployment),
+        "deployment_to_floor": _spread(deployment / floor),
+    }
+
+
+def _spread(ratios: np.ndarray) -> dict[str, float]:
+    p10, median, p90 = (float(value) for value in np.percentile(ratios, (10, 50, 90)))
+    return {"median": median, "p10": p10, "p90": p90}
+
+
+def latency_table(networks: dict[str, dict]) -> str:
+    """Returns the markdown table of what `measure_all` gives."""
+    headers = [
+        "network",
+        *[f"{graph}, ms (p10-p90)" for graph in GRAPHS],
+        "faster than canonical",
+        "times the floor",
+    ]
+    rows = []
+    for network, summary in networks.items():
+        cells = [
+            f"{times['median']:.3f} ({times['p10']:.3f}-{times['p90']:.3f})"
+            for times in summary["graphs"].values()
+        ]
+        gain, excess = summary["canonical_to_deployment"], summary["deployment_to_floor"]
+        gain_text = f"**{gain['median']:.2f}x** ({gain['p10']:.2f}-{gain['p90']:.2f})"
+        excess_text = f"{excess['median']:.2f} ({excess['p10']:.2f}-{excess['p90']:.2f})"
+        rows.append([network, *cells, gain_text, excess_text])
+    return markdown_table(headers, rows)
