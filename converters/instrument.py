@@ -84,13 +84,31 @@ def instrument(content: bytes, graph: Graph) -> Instrumented:
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     subgraph = model.subgraphs[0]
     image = _describe(subgraph.tensors[subgraph.inputs[0]], "image", "input")
+    shown = _shown(subgraph, graph)
     tensors = []
-    for operator in subgraph.operators:
+    for operator in shown:
         tensor = subgraph.tensors[operator.outputs[0]]
         code = model.operatorCodes[operator.opcodeIndex]
         kind = _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
         tensors.append(_describe(tensor, _operator_name(tensor.name.decode(), graph), kind))
-    return Instrumented(content, _tapped(content), _apart(content), image, tuple(tensors))
+    produced = np.array([operator.outputs[0] for operator in shown], np.int32)
+    tapped, apart = _tapped(content, produced), _apart(content, produced)
+    return Instrumented(content, tapped, apart, image, tuple(tensors))
+
+
+def _shown(subgraph: schema.SubGraphT, graph: Graph) -> list[schema.OperatorT]:
+    """Returns the operators that end one of the graph's.
+
+    A channel transpose becomes three in TFLite, and only the last one's output is a tensor of the
+    graph; the others only move values.
+    """
+    last = {}
+    for operator in subgraph.operators:
+        tensor = subgraph.tensors[operator.outputs[0]]
+        name = _operator_name(tensor.name.decode(), graph)
+        last.pop(name, None)  # so that the order is that of execution
+        last[name] = operator
+    return list(last.values())
 
 
 def _describe(tensor: schema.TensorT, name: str, operator: str) -> Tensor:
@@ -102,17 +120,15 @@ def _operator_name(tensor: str, graph: Graph) -> str:
     return next((name for name in _LAYER.findall(tensor) if name in graph.ops), tensor)
 
 
-def _tapped(content: bytes) -> bytes:
+def _tapped(content: bytes, produced: np.ndarray) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    subgraph = model.subgraphs[0]
-    subgraph.outputs = _produced(subgraph)
+    model.subgraphs[0].outputs = produced
     return _pack(model)
 
 
-def _apart(content: bytes) -> bytes:
+def _apart(content: bytes, produced: np.ndarray) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     subgraph = model.subgraphs[0]
-    produced = _produced(subgraph)
     twins = {}
     for index in produced:
         twin = copy.copy(subgraph.tensors[index])
@@ -125,10 +141,6 @@ def _apart(content: bytes) -> bytes:
     subgraph.inputs = np.array([*subgraph.inputs, *twins.values()], np.int32)
     subgraph.outputs = produced
     return _pack(model)
-
-
-def _produced(subgraph: schema.SubGraphT) -> np.ndarray:
-    return np.array([operator.outputs[0] for operator in subgraph.operators], np.int32)
 
 
 def _pack(model: schema.ModelT) -> bytes:

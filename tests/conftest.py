@@ -1,6 +1,7 @@
 """What the tests share: commands run as a user runs them, and one small job through the chain."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,16 @@ def _run(folder, module, *args, check=True, timeout=300, env=None):
             f"{module} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         )
     return done
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    """The same random weights in every run, whatever ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    # Not imported for it: tests of `edge` do without Keras.
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture

@@ -172,13 +172,14 @@ def test_command(run_cli, trained_workdir, tmp_path):
         f"--output={output}",
     )
     assert not done.stderr.strip()
-    assert "8 images, 148 parts, worst first" in done.stdout
-    assert " dominate" in done.stdout or "matter alike" in done.stdout
     report = json.loads((output / "layer_error.json").read_text())
-    assert len(report["parts"]) == 148 and report["advice"] in done.stdout
+    parts = len(report["parts"])
+    assert f"8 images, {parts} parts, worst first" in done.stdout
+    assert " dominate" in done.stdout or "matter alike" in done.stdout
+    assert parts > 100 and report["advice"] in done.stdout
     assert report["output_db"]["all"] > 10
     assert (output / "layer_error.png").stat().st_size > 10_000
-    assert len((output / "layer_error.txt").read_text().splitlines()) == 149
+    assert len((output / "layer_error.txt").read_text().splitlines()) == 1 + parts
 
 
 def test_missing_workdir_is_told_in_one_line(run_cli):

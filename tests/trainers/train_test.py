@@ -141,7 +141,13 @@ def test_a_corrupt_image_is_named_skipped_and_counted(run_cli, tmp_path, digits_
 def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
     command = [sys.executable, "-m", TRAIN, *small, f"--workdir={tmp_path}", "--steps=100000"]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite that runs in the background ignores Ctrl-C, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         for line in process.stdout:
             if line.startswith("step 2:"):
