@@ -15,6 +15,7 @@ from trainers.checkpoints import Checkpoints, diverged
 from trainers.cli import UserError
 from trainers.config import TrainConfig
 from trainers.datasets import load_source
+from trainers.interrupts import Interrupts
 from trainers.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.progress import Progress
 from trainers.sources import Source
@@ -119,8 +120,13 @@ class Trainer:
         writer = tf.summary.create_file_writer(str(self._workdir / "tensorboard"))
         progress = Progress("training", self.total_steps * batch, start * batch)
         try:
-            with writer.as_default(), progress, reading_errors(self._config):
-                self._run(progress)
+            with (
+                writer.as_default(),
+                progress,
+                reading_errors(self._config),
+                Interrupts() as interrupts,
+            ):
+                self._run(progress, interrupts)
         except KeyboardInterrupt:
             self._checkpoints.save()
             print(
@@ -136,7 +142,7 @@ class Trainer:
             flush=True,
         )
 
-    def _run(self, progress: Progress) -> None:
+    def _run(self, progress: Progress, interrupts: Interrupts) -> None:
         start = step = self._step()
         batches = training_batches(self._config, self._train_source, start)
         iterator = iter(self._strategy.experimental_distribute_dataset(batches))
@@ -152,6 +158,7 @@ class Trainer:
                 self._checkpoints.save()
             if last:
                 return
+            interrupts.check()
             loss = self._train_step(iterator)
             step += 1
             if step % _LOG_EVERY == 0 or step == self.total_steps:
