@@ -8,6 +8,7 @@ A block of output follows a comment that names its command:
     ```
 """
 
+import os
 import re
 import shlex
 import subprocess
@@ -28,7 +29,9 @@ def run(command: str) -> str:
     """Runs one command at the project's root with this Python and returns what it prints."""
     words = [sys.executable if word == "python" else word for word in shlex.split(command)]
     print("$", command, flush=True)
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    # Started by make, a make would tell which folder it enters.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"error: {command!r} failed:\n{done.stderr}")
     return done.stdout.strip() + "\n"
