@@ -56,9 +56,9 @@ def build(name: str, **changes: Any) -> keras.Model:
     return model
 
 
-def randomize_batch_norms(model: keras.Model) -> None:
+def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:
     """Gives every BatchNormalization random weights and statistics: fresh ones fold to nothing."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             channels = layer.gamma.shape[0]

@@ -7,52 +7,23 @@ Example:
   python -m converters.agreement --model=work --output=work/agreement
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from converters.config import DEFAULT_METHOD, METHODS
-from converters.report_config import ReportConfig
-from converters.targets import FORMS
+from converters import report_flags
 from trainers import cli, files
-from trainers.cli import UserError
 from trainers.startup import import_tensorflow
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a float training (trainers.train).")
-_QAT = flags.DEFINE_string(
-    "qat", None, "Folder of its quantization-aware training; calibrated ranges without."
+report_flags.define(
+    images=100,
+    output="Folder for agreement.json and operators.txt; without, the tables are printed.",
 )
-_TARGET = flags.DEFINE_string(
-    "target", None, f"Form of the deployment graph: {', '.join(FORMS)} (cpu)."
-)
-_RANGES = flags.DEFINE_string(
-    "ranges", None, f"How calibration chooses ranges: {', '.join(METHODS)} ({DEFAULT_METHOD})."
-)
-_IMAGES = flags.DEFINE_integer("images", 100, "Evaluation images, or all there are.")
-_CALIBRATION_IMAGES = flags.DEFINE_integer(
-    "calibration_images", 256, "Training images from which ranges are taken."
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for agreement.json and operators.txt; without, the tables are printed."
-)
+# So that --help shows them.
+flags.adopt_module_key_flags(report_flags)
 
 
 def main() -> None:
     """Reads the flags, compares and prints the tables."""
-    if not _MODEL.value:
-        raise UserError("--model is missing; name the workdir of a training")
-    config = ReportConfig(
-        model=Path(_MODEL.value),
-        qat=Path(_QAT.value) if _QAT.value else None,
-        target=_TARGET.value,
-        ranges=_RANGES.value,
-        images=_IMAGES.value,
-        calibration_images=_CALIBRATION_IMAGES.value,
-        output=Path(_OUTPUT.value) if _OUTPUT.value else None,
-    )
-    # Before minutes of work, not after.
-    if config.output is not None:
-        config.output.mkdir(parents=True, exist_ok=True)
+    config = report_flags.read()
     # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
     import_tensorflow()
     from converters.agreement_report import measure, operator_table, summary

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.networks import randomize_batch_norms
 from converters.deployment import deployment_graph
 from converters.emitter import emit
 from converters.targets import FORMS, Form
@@ -17,19 +18,7 @@ BOUND = 1e-4
 
 
 def randomize(model, seed):
-    """Gives every BatchNormalization random weights and statistics: fresh ones fold to nothing."""
-    rng = np.random.default_rng(seed)
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            channels = layer.gamma.shape[0]
-            layer.set_weights(
-                [
-                    rng.uniform(0.5, 1.5, channels),
-                    rng.normal(0, 0.3, channels),
-                    rng.normal(0, 0.3, channels),
-                    rng.uniform(0.3, 1.5, channels),
-                ]
-            )
+    randomize_batch_norms(model, seed)
     return model
 
 
