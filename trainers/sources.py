@@ -78,8 +78,6 @@ class IndexedSource(Source):
 class RecordSource(Source):
     """Images that lie one behind the other in record files, too many to hold in memory.
 
-    TensorFlow's global seed has a say in their order too, beside the one of `shuffled`.
-
     Args:
       records: a data set of (image, label) in a fixed order.
     """
@@ -95,6 +93,9 @@ class RecordSource(Source):
         first_epoch, place = divmod(start, self.num_examples)
 
         def epoch_of(epoch: tf.Tensor) -> tf.data.Dataset:
+            # This function's own seed: a global seed would change the order, and one of 0 makes
+            # `shuffle` compare the epoch's, a tensor, with 0 in Python.
+            tf.compat.v1.set_random_seed(_SEED_STRIDE)
             # One seed per epoch: the order of epoch 7 is known without playing 1 to 6.
             order = self.records.shuffle(
                 _SHUFFLE_BUFFER,
