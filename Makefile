@@ -42,8 +42,8 @@ lint: venv
 	@$(VENV)/bin/lint-imports
 
 test: lint
-	@echo "== tests (several minutes; the slow ones: make test-slow)"
-	@$(PY) -m pytest
+	@echo "== tests (ten minutes on 2 cores; the slow ones: make test-slow)"
+	@$(PY) -m pytest -n 2 --dist worksteal
 
 test-slow: venv
 	@$(PY) -m pytest -m slow --timeout=3600

@@ -14,6 +14,7 @@ EXTRAS = {
         "import-linter>=2.0",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.8",
     ],
 }
