@@ -6,7 +6,7 @@ VENV ?= .venv
 DEMO ?= demo
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow lint format readme bench lock clean venv
+.PHONY: help demo test test-slow lint format readme bench accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
@@ -15,6 +15,7 @@ help:
 	@echo "make format     format the code"
 	@echo "make readme     run the README's commands and paste their output into it"
 	@echo "make bench      measure the deployment graph against the usual conversion, into docs/benchmarks.md"
+	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
 	@echo "make clean      remove $(VENV) and $(DEMO)"
 
@@ -59,6 +60,10 @@ readme: venv
 bench: venv
 	@$(PY) -m benchmarks.latency
 	@$(PY) -m benchmarks.micro_and_npu
+
+# ACCURACY_FLAGS: python -m benchmarks.accuracy --help
+accuracy: venv
+	@$(PY) -m benchmarks.accuracy $(ACCURACY_FLAGS)
 
 lock:
 	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade \

@@ -1,0 +1,164 @@
+"""The trainings whose accuracy is measured: the commands a user types, and what they leave."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report import markdown_table
+from trainers.cli import UserError
+from trainers.loop import METRICS_FILE
+
+# More than any test split that is trained on here: all of its images are counted.
+_ALL_IMAGES = 1_000_000
+# For the cost of a step: so many steps a turn, both trainings in turns.
+_STEPS, _TURNS = 100, 3
+
+# By name: what differs from the recipe `cifar10`.
+NETWORKS = {
+    "v2-0.5x": ("--model=shufflenet_v2", "--scale=0.5"),
+    "v1-0.5x-g3": ("--model=shufflenet_v1", "--scale=0.5", "--groups=3"),
+}
+# What is converted, by column of the table.
+_CONVERSIONS = {
+    "canonical PTQ": ("--graph=canonical", "--quantization=int8-ptq"),
+    "deployment PTQ, minmax": ("--quantization=int8-ptq", "--ranges=minmax"),
+    "deployment PTQ, percentile": ("--quantization=int8-ptq", "--ranges=percentile"),
+    "deployment PTQ, mse": ("--quantization=int8-ptq", "--ranges=mse"),
+    "deployment QAT": ("--quantization=int8-qat",),
+}
+
+
+@dataclass(frozen=True)
+class AccuracyConfig:
+    """What to train, for how long, on what, and where.
+
+    Attributes:
+      networks: keys of `NETWORKS`.
+      dataset, data_dir: as the flags of `trainers.train`.
+      epochs, qat_epochs: passes in float and with quantization.
+      workdirs: folder of the trainings; what is finished there is not done again.
+    """
+
+    networks: tuple[str, ...]
+    dataset: str
+    data_dir: str | None
+    epochs: int
+    qat_epochs: int
+    workdirs: Path
+
+
+def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the names as given, or all of `NETWORKS` for None.
+
+    Raises:
+      UserError: a name that is not there.
+    """
+    for name in names or ():
+        if name not in NETWORKS:
+            raise UserError(f"there is no network {name!r}; there are {', '.join(NETWORKS)}")
+    return tuple(names or NETWORKS)
+
+
+def measure(name: str, config: AccuracyConfig) -> dict:
+    """Trains a network in float and with quantization, converts it and counts all test images.
+
+    Returns:
+      `images`, `float`, and per conversion `accuracy` and `argmax`, the share of images with the
+      class of the float model; `qat_step_cost`, a quantized step's time over a float step's.
+
+    Raises:
+      UserError: one of the commands failed; it has said why.
+    """
+    workdir = config.workdirs / name
+    _train(workdir, name, config, f"--epochs={config.epochs}")
+    _quantize(workdir, config)
+    manifests = {
+        column: _convert(workdir, config.workdirs / f"{name}-artifact", *flags)
+        for column, flags in _CONVERSIONS.items()
+    }
+    model = next(iter(manifests.values()))["model"]
+    return {
+        "images": model["accuracy_images"],
+        "macs": model["macs"],
+        "float": model["accuracy"],
+        "converted": {column: _scores(manifest) for column, manifest in manifests.items()},
+        "epochs": config.epochs,
+        "qat_epochs": config.qat_epochs,
+        "qat_step_cost": _qat_step_cost(workdir, name, config),
+    }
+
+
+def accuracy_table(networks: dict[str, dict]) -> str:
+    """Returns a markdown table: a column per network, with the change and the agreement."""
+    rows = [["float", *(f"{result['float']:.2%}" for result in networks.values())]]
+    for column in _CONVERSIONS:
+        scores = [(result["float"], result["converted"][column]) for result in networks.values()]
+        rows.append([column, *(_cell(exact, **score) for exact, score in scores)])
+    cost = [f"{r['qat_epochs']} epochs, {r['qat_step_cost']:.2f}x" for r in networks.values()]
+    rows.append(["QAT: length, time of a step over float's", *cost])
+    return markdown_table(["", *networks], rows)
+
+
+def _cell(exact: float, accuracy: float, argmax: float) -> str:
+    return f"{accuracy:.2%} ({100 * (accuracy - exact):+.2f}; {argmax:.2%})"
+
+
+def _scores(manifest: dict) -> dict[str, float]:
+    (entry,) = manifest["files"].values()
+    return {"accuracy": entry["accuracy"], "argmax": entry["agreement"]["argmax"]}
+
+
+def _quantize(workdir: Path, config: AccuracyConfig) -> None:
+    if (workdir / "qat" / "fake_quant.weights.h5").exists():
+        return
+    _run("converters.quantize", f"--model={workdir}", f"--epochs={config.qat_epochs}", "--resume")
+
+
+def _convert(workdir: Path, artifact: Path, *flags: str) -> dict:
+    """Converts, with all test images as samples, and returns the manifest."""
+    _run(
+        "converters.convert", f"--model={workdir}", f"--output={artifact}", "--overwrite",
+        f"--samples={_ALL_IMAGES}", *flags,
+    )  # fmt: skip
+    return json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
+    """Returns a quantized step's time over a float step's, measured in turns."""
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(_TURNS):
+            plain, quantized = Path(folder) / f"float{turn}", Path(folder) / f"qat{turn}"
+            _train(plain, name, config, f"--steps={_STEPS}")
+            _run(
+                "converters.quantize", f"--model={workdir}", f"--workdir={quantized}",
+                f"--steps={_STEPS}",
+            )  # fmt: skip
+            ratios.append(_images_per_second(plain) / _images_per_second(quantized))
+    return statistics.median(ratios)
+
+
+def _train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None:
+    if (workdir / "model.keras").exists():
+        return
+    data = () if config.data_dir is None else (f"--data_dir={config.data_dir}",)
+    _run(
+        "trainers.train", "--recipe=cifar10", f"--dataset={config.dataset}", *data,
+        *NETWORKS[name], length, f"--workdir={workdir}", "--resume",
+    )  # fmt: skip
+
+
+def _images_per_second(workdir: Path) -> float:
+    last = (workdir / METRICS_FILE).read_text(encoding="utf-8").splitlines()[-1]
+    return json.loads(last)["images_per_second"]
+
+
+def _run(module: str, *args: str) -> None:
+    print(f"== python -m {module} {' '.join(args)}", flush=True)
+    if subprocess.run([sys.executable, "-m", module, *args], check=False).returncode:
+        raise UserError(f"python -m {module} failed (see above); mend it and start again")
