@@ -58,7 +58,9 @@ readme: venv
 
 # Half an hour on 2 cores the first time; converted files are kept in build/benchmarks.
 bench: venv
+	@$(PY) -m pip install --quiet -r requirements-bench.lock
 	@$(PY) -m benchmarks.latency
+	@$(PY) -m benchmarks.runtimes
 	@$(PY) -m benchmarks.micro_and_npu
 
 # ACCURACY_FLAGS: python -m benchmarks.accuracy --help
@@ -68,6 +70,8 @@ accuracy: venv
 lock:
 	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade \
 	  --extra micro --extra ethosu --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
+	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade -c requirements.lock \
+	  --extra bench --custom-compile-command "make lock" setup.py -o requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -9,9 +9,22 @@ EXTRAS = {
     "micro": ["tflite-micro>=0.dev20250101"],
     # Arm's compiler for Ethos-U, which estimates cycles without a device.
     "ethosu": ["ethos-u-vela>=4.0"],
+    # PyTorch checkpoints (.pth), and weights="imagenet".
+    "torch": ["torch>=2.6"],
+    # The runtimes that `make bench` compares with, and what writes their files.
+    "bench": [
+        "ncnn>=1.0.20240820",
+        "nncf>=3.0",
+        "onnx>=1.16",
+        "onnxruntime>=1.20",
+        "openvino>=2025.0",
+    ],
     "dev": [
         "hypothesis>=6.100",
         "import-linter>=2.0",
+        # The site of `make docs`.
+        "mkdocs-material>=9.5,<10",
+        "mkdocstrings[python]>=0.27",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
@@ -40,6 +53,7 @@ setup(
         "keras>=3.12",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "safetensors>=0.5",
         # The digits data set.
         "scikit-learn>=1.4",
         # tf.summary raises without it, and TensorFlow 2.21 does not install it.
@@ -58,6 +72,7 @@ setup(
             "shufflenet-evaluate = trainers.evaluate:entry_point",
             "shufflenet-convert = converters.convert:entry_point",
             "shufflenet-quantize = converters.quantize:entry_point",
+            "shufflenet-checkpoints = keras_shufflenet.checkpoints_cli:entry_point",
             "shufflenet-benchmark = edge.benchmark:entry_point",
         ]
     },

@@ -4,6 +4,8 @@ V2: every convolution of the trained network on tensors of the same sizes, chain
 a channel but for one concatenation a stage. V1: the network without its shuffles.
 """
 
+from collections.abc import Callable
+
 import keras
 
 from benchmarks.networks import NETWORKS, build
@@ -26,6 +28,13 @@ def convolutions_alone(model: keras.Model) -> Graph:
     The input is the model's, and so are the convolutions' shapes and the pooling; what the
     graph computes means nothing.
     """
+    return v2_graph(model, _stage)
+
+
+def v2_graph(
+    model: keras.Model, stage: Callable[[Graph, Wire, list[ShuffleUnitV2]], Wire]
+) -> Graph:
+    """Returns a ShuffleNetV2 whose stages are written by `stage`, the rest as trained."""
     graph = Graph()
     layers = {layer.name: layer for layer in model.layers}
     x = graph.input(model.input_shape[1:])
@@ -33,26 +42,35 @@ def convolutions_alone(model: keras.Model) -> Graph:
     x, padding = _pad(graph, x, "stem_pool", layers["stem_pool"])
     x = graph.pool(x, "stem_pool", "max_pool", padding)
     for units in reader.stages(model):
-        x = _stage(graph, x, units)
+        x = stage(graph, x, units)
     x = _pointwise(graph, x, "head", layers["head_conv"], layers["head_bn"])
     x = graph.simple("mean", [x], "global_pool", keepdims=False)
     graph.dense(x, "predictions", reader.plain(layers["predictions"]))
     return graph
 
 
-def _stage(graph: Graph, x: Wire, units: list[ShuffleUnitV2]) -> Wire:
-    first = units[0]
-    name = f"{first.name}_shortcut"
-    shortcut = _window(graph, x, name, first.shortcut_depthwise, first.shortcut_depthwise_bn)
-    shortcut = _pointwise(
-        graph, shortcut, f"{name}_pointwise", first.shortcut_pointwise, first.shortcut_pointwise_bn
+def shortcut_path(graph: Graph, x: Wire, unit: ShuffleUnitV2) -> Wire:
+    """Adds the convolutions of a unit's shortcut."""
+    name = f"{unit.name}_shortcut"
+    x = _window(graph, x, name, unit.shortcut_depthwise, unit.shortcut_depthwise_bn)
+    return _pointwise(
+        graph, x, f"{name}_pointwise", unit.shortcut_pointwise, unit.shortcut_pointwise_bn
     )
+
+
+def main_path(graph: Graph, x: Wire, unit: ShuffleUnitV2) -> Wire:
+    """Adds the convolutions of a unit's main path."""
+    x = _pointwise(graph, x, f"{unit.name}_pointwise1", unit.pointwise1, unit.pointwise1_bn)
+    x = _window(graph, x, f"{unit.name}_depthwise", unit.depthwise, unit.depthwise_bn)
+    return _pointwise(graph, x, f"{unit.name}_pointwise2", unit.pointwise2, unit.pointwise2_bn)
+
+
+def _stage(graph: Graph, x: Wire, units: list[ShuffleUnitV2]) -> Wire:
+    shortcut = shortcut_path(graph, x, units[0])
     for unit in units:
-        x = _pointwise(graph, x, f"{unit.name}_pointwise1", unit.pointwise1, unit.pointwise1_bn)
-        x = _window(graph, x, f"{unit.name}_depthwise", unit.depthwise, unit.depthwise_bn)
-        x = _pointwise(graph, x, f"{unit.name}_pointwise2", unit.pointwise2, unit.pointwise2_bn)
+        x = main_path(graph, x, unit)
     joined = [shortcut, Wire(x.op, x.order + shortcut.channels)]
-    return graph.concat(joined, f"{first.name}_join", len(joined))
+    return graph.concat(joined, f"{units[0].name}_join", len(joined))
 
 
 def _pointwise(

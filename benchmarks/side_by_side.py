@@ -85,12 +85,13 @@ def summarize(paths: list[Path], times: np.ndarray) -> dict:
             graph: {**statistics(list(row)), "bytes": path.stat().st_size}
             for graph, path, row in zip(GRAPHS, paths, times, strict=True)
         },
-        "canonical_to_deployment": _spread(canonical / deployment),
-        "deployment_to_floor": _spread(deployment / floor),
+        "canonical_to_deployment": spread(canonical / deployment),
+        "deployment_to_floor": spread(deployment / floor),
     }
 
 
-def _spread(ratios: np.ndarray) -> dict[str, float]:
+def spread(ratios: np.ndarray) -> dict[str, float]:
+    """Returns the median and the 10th and 90th percentile."""
     p10, median, p90 = (float(value) for value in np.percentile(ratios, (10, 50, 90)))
     return {"median": median, "p10": p10, "p90": p90}
 

@@ -2,11 +2,19 @@
 
 import os
 import time
+from typing import Protocol
 
 import numpy as np
 
 from edge import worker
 from trainers.litert import LiteRTModel
+
+
+class Runnable(Protocol):
+    """A loaded model with its input set."""
+
+    def run(self) -> None:
+        """Computes the output."""
 
 
 def measure(request: dict) -> dict:
@@ -16,18 +24,19 @@ def measure(request: dict) -> dict:
       For each file `rounds` times of one inference in milliseconds, in the request's order: the
       median of a turn's `invokes`.
     """
-    _pin(request["core"])
+    pin(request["core"])
     models = [LiteRTModel(path) for path in request["files"]]
     rng = np.random.default_rng(0)
     for model in models:
         model.set_input(model.quantize_input(rng.uniform(-1, 1, model.input_shape)))
     turns = [
-        [_turn(model, request["invokes"]) for model in models] for _ in range(request["rounds"] + 1)
+        [turn(model, request["invokes"]) for model in models] for _ in range(request["rounds"] + 1)
     ]
     return {"milliseconds": np.transpose(turns[1:]).tolist()}
 
 
-def _turn(model: LiteRTModel, invokes: int) -> float:
+def turn(model: Runnable, invokes: int) -> float:
+    """Returns the median milliseconds of several runs, after one that is not counted."""
     # Brings the model's weights back into the caches, which the others' have filled.
     model.run()
     times = []
@@ -38,7 +47,8 @@ def _turn(model: LiteRTModel, invokes: int) -> float:
     return float(np.median(times)) * 1e3
 
 
-def _pin(core: int) -> None:
+def pin(core: int) -> None:
+    """Keeps this process on one core."""
     # Not on every system; there the scheduler may move the process.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})

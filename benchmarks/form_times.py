@@ -1,0 +1,100 @@
+"""Times a network's deployment graph with one field of its target's form changed, side by side."""
+
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.networks import build, calibration_images
+from benchmarks.report import markdown_table
+from converters.calibration import calibrate
+from converters.deployment import deployment_graph
+from converters.quantization import fake_quant_model
+from converters.targets import FORMS, Form
+from converters.tflite import convert_fake_quant
+from edge import worker
+from trainers.cli import UserError
+from trainers.progress import Progress
+
+
+@dataclass(frozen=True)
+class FormTimesConfig:
+    """What to compare and how often: the flags of `benchmarks.forms`."""
+
+    networks: tuple[str, ...]
+    target: str
+    field: str
+    values: tuple[str, ...]
+    rounds: int
+    processes: int
+    invokes: int
+    core: int
+
+
+def forms(config: FormTimesConfig) -> dict[str, Form]:
+    """Returns by value the target's form with `config.field` changed to it.
+
+    Raises:
+      UserError: a form has no such field, or the field no such value.
+    """
+    form = FORMS[config.target]
+    fields = [f.name for f in dataclasses.fields(form) if f.name != "shuffle"]
+    if config.field not in fields:
+        raise UserError(f"a form has no field {config.field!r} to change; {', '.join(fields)}")
+    convert = type(getattr(form, config.field))
+    try:
+        return {v: dataclasses.replace(form, **{config.field: convert(v)}) for v in config.values}
+    except ValueError as error:
+        raise UserError(f"{config.field}: {error}; change --values") from error
+
+
+def measure_all(config: FormTimesConfig) -> dict[str, np.ndarray]:
+    """Returns by network the milliseconds [values, rounds] of int8 files that take turns."""
+    times = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress("measuring", len(config.networks), unit="network") as progress,
+    ):
+        for done, network in enumerate(config.networks, 1):
+            files = _convert(network, forms(config), Path(folder))
+            request = {
+                "files": [str(path) for path in files],
+                "rounds": config.rounds,
+                "invokes": config.invokes,
+                "core": config.core,
+            }
+            replies = [worker.call("benchmarks.timing", request) for _ in range(config.processes)]
+            chunks = [np.array(reply.values["milliseconds"]) for reply in replies]
+            times[network] = np.concatenate(chunks, axis=1)
+            progress.update(done)
+    return times
+
+
+def _convert(network: str, forms: dict[str, Form], folder: Path) -> list[Path]:
+    model = build(network)
+    images = calibration_images(model.input_shape)
+    paths = []
+    for value, form in forms.items():
+        graph = deployment_graph(model, form=form)
+        path = folder / f"{network}_{value}.tflite"
+        path.write_bytes(convert_fake_quant(fake_quant_model(graph, calibrate(graph, images))))
+        paths.append(path)
+    return paths
+
+
+def form_table(config: FormTimesConfig, times: dict[str, np.ndarray]) -> str:
+    """Returns the markdown table of what `measure_all` gives.
+
+    The ratios are of the first value's times to each value's, of turns of the same round.
+    """
+    headers = ["network", config.field, "ms (p10-p90)", f"faster than {config.values[0]}"]
+    rows = []
+    for network, table in times.items():
+        for value, row in zip(config.values, table, strict=True):
+            low, median, high = np.percentile(row, (10, 50, 90))
+            ratios = np.percentile(table[0] / row, (10, 50, 90))
+            gain = f"{ratios[1]:.2f}x ({ratios[0]:.2f}-{ratios[2]:.2f})"
+            rows.append([network, value, f"{median:.3f} ({low:.3f}-{high:.3f})", gain])
+    return markdown_table(headers, rows)
