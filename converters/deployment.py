@@ -100,20 +100,26 @@ class _StageV2:
         self.form = form
         self.units = units
         self.half = units[0].filters // 2
+        self.interleaved = units[0].convention == "megvii"
         # By index of the unit that consumes them (the number of units: the stage's output):
         # wires whose order is the consumer's numbering.
         self.waiting: dict[int, list[Wire]] = defaultdict(list)
 
     def build(self, x: Wire) -> Wire:
         """Adds all units; returns the stage's output, in whatever order it came."""
-        even, odd = 2 * np.arange(self.half), 2 * np.arange(self.half) + 1
+        # Where a unit's concatenated channels lie in its output: shuffled, the first half's are the
+        # even ones; in Megvii's convention the next unit's split shuffles them.
+        positions = np.arange(2 * self.half)
+        if not self.interleaved:
+            positions = positions.reshape(self.half, 2).T.ravel()
         first = self.units[0]
-        # Concatenated and shuffled, the shortcut's channels are the even ones.
-        self._write(self._shortcut(x), f"{first.name}_shortcut_pointwise", 0, even)
-        self._write(self._main(x, first), f"{first.name}_pointwise2", 0, odd)
+        shortcut = first.shortcut_pointwise.filters
+        self._write(self._shortcut(x), f"{first.name}_shortcut_pointwise", 0, positions[:shortcut])
+        self._write(self._main(x, first), f"{first.name}_pointwise2", 0, positions[shortcut:])
         for index, unit in enumerate(self.units[1:], 1):
             x = self._read(index, f"{unit.name}_input")
-            self._write(self._main(x, unit), f"{unit.name}_pointwise2", index, odd)
+            main = positions[self.half :]
+            self._write(self._main(x, unit), f"{unit.name}_pointwise2", index, main)
         return self._read(len(self.units), f"{first.name.split('_')[0]}_output")
 
     def _read(self, index: int, name: str) -> Wire:
@@ -168,7 +174,8 @@ class _StageV2:
         """Follows channels through the shuffles to the unit that consumes them.
 
         A channel in the first half passes the next unit's split, and its shuffle doubles the
-        position; one in the second half enters the next unit's convolutions.
+        position; one in the second half enters the next unit's convolutions. In Megvii's convention
+        the even ones pass, which halves the position, and the odd ones enter.
 
         Returns:
           For each consumer: the channels (indices into `positions`), the consumer, and the
@@ -178,15 +185,20 @@ class _StageV2:
         consumers, numbers = [], []
         for position in positions:
             unit = index
-            while unit < last and position < self.half:
-                position, unit = 2 * position, unit + 1
+            while unit < last and self._passes(position):
+                position = position // 2 if self.interleaved else 2 * position
+                unit += 1
             consumers.append(unit + 1)
-            numbers.append(position if unit == last else position - self.half)
+            entered = position // 2 if self.interleaved else position - self.half
+            numbers.append(position if unit == last else entered)
         consumers, numbers = np.array(consumers), np.array(numbers)
         return [
             (np.flatnonzero(consumers == consumer), int(consumer), numbers[consumers == consumer])
             for consumer in np.unique(consumers)
         ]
+
+    def _passes(self, position: int) -> bool:
+        return position % 2 == 0 if self.interleaved else position < self.half
 
 
 class _UnitV1:
@@ -202,8 +214,7 @@ class _UnitV1:
         # Where the shuffle puts each of the first convolution's channels.
         self.shuffled = np.arange(bottleneck)
         if unit.shuffle is not None:
-            per_group = bottleneck // self.groups
-            self.shuffled = self.shuffled.reshape(per_group, self.groups).T.ravel()
+            self.shuffled = self.shuffled.reshape(-1, unit.shuffle.groups).T.ravel()
 
     def build(self, x: Wire) -> Wire:
         """Adds the unit; returns its output in the trained order."""
@@ -216,10 +227,15 @@ class _UnitV1:
                 main = self._squeeze_excite(main, None)
             return graph.simple("add", [x, main], f"{name}_add", activation="relu")
         shortcut, padding = _pad(graph, x, f"{name}_shortcut_pool_pad", unit.shortcut_pool)
-        shortcut = graph.pool(shortcut, f"{name}_shortcut_pool", "average_pool", padding)
+        shortcut = self._average(shortcut, f"{name}_shortcut_pool", padding)
         main = Wire(main.op, main.order + shortcut.channels)
         joined = graph.concat([shortcut, main], f"{name}_join", self.form.most_concatenated)
         return joined if fused else self._squeeze_excite(joined, "relu")
+
+    def _average(self, x: Wire, name: str, padding: str) -> Wire:
+        if self.form.average_pool == "depthwise":
+            return self.graph.depthwise_average(x, name, padding)
+        return self.graph.pool(x, name, "average_pool", padding)
 
     def _main(self, x: Wire, activation: str | None) -> Wire:
         compress = reader.fold(self.unit.compress, self.unit.compress_bn)
@@ -241,7 +257,7 @@ class _UnitV1:
         x = self._depthwise(Wire(x.op, self.shuffled[x.order]), "")
         groups = self.groups
         if form == "transpose":
-            x = self.graph.transpose(x, f"{name}_shuffle", groups)
+            x = self.graph.transpose(x, f"{name}_shuffle", self.unit.shuffle.groups)
         elif form == "dense_expand":
             expand, groups = Folded(dense_kernel(expand.kernel, groups), expand.bias), 1
         return self.graph.conv(x, f"{name}_expand", expand, groups=groups, activation=activation)

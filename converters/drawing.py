@@ -98,7 +98,12 @@ def _label(op: Op) -> str:
         return f"1x1 conv {op.channels}{groups}"
     if op.kind == "slice":
         return f"slice {settings['start']}:{settings['stop']}"
-    names = {"depthwise": "3x3 depthwise", "average_pool": "3x3 average"}
+    names = {
+        "depthwise": "3x3 depthwise",
+        "average_pool": "3x3 average",
+        "window_average": "3x3 average",
+        "edge_factor": "edges' factor",
+    }
     return f"{names.get(op.kind, op.kind)} {op.channels}"
 
 

@@ -1,6 +1,6 @@
 """The deployment graph as a tf_keras model: what is quantized, trained on and converted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,72 @@ class SpatialReduction(Layer):
         return {**super().get_config(), "kind": self.kind, "keepdims": self.keepdims}
 
 
+@register
+class WindowAverage(Layer):
+    """Averages 3x3 pixels at stride 2 by a depthwise convolution with constant weights.
+
+    Zeros that pad the image count. `padding` is "same" or "valid".
+    """
+
+    def __init__(self, padding: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.padding = padding
+
+    def kernel(self, channels: int) -> tf.Tensor:
+        """Returns the weights (3, 3, channels, 1)."""
+        return tf.fill((3, 3, channels, 1), 1 / 9)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the averages."""
+        kernel = self.kernel(inputs.shape[-1])
+        return tf.nn.depthwise_conv2d(inputs, kernel, (1, 2, 2, 1), self.padding.upper())
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "padding": self.padding}
+
+
+@register
+class EdgeFactor(Layer):
+    """Multiplies every pixel by the factor of its row and of its column."""
+
+    def __init__(self, rows: Sequence[float], columns: Sequence[float], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rows = rows
+        self.columns = columns
+
+    def factors(self) -> tf.Tensor:
+        """Returns the products of the factors (1, height, width, 1)."""
+        return tf.constant(np.outer(self.rows, self.columns)[None, ..., None], tf.float32)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the products."""
+        return inputs * self.factors()
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "rows": self.rows, "columns": self.columns}
+
+
+@register
+class GroupedPointwise(tf_keras.layers.Conv2D):
+    """A grouped 1x1 convolution that trains fast, as `keras_shufflenet.layers` has it."""
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Returns the convolution: while it trains, by the block-diagonal matrix."""
+        if not training:
+            return super().call(inputs)
+        kernel = tf.squeeze(self.kernel, (0, 1))
+        blocks = np.kron(np.eye(self.groups), np.ones((1, self.filters // self.groups)))
+        mask = np.repeat(blocks, kernel.shape[0], axis=0)
+        matrix = tf.tile(kernel, (self.groups, 1)) * tf.cast(mask, kernel.dtype)
+        return self.activation(tf.tensordot(inputs, matrix, axes=1) + self.bias)
+
+
 def _conv(op: Op) -> Layer:
-    return tf_keras.layers.Conv2D(
+    grouped = op.settings["groups"] > 1
+    layer = GroupedPointwise if grouped else tf_keras.layers.Conv2D
+    return layer(
         op.channels,
         op.weights.kernel.shape[:2],
         op.settings["stride"],
@@ -109,6 +173,8 @@ MAKERS: dict[str, Callable[[Op], Layer]] = {
     "pad": lambda op: _LAYERS.ZeroPadding2D(1, name=op.name),
     "max_pool": lambda op: _LAYERS.MaxPooling2D(3, 2, op.settings["padding"], name=op.name),
     "average_pool": lambda op: _LAYERS.AveragePooling2D(3, 2, op.settings["padding"], name=op.name),
+    "window_average": lambda op: WindowAverage(op.settings["padding"], name=op.name),
+    "edge_factor": lambda op: EdgeFactor(op.settings["rows"], op.settings["columns"], name=op.name),
     "slice": lambda op: ChannelSlice(op.settings["start"], op.settings["stop"], name=op.name),
     "concat": lambda op: _LAYERS.Concatenate(name=op.name),
     "transpose": lambda op: ChannelTranspose(op.settings["groups"], name=op.name),

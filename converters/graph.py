@@ -28,10 +28,17 @@ SAME_SCALE = {
     "pad": True,
     "max_pool": True,
     "average_pool": True,
+    "window_average": False,
+    "edge_factor": False,
     "slice": True,
     "concat": True,
     "transpose": True,
 }
+
+# Computes, yet in its input's int8 scale: where the factor is 1, the integers stay as they are.
+_TIED = {"edge_factor"}
+# Pixels of a pool's window, in each direction, and from one window to the next.
+_WINDOW, _STRIDE = 3, 2
 
 
 class Folded(NamedTuple):
@@ -145,7 +152,31 @@ class Graph:
 
     def pool(self, x: Wire, name: str, kind: str, padding: str) -> Wire:
         """Adds a 3x3 pool of stride 2; `kind` is "max_pool" or "average_pool"."""
-        return self._add(name, kind, (x,), x.order, padding=padding)
+        return self._add(name, kind, (x,), x.order, padding=padding, stride=_STRIDE)
+
+    def depthwise_average(self, x: Wire, name: str, padding: str) -> Wire:
+        """Adds a 3x3 average of stride 2 as a depthwise convolution with constant weights 1/9.
+
+        With padding "same" an average is of the pixels inside the image, so the outputs at its
+        edges are multiplied by 9 / the number of pixels inside.
+        """
+        average = self._add(name, "window_average", (x,), x.order, padding=padding, stride=_STRIDE)
+        if padding == "valid":
+            return average
+        rows, columns = (window_factors(extent) for extent in self.extents(x))
+        return self.simple("edge_factor", [average], f"{name}_edges", rows=rows, columns=columns)
+
+    def extents(self, x: Wire) -> tuple[int, int]:
+        """Returns height and width, without the zeros that an explicit pad adds to them.
+
+        Whatever the padding, a stride divides them and rounds up.
+        """
+        op, divisor = self.ops[x.op], 1
+        while op.kind != "input":
+            divisor *= op.settings.get("stride", 1)
+            op = self.ops[op.inputs[0]]
+        height, width, _ = op.settings["shape"]
+        return -(-height // divisor), -(-width // divisor)
 
     def simple(self, kind: str, wires: Sequence[Wire], name: str, **settings: Any) -> Wire:
         """Adds an operator without weights that keeps the channels of its first input."""
@@ -202,6 +233,19 @@ def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
     return whole
 
 
+def window_factors(extent: int) -> tuple[float, ...]:
+    """Returns for every window of a pool along one direction 3 / the number of pixels inside.
+
+    Args:
+      extent: pixels of the image in that direction; padded as TensorFlow's "same" does.
+    """
+    starts = _STRIDE * np.arange(-(-extent // _STRIDE))
+    # Both ends are padded alike, or the last by one more.
+    starts -= (starts[-1] + _WINDOW - extent) // 2
+    inside = np.minimum(starts + _WINDOW, extent) - np.maximum(starts, 0)
+    return tuple(float(factor) for factor in _WINDOW / inside)
+
+
 def scale_groups(graph: Graph) -> dict[str, str]:
     """Returns for every operator the name of its int8 scale; equal names share one scale.
 
@@ -216,7 +260,7 @@ def scale_groups(graph: Graph) -> dict[str, str]:
         return name
 
     for op in graph.ops.values():
-        if SAME_SCALE[op.kind]:
+        if SAME_SCALE[op.kind] or op.kind in _TIED:
             for source in op.inputs:
                 parent[root(op.name)] = root(source)
     return {name: root(name) for name in graph.ops}

@@ -8,10 +8,10 @@ import copy
 import re
 from dataclasses import dataclass
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from converters.flatbuffer import operator_code, pack, unpack
 from converters.graph import Graph
 
 _NAMES = {
@@ -81,15 +81,14 @@ def instrument(content: bytes, graph: Graph) -> Instrumented:
       >>> parts.tensors[0].name
       'stem'
     """
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpack(content)
     subgraph = model.subgraphs[0]
     image = _describe(subgraph.tensors[subgraph.inputs[0]], "image", "input")
     shown = _shown(subgraph, graph)
     tensors = []
     for operator in shown:
         tensor = subgraph.tensors[operator.outputs[0]]
-        code = model.operatorCodes[operator.opcodeIndex]
-        kind = _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        kind = _NAMES[operator_code(model, operator)]
         tensors.append(_describe(tensor, _operator_name(tensor.name.decode(), graph), kind))
     produced = np.array([operator.outputs[0] for operator in shown], np.int32)
     tapped, apart = _tapped(content, produced), _apart(content, produced)
@@ -121,13 +120,13 @@ def _operator_name(tensor: str, graph: Graph) -> str:
 
 
 def _tapped(content: bytes, produced: np.ndarray) -> bytes:
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpack(content)
     model.subgraphs[0].outputs = produced
     return _pack(model)
 
 
 def _apart(content: bytes, produced: np.ndarray) -> bytes:
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpack(content)
     subgraph = model.subgraphs[0]
     twins = {}
     for index in produced:
@@ -146,6 +145,4 @@ def _apart(content: bytes, produced: np.ndarray) -> bytes:
 def _pack(model: schema.ModelT) -> bytes:
     # Signatures name inputs and outputs that are no longer what they were.
     model.signatureDefs = None
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(model)

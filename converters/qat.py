@@ -4,11 +4,11 @@ Post-training quantization is the same with no step taken: same graph, same rang
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from converters.calibration import calibrate
@@ -29,6 +29,7 @@ from converters.workdir import calibration_inputs, load_trained
 from trainers import files, loop
 from trainers.cli import UserError
 from trainers.config import TrainConfig
+from trainers.distillation import Distillation
 from trainers.sources import Source
 from trainers.task import Task
 
@@ -86,7 +87,6 @@ class QatTask(Task):
             trained = dataclasses.replace(trained, config=moved)
             images = calibration_inputs(trained, qat.calibration_images)
             self.ranges = calibrate(self.graph, images, qat.ranges)
-        self._teacher: tf_keras.Model | None = None
 
     def build(self, source: Source) -> tf_keras.Model:
         """Returns the fake-quantized graph; raises UserError where the classes are others."""
@@ -97,19 +97,13 @@ class QatTask(Task):
             )
         if self._qat.distill:
             # The float model's logits but for rounding, sooner than from the Keras model.
-            self._teacher = emit(self.graph)
+            teacher = emit(self.graph)
+            self._distillation = Distillation(
+                functools.partial(teacher, training=False),
+                self._qat.temperature,
+                self._qat.distill_weight,
+            )
         return _fake_quant_model(self.graph, self.ranges, Path(self.config.workdir))
-
-    def losses(self, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Returns the float training's loss, mixed with the distillation's."""
-        losses = super().losses(images, labels, logits)
-        if self._teacher is None:
-            return losses
-        soft = distillation_losses(
-            self._teacher(images, training=False), logits, self._qat.temperature
-        )
-        share = self._qat.distill_weight
-        return (1 - share) * losses + share * soft
 
     def save(self, model: tf_keras.Model, path: Path) -> None:
         """Writes the weights, ranges included, to an HDF5 file."""
@@ -127,24 +121,6 @@ class QatTask(Task):
             f"python -m converters.quantize --model={self._qat.model} "
             f"--workdir={self.config.workdir} --resume"
         )
-
-
-def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Returns how far the student's softened probabilities are from the teacher's.
-
-    Hinton et al., 2015: the Kullback-Leibler divergence, times the squared temperature so that
-    its gradients keep their size.
-
-    Args:
-      teacher, student: float32 logits [batch, classes].
-      temperature: divides the logits.
-
-    Returns:
-      float32 [batch].
-    """
-    target = tf.nn.log_softmax(teacher / temperature)
-    guess = tf.nn.log_softmax(student / temperature)
-    return temperature**2 * tf.reduce_sum(tf.exp(target) * (target - guess), axis=-1)
 
 
 def load_qat(folder: str | Path) -> QatModel:

@@ -18,7 +18,16 @@ from tensorflow_model_optimization.python.core.quantization.keras import (
     quantize_scheme,
 )
 
-from converters.emitter import ChannelSlice, ChannelTranspose, SpatialReduction, emit, register
+from converters.emitter import (
+    ChannelSlice,
+    ChannelTranspose,
+    EdgeFactor,
+    GroupedPointwise,
+    SpatialReduction,
+    WindowAverage,
+    emit,
+    register,
+)
 from converters.graph import SAME_SCALE, Graph, Op, scale_groups
 
 Range = tuple[float, float]
@@ -28,6 +37,8 @@ FIXED_RANGES: dict[str, Range] = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 
 # By kind of operator: the weights' attribute and the axis of the output channels in it. TFLite
 # wants one scale for a whole fully connected layer.
 _WEIGHTS = {"conv": ("kernel", 3), "depthwise": ("depthwise_kernel", 2), "dense": ("kernel", None)}
+# Factors at edges are products of two of 1, 3/2 and 3: all are multiples of this, up to 36.
+_FACTOR_STEP = 1 / 4
 # Weights that are all zero still need a range.
 _SMALLEST = 1e-6
 
@@ -107,6 +118,27 @@ class WeightConfig(tfmot.quantization.keras.QuantizeConfig):
 
 
 @register
+class QuantizedWindowAverage(WindowAverage):
+    """A `WindowAverage` whose weights are int8, at no error: all are the largest of their range."""
+
+    def kernel(self, channels: int) -> tf.Tensor:
+        """Returns the weights (3, 3, channels, 1)."""
+        return WeightQuantizer(2)(super().kernel(channels), False, None)
+
+
+@register
+class QuantizedEdgeFactor(EdgeFactor):
+    """An `EdgeFactor` in int8, at no error."""
+
+    def factors(self) -> tf.Tensor:
+        """Returns the products of the factors (1, height, width, 1)."""
+        limit = 127 * _FACTOR_STEP
+        return tf.quantization.fake_quant_with_min_max_args(
+            super().factors(), -limit, limit, narrow_range=True
+        )
+
+
+@register
 class SharedRange(tf_keras.layers.Layer):
     """Fake-quantizes every tensor that shares one int8 scale; its range does not train."""
 
@@ -160,12 +192,28 @@ CUSTOM_OBJECTS = {
     for cls in (
         ChannelSlice,
         ChannelTranspose,
+        EdgeFactor,
+        GroupedPointwise,
+        QuantizedEdgeFactor,
+        QuantizedWindowAverage,
         SpatialReduction,
         SharedRange,
         WeightConfig,
         WeightQuantizer,
+        WindowAverage,
     )
 }
+# By kind of operator with constant weights: the layer that has them in int8.
+_QUANTIZED_LAYERS = {
+    "window_average": QuantizedWindowAverage,
+    "edge_factor": QuantizedEdgeFactor,
+}
+
+
+def quantize_constants(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    """Returns an operator's layer, its constant weights in int8 if it has such."""
+    quantized = _QUANTIZED_LAYERS.get(op.kind)
+    return quantized.from_config(layer.get_config()) if quantized else layer
 
 
 def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Model:
@@ -190,7 +238,7 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
 
     def annotate(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if op.kind not in _WEIGHTS:
-            return layer
+            return quantize_constants(op, layer)
         config = WeightConfig(*_WEIGHTS[op.kind])
         return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
 

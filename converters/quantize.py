@@ -114,6 +114,13 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         "warmup_epochs": 0.0,
         "eval_every": None,
         "checkpoint_every": None,
+        # For float training alone: it was the start, or needs BatchNorm, or other input sizes.
+        "weights": None,
+        "train_size": None,
+        "ema_decay": 0.0,
+        "batch_norm_steps": 0,
+        "distill": None,
+        "precision": "float32",
     }
 
 
@@ -141,6 +148,9 @@ def _replace(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
 def _given(settings: type) -> dict[str, Any]:
     """Returns the flags that were given and are called as fields of `settings`."""
     names = {field.name for field in dataclasses.fields(settings)} - {"model", "workdir"}
+    if settings is TrainConfig:
+        # Flags of the distillation are those of `QatConfig`.
+        names -= {field.name for field in dataclasses.fields(QatConfig)}
     given = {name: FLAGS[name].value for name in names if name in FLAGS}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -8,7 +8,13 @@ import keras
 import numpy as np
 
 from converters.graph import Folded
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, ShuffleUnit, ShuffleUnitV2
+from keras_shufflenet import (
+    ShuffleNetV1,
+    ShuffleNetV2,
+    ShuffleUnit,
+    ShuffleUnitV2,
+    preprocessing_of,
+)
 from trainers.cli import UserError
 
 # What may differ from a freshly built network: it changes no value in inference.
@@ -88,6 +94,8 @@ def _rebuild(model: keras.Model) -> keras.Model:
         "stem_channels": layers["stem_conv"].filters,
         "small_images": layers["stem_conv"].strides == (1, 1),
         "padding": first.padding,
+        "convention": first.convention,
+        "preprocessing": preprocessing_of(model),
         "units_per_stage": [len(stage) for stage in units],
         "stage_channels": [stage[0].filters for stage in units],
         "name": model.name,

@@ -13,7 +13,7 @@ import tf_keras
 
 from converters.emitter import emit
 from converters.graph import SAME_SCALE, Folded, Graph, Op, scale_groups
-from converters.quantization import Range, WeightQuantizer
+from converters.quantization import Range, WeightQuantizer, quantize_constants
 
 
 class Simulation:
@@ -44,7 +44,8 @@ class Simulation:
         groups = scale_groups(graph)
         self.range_names = {name: groups[name] for name in self.activations}
         self.ranges = {name: _range(model, name) for name in self.range_names.values()}
-        self._model = emit(self.graph)
+        # At exact ties, which factors of 3/2 make, the last bit of a constant decides.
+        self._model = emit(self.graph, quantize_constants)
         self._kernels = {name: self._both_kernels(model, name) for name in self.weights}
         self._quantized_weights: set[str] = set()
         self._walk_once = tf.function(self._walk, autograph=False)

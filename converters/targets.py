@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+_CHOICES = {
+    "grouped": ("group", "split"),
+    "default_shuffle": ("transpose", "dense_compress", "dense_expand", "split"),
+    "average_pool": ("pool", "depthwise"),
+}
+
 
 @dataclass(frozen=True)
 class Form:
@@ -17,6 +23,12 @@ class Form:
         "transpose" behind the depthwise convolution, "dense_compress" or "dense_expand" by making
         the first or second convolution ungrouped, which then absorbs the order, "split" by
         cutting the first convolution into one for each pair of groups.
+      average_pool: V1's average pool of stride 2: "pool" as the operator of that name,
+        "depthwise" as a depthwise convolution with constant weights and, where the padding is
+        "same", a product that corrects the edges.
+
+    Raises:
+      ValueError: a field is none of its choices.
     """
 
     most_concatenated: int
@@ -24,6 +36,13 @@ class Form:
     grouped: str
     shuffle: Mapping[int, str] = field(default_factory=dict)
     default_shuffle: str = "transpose"
+    average_pool: str = "pool"
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
 
     def shuffle_for(self, groups: int) -> str:
         """Returns how a shuffle of `groups` groups is written."""
@@ -35,8 +54,9 @@ UNLIMITED = 1 << 16
 
 # Measured by benchmarks/latency.py and benchmarks/micro_and_npu.py (docs/benchmarks.md).
 FORMS = {
-    # Beyond 5 inputs a concatenation leaves XNNPACK, and the graph falls into pieces.
-    "cpu": Form(most_concatenated=5, producers=4, grouped="group"),
+    # Beyond 5 inputs a concatenation leaves XNNPACK, and the graph falls into pieces; so does an
+    # int8 average pool.
+    "cpu": Form(most_concatenated=5, producers=4, grouped="group", average_pool="depthwise"),
     "micro": Form(most_concatenated=UNLIMITED, producers=1, grouped="group"),
     # Grouped convolutions are not among the Edge TPU's documented operators.
     "edgetpu": Form(

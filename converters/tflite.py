@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from converters.int16_scales import share_scales
 from trainers.cli import UserError
 from trainers.quiet import quiet_stderr
 
@@ -52,7 +53,8 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
 def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
     """Converts a deployment graph to int16 activations and int8 weights.
 
-    Fake quantization has 8 bits at most, so the converter's own calibration takes the ranges.
+    The converter refuses concatenations of 16-bit fake quantization, so its own calibration takes
+    the ranges; those of tensors that meet are then made one.
 
     Args:
       model: as `converters.emitter.emit` gives it.
@@ -67,7 +69,7 @@ def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     ]
     converter.representative_dataset = lambda: _one_by_one(images)
-    return _convert(converter, model)
+    return share_scales(_convert(converter, model))
 
 
 def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:

@@ -10,7 +10,7 @@ from converters.config import MIN_CALIBRATION_IMAGES
 from keras_shufflenet.preprocessing import preprocess_input
 from trainers.cli import UserError
 from trainers.config import TrainConfig
-from trainers.models import load_model
+from trainers.models import check_preprocessing, load_model
 from trainers.pipeline import uint8_images
 
 
@@ -44,6 +44,7 @@ def load_trained(workdir: Path) -> TrainedModel:
     labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
     model = load_model(workdir / "model.keras")
     _check_model(model, labels, workdir)
+    check_preprocessing(model, config, workdir / "model.keras")
     return TrainedModel(model, config, labels)
 
 

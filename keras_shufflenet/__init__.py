@@ -4,8 +4,13 @@ The complexity of a network is counted by `keras_shufflenet.complexity.complexit
 not imported here, so that `python -m keras_shufflenet.complexity` runs it once.
 """
 
+from keras_shufflenet.features import features
 from keras_shufflenet.layers import ChannelShuffle, ChannelSplit, SqueezeExcite
-from keras_shufflenet.preprocessing import decode_predictions, preprocess_input
+from keras_shufflenet.preprocessing import (
+    decode_predictions,
+    preprocess_input,
+    preprocessing_of,
+)
 from keras_shufflenet.shufflenet_v1 import ShuffleNetV1
 from keras_shufflenet.shufflenet_v2 import ShuffleNetV2
 from keras_shufflenet.units import ShuffleUnit, ShuffleUnitV2
@@ -18,6 +23,8 @@ __all__ = [
     "ChannelShuffle",
     "ChannelSplit",
     "SqueezeExcite",
+    "features",
     "preprocess_input",
+    "preprocessing_of",
     "decode_predictions",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 # As in Megvii's and torchvision's networks; Keras's own 1e-3 would shift imported checkpoints.
@@ -15,6 +16,10 @@ BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9
 
 PADDINGS = ("same", "symmetric")
+
+# Where channels go in a shuffle: as the papers and torchvision have it, or as in Megvii's code,
+# whose checkpoints need it (units.py says what differs).
+CONVENTIONS = ("paper", "megvii")
 
 
 def check_positive_int(name: str, value: Any) -> None:
@@ -39,9 +44,53 @@ def check_channels_last() -> None:
         )
 
 
+class GroupedPointwise(keras.layers.Conv2D):
+    """A grouped 1x1 convolution without bias or activation that trains fast.
+
+    TensorFlow compiles the gradients of a grouped convolution with XLA on CPUs: a training step
+    of V1 takes ten times as long (`python -m benchmarks.grouped_training`). So while it trains,
+    the layer multiplies by the block-diagonal matrix of its kernels, which is the same; where it
+    does not, and in all that is exported, it is a grouped convolution.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the convolution."""
+        if not training:
+            return super().call(inputs)
+        kernel = ops.squeeze(self.kernel, (0, 1))
+        blocks = np.kron(np.eye(self.groups), np.ones((1, self.filters // self.groups)))
+        mask = np.repeat(blocks, kernel.shape[0], axis=0)
+        matrix = ops.tile(kernel, (self.groups, 1)) * ops.cast(mask, kernel.dtype)
+        return ops.tensordot(inputs, matrix, axes=1)
+
+
+class ShortcutPool(keras.layers.AveragePooling2D):
+    """The 3x3 average pool of stride 2 on V1's shortcut: of the pixels inside the image.
+
+    So does TensorFlow's "same", and so do Keras's other backends but one: at an even size, that of
+    PyTorch (in Keras 3.15; mended by https://github.com/keras-team/keras/pull/23233) repeats the
+    last row or column and counts it.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(3, 2, **kwargs)
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the averages."""
+        if self.padding == "valid" or keras.backend.backend() != "torch":
+            return super().call(inputs)
+        _, height, width, _ = ops.shape(inputs)
+        # As TensorFlow's "same": an odd size is padded on both sides, an even one at its end.
+        pads = ((0, 0), (height % 2, 1), (width % 2, 1), (0, 0))
+        inside = ops.ones((1, height, width, 1), inputs.dtype)
+        sums, counts = (ops.average_pool(ops.pad(x, pads), 3, 2, "valid") for x in (inputs, inside))
+        return sums / counts
+
+
 def pointwise(filters: int, groups: int = 1, **kwargs: Any) -> keras.layers.Conv2D:
     """Returns a (grouped) 1x1 convolution; it has no bias because BatchNormalization follows."""
-    return keras.layers.Conv2D(filters, 1, groups=groups, use_bias=False, **kwargs)
+    layer = keras.layers.Conv2D if groups == 1 else GroupedPointwise
+    return layer(filters, 1, groups=groups, use_bias=False, **kwargs)
 
 
 def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
@@ -169,6 +218,10 @@ class ChannelShuffle(keras.layers.Layer):
 class ChannelSplit(keras.layers.Layer):
     """Splits the channels in two halves (V2 paper, section 3.2).
 
+    Args:
+      interleaved: True splits into the channels of even and of odd number, as Megvii's code does:
+        its shuffle is there, at the start of a unit.
+
     Input: (batch, height, width, channels), channels even, any dtype.
     Output: a list of two tensors (batch, height, width, channels / 2).
 
@@ -179,10 +232,11 @@ class ChannelSplit(keras.layers.Layer):
       >>> left, right = keras_shufflenet.ChannelSplit()(np.zeros((1, 8, 8, 116)))
     """
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, interleaved: bool = False, **kwargs: Any):
         check_channels_last()
         super().__init__(**kwargs)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.interleaved = interleaved
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Checks the number of channels; there are no weights."""
@@ -193,12 +247,18 @@ class ChannelSplit(keras.layers.Layer):
 
     def call(self, inputs: Any) -> list:
         """Returns the two halves."""
+        if self.interleaved:
+            return [inputs[..., 0::2], inputs[..., 1::2]]
         return list(ops.split(inputs, 2, axis=-1))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> list[tuple]:
         """Returns the shapes of the two halves."""
         half = (*input_shape[:-1], input_shape[-1] // 2)
         return [half, half]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "interleaved": self.interleaved}
 
 
 @keras.saving.register_keras_serializable(package="keras_shufflenet")

@@ -1,38 +1,31 @@
-"""What ShuffleNet V1 and V2 have in common: input, stem, stages, classifier and stored weights."""
+"""What ShuffleNet V1 and V2 have in common: input, stem, stages and classifier."""
 
-import io
-import os
-import zipfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from keras_shufflenet.layers import (
-    PADDINGS,
     batch_norm,
     check_channels_last,
     check_choice,
     check_positive_int,
 )
+from keras_shufflenet.preprocessing import PREPROCESSING, stem_conv2d
+from keras_shufflenet.weights import Settings, Weights
 
 # The networks halve the size five times.
 MINIMUM_SIZE = 32
 DEFAULT_SIZE = 224
 DEFAULT_SMALL_SIZE = 32
 POOLINGS = (None, "avg", "max")
-WEIGHT_SUFFIXES = (".weights.h5", ".keras")
 
 
-def check_arguments(weights: Any, pooling: Any, classes: Any, padding: Any) -> None:
+def check_arguments(pooling: Any, classes: Any) -> None:
     """Raises ValueError for the first argument, of those that both networks have, that is wrong."""
     check_channels_last()
-    check_weights(weights)
     check_choice("pooling", pooling, POOLINGS)
     check_positive_int("classes", classes)
-    check_choice("padding", padding, PADDINGS)
 
 
 def check_widths(**widths: Any) -> None:
@@ -105,18 +98,21 @@ def _check_input_shape(name: str, shape: Any) -> None:
             raise ValueError(f"the shape of `{name}` must be {wanted}. Received: {name}={shape!r}")
 
 
-def stem(x: Any, channels: int, padding: str, small_images: bool) -> Any:
+def stem(x: Any, channels: int, settings: Settings, small_images: bool) -> Any:
     """Returns `x` behind the first convolution (stride 2) and max-pool (stride 2).
 
     Small images (32 to 64 pixels) have no detail to spare: stride 1, no max-pool.
     """
+    padding = settings.padding
+    _check_channels(x, settings.preprocessing)
     x = _downsampling_pad(x, padding, small_images, "stem_pad")
-    x = keras.layers.Conv2D(
+    x = stem_conv2d(
         channels,
         3,
         1 if small_images else 2,
         padding="same" if small_images or padding == "same" else "valid",
         use_bias=False,
+        preprocessing=settings.preprocessing,
         name="stem_conv",
     )(x)
     x = batch_norm(name="stem_bn")(x)
@@ -127,6 +123,15 @@ def stem(x: Any, channels: int, padding: str, small_images: bool) -> Any:
     x = _downsampling_pad(x, padding, small_images, "stem_pool_pad")
     pool_padding = "same" if padding == "same" else "valid"
     return keras.layers.MaxPooling2D(3, 2, padding=pool_padding, name="stem_pool")(x)
+
+
+def _check_channels(x: Any, preprocessing: str | None) -> None:
+    wanted = 1 if preprocessing is None else len(PREPROCESSING[preprocessing].scale)
+    if wanted > 1 and x.shape[-1] != wanted:
+        raise ValueError(
+            f"`preprocessing`={preprocessing!r} is for {wanted} channels. "
+            f"Received: an input of {x.shape[-1]}"
+        )
 
 
 def _downsampling_pad(x: Any, padding: str, small_images: bool, name: str) -> Any:
@@ -173,78 +178,12 @@ def top(
 
 
 def make_model(
-    inputs: Any, outputs: Any, name: str, weights: Any, include_top: bool
+    inputs: Any, outputs: Any, name: str, weights: Weights, include_top: bool
 ) -> keras.Model:
-    """Returns the functional model, from the sources of `inputs`, with `weights` loaded."""
+    """Returns the functional model, from the sources of `inputs`, with its weights loaded."""
     # As in keras.applications: what lies before `input_tensor` becomes part of the model.
     sources = keras.utils.get_source_inputs(inputs)
     # Not a list of one, or Keras warns at every call with a plain array.
     model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name)
-    if weights is not None:
-        load_weights(model, weights, include_top)
+    weights.load(model, include_top)
     return model
-
-
-def check_weights(weights: Any) -> None:
-    """Raises unless `weights` is None or the path of a weights file that exists.
-
-    Raises:
-      ValueError: `weights` is something else.
-      FileNotFoundError: there is no such file.
-    """
-    if weights is None:
-        return
-    if not isinstance(weights, str | os.PathLike) or not str(weights).endswith(WEIGHT_SUFFIXES):
-        raise ValueError(
-            "`weights` must be None (random) or the path of a .weights.h5 or .keras file; there "
-            f"are no pretrained weights to download yet. Received: weights={weights!r}"
-        )
-    if not Path(weights).is_file():
-        raise FileNotFoundError(f"`weights` names a file that does not exist: {str(weights)!r}")
-
-
-def load_weights(model: keras.Model, path: str | os.PathLike, include_top: bool) -> None:
-    """Loads the weights of a `.weights.h5` or `.keras` file of the same network into `model`.
-
-    Without a classifier, the file may have been saved with one.
-
-    Raises:
-      ValueError: the file is damaged, or is of another network.
-    """
-    try:
-        stored = _count_arrays(path)
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"`weights` file {str(path)!r} is damaged: {error}") from error
-    # Keras finds layers by class and position: it would fill a shorter network from a longer one's
-    # file, in silence.
-    classifier = 0 if include_top else 2
-    if stored - len(model.weights) not in (0, classifier):
-        raise ValueError(
-            f"`weights` file {str(path)!r} is of another network: it holds {stored} arrays, "
-            f"and this one has {len(model.weights)}"
-        )
-    try:
-        model.load_weights(path)
-    except Exception as error:  # Keras raises what h5py does, and its own ValueError.
-        reason = "".join(str(error).strip().splitlines()[:1])
-        raise ValueError(
-            f"`weights` file {str(path)!r} is damaged or of another network: {reason}"
-        ) from error
-
-
-def _count_arrays(path: str | os.PathLike) -> int:
-    """Returns how many arrays the layers have in a weights file (the optimizer's are left out)."""
-    if str(path).endswith(".keras"):
-        with zipfile.ZipFile(path) as archive:
-            source: Any = io.BytesIO(archive.read("model.weights.h5"))
-    else:
-        source = path
-    count = 0
-
-    def visit(_: str, node: Any) -> None:
-        nonlocal count
-        count += isinstance(node, h5py.Dataset)
-
-    with h5py.File(source, "r") as file:
-        file["layers"].visititems(visit)
-    return count

@@ -34,7 +34,60 @@ PREPROCESSING = {
         scale=tuple(1 / (255 * deviation) for deviation in _DEVIATION),
         offset=tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
     ),
+    # Pixels as they are, as networks of Megvii's code take them.
+    "raw": Preprocessing(scale=(1.0,), offset=(0.0,)),
 }
+
+
+# The class is called as Keras's own: weights files find a layer by the name of its class.
+@keras.saving.register_keras_serializable(package="keras_shufflenet", name="StemConv2D")
+class Conv2D(keras.layers.Conv2D):
+    """A stem's convolution that knows how the pixels it sees were preprocessed.
+
+    The mode is the layer's, so that it survives everything that keeps the layer: saving, cloning,
+    mixed precision, other models on top of the same tensors.
+
+    Args:
+      preprocessing: a mode of `preprocess_input`.
+      *args, **kwargs: of keras.layers.Conv2D.
+    """
+
+    def __init__(self, *args: Any, preprocessing: str, **kwargs: Any):
+        check_choice("preprocessing", preprocessing, tuple(PREPROCESSING))
+        super().__init__(*args, **kwargs)
+        self.preprocessing = preprocessing
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "preprocessing": self.preprocessing}
+
+
+def stem_conv2d(*args: Any, preprocessing: str | None, **kwargs: Any) -> keras.layers.Conv2D:
+    """Returns a Conv2D that knows its preprocessing, or Keras's own where nothing is known."""
+    if preprocessing is None:
+        return keras.layers.Conv2D(*args, **kwargs)
+    return Conv2D(*args, preprocessing=preprocessing, **kwargs)
+
+
+def preprocessing_of(model: keras.Model) -> str | None:
+    """Returns the mode of `preprocess_input` that `model` was made for, or None if it has none.
+
+    Imported checkpoints have one, and so have networks built with `preprocessing=`.
+
+    Args:
+      model: a network of this package, or a model that contains one.
+
+    Raises:
+      ValueError: it contains networks that want different modes.
+
+    Example:
+      >>> x = preprocess_input(images, mode=preprocessing_of(model) or "tf")
+    """
+    stems = [layer for layer in model._flatten_layers() if isinstance(layer, Conv2D)]
+    modes = sorted({stem.preprocessing for stem in stems})
+    if len(modes) > 1:
+        raise ValueError(f"`model` {model.name!r} has stems of several preprocessings: {modes}")
+    return modes[0] if modes else None
 
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "tf") -> Any:
@@ -44,8 +97,8 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "tf") -
       x: (..., height, width, channels), 0 to 255, any number type: a NumPy array, or a tensor of
         Keras's backend, symbolic ones too.
       data_format: None or "channels_last".
-      mode: "tf" (to -1..1, any number of channels) or "torch" (ImageNet's mean and deviation,
-        red, green, blue).
+      mode: "tf" (to -1..1, any number of channels), "torch" (ImageNet's mean and deviation, red,
+        green, blue) or "raw" (0..255 as they are); `preprocessing_of` tells an imported network's.
 
     Returns:
       An array or tensor of the same shape, of the type keras.config.floatx() (float32).

@@ -9,6 +9,7 @@ import keras
 from keras_shufflenet import network
 from keras_shufflenet.layers import check_choice, check_positive_int
 from keras_shufflenet.units import ShuffleUnit
+from keras_shufflenet.weights import find_weights
 
 
 class Variant(NamedTuple):
@@ -67,7 +68,9 @@ def ShuffleNetV1(
     classifier_activation: str | Callable | None = "softmax",
     name: str | None = None,
     *,
-    padding: str = "same",
+    padding: str | None = None,
+    convention: str | None = None,
+    preprocessing: str | None = None,
     small_images: bool = False,
     units_per_stage: Sequence[int] = (4, 8, 4),
     stem_channels: int | None = None,
@@ -98,16 +101,22 @@ def ShuffleNetV1(
       groups: 1, 2, 3, 4 or 8 groups of the 1x1 convolutions; any number that divides the widths
         where all of them are given.
       include_top: whether the classifier (global pool and dense layer) is there.
-      weights: None (random) or the path of a `.weights.h5` or `.keras` file of the same network.
+      weights: None (random) or the path of a file: `.weights.h5` or `.keras` of the same network,
+        or a checkpoint of Megvii's code, `.pth`, `.safetensors` or `.npz` (docs/checkpoints.md).
       input_tensor: a Keras tensor to build on, instead of a new input.
       input_shape: (height, width, channels), height and width at least 32, or None where they are
         unknown; (224, 224, 3) by default, (32, 32, 3) for small images.
       pooling: without a classifier, None (a feature map), "avg" or "max".
-      classes: number of classes of the classifier.
+      classes: number of classes of the classifier; where a checkpoint has another number, the
+        classifier alone stays random.
       classifier_activation: of the classifier; None gives logits.
       name: of the model.
       padding: "same" (TensorFlow's: no padding operators) or "symmetric" (PyTorch's: for weights
-        trained there).
+        trained there). None: as `weights` were trained, else "same".
+      convention: "paper" or "megvii", whose code shuffles the other way. None: as `weights` were
+        trained, else "paper".
+      preprocessing: the mode of `preprocess_input` that goes with the network and is saved in it
+        (`preprocessing_of`), "tf", "torch" or "raw". None: that of `weights`, if it is known.
       small_images: for 32 to 64 pixels: the stem has stride 1 and no max-pool.
       units_per_stage: number of units of each stage; `SHALLOW_UNITS` for the shallow network.
       stem_channels: output channels of the stem.
@@ -122,13 +131,18 @@ def ShuffleNetV1(
       (batch, channels).
 
     Raises:
-      ValueError: an argument is not as above; the message names it and what it was.
+      ValueError: an argument is not as above; the message names it and what it was. A file of
+        weights is damaged or of another network, or `padding`, `convention` or `preprocessing` are
+        not those it was trained with.
       FileNotFoundError: `weights` names a file that does not exist.
+      ImportError: the file needs a package that is not installed.
 
     Example:
       >>> model = keras_shufflenet.ShuffleNetV1(scale=0.5, groups=8, classes=10)
     """
-    network.check_arguments(weights, pooling, classes, padding)
+    network.check_arguments(pooling, classes)
+    found = find_weights(weights, "shufflenet_v1", scale)
+    settings = found.settle(padding=padding, convention=convention, preprocessing=preprocessing)
     network.check_widths(stem_channels=stem_channels)
     network.check_stages("units_per_stage", units_per_stage)
     if stage_channels is not None:
@@ -141,13 +155,23 @@ def ShuffleNetV1(
     def make_unit(filters: int, stride: int, name: str) -> ShuffleUnit:
         # Table 1: the input of Stage2's first unit has too few channels to be grouped.
         first = name == "stage2_unit1"
-        return ShuffleUnit(filters, groups, stride, padding, not first, shuffle, se, name=name)
+        return ShuffleUnit(
+            filters,
+            groups,
+            stride,
+            settings.padding,
+            not first,
+            shuffle,
+            se,
+            settings.convention,
+            name=name,
+        )
 
-    x = network.stem(inputs, variant.stem, padding, small_images)
+    x = network.stem(inputs, variant.stem, settings, small_images)
     x = network.stages(x, units_per_stage, variant.stages, make_unit)
     outputs = network.top(x, include_top, pooling, classes, classifier_activation)
     name = name or "shufflenet_v1"
-    return network.make_model(inputs, outputs, name, weights, include_top)
+    return network.make_model(inputs, outputs, name, found, include_top)
 
 
 def _variant(

@@ -10,6 +10,7 @@ import keras
 from keras_shufflenet import network
 from keras_shufflenet.layers import batch_norm, check_choice, pointwise
 from keras_shufflenet.units import ShuffleUnitV2
+from keras_shufflenet.weights import find_weights
 
 
 class Variant(NamedTuple):
@@ -40,7 +41,9 @@ def ShuffleNetV2(
     classifier_activation: str | Callable | None = "softmax",
     name: str | None = None,
     *,
-    padding: str = "same",
+    padding: str | None = None,
+    convention: str | None = None,
+    preprocessing: str | None = None,
     small_images: bool = False,
     units_per_stage: Sequence[int] = (4, 8, 4),
     stem_channels: int | None = None,
@@ -64,16 +67,23 @@ def ShuffleNetV2(
     Args:
       scale: 0.5, 1.0, 1.5 or 2.0; it chooses the widths that are not given below.
       include_top: whether the classifier (global pool and dense layer) is there.
-      weights: None (random) or the path of a `.weights.h5` or `.keras` file of the same network.
+      weights: None (random), "imagenet" (torchvision's, downloaded once: docs/checkpoints.md), or
+        the path of a file: `.weights.h5` or `.keras` of the same network, or a checkpoint of
+        torchvision's or Megvii's code, `.pth`, `.safetensors` or `.npz`.
       input_tensor: a Keras tensor to build on, instead of a new input.
       input_shape: (height, width, channels), height and width at least 32, or None where they are
         unknown; (224, 224, 3) by default, (32, 32, 3) for small images.
       pooling: without a classifier, None (a feature map), "avg" or "max".
-      classes: number of classes of the classifier.
+      classes: number of classes of the classifier; where a checkpoint has another number, the
+        classifier alone stays random.
       classifier_activation: of the classifier; None gives logits.
       name: of the model.
       padding: "same" (TensorFlow's: no padding operators) or "symmetric" (PyTorch's: for weights
-        trained there).
+        trained there). None: as `weights` were trained, else "same".
+      convention: "paper" or "megvii", whose code shuffles elsewhere and has a narrower first
+        shortcut. None: as `weights` were trained, else "paper".
+      preprocessing: the mode of `preprocess_input` that goes with the network and is saved in it
+        (`preprocessing_of`), "tf", "torch" or "raw". None: that of `weights`, if it is known.
       small_images: for 32 to 64 pixels: the stem has stride 1 and no max-pool.
       units_per_stage: number of units of each stage.
       stem_channels: output channels of the stem.
@@ -87,13 +97,19 @@ def ShuffleNetV2(
       (batch, channels).
 
     Raises:
-      ValueError: an argument is not as above; the message names it and what it was.
+      ValueError: an argument is not as above; the message names it and what it was. A file of
+        weights is damaged or of another network, or `padding`, `convention` or `preprocessing` are
+        not those it was trained with.
       FileNotFoundError: `weights` names a file that does not exist.
+      ImportError: the file needs a package that is not installed.
+      ConnectionError: the weights cannot be downloaded.
 
     Example:
       >>> model = keras_shufflenet.ShuffleNetV2(scale=0.5, input_shape=(96, 96, 1), classes=2)
     """
-    network.check_arguments(weights, pooling, classes, padding)
+    network.check_arguments(pooling, classes)
+    found = find_weights(weights, "shufflenet_v2", scale)
+    settings = found.settle(padding=padding, convention=convention, preprocessing=preprocessing)
     network.check_widths(stem_channels=stem_channels, head_channels=head_channels)
     network.check_stages("units_per_stage", units_per_stage)
     if stage_channels is not None:
@@ -103,15 +119,17 @@ def ShuffleNetV2(
     _check_even(variant.stages)
     inputs = network.network_input(input_tensor, input_shape, small_images)
 
-    make_unit = functools.partial(ShuffleUnitV2, padding=padding)
-    x = network.stem(inputs, variant.stem, padding, small_images)
+    make_unit = functools.partial(
+        ShuffleUnitV2, padding=settings.padding, convention=settings.convention
+    )
+    x = network.stem(inputs, variant.stem, settings, small_images)
     x = network.stages(x, units_per_stage, variant.stages, make_unit)
     x = pointwise(variant.head, name="head_conv")(x)
     x = batch_norm(name="head_bn")(x)
     x = keras.layers.ReLU(name="head_relu")(x)
     outputs = network.top(x, include_top, pooling, classes, classifier_activation)
     name = name or "shufflenet_v2"
-    return network.make_model(inputs, outputs, name, weights, include_top)
+    return network.make_model(inputs, outputs, name, found, include_top)
 
 
 def _variant(

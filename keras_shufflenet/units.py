@@ -6,11 +6,13 @@ from typing import Any
 import keras
 
 from keras_shufflenet.layers import (
+    CONVENTIONS,
     PADDINGS,
     ChannelShuffle,
     ChannelSplit,
     CompositeLayer,
     InnerLayer,
+    ShortcutPool,
     SqueezeExcite,
     batch_norm,
     call_chain,
@@ -42,14 +44,16 @@ class TwoPathUnit(CompositeLayer):
     is the layer that hands each path its input, or None where both take the whole input.
     """
 
-    def __init__(self, filters: int, stride: int, padding: str, **kwargs: Any):
+    def __init__(self, filters: int, stride: int, padding: str, convention: str, **kwargs: Any):
         check_positive_int("filters", filters)
         check_choice("stride", stride, STRIDES)
         check_choice("padding", padding, PADDINGS)
+        check_choice("convention", convention, CONVENTIONS)
         super().__init__(**kwargs)
         self.filters = filters
         self.stride = stride
         self.padding = padding
+        self.convention = convention
         self.split: keras.layers.Layer | None = None
 
     def shortcut(self) -> list[keras.layers.Layer]:
@@ -89,8 +93,8 @@ class TwoPathUnit(CompositeLayer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments that all units have."""
-        own = {"filters": self.filters, "stride": self.stride, "padding": self.padding}
-        return {**super().get_config(), **own}
+        names = ("filters", "stride", "padding", "convention")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _relu(self, name: str) -> keras.layers.ReLU:
         return keras.layers.ReLU(name=name, dtype=self.dtype_policy)
@@ -140,6 +144,9 @@ class ShuffleUnit(TwoPathUnit):
       se: True adds Squeeze-and-Excitation (Table 5): on the main path before the addition, and at
         stride 2, which has no identity to keep, on the whole concatenation. So 2x g=3 rises
         from 524 to 527 million multiply-adds as in the paper.
+      convention: "paper" shuffles channels (groups, n) to (n, groups); "megvii" takes them for
+        (n, groups) and shuffles to (groups, n), as Megvii's code does. That one shuffles behind the
+        depthwise convolution, which is the same with its filters in another order.
 
     Input: (batch, height, width, channels), floating point; stride 1 needs channels = filters.
     Output: (batch, height / stride rounded up, width / stride rounded up, filters).
@@ -160,10 +167,11 @@ class ShuffleUnit(TwoPathUnit):
         group_compress: bool = True,
         shuffle: bool = True,
         se: bool = False,
+        convention: str = "paper",
         **kwargs: Any,
     ):
         check_positive_int("groups", groups)
-        super().__init__(filters, stride, padding, **kwargs)
+        super().__init__(filters, stride, padding, convention, **kwargs)
         if filters % groups:
             raise ValueError(
                 f"`filters` must be a multiple of groups={groups}. Received: filters={filters}"
@@ -186,9 +194,8 @@ class ShuffleUnit(TwoPathUnit):
         self.compress_relu = self._relu("compress_relu")
         # One group has nothing to mix.
         shuffles = self.use_shuffle and self.groups > 1
-        self.shuffle = (
-            ChannelShuffle(self.groups, name="shuffle", dtype=dtype) if shuffles else None
-        )
+        rows = self.groups if self.convention == "paper" else bottleneck // self.groups
+        self.shuffle = ChannelShuffle(rows, name="shuffle", dtype=dtype) if shuffles else None
         self.depthwise_pad = self._pad("depthwise_pad")
         self.depthwise = self._depthwise("depthwise")
         self.depthwise_bn = batch_norm(name="depthwise_bn", dtype=dtype)
@@ -208,8 +215,8 @@ class ShuffleUnit(TwoPathUnit):
         else:
             # PyTorch's average counts the padding's zeros, as this does behind an explicit pad;
             # TensorFlow's "same" leaves them out.
-            self.shortcut_pool = keras.layers.AveragePooling2D(
-                3, 2, padding=self._window_padding(), name="shortcut_pool", dtype=dtype
+            self.shortcut_pool = ShortcutPool(
+                padding=self._window_padding(), name="shortcut_pool", dtype=dtype
             )
             self.join = keras.layers.Concatenate(name="join", dtype=dtype)
         self.relu = self._relu("relu")
@@ -285,6 +292,9 @@ class ShuffleUnitV2(TwoPathUnit):
       filters: channels of the output, even.
       stride: 1 or 2.
       padding: "same" (TensorFlow's) or "symmetric" (PyTorch's) where the stride is 2.
+      convention: "paper"; or "megvii", as in Megvii's code: no shuffle follows, but stride 1 splits
+        into the even and the odd channels; and the shortcut of stride 2 keeps its number of
+        channels, so that the main path has the rest (Stage2 at 1x: 24 and 92 instead of 58 and 58).
 
     Input: (batch, height, width, channels), floating point; stride 1 needs channels = filters.
     Output: (batch, height / stride rounded up, width / stride rounded up, filters).
@@ -296,8 +306,15 @@ class ShuffleUnitV2(TwoPathUnit):
       >>> y = keras_shufflenet.ShuffleUnitV2(116, stride=2)(np.ones((1, 56, 56, 24)))
     """
 
-    def __init__(self, filters: int, stride: int = 1, padding: str = "same", **kwargs: Any):
-        super().__init__(filters, stride, padding, **kwargs)
+    def __init__(
+        self,
+        filters: int,
+        stride: int = 1,
+        padding: str = "same",
+        convention: str = "paper",
+        **kwargs: Any,
+    ):
+        super().__init__(filters, stride, padding, convention, **kwargs)
         if filters % 2:
             raise ValueError(f"`filters` must be even. Received: filters={filters}")
 
@@ -310,12 +327,19 @@ class ShuffleUnitV2(TwoPathUnit):
             )
         dtype = self.dtype_policy
         half = self.filters // 2
-        self.split = ChannelSplit(name="split", dtype=dtype) if self.stride == 1 else None
+        megvii = self.convention == "megvii"
+        self.split = ChannelSplit(megvii, name="split", dtype=dtype) if self.stride == 1 else None
+        shortcut = channels if megvii and self.stride == 2 else half
+        if shortcut >= self.filters:
+            raise ValueError(
+                "a unit of stride 2 and convention 'megvii' keeps its channels: `filters` must "
+                f"exceed them. Received: filters={self.filters}, channels={channels}"
+            )
         if self.stride == 2:
             self.shortcut_depthwise_pad = self._pad("shortcut_depthwise_pad")
             self.shortcut_depthwise = self._depthwise("shortcut_depthwise")
             self.shortcut_depthwise_bn = batch_norm(name="shortcut_depthwise_bn", dtype=dtype)
-            self.shortcut_pointwise = pointwise(half, name="shortcut_pointwise", dtype=dtype)
+            self.shortcut_pointwise = pointwise(shortcut, name="shortcut_pointwise", dtype=dtype)
             self.shortcut_pointwise_bn = batch_norm(name="shortcut_pointwise_bn", dtype=dtype)
             self.shortcut_relu = self._relu("shortcut_relu")
         self.pointwise1 = pointwise(half, name="pointwise1", dtype=dtype)
@@ -324,11 +348,11 @@ class ShuffleUnitV2(TwoPathUnit):
         self.depthwise_pad = self._pad("depthwise_pad")
         self.depthwise = self._depthwise("depthwise")
         self.depthwise_bn = batch_norm(name="depthwise_bn", dtype=dtype)
-        self.pointwise2 = pointwise(half, name="pointwise2", dtype=dtype)
+        self.pointwise2 = pointwise(self.filters - shortcut, name="pointwise2", dtype=dtype)
         self.pointwise2_bn = batch_norm(name="pointwise2_bn", dtype=dtype)
         self.pointwise2_relu = self._relu("pointwise2_relu")
         self.join = keras.layers.Concatenate(name="join", dtype=dtype)
-        self.shuffle = ChannelShuffle(2, name="shuffle", dtype=dtype)
+        self.shuffle = None if megvii else ChannelShuffle(2, name="shuffle", dtype=dtype)
 
     def shortcut(self) -> list[keras.layers.Layer]:
         """Returns nothing for the identity, or the convolutions of stride 2."""
@@ -362,5 +386,5 @@ class ShuffleUnitV2(TwoPathUnit):
         )
 
     def merge(self) -> list[keras.layers.Layer]:
-        """Returns the concatenation and the shuffle."""
-        return [self.join, self.shuffle]
+        """Returns the concatenation and the shuffle, if it is here."""
+        return _existing([self.join, self.shuffle])

@@ -1,29 +1,35 @@
 """The state of a run on disk: saved whole, restored exactly, never silently forgotten."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from trainers import files
 from trainers.cli import UserError
 
-# The one before the last is still there when the last one turns out damaged.
-_KEPT = 2
+# TensorFlow adds .index and .data-00000-of-00001, and _temp while it writes.
+_PREFIX = "ckpt-"
+_STATE_FILE = "checkpoint"
 
 
 class Checkpoints:
     """Saves and restores network, optimizer and the best accuracy of a run.
 
-    The step is the optimizer's own count, so that it can never disagree with the weights.
+    The step is the optimizer's own count, so that it can never disagree with the weights. The
+    last two checkpoints are kept: when the last one turns out damaged, the other is taken. They
+    are found by their names; TensorFlow's state file `checkpoint` is written for its own tools,
+    and never read, because a damaged one would hide them all.
 
     Args:
-      folder: where the checkpoints lie.
+      folder: where the checkpoints lie; made if missing.
       model: the network.
       optimizer: built for the network's variables.
       best: float32 variable, the best top-1 so far.
-
-    Raises:
-      UserError: the folder's state file is damaged.
+      more: what else a run consists of, by name, such as lists of variables.
     """
 
     def __init__(
@@ -32,14 +38,27 @@ class Checkpoints:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         best: tf.Variable,
+        more: Mapping[str, Any] | None = None,
     ):
-        self._model, self._optimizer = model, optimizer
+        self._folder, self._model, self._optimizer = Path(folder), model, optimizer
         # A fake-quantized model's kernels hide from it; the optimizer's list of variables has them.
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, best=best)
-        try:
-            self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), _KEPT)
-        except ValueError:  # an empty state file; one that is cut later is silently ignored
-            raise UserError(_no_checkpoint(folder)) from None
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, best=best, **(more or {})
+        )
+        self._damaged: set[int] = set()  # steps of checkpoints that could not be restored
+
+    def begin(self) -> None:
+        """Saves the state that a new run begins with.
+
+        Raises:
+          UserError: the folder has a run's checkpoints already, or as `save`.
+        """
+        if any(step > 0 for step in self._steps()):
+            raise UserError(
+                f"{self._folder} holds the checkpoints of another run; restore its config.json "
+                "and add --resume, or name another --workdir"
+            )
+        self.save()
 
     def save(self) -> None:
         """Saves the state as it is, after a check that it is worth keeping.
@@ -48,13 +67,19 @@ class Checkpoints:
           UserError: weights that are no numbers, or the disk does not take it.
         """
         self.check_weights()
-        step = int(self._optimizer.iterations.numpy())
+        step = self._step()
         try:
-            self._manager.save(checkpoint_number=step)
-        except tf.errors.OpError as error:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._checkpoint.write(str(self._path(step)))
+            # Only now that it is there may the others go.
+            self._damaged.discard(step)
+            self._forget_all_but_two(step)
+        except (tf.errors.OpError, OSError) as error:
+            self._remove(f"{_PREFIX}{step}_temp*")
+            reason = getattr(error, "message", None) or str(error)
             raise UserError(
-                f"checkpoint of step {step} cannot be written to {self._manager.directory} "
-                f"({error.message.strip()}); free some space or name another --workdir"
+                f"checkpoint of step {step} cannot be written to {self._folder} "
+                f"({reason.strip()}); free some space or name another --workdir"
             ) from None
 
     def check_weights(self) -> None:
@@ -62,26 +87,70 @@ class Checkpoints:
         # tfmot's wrappers count steps in integers.
         weights = [w for w in self._model.weights if tf.as_dtype(w.dtype).is_floating]
         if not all(tf.reduce_all(tf.math.is_finite(weight)) for weight in weights):
-            raise UserError(diverged(int(self._optimizer.iterations.numpy())))
+            raise UserError(diverged(self._step()))
 
     def restore(self) -> int:
-        """Restores the last checkpoint and returns its step.
+        """Restores the newest checkpoint that is whole and returns its step.
+
+        One that is damaged is named on the screen.
 
         Raises:
-          UserError: there is none, or it is damaged or of another network.
+          UserError: there is none, or all are damaged or of another network.
         """
-        path = self._manager.latest_checkpoint
-        if path is None:
-            raise UserError(_no_checkpoint(self._manager.directory))
-        try:
-            self._checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
+        damaged = []
+        for step in sorted(self._steps(), reverse=True):
+            try:
+                # That all of the run is found is checked; more is not worth a word.
+                status = self._checkpoint.read(str(self._path(step))).expect_partial()
+                status.assert_existing_objects_matched()
+            except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                damaged.append(f"{self._path(step)} ({type(error).__name__}: {reason})")
+                self._damaged.add(step)
+                continue
+            for checkpoint in damaged:
+                print(
+                    f"checkpoint {checkpoint} cannot be restored; taking the one of step {step} "
+                    "before it",
+                    flush=True,
+                )
+            return step
+        if damaged:
             raise UserError(
-                f"checkpoint {path} cannot be restored ({type(error).__name__}: "
-                f"{str(error).strip().partition(chr(10))[0]}); restore its files, or name an "
-                f"older one in {Path(path).parent / 'checkpoint'}"
-            ) from None
+                f"no checkpoint can be restored: {'; '.join(damaged)}; restore their files, or "
+                "train in a new --workdir"
+            )
+        raise UserError(
+            f"no checkpoint can be found in {self._folder}: its files {_PREFIX}* are missing; "
+            "restore the folder, or train in a new --workdir"
+        )
+
+    def _step(self) -> int:
         return int(self._optimizer.iterations.numpy())
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"{_PREFIX}{step}"
+
+    def _steps(self) -> set[int]:
+        """Returns the steps of all checkpoints, also of those with a file missing."""
+        names = (path.name for path in self._folder.glob(f"{_PREFIX}*"))
+        found = (re.fullmatch(rf"{_PREFIX}(\d+)\.(index|data-.*)", name) for name in names)
+        return {int(match[1]) for match in found if match}
+
+    def _forget_all_but_two(self, last: int) -> None:
+        older = sorted(step for step in self._steps() - self._damaged if step < last)
+        kept = {last, *older[-1:]}
+        self._remove(f"{_PREFIX}*_temp*")  # of a run that was killed while it wrote
+        for step in self._steps() - kept:
+            self._remove(f"{_PREFIX}{step}.*")
+        names = [self._path(step).name for step in sorted(kept)]
+        lines = [f'model_checkpoint_path: "{names[-1]}"']
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+        files.write_text(self._folder / _STATE_FILE, "\n".join(lines) + "\n")
+
+    def _remove(self, pattern: str) -> None:
+        for path in self._folder.glob(pattern):
+            path.unlink() if path.is_file() else tf.io.gfile.rmtree(str(path))
 
 
 def diverged(step: int) -> str:
@@ -89,11 +158,4 @@ def diverged(step: int) -> str:
     return (
         f"the loss or the weights are not finite at step {step}: the training diverged; "
         "lower --learning_rate or raise --warmup_epochs, and start in a new --workdir"
-    )
-
-
-def _no_checkpoint(folder: str | Path) -> str:
-    return (
-        f"no checkpoint can be found in {folder}: its file 'checkpoint' is missing or damaged; "
-        "restore the folder, or train in a new --workdir"
     )

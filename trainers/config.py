@@ -15,8 +15,11 @@ from trainers.cli import UserError
 
 MODELS = ("shufflenet_v1", "shufflenet_v2")
 PADDINGS = ("same", "symmetric")
-PREPROCESSINGS = ("tf", "torch")
+CONVENTIONS = ("paper", "megvii")
+PREPROCESSINGS = ("tf", "torch", "raw")
 CROPS = ("none", "pad", "resized")
+SCHEDULES = ("cosine", "linear")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("one", "mirrored")
 
 CONFIG_FILE = "config.json"
@@ -24,24 +27,43 @@ CONFIG_FILE = "config.json"
 _CHOICES = {
     "model": MODELS,
     "padding": PADDINGS,
+    "convention": CONVENTIONS,
     "preprocessing": PREPROCESSINGS,
     "crop": CROPS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
     "strategy": STRATEGIES,
 }
 # Least values; what may be None is checked when it is not.
 _MINIMA = {
     "input_size": 32,
+    "train_size": 32,
     "batch_size": 1,
+    "batch_norm_steps": 0,
     "crop_padding": 0,
+    "cutmix": 0,
     "devices": 1,
     "epochs": 0,
     "eval_every": 1,
     "checkpoint_every": 1,
+    "checkpoint_minutes": 0,
     "learning_rate": 0,
+    "mixup": 0,
+    "repeated_augmentation": 1,
     "seed": 0,
     "steps": 1,
     "warmup_epochs": 0,
     "weight_decay": 0,
+}
+# Where a value must lie, as it is told and as it is checked.
+_INTERVALS = {
+    "crop_min_area": ("(0, 1]", lambda value: 0 < value <= 1),
+    "color_jitter": ("[0, 1)", lambda value: 0 <= value < 1),
+    "random_erasing": ("[0, 1]", lambda value: 0 <= value <= 1),
+    "label_smoothing": ("[0, 1)", lambda value: 0 <= value < 1),
+    "ema_decay": ("[0, 1)", lambda value: 0 <= value < 1),
+    "temperature": ("(0, inf)", lambda value: 0 < value < math.inf),
+    "distill_weight": ("(0, 1]", lambda value: 0 < value <= 1),
 }
 _PACKAGES = ("keras", "keras_shufflenet", "numpy", "tensorflow", "tensorflow-datasets")
 # Where a run lives is no part of what it computes.
@@ -59,21 +81,37 @@ class TrainConfig:
       data_dir: root of the image folder, or where TFDS keeps its data; None: TFDS's default.
       train_split, eval_split: splits in TFDS's notation, such as "train[:90%]".
       verify_images: decode every file of an image folder once and leave out the unreadable.
-      model, scale, groups, padding, small_images: the network; groups for V1 only.
+      model, scale, groups, padding, convention, small_images: the network; groups for V1 only.
+      weights: what to start from instead of random weights, see `trainers.starting_weights`.
       input_size: height and width of the network's input, pixels.
+      train_size: height and width in training, pixels; None: input_size.
       resize_size: evaluation scales the shorter side to this, pixels, and cuts the centre.
       preprocessing: mode of `preprocess_input`.
       crop: "none", "pad" (reflect by crop_padding pixels, cut at random) or "resized" (a
         random part of at least crop_min_area of the area, scaled).
       flip: mirror half of the training images.
+      color_jitter: most that brightness, contrast and saturation change, as a share.
+      trivial_augment: one random operation of random strength on each training image.
+      random_erasing: share of training images that lose a random rectangle.
+      repeated_augmentation: variants of one image that stand in the stream together; 1: off.
+      mixup, cutmix: alpha of the share's Beta distribution, see `trainers.mixing`; 0: off.
       epochs: passes over the training images; `steps`, when not None, counts instead.
       batch_size: images per step, over all devices.
-      learning_rate: peak of the cosine schedule, reached after warmup_epochs.
+      learning_rate: peak of the schedule, reached after warmup_epochs.
+      schedule: "cosine" or "linear", to 0 at the last step.
+      nesterov: look ahead with the momentum.
       weight_decay: L2 penalty on kernels, through the momentum as in the papers' code.
       label_smoothing: in [0, 1).
+      ema_decay: share that an average of the weights keeps at each step; the average is what is
+        evaluated and saved. 0: off.
+      batch_norm_steps: batches that BatchNorm's statistics are estimated anew from at the end.
+      distill: a teacher, see `trainers.distillation`; None: off.
+      temperature, distill_weight: what divides the logits; the teacher's share of the loss.
+      precision: of the layers' arithmetic; weights are float32 always.
       seed: of weights, order and augmentation.
       strategy, devices: "one", or "mirrored" over that many GPUs (or CPU threads pools).
       eval_every, checkpoint_every: steps; None: once per epoch, and with every evaluation.
+      checkpoint_minutes: a checkpoint also when the last one is that old; None: never.
 
     Raises:
       ValueError: a value outside its choices or range, with its name.
@@ -93,26 +131,44 @@ class TrainConfig:
     scale: float = 1.0
     groups: int | None = None
     padding: str = "same"
+    convention: str = "paper"
     small_images: bool = False
+    weights: str | None = None
     input_size: int = 224
+    train_size: int | None = None
     resize_size: int = 256
     preprocessing: str = "tf"
     crop: str = "resized"
     crop_padding: int = 4
     crop_min_area: float = 0.25
     flip: bool = True
+    color_jitter: float = 0.0
+    trivial_augment: bool = False
+    random_erasing: float = 0.0
+    repeated_augmentation: int = 1
+    mixup: float = 0.0
+    cutmix: float = 0.0
     epochs: float = 1.0
     steps: int | None = None
     batch_size: int = 32
     learning_rate: float = 0.1
+    schedule: str = "cosine"
     warmup_epochs: float = 0.0
+    nesterov: bool = True
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    batch_norm_steps: int = 0
+    distill: str | None = None
+    temperature: float = 2.0
+    distill_weight: float = 0.5
+    precision: str = "float32"
     seed: int = 0
     strategy: str = "one"
     devices: int = 2
     eval_every: int | None = None
     checkpoint_every: int | None = None
+    checkpoint_minutes: float | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -123,6 +179,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (least <= value < math.inf):
                 raise ValueError(f"{name} must be a number of at least {least}, got {value}")
+        for name, (interval, holds) in _INTERVALS.items():
+            value = getattr(self, name)
+            if not holds(value):
+                raise ValueError(f"{name} must be in {interval}, got {value}")
         self._check_combinations()
 
     def _check_combinations(self) -> None:
@@ -133,19 +193,30 @@ class TrainConfig:
                 f"resize_size must be at least input_size ({self.input_size}), "
                 f"got {self.resize_size}"
             )
-        if self.crop == "pad" and self.crop_padding >= self.input_size:
+        if self.crop == "pad" and self.crop_padding >= self.training_size:
             raise ValueError(
-                f"crop_padding must be below input_size ({self.input_size}), "
+                f"crop_padding must be below the training's size ({self.training_size}), "
                 f"got {self.crop_padding}"
             )
-        if not 0 < self.crop_min_area <= 1:
-            raise ValueError(f"crop_min_area must be in (0, 1], got {self.crop_min_area}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        if self.train_size is not None and self.train_size > self.resize_size:
+            raise ValueError(
+                f"train_size must be at most resize_size ({self.resize_size}), "
+                f"got {self.train_size}"
+            )
+        if self.batch_size % self.repeated_augmentation:
+            raise ValueError(
+                f"repeated_augmentation must divide batch_size ({self.batch_size}), "
+                f"got {self.repeated_augmentation}"
+            )
         if self.steps is None and self.epochs == 0:
             raise ValueError("epochs must be above 0 where steps is not given, got 0.0")
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name the root of the images with dataset=folder")
+
+    @property
+    def training_size(self) -> int:
+        """Height and width of the images in training, pixels."""
+        return self.train_size or self.input_size
 
     def save(self, workdir: str | Path) -> None:
         """Writes every value, the library versions and the command to `workdir/config.json`."""

@@ -87,6 +87,7 @@ def _counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple]
 
     model = models.load_model(path)
     _check_shapes(path, model.input_shape, model.output_shape, config, classes)
+    models.check_preprocessing(model, config, path)
     return evaluation.make_counter(model, tf.distribute.get_strategy())
 
 

@@ -37,6 +37,7 @@ def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
       labels: int64 [batch].
       weights: float32 [batch], 1, or 0 for what only fills the batch.
     """
+    logits = tf.cast(logits, tf.float32)  # in mixed precision they have less
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     top = tf.cast(tf.math.in_top_k(labels, logits, TOP), tf.float32)
     classes = logits.shape[-1]

@@ -1,16 +1,20 @@
-"""Ctrl-C between two steps, where nothing is half done."""
+"""Ctrl-C and SIGTERM between two steps, where nothing is half done."""
 
 import signal
 import threading
 from types import FrameType
 from typing import Any
 
+# EX_TEMPFAIL of sysexits.h: not done, start it again. Schedulers take 143 for a killed job.
+EXIT_TERMINATED = 75
+
 
 class Interrupts:
-    """Holds Ctrl-C back until `check`; a second one interrupts at once. A context manager.
+    """Holds Ctrl-C and SIGTERM back until `check`. A context manager.
 
     Raised wherever it arrives, a KeyboardInterrupt can fall into a callback that TensorFlow
-    calls, and is lost there. Where Ctrl-C is ignored (`nohup`), it stays ignored.
+    calls, and is lost there. A second Ctrl-C interrupts at once; a second SIGTERM waits like
+    the first. What is ignored (`nohup`), or has a handler of somebody else's, stays so.
 
     Example:
       >>> with Interrupts() as interrupts:
@@ -19,25 +23,35 @@ class Interrupts:
     """
 
     def __init__(self):
-        self._received = False
-        self._before: Any = None
+        self._received: int | None = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
-        # Python lets no other thread, and nobody else's handler is replaced.
-        in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._hold_back)
+        # Python lets no other thread.
+        if threading.current_thread() is threading.main_thread():
+            self._handle(signal.SIGINT, signal.default_int_handler)
+            self._handle(signal.SIGTERM, signal.SIG_DFL)
         return self
 
     def __exit__(self, *unused_error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if Ctrl-C was pressed since the block began."""
-        if self._received:
+        """Raises what arrived since the block began: KeyboardInterrupt, or SystemExit.
+
+        SystemExit, for SIGTERM, has the exit code EXIT_TERMINATED.
+        """
+        if self._received == signal.SIGINT:
             raise KeyboardInterrupt
+        if self._received == signal.SIGTERM:
+            raise SystemExit(EXIT_TERMINATED)
+
+    def _handle(self, number: int, default: Any) -> None:
+        if signal.getsignal(number) is default:
+            self._before[number] = signal.signal(number, self._hold_back)
 
     def _hold_back(self, number: int, frame: FrameType | None) -> None:
-        self._received = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._received = number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,30 +1,34 @@
 """The training loop, for one device and for many; what it does to disk is in `checkpoints`."""
 
 import contextlib
+import itertools
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from trainers import evaluation, files
+from trainers.averaging import WeightAverage, reestimate_batch_norms
 from trainers.checkpoints import Checkpoints, diverged
 from trainers.cli import UserError
 from trainers.config import TrainConfig
 from trainers.datasets import load_source
 from trainers.interrupts import Interrupts
+from trainers.lock import locked
+from trainers.optimizers import add_weight_decay, make_optimizer
 from trainers.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.progress import Progress
+from trainers.schedules import learning_rate
 from trainers.sources import Source
 from trainers.strategy import make_strategy, synchronize_batch_norms
 from trainers.task import Task
 
 # Steps between two looks at the loss: each makes the host wait for the device.
 _LOG_EVERY = 20
-_MOMENTUM = 0.9
 _NEVER = -1  # instead of a step
 METRICS_FILE = "metrics.jsonl"
 
@@ -40,19 +44,22 @@ def train(
       make_task: gives what is to be trained, once the devices are set up.
 
     Raises:
-      UserError: data, checkpoint or disk are not as they must be, or the training diverged.
+      UserError: data, checkpoint or disk are not as they must be, another training runs in the
+        workdir, or the training diverged.
       KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
+      SystemExit: SIGTERM, the same, with `interrupts.EXIT_TERMINATED`.
 
     Example:
       >>> train(make_config("digits", "/tmp/digits", {}))
     """
-    strategy = make_strategy(config)
-    train_source = load_source(config, config.train_split, must_match=resume)
-    eval_source = load_source(config, config.eval_split, must_match=resume)
-    _check_sources(config, train_source, eval_source)
-    trainer = Trainer(make_task(config), strategy, train_source, eval_source)
-    trainer.start(resume)
-    trainer.run()
+    with locked(config.workdir):
+        strategy = make_strategy(config)
+        train_source = load_source(config, config.train_split, must_match=resume)
+        eval_source = load_source(config, config.eval_split, must_match=resume)
+        _check_sources(config, train_source, eval_source)
+        trainer = Trainer(make_task(config), strategy, train_source, eval_source)
+        trainer.start(resume)
+        trainer.run()
 
 
 class Trainer:
@@ -89,17 +96,23 @@ class Trainer:
         with strategy.scope():
             self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
-            self.optimizer = keras.optimizers.SGD(
-                learning_rate(config, self.total_steps, epoch), momentum=_MOMENTUM, nesterov=True
-            )
+            self.optimizer = make_optimizer(config, learning_rate(config, self.total_steps, epoch))
             self.optimizer.build(self.model.trainable_variables)
+            self._average: WeightAverage | None = None
+            if config.ema_decay:
+                self._average = WeightAverage(self.model, config.ema_decay)
         # Outside of the scope: the host's alone.
         self._best = tf.Variable(-1.0, trainable=False, name="best_top1")
         self._evaluated = _NEVER  # step of the last evaluation
         self._count = evaluation.make_counter(self.model, strategy)
         self._checkpoints = Checkpoints(
-            self._workdir / "checkpoints", self.model, self.optimizer, self._best
+            self._workdir / "checkpoints",
+            self.model,
+            self.optimizer,
+            self._best,
+            {"average": self._average.shadows} if self._average else None,
         )
+        self._saved_at = time.monotonic()
 
     def start(self, resume: bool) -> None:
         """Restores the state, or writes down how a new run begins."""
@@ -108,8 +121,11 @@ class Trainer:
             self._evaluated = _keep_metrics_until(step, self._workdir / METRICS_FILE)
             print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
             return
+        self._task.initialize(self.model)
+        if self._average:
+            self._average.reset()
         # In this order: a folder with a config has a checkpoint, or it is damaged.
-        self._checkpoints.save()
+        self._checkpoints.begin()
         names = "".join(f"{name}\n" for name in self._train_source.class_names)
         files.write_text(self._workdir / "labels.txt", names)
         self._task.save_config()
@@ -127,7 +143,8 @@ class Trainer:
                 Interrupts() as interrupts,
             ):
                 self._run(progress, interrupts)
-        except KeyboardInterrupt:
+        # Ctrl-C and SIGTERM.
+        except (KeyboardInterrupt, SystemExit):
             self._checkpoints.save()
             print(
                 f"checkpoint of step {self._step()} saved; to go on: {self._task.resume_command()}",
@@ -135,7 +152,8 @@ class Trainer:
             )
             raise
         final = self._workdir / self._task.final_file
-        self._task.save(self.model, final)
+        with self._averaged():
+            self._task.save(self.model, final)
         print(
             f"{self.total_steps - start} steps in {time.monotonic() - began:.0f} s; "
             f"the model is {final}",
@@ -149,13 +167,16 @@ class Trainer:
         log = _Log(self._config.batch_size, progress)
         while True:
             last = step == self.total_steps
+            if last and self._config.batch_norm_steps and self._evaluated != step:
+                self._reestimate_batch_norms(iterator, interrupts)
             # A run that was stopped between training and evaluation catches up on it.
             evaluated = self._is_evaluation_due(step) and self._evaluated != step
             if evaluated:
-                self._evaluate(step, log)
+                self._evaluate(step, log, interrupts)
             # At the start only the best accuracy can be new.
-            if evaluated if step == start else last or is_due(step, self._checkpoint_every):
+            if evaluated if step == start else last or self._is_checkpoint_due(step):
                 self._checkpoints.save()
+                self._saved_at = time.monotonic()
             if last:
                 return
             interrupts.check()
@@ -169,12 +190,29 @@ class Trainer:
             return self._task.evaluates_start
         return step == self.total_steps or is_due(step, self._eval_every)
 
+    def _is_checkpoint_due(self, step: int) -> bool:
+        minutes = self._config.checkpoint_minutes
+        if minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes:
+            return True
+        return is_due(step, self._checkpoint_every)
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The model has in the block what is evaluated and saved."""
+        return self._average.swapped() if self._average else contextlib.nullcontext()
+
+    def _reestimate_batch_norms(self, iterator: Iterator, interrupts: Interrupts) -> None:
+        batches = itertools.islice(iterator, self._config.batch_norm_steps)
+        with self._averaged():
+            reestimate_batch_norms(self.model, self._strategy, batches, interrupts.check)
+
     def _step(self) -> int:
         return int(self.optimizer.iterations.numpy())
 
     @tf.function
     def _train_step(self, iterator: tf.data.Iterator) -> tf.Tensor:
         losses = self._strategy.run(self._replica_step, args=next(iterator))
+        if self._average:
+            self._average.update(self.optimizer.iterations.value)
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     def _replica_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -182,23 +220,34 @@ class Trainer:
         config, variables = self._config, self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
+            if config.precision != "float32":
+                logits = tf.cast(logits, tf.float32)
             losses = self._task.losses(images, labels, logits)
             loss = tf.nn.compute_average_loss(losses, global_batch_size=config.batch_size)
-        gradients = tape.gradient(loss, variables)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, variables)
         # `apply` adds the devices' gradients up, so each brings its share of the decay.
         decay = config.weight_decay / self._strategy.num_replicas_in_sync
+        decay = self.optimizer.scale_loss(decay)
         self.optimizer.apply(add_weight_decay(gradients, variables, decay), variables)
         return loss
 
-    def _evaluate(self, step: int, log: "_Log") -> None:
+    def _evaluate(self, step: int, log: "_Log", interrupts: Interrupts) -> None:
         """Evaluates, keeps the model if it is the best, and writes the scores down."""
         self._checkpoints.check_weights()
         batches = evaluation_batches(self._config, self._eval_source)
         distributed = self._strategy.experimental_distribute_dataset(batches)
-        scores = evaluation.summarize(map(self._count, distributed))
-        if scores.top1 > float(self._best):
-            self._task.save(self.model, self._workdir / self._task.best_file)
-            self._best.assign(scores.top1)
+
+        def count(batch: tuple) -> evaluation.Counts:
+            # An evaluation can take minutes, a scheduler's patience ends sooner.
+            interrupts.check()
+            return self._count(batch)
+
+        with self._averaged():
+            scores = evaluation.summarize(map(count, distributed))
+            if scores.top1 > float(self._best):
+                self._task.save(self.model, self._workdir / self._task.best_file)
+                self._best.assign(scores.top1)
         record = {
             "step": step,
             "epoch": round(step * self._config.batch_size / self._train_source.num_examples, 3),
@@ -255,38 +304,6 @@ class _Log:
 def is_due(step: int, every: float) -> bool:
     """Whether `step` is the nearest to a multiple of `every`, which need not be whole."""
     return step == round(round(step / every) * every)
-
-
-def learning_rate(config: TrainConfig, total_steps: int, steps_per_epoch: float):
-    """Returns the schedule: linear warm-up, then a cosine to 0 at the last step.
-
-    Args:
-      config: learning_rate and warmup_epochs matter.
-      total_steps: of the run.
-      steps_per_epoch: need not be whole.
-    """
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
-    if warmup == 0:
-        return keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, total_steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
-    )
-
-
-def add_weight_decay(gradients: list, variables: list, decay: float) -> list:
-    """Returns the gradients with those of an L2 penalty, decay/2 times the squared weights.
-
-    Only what has more than one dimension decays: kernels, not biases and batch norms (the
-    papers' code does so). It goes through the momentum, unlike Keras's own `weight_decay`.
-
-    Args:
-      gradients, variables: in the same order.
-      decay: factor of the weights.
-    """
-    return [
-        gradient + decay * variable if len(variable.shape) > 1 else gradient
-        for gradient, variable in zip(gradients, variables, strict=True)
-    ]
 
 
 def _check_sources(config: TrainConfig, train_source: Source, eval_source: Source) -> None:

@@ -1,5 +1,9 @@
 """The network of a training, and the files that networks are kept in."""
 
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -13,16 +17,23 @@ from trainers.strategy import synchronize_batch_norms
 _DEFAULT_GROUPS = 3
 
 
-def build_model(config: TrainConfig, channels: int, classes: int) -> keras.Model:
-    """Returns the config's network with random weights; its output are logits.
+def build_model(
+    config: TrainConfig,
+    channels: int,
+    classes: int,
+    weights: str | os.PathLike | None = None,
+) -> keras.Model:
+    """Returns the config's network; its output are logits.
 
     Args:
-      config: model, scale, groups, padding, small_images and input_size matter.
+      config: model, scale, groups, padding, convention, preprocessing, small_images, input_size
+        and precision matter.
       channels: of the input images.
       classes: number of classes.
+      weights: as the network's argument; None: random.
 
     Raises:
-      UserError: a scale or number of groups that the papers do not have.
+      UserError: a scale or number of groups that the papers do not have, or unusable weights.
     """
     arguments = {
         "scale": config.scale,
@@ -30,15 +41,55 @@ def build_model(config: TrainConfig, channels: int, classes: int) -> keras.Model
         "classes": classes,
         "classifier_activation": None,
         "padding": config.padding,
+        "convention": config.convention,
+        "preprocessing": config.preprocessing,
         "small_images": config.small_images,
+        "weights": weights,
     }
     try:
-        if config.model == "shufflenet_v1":
-            groups = _DEFAULT_GROUPS if config.groups is None else config.groups
-            return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)
-        return keras_shufflenet.ShuffleNetV2(**arguments)
-    except ValueError as error:
+        with _precision(config.precision):
+            if config.model == "shufflenet_v1":
+                groups = _DEFAULT_GROUPS if config.groups is None else config.groups
+                return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)
+            return keras_shufflenet.ShuffleNetV2(**arguments)
+    # Weights may need a package, or a network that is not there.
+    except (ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
         raise UserError(f"{config.model} cannot be built: {error}") from None
+
+
+def full_precision(model: keras.Model, config: TrainConfig) -> keras.Model:
+    """Returns the same network with the same weights, in float32 throughout.
+
+    Weights are float32 in mixed precision too; what is converted later has no use for the rest.
+    """
+    if config.precision == "float32":
+        return model
+    config = dataclasses.replace(config, precision="float32")
+    twin = build_model(config, model.input_shape[-1], model.output_shape[-1])
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def check_preprocessing(model: keras.Model, config: TrainConfig, path: str | Path) -> None:
+    """Raises UserError where the model from `path` wants other pixels than the config gives it."""
+    mode = keras_shufflenet.preprocessing_of(model)
+    if mode not in (None, config.preprocessing):
+        raise UserError(
+            f"{path} is for pixels of preprocessing {mode!r}, but the training's config.json says "
+            f"{config.preprocessing!r}; they are not of the same training"
+        )
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    # Otherwise the caller's own policy holds.
+    if name != "float32":
+        keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:

@@ -12,36 +12,64 @@ import numpy as np
 import tensorflow as tf
 
 from keras_shufflenet import preprocess_input
+from trainers import mixing
+from trainers.augmentation import augment, center_crop
 from trainers.cli import UserError
 from trainers.config import TrainConfig
 from trainers.datasets import decode, load_source
 from trainers.sources import Source
-
-# A random crop's width to height, as in Inception's and the papers' training.
-_ASPECT_RATIOS = (3 / 4, 4 / 3)
 
 
 def training_batches(config: TrainConfig, source: Source, start: int) -> tf.data.Dataset:
     """Returns the endless training stream of (images, labels).
 
     Args:
-      config: crop, flip, input_size, preprocessing, batch_size and seed matter.
+      config: sizes, preprocessing, augmentation, mixing, batch_size and seed matter.
       source: the training split.
       start: steps already taken; the stream goes on behind them.
 
     Returns:
-      Batches of float32 [batch, size, size, channels], normalized, and int64 [batch]. Every
-      batch is full: it runs on into the next epoch.
+      Batches of float32 [batch, size, size, channels], normalized, and int64 [batch]; with mixup
+      or CutMix the labels are float32 [batch, classes], shares. Every batch is full: it runs on
+      into the next epoch.
     """
+    classes = len(source.class_names)
 
     def load(position: tf.Tensor, image: tf.Tensor, label: tf.Tensor):
         image = augment(decode(image, source.channels), position, config)
-        return image, label
+        return position, image, label
 
-    stream = source.shuffled(config.seed, start * config.batch_size)
+    def finish(positions: tf.Tensor, images: tf.Tensor, labels: tf.Tensor):
+        images = _normalize(images, config)
+        if config.random_erasing:
+            images = mixing.erase(images, positions[0], config)
+        if mixing.mixes(config):
+            labels = tf.one_hot(labels, classes)
+            images, labels = mixing.mix(images, labels, positions[0], config)
+        return images, labels
+
+    stream = _repeated(source, config, start * config.batch_size)
     stream = stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     stream = stream.batch(config.batch_size, drop_remainder=True)
-    return stream.map(lambda images, labels: (_normalize(images, config), labels)).prefetch(2)
+    return stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def _repeated(source: Source, config: TrainConfig, start: int) -> tf.data.Dataset:
+    """Returns the shuffled stream with each example as often as the config wants it.
+
+    Hoffer et al., 2020; Berman et al., 2019. An epoch has as many positions as ever, so it shows
+    a part of the images only, several times.
+    """
+    times = config.repeated_augmentation
+    if times == 1:
+        return source.shuffled(config.seed, start)
+
+    def repeat(position: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
+        positions = tf.data.Dataset.range(position * times, (position + 1) * times)
+        return positions.map(lambda position: (position, image, label))
+
+    # A batch holds whole groups, so that every start is the begin of one.
+    return source.shuffled(config.seed, start // times).flat_map(repeat)
 
 
 def evaluation_batches(config: TrainConfig, source: Source) -> tf.data.Dataset:
@@ -118,56 +146,6 @@ def reading_errors(config: TrainConfig) -> Iterator[None]:
         ) from None
 
 
-def augment(image: tf.Tensor, position: tf.Tensor, config: TrainConfig) -> tf.Tensor:
-    """Returns a random variant of an image for training.
-
-    Args:
-      image: uint8 [height, width, channels].
-      position: int64 scalar, the example's place in the training stream.
-      config: seed, crop, crop_padding, crop_min_area, flip and sizes matter.
-
-    Returns:
-      float32 [size, size, channels], 0 to 255.
-    """
-    key = tf.stack([tf.constant(config.seed, tf.int64), position])
-    crop_key, flip_key = tf.unstack(tf.random.experimental.stateless_split(key, num=2))
-    if config.crop == "resized":
-        image = _resized_crop(image, crop_key, config)
-    else:
-        image = center_crop(image, config.resize_size, config.input_size)
-    if config.crop == "pad":
-        image = _padded_crop(image, crop_key, config.crop_padding)
-    if config.flip:
-        image = tf.image.stateless_random_flip_left_right(image, flip_key)
-    return image
-
-
-def center_crop(image: tf.Tensor, resize_size: int, input_size: int) -> tf.Tensor:
-    """Scales the shorter side to `resize_size` and cuts the central square out.
-
-    Args:
-      image: uint8 [height, width, channels].
-      resize_size, input_size: pixels.
-
-    Returns:
-      float32 [input_size, input_size, channels], 0 to 255.
-    """
-    shape = tf.shape(image)
-    height, width = shape[0], shape[1]
-    shorter = tf.minimum(height, width)
-    image = tf.cast(image, tf.float32)
-    # Rounded, as torchvision and the papers' code do it, and never below the wanted size.
-    scaled = tf.cast(tf.round(shape[:2] * resize_size / shorter), tf.int32)
-    image = tf.cond(
-        shorter == resize_size,
-        lambda: image,
-        lambda: tf.image.resize(image, scaled, antialias=True),
-    )
-    top, left = (scaled[0] - input_size) // 2, (scaled[1] - input_size) // 2
-    image = image[top : top + input_size, left : left + input_size]
-    return tf.ensure_shape(image, [input_size, input_size, image.shape[-1]])
-
-
 def _uint8_examples(
     config: TrainConfig, source: Source, examples: tf.data.Dataset | None = None
 ) -> tf.data.Dataset:
@@ -182,22 +160,3 @@ def _uint8_examples(
 
 def _normalize(images: tf.Tensor, config: TrainConfig) -> tf.Tensor:
     return preprocess_input(images, mode=config.preprocessing)
-
-
-def _padded_crop(image: tf.Tensor, key: tf.Tensor, padding: int) -> tf.Tensor:
-    padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]], "REFLECT")
-    return tf.image.stateless_random_crop(padded, image.shape, key)
-
-
-def _resized_crop(image: tf.Tensor, key: tf.Tensor, config: TrainConfig) -> tf.Tensor:
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
-        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-        seed=key,
-        aspect_ratio_range=_ASPECT_RATIOS,
-        area_range=(config.crop_min_area, 1.0),
-        min_object_covered=0.0,
-    )
-    part = tf.slice(image, begin, size)
-    part = tf.image.resize(part, [config.input_size] * 2, antialias=True)
-    return tf.ensure_shape(part, [config.input_size, config.input_size, image.shape[-1]])

@@ -6,12 +6,14 @@ import keras
 import tensorflow as tf
 
 from trainers.config import TrainConfig
-from trainers.models import build_model, save_model
+from trainers.distillation import Distillation, load_distillation
+from trainers.models import build_model, full_precision, save_model
 from trainers.sources import Source
+from trainers.starting_weights import load_starting_weights
 
 
 class Task:
-    """Training a ShuffleNet in float from random weights; other tasks override what differs.
+    """Training a ShuffleNet in float; other tasks override what differs.
 
     Args:
       config: the run's settings.
@@ -31,27 +33,46 @@ class Task:
         self._loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=config.label_smoothing, reduction=None
         )
+        self._distillation: Distillation | None = None
 
     def build(self, source: Source) -> keras.Model:
         """Returns the network for the images and classes of `source`; it gives logits.
 
         Called in the strategy's scope.
         """
-        return build_model(self.config, source.channels, len(source.class_names))
+        channels, classes = source.channels, len(source.class_names)
+        if self.config.distill:
+            self._distillation = load_distillation(self.config, channels, classes)
+        model = build_model(self.config, channels, classes)
+        if self.config.train_size:
+            # The network takes any size, but Keras insists on the one it was built with.
+            model.input_spec = keras.layers.InputSpec(ndim=4)
+        return model
+
+    def initialize(self, model: keras.Model) -> None:
+        """Gives the network the weights that a new run starts from."""
+        if self.config.weights:
+            load_starting_weights(model, self.config)
 
     def losses(self, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Returns the loss of every example, float32 [batch].
 
         Args:
           images: float32 [batch, size, size, channels], normalized.
-          labels: int64 [batch].
+          labels: int64 [batch], or float [batch, classes], shares.
           logits: float32 [batch, classes], of the network.
         """
-        return self._loss(tf.one_hot(labels, logits.shape[-1]), logits)
+        # Mixed labels are shares already.
+        if len(labels.shape) == 1:
+            labels = tf.one_hot(labels, logits.shape[-1])
+        losses = self._loss(labels, logits)
+        if self._distillation is None:
+            return losses
+        return self._distillation.mix(losses, images, logits)
 
     def save(self, model: keras.Model, path: Path) -> None:
         """Writes the network's weights to `path`, whole or not at all."""
-        save_model(model, path)
+        save_model(full_precision(model, self.config), path)
 
     def save_config(self) -> None:
         """Writes down how the run is set, `config.json` last."""

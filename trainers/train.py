@@ -1,6 +1,9 @@
 """Trains a ShuffleNet: python -m trainers.train --recipe=digits --workdir=/tmp/digits.
 
 A recipe gives every value; each flag below overrides one. `--recipe` may be left out to resume.
+
+Exit codes: 0 done, 1 an error, 130 Ctrl-C, 75 SIGTERM (a preemption). The last two leave a
+checkpoint: start the same command again with --resume.
 """
 
 import dataclasses
@@ -19,6 +22,8 @@ flags.DEFINE_string("workdir", None, "Folder for the results; made if missing.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --workdir from its last checkpoint.")
 
 # The rest is called as in `TrainConfig`; None leaves the recipe's value.
+
+# Data.
 flags.DEFINE_string(
     "dataset",
     None,
@@ -36,6 +41,8 @@ flags.DEFINE_string("eval_split", None, "Evaluation images, such as 'test' or 't
 flags.DEFINE_bool(
     "verify_images", None, "Decode each file of an image folder once; leave out the unreadable."
 )
+
+# Network.
 flags.DEFINE_string("model", None, f"Network: {', '.join(config.MODELS)}.")
 flags.DEFINE_float("scale", None, "Width of the network: 0.5, 1, 1.5, 2; V1 has 0.25 too.")
 flags.DEFINE_integer("groups", None, "Groups of V1's convolutions: 1, 2, 3, 4 or 8 (default 3).")
@@ -44,8 +51,18 @@ flags.DEFINE_string(
     None,
     f"{', '.join(config.PADDINGS)}: of stride-2 convolutions; symmetric is PyTorch's.",
 )
+flags.DEFINE_string(
+    "convention", None, "Where channels are shuffled: paper, or megvii for that code's checkpoints."
+)
 flags.DEFINE_bool(
     "small_images", None, "For 32 to 64 pixels: stem with stride 1 and without a max-pool."
+)
+flags.DEFINE_string(
+    "weights",
+    None,
+    "Start from these: the workdir of a training, whose network is taken over, a .keras or "
+    ".weights.h5 file, or what the network's `weights` argument takes. New classes get a new "
+    "classifier.",
 )
 flags.DEFINE_integer("input_size", None, "Height and width of the network's input, pixels.")
 flags.DEFINE_integer(
@@ -53,11 +70,16 @@ flags.DEFINE_integer(
     None,
     "Evaluation scales the shorter side to this and cuts the centre, pixels.",
 )
+flags.DEFINE_integer(
+    "train_size", None, "Height and width of training images, pixels (default: --input_size)."
+)
 flags.DEFINE_string(
     "preprocessing",
     None,
     f"{', '.join(config.PREPROCESSINGS)}: pixels to [-1, 1], or by ImageNet's mean and deviation.",
 )
+
+# Augmentation.
 flags.DEFINE_string(
     "crop",
     None,
@@ -67,16 +89,54 @@ flags.DEFINE_string(
 flags.DEFINE_integer("crop_padding", None, "Pixels, for --crop=pad.")
 flags.DEFINE_float("crop_min_area", None, "Share of the image's area, for --crop=resized.")
 flags.DEFINE_bool("flip", None, "Mirror half of the training images.")
+flags.DEFINE_float(
+    "color_jitter", None, "Change brightness, contrast and saturation by at most this share."
+)
+flags.DEFINE_bool("trivial_augment", None, "TrivialAugment: one random operation per image.")
+flags.DEFINE_float("random_erasing", None, "Share of images that lose a random rectangle.")
+flags.DEFINE_integer(
+    "repeated_augmentation", None, "Variants of each image in a batch, of fewer images; 1: off."
+)
+flags.DEFINE_float("mixup", None, "Blend pairs of images: alpha of Beta(alpha, alpha); 0: off.")
+flags.DEFINE_float("cutmix", None, "Paste boxes into images, likewise; with mixup: one of both.")
+
+# Optimization.
 flags.DEFINE_float("epochs", None, "Passes over the training images.")
 flags.DEFINE_integer("steps", None, "Steps to train, instead of --epochs.")
 flags.DEFINE_integer(
     "batch_size", None, "Images per step, over all devices; the learning rate follows it."
 )
-flags.DEFINE_float("learning_rate", None, "Peak of the cosine schedule.")
+flags.DEFINE_float("learning_rate", None, "Peak of the schedule.")
+flags.DEFINE_string("schedule", None, f"{' or '.join(config.SCHEDULES)}, to 0 at the end.")
 flags.DEFINE_float("warmup_epochs", None, "Epochs of linear warm-up.")
+flags.DEFINE_bool("nesterov", None, "Momentum that looks ahead.")
 flags.DEFINE_float("weight_decay", None, "L2 penalty on kernels.")
 flags.DEFINE_float("label_smoothing", None, "Share of the target spread over all classes.")
+flags.DEFINE_float(
+    "ema_decay",
+    None,
+    "Evaluate and save an average of the weights that keeps this share at each step; 0: off.",
+)
+flags.DEFINE_integer(
+    "batch_norm_steps",
+    None,
+    "Estimate BatchNorm's statistics anew at the end, from so many batches.",
+)
+flags.DEFINE_string(
+    "distill",
+    None,
+    "Teacher whose logits are learnt too: a workdir, or a .keras file of any classifier.",
+)
+flags.DEFINE_float("temperature", None, "Of --distill: logits are divided by it.")
+flags.DEFINE_float("distill_weight", None, "Share of --distill in the loss.")
+flags.DEFINE_string(
+    "precision",
+    None,
+    f"{', '.join(config.PRECISIONS)}: bfloat16 for TPUs, float16, whose loss is scaled, for GPUs.",
+)
 flags.DEFINE_integer("seed", None, "Of weights, order and augmentation.")
+
+# Where, and what is kept.
 flags.DEFINE_string("strategy", None, f"Where to run: {', '.join(config.STRATEGIES)}.")
 flags.DEFINE_integer(
     "devices", None, "GPUs of --strategy=mirrored; without a GPU, parts of the CPU, to try it."
@@ -84,6 +144,9 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("eval_every", None, "Steps between evaluations; default: one epoch.")
 flags.DEFINE_integer(
     "checkpoint_every", None, "Steps between checkpoints; default: with every evaluation."
+)
+flags.DEFINE_float(
+    "checkpoint_minutes", None, "A checkpoint also when the last one is so many minutes old."
 )
 
 

@@ -124,6 +124,27 @@ def test_every_form_of_the_v1_shuffle_is_equal(shuffle, groups):
     assert relative_error(model, graph, 0) <= BOUND
 
 
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize(
+    ("average_pool", "kinds"),
+    [
+        ("pool", {"average_pool": 3}),
+        ("depthwise", {"window_average": 3, "edge_factor": 3}),
+    ],
+)
+def test_both_forms_of_the_v1_average_pool_are_equal(average_pool, kinds, padding):
+    # The average pools have sides of 9, 5 and 3, and of 12, 6 and 3.
+    arguments = {"input_shape": (33, 45, 3), "units_per_stage": (1, 2, 1), "padding": padding}
+    model = randomize(ShuffleNetV1(0.5, 3, classes=5, classifier_activation=None, **arguments), 0)
+    graph = deployment_graph(model, form=Form(4, 1, "group", average_pool=average_pool))
+    found = Counter(op.kind for op in graph.ops.values())
+    if padding == "symmetric":
+        # The padding's zeros count in the average: nothing to correct.
+        kinds = {**kinds, "edge_factor": 0}
+    assert {kind: found[kind] for kind in kinds} == kinds
+    assert relative_error(model, graph, 0) <= BOUND
+
+
 @pytest.mark.parametrize("pooling", [None, "avg", "max"])
 @pytest.mark.parametrize("network", [ShuffleNetV1, ShuffleNetV2])
 def test_features_come_in_their_trained_order(network, pooling):

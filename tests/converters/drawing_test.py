@@ -50,6 +50,14 @@ def test_deployed_stage_is_the_graph_s(name, request):
         assert set(box.inputs) <= set(boxes)
 
 
+def test_deployed_average_is_said_to_be_one(v1):
+    labels = {
+        name: box.label for name, box in drawing.deployed_stage(deployment_graph(v1), 2).items()
+    }
+    assert labels["stage2_unit1_shortcut_pool"] == "3x3 average 12"
+    assert labels["stage2_unit1_shortcut_pool_edges"] == "edges' factor 12"
+
+
 def test_no_two_boxes_overlap_and_all_lie_below_their_inputs(v2):
     boxes = drawing.deployed_stage(deployment_graph(v2), 2)
     place = drawing.place_boxes(boxes)

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from converters.graph import Folded, Graph, Wire, dense_kernel, scale_groups
+from converters.emitter import emit
+from converters.graph import Folded, Graph, Wire, dense_kernel, scale_groups, window_factors
 
 
 def _folded(inputs, outputs, seed=0):
@@ -56,6 +58,53 @@ def test_transpose_is_the_papers_shuffle():
     graph = Graph()
     x = graph.input((1, 1, 6))
     assert graph.transpose(x, "shuffle", 2).order.tolist() == [0, 3, 1, 4, 2, 5]
+
+
+@pytest.mark.parametrize("extent", [*range(1, 10), 56])
+def test_window_factors_are_three_by_the_pixels_inside(extent):
+    inside = tf.nn.conv1d(tf.ones((1, extent, 1)), tf.ones((3, 1, 1)), 2, "SAME").numpy().ravel()
+    np.testing.assert_allclose(window_factors(extent), 3 / inside, rtol=1e-6)
+
+
+def depthwise_average(shape, padding):
+    graph = Graph()
+    x = graph.input(shape)
+    if padding == "valid":
+        x = graph.simple("pad", [x], "pad")
+    return graph, graph.depthwise_average(x, "average", padding)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("shape", [(8, 8, 3), (7, 10, 2), (1, 2, 4), (3, 1, 1)])
+def test_depthwise_average_is_the_average_pool(shape, padding):
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    if padding == "valid":
+        padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        expected = tf.nn.avg_pool(padded, 3, 2, "VALID")
+    else:
+        expected = tf.nn.avg_pool(x, 3, 2, "SAME")
+    graph, wire = depthwise_average(shape, padding)
+    np.testing.assert_allclose(emit(graph)(x), expected, atol=1e-6)
+    assert wire.channels == shape[-1]
+
+
+def test_depthwise_average_leaves_its_input_s_scale_and_corrects_edges_in_one():
+    graph, _ = depthwise_average((8, 8, 4), "same")
+    assert list(graph.ops) == ["image", "average", "average_edges"]
+    scales = scale_groups(graph)
+    assert scales["average"] == scales["average_edges"] != scales["image"]
+
+
+def test_explicit_zeros_leave_nothing_to_correct():
+    graph, _ = depthwise_average((8, 8, 4), "valid")
+    assert list(graph.ops) == ["image", "pad", "average"]
+
+
+def test_extents_follow_strides_and_no_pad():
+    graph = Graph()
+    x = graph.conv(graph.input((37, 44, 2)), "conv", _folded(2, 2), stride=2)
+    x = graph.pool(graph.simple("pad", [x], "pad"), "pool", "max_pool", "valid")
+    assert graph.extents(x) == (10, 11)
 
 
 def test_two_operators_of_one_name_are_refused():

@@ -11,6 +11,8 @@ from converters.deployment import deployment_graph
 from converters.graph import SAME_SCALE, scale_groups
 from converters.quantization import (
     FIXED_RANGES,
+    QuantizedEdgeFactor,
+    QuantizedWindowAverage,
     SharedRange,
     WeightQuantizer,
     fake_quant_model,
@@ -78,6 +80,16 @@ def test_weights_are_rounded_as_by_hand(shape, axis, others):
 def test_weights_that_are_all_zero_stay_so(shape, axis):
     zeros = np.zeros(shape, np.float32)
     np.testing.assert_array_equal(WeightQuantizer(axis)(zeros, True, {}), zeros)
+
+
+def test_an_average_s_constants_are_exact_in_int8():
+    kernel = QuantizedWindowAverage("same").kernel(5).numpy()
+    assert kernel.shape == (3, 3, 5, 1)
+    np.testing.assert_allclose(kernel, 1 / 9, rtol=1e-6)
+    # All that windows of 3 can have inside: 1, 2 or 3 pixels in each direction.
+    factors = np.array([1, 1.5, 3])
+    found = QuantizedEdgeFactor(factors, factors).factors().numpy()
+    np.testing.assert_array_equal(found[0, :, :, 0], np.outer(factors, factors))
 
 
 def test_a_layer_computes_with_its_rounded_weights(quantized):

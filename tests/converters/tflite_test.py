@@ -1,5 +1,7 @@
 """What the deployment graph becomes as a file: operators, types, partitions, agreement."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ from converters.calibration import calibrate
 from converters.check import BOUNDS, check_agreement, measure_agreement
 from converters.deployment import deployment_graph
 from converters.emitter import emit
-from converters.graph import Folded, Graph
+from converters.graph import Folded, Graph, scale_groups
 from converters.operators import operator_counts
 from converters.quantization import fake_quant_model
+from converters.targets import FORMS
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from trainers.litert import LiteRTModel
 
@@ -99,6 +102,50 @@ def test_xnnpack_would_cut_longer_concatenations(network, images, tmp_path):
     assert count > 1
 
 
+@pytest.fixture(scope="module")
+def v1():
+    keras.utils.set_random_seed(0)
+    return ShuffleNetV1(
+        groups=2,
+        units_per_stage=(2, 1, 1),
+        stage_channels=(16, 32, 64),
+        se=True,
+        classifier_activation=None,
+        **SMALL,
+    )
+
+
+@pytest.mark.parametrize(("average_pool", "pieces"), [("depthwise", 1), ("pool", 4)])
+def test_average_pools_would_cut_v1(v1, images, tmp_path, average_pool, pieces):
+    assert FORMS["cpu"].average_pool == "depthwise"
+    form = dataclasses.replace(FORMS["cpu"], average_pool=average_pool)
+    graph = deployment_graph(v1, form=form)
+    content = tflite.convert_fake_quant(fake_quant_model(graph, calibrate(graph, images)))
+    assert partitions(written(tmp_path / "v1.tflite", content)) == (pieces, True)
+
+
+def test_an_average_is_rounded_once_inside_and_twice_at_edges(tmp_path):
+    """Behind the convolution's rounding a factor of 1 changes nothing; others round again."""
+    # Steps of 1/128 everywhere, which the image has and an identity keeps.
+    integers = np.random.default_rng(0).integers(-128, 128, (4, 8, 7, 3))
+    x = (integers / 128).astype(np.float32)
+    identity = np.eye(3, dtype=np.float32)[None, None]
+    graph = Graph()
+    same = graph.conv(graph.input((8, 7, 3)), "same", Folded(identity, np.zeros(3, np.float32)))
+    graph.depthwise_average(same, "average", "same")
+    ranges = dict.fromkeys(scale_groups(graph).values(), (-1.0, 127 / 128))
+    content = tflite.convert_fake_quant(fake_quant_model(graph, ranges))
+    path = written(tmp_path / "average.tflite", content)
+    exact = np.asarray(emit(graph)(x)) * 128
+    assert partitions(path) == (1, True)
+    for reference_kernels in (False, True):
+        model = LiteRTModel(path, reference_kernels=reference_kernels)
+        error = np.abs(model.predict(x) * 128 - exact)
+        # Of 8 rows the last is at an edge, of 7 columns the first and the last.
+        assert error[:, :-1, 1:-1].max() <= 0.5 + 1e-3
+        assert error.max() <= 2.25 * 0.5 + 0.5 + 1e-3
+
+
 def test_uint8_ends_are_the_only_quantize(quantized, images, int8_path, tmp_path):
     path = written(tmp_path / "uint8.tflite", tflite.convert_fake_quant(quantized, "uint8"))
     counts = operator_counts(path)
@@ -152,6 +199,9 @@ def test_int8_of_variants_with_softmax_requantizes_nothing(name, images, tmp_pat
 def test_int16_agrees_with_keras(network, images, tmp_path):
     content = tflite.convert_int16(emit(deployment_graph(network)), images)
     path = written(tmp_path / "model.tflite", content)
+    counts = operator_counts(path)
+    # At the float32 ends, and none inside.
+    assert (counts["QUANTIZE"]["count"], counts["DEQUANTIZE"]["count"]) == (1, 1)
     agreement = measure_agreement(
         network.predict(images, verbose=0), LiteRTModel(path).predict(images)
     )

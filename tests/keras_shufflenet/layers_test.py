@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_shufflenet import ChannelShuffle, ChannelSplit, SqueezeExcite
+from keras_shufflenet.layers import pointwise
 
 
 def random_images(*shape):
@@ -73,6 +74,17 @@ def test_split_gives_the_two_halves():
     assert ChannelSplit().compute_output_shape((None, 5, None, 10)) == [(None, 5, None, 5)] * 2
 
 
+def test_interleaved_split_is_of_even_and_odd_channels():
+    x = np.arange(2 * 3 * 10, dtype="float32").reshape(1, 2, 3, 10)
+    layer = ChannelSplit(interleaved=True)
+    even, odd = layer(x)
+
+    np.testing.assert_array_equal(even, x[..., [0, 2, 4, 6, 8]])
+    np.testing.assert_array_equal(odd, x[..., [1, 3, 5, 7, 9]])
+    assert layer.get_config()["interleaved"] is True
+    assert ChannelSplit.from_config(layer.get_config()).interleaved
+
+
 def test_squeeze_excite_is_its_formula():
     layer = SqueezeExcite(reduction=4)
     x = random_images(2, 5, 3, 8)
@@ -140,3 +152,23 @@ def test_mixed_precision(layer_class):
 
     assert keras.backend.standardize_dtype(y.dtype) == "float16"
     assert {weight.dtype for weight in layer.weights} <= {"float32"}
+
+
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(12, 6, 3), (8, 16, 8), (6, 6, 1)])
+def test_a_grouped_convolution_trains_as_it_infers(channels, filters, groups):
+    layer = pointwise(filters, groups)
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, channels)).astype("float32")
+    y = layer(x, training=True) if groups > 1 else layer(x)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(y), keras.ops.convert_to_numpy(layer(x)), atol=1e-6
+    )
+    assert layer.kernel.shape == (1, 1, channels // groups, filters)
+
+
+def test_a_grouped_convolution_is_computed_by_groups():
+    layer = pointwise(4, 2)
+    x = np.random.default_rng(0).normal(size=(1, 2, 2, 6)).astype("float32")
+    y = keras.ops.convert_to_numpy(layer(x, training=True))
+    kernel = keras.ops.convert_to_numpy(layer.kernel)[0, 0]
+    np.testing.assert_allclose(y[..., :2], x[..., :3] @ kernel[:, :2], atol=1e-6)
+    np.testing.assert_allclose(y[..., 2:], x[..., 3:] @ kernel[:, 2:], atol=1e-6)

@@ -223,12 +223,17 @@ def test_missing_weights_are_named(network, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"weights": "imagenet"}, r"`weights` must be None .*\.weights\.h5 or \.keras.*'imagenet'"),
-        ({"weights": 3}, r"`weights`.*weights=3"),
+        ({"weights": 3}, r"`weights` must be None .*'imagenet'.*\.npz.*weights=3"),
         ({"weights": "model.h5"}, r"`weights`.*'model.h5'"),
         ({"pooling": "mean"}, r"`pooling`.*pooling='mean'"),
         ({"classes": 0}, r"`classes`.*classes=0"),
         ({"padding": "valid"}, r"`padding`.*padding='valid'"),
+        ({"convention": "caffe"}, r"`convention`.*convention='caffe'"),
+        ({"preprocessing": "caffe"}, r"`preprocessing`.*preprocessing='caffe'"),
+        (
+            {"preprocessing": "torch", "input_shape": (32, 32, 1)},
+            r"`preprocessing`='torch' is for 3 channels.*1",
+        ),
         ({"input_shape": (31, 224, 3)}, r"`input_shape`.*at least 32.*\(31, 224, 3\)"),
         ({"input_shape": (224, 224)}, r"`input_shape`.*\(224, 224\)"),
         ({"input_shape": 224}, r"`input_shape`.*224"),

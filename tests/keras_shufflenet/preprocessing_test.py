@@ -2,7 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_shufflenet import decode_predictions, preprocess_input
+from keras_shufflenet import (
+    ShuffleNetV1,
+    ShuffleNetV2,
+    decode_predictions,
+    preprocess_input,
+    preprocessing_of,
+)
 from keras_shufflenet.preprocessing import PREPROCESSING
 
 
@@ -89,3 +95,54 @@ def test_imagenet_names_are_keras_own(monkeypatch):
 def test_wrong_predictions_are_named(shape):
     with pytest.raises(ValueError, match=r"`preds`.*\(batch, 3\)"):
         decode_predictions(np.zeros(shape), class_names=["a", "b", "c"])
+
+
+def test_raw_pixels_stay_as_they_are():
+    x = pixels()
+    np.testing.assert_array_equal(preprocess_input(x, mode="raw"), x.astype("float32"))
+
+
+TINY = {"input_shape": (32, 32, 3), "classes": 2, "units_per_stage": (1, 1, 1)}
+
+
+@pytest.mark.parametrize("make", [ShuffleNetV1, ShuffleNetV2])
+def test_a_network_knows_its_preprocessing(make, tmp_path):
+    model = make(0.5, preprocessing="torch", **TINY)
+    plain = make(0.5, **TINY)
+    for path in (tmp_path / "a.keras", tmp_path / "b.keras"):
+        (model if path.stem == "a" else plain).save(path)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        mixed = make(0.5, preprocessing="raw", **TINY)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    nested = keras.Sequential([keras.Input((32, 32, 3)), model, keras.layers.Dense(2)])
+
+    assert preprocessing_of(model) == "torch"
+    assert preprocessing_of(plain) is None
+    assert preprocessing_of(keras.saving.load_model(tmp_path / "a.keras")) == "torch"
+    assert preprocessing_of(keras.saving.load_model(tmp_path / "b.keras")) is None
+    assert preprocessing_of(keras.models.clone_model(model)) == "torch"
+    assert preprocessing_of(mixed) == "raw"
+    assert preprocessing_of(nested) == "torch"
+    features = keras.Model(model.inputs, model.get_layer("stage3_unit1").output)
+    assert preprocessing_of(features) == "torch"
+
+
+def test_weights_files_do_not_depend_on_the_preprocessing(tmp_path):
+    known = ShuffleNetV2(0.5, preprocessing="torch", **TINY)
+    known.save_weights(tmp_path / "a.weights.h5")
+    plain = ShuffleNetV2(0.5, weights=tmp_path / "a.weights.h5", **TINY)
+    for weight, expected in zip(plain.weights, known.weights, strict=True):
+        assert weight.path == expected.path
+        np.testing.assert_array_equal(weight.numpy(), expected.numpy(), err_msg=weight.path)
+
+
+def test_networks_of_two_preprocessings_are_named():
+    inputs = keras.Input((32, 32, 3))
+    one = ShuffleNetV2(0.5, preprocessing="torch", name="one", **TINY)
+    two = ShuffleNetV2(0.5, preprocessing="raw", name="two", **TINY)
+    both = keras.Model(inputs, keras.layers.Add()([one(inputs), two(inputs)]))
+    with pytest.raises(ValueError, match=r"several preprocessings: \['raw', 'torch'\]"):
+        preprocessing_of(both)

@@ -12,6 +12,9 @@ UNITS = {
     "v1_se": (lambda **k: ShuffleUnit(32, groups=8, se=True, **k), 32),
     "v1_se_stride2": (lambda **k: ShuffleUnit(32, groups=2, stride=2, se=True, **k), 12),
     "v1_no_shuffle": (lambda **k: ShuffleUnit(24, groups=2, shuffle=False, **k), 24),
+    "v1_megvii": (lambda **k: ShuffleUnit(48, groups=3, convention="megvii", **k), 48),
+    "v2_megvii_stride1": (lambda **k: ShuffleUnitV2(12, convention="megvii", **k), 12),
+    "v2_megvii_stride2": (lambda **k: ShuffleUnitV2(12, stride=2, convention="megvii", **k), 5),
     "v2_stride1": (lambda **k: ShuffleUnitV2(12, **k), 12),
     "v2_stride2": (lambda **k: ShuffleUnitV2(12, stride=2, **k), 7),
 }
@@ -279,3 +282,37 @@ def test_wrong_arguments_are_named(make, message):
 def test_wrong_channels_are_named(unit, channels, message):
     with pytest.raises(ValueError, match=message):
         unit(np.zeros((1, 4, 4, channels), "float32"))
+
+
+def test_megviis_first_shortcut_keeps_its_channels():
+    unit = ShuffleUnitV2(116, stride=2, convention="megvii")
+    y = unit(np.ones((1, 8, 8, 24), "float32"))
+
+    assert y.shape == (1, 4, 4, 116)
+    assert unit.shortcut_pointwise.filters == 24
+    assert unit.pointwise2.filters == 92
+    assert unit.shuffle is None
+    with pytest.raises(ValueError, match=r"must exceed them.*filters=24, channels=24"):
+        ShuffleUnitV2(24, stride=2, convention="megvii")(np.ones((1, 8, 8, 24), "float32"))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **k: ShuffleUnit(24, **k), lambda **k: ShuffleUnitV2(24, **k)]
+)
+def test_the_convention_is_kept_and_checked(make):
+    unit = make(convention="megvii")
+    assert type(unit).from_config(unit.get_config()).convention == "megvii"
+    assert make().convention == "paper"
+    with pytest.raises(ValueError, match="convention='caffe'"):
+        make(convention="caffe")
+
+
+def test_megviis_v1_shuffle_is_the_inverse():
+    x = np.arange(30, dtype="float32").reshape(1, 1, 1, 30)
+    units = [ShuffleUnit(120, groups=3, convention=name) for name in ("paper", "megvii")]
+    for unit in units:
+        unit.build((None, 4, 4, 120))
+    y = units[1].shuffle(units[0].shuffle(x))
+
+    assert np.asarray(units[1].shuffle(x)).ravel()[:3].tolist() == [0, 3, 6]
+    np.testing.assert_array_equal(y, x)

@@ -1,3 +1,5 @@
+import resource
+
 import keras
 import numpy as np
 import pytest
@@ -51,12 +53,31 @@ def test_the_last_and_the_one_before_are_kept(saved, tmp_path):
     assert sorted(p.name for p in tmp_path.glob("*.index")) == ["ckpt-5.index", "ckpt-6.index"]
 
 
+def test_the_one_before_is_kept_when_the_last_is_saved_again(saved, tmp_path):
+    saved.checkpoints.save()
+    resumed = Run(tmp_path)
+    resumed.checkpoints.restore()
+    resumed.checkpoints.save()
+    assert sorted(p.name for p in tmp_path.glob("*.index")) == ["ckpt-2.index", "ckpt-5.index"]
+
+
 def test_weights_that_are_no_numbers_are_not_kept(saved, tmp_path):
     saved.model.weights[0].assign(np.full((4, 3), np.nan))
     saved.take(1)
     with pytest.raises(UserError, match=r"not finite at step 6: .*--learning_rate"):
         saved.checkpoints.save()
     assert Run(tmp_path).checkpoints.restore() == 5
+
+
+def test_a_new_run_leaves_another_ones_checkpoints_alone(saved, tmp_path):
+    with pytest.raises(UserError, match=r"holds the checkpoints of another run; .*--resume"):
+        Run(tmp_path).checkpoints.begin()
+    assert Run(tmp_path).checkpoints.restore() == 5
+
+
+def test_a_run_that_was_killed_at_its_start_may_begin_again(tmp_path):
+    Run(tmp_path).checkpoints.begin()
+    Run(tmp_path).checkpoints.begin()
 
 
 def test_no_checkpoint_is_an_error(tmp_path):
@@ -68,33 +89,117 @@ def cut(path, share):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
 
-@pytest.mark.parametrize("share", [0, 0.05, 0.2])
-def test_a_truncated_state_file_is_an_error(saved, tmp_path, share):
-    cut(tmp_path / "checkpoint", share)
-    with pytest.raises(UserError, match="no checkpoint can be found in"):
-        Run(tmp_path).checkpoints.restore()
-
-
-@pytest.mark.parametrize("name", ["ckpt-5.index", "ckpt-5.data-00000-of-00001"])
-@pytest.mark.parametrize("share", [0, 0.5, None])
-def test_a_damaged_checkpoint_is_an_error(saved, tmp_path, name, share):
-    if share is None:
-        (tmp_path / name).unlink()
-    else:
-        cut(tmp_path / name, share)
-    with pytest.raises(UserError, match=r"ckpt-5 cannot be restored|no checkpoint can be found"):
-        Run(tmp_path).checkpoints.restore()
-
-
-def test_a_flipped_bit_is_an_error(saved, tmp_path):
-    path = tmp_path / "ckpt-5.data-00000-of-00001"
+def flip(path, place):
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[int(len(data) * place)] ^= 1
     path.write_bytes(data)
-    with pytest.raises(UserError, match="ckpt-5 cannot be restored"):
+
+
+INDEX, DATA = "index", "data-00000-of-00001"
+DAMAGES = {
+    "empty index": lambda ckpt: cut(ckpt(INDEX), 0),
+    "truncated index": lambda ckpt: cut(ckpt(INDEX), 0.5),
+    "missing index": lambda ckpt: ckpt(INDEX).unlink(),
+    "empty data": lambda ckpt: cut(ckpt(DATA), 0),
+    "truncated data": lambda ckpt: cut(ckpt(DATA), 0.5),
+    "missing data": lambda ckpt: ckpt(DATA).unlink(),
+    "bit flipped at the start": lambda ckpt: flip(ckpt(DATA), 0),
+    "bit flipped in the middle": lambda ckpt: flip(ckpt(DATA), 0.3),
+    "bit flipped in the index": lambda ckpt: flip(ckpt(INDEX), 0.3),
+}
+damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+
+
+@damages
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(saved, tmp_path, capsys, damage):
+    before = Run(tmp_path)
+    saved.checkpoints._checkpoint.read(str(tmp_path / "ckpt-2"))
+    expected = saved.values()
+    damage(lambda kind: tmp_path / f"ckpt-5.{kind}")
+    assert before.checkpoints.restore() == 2
+    for mine, theirs in zip(expected, before.values(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    said = capsys.readouterr().out
+    assert "ckpt-5 (" in said and "cannot be restored; taking the one of step 2" in said
+
+
+@damages
+def test_when_none_is_whole_all_are_named(saved, tmp_path, damage):
+    for step in (2, 5):
+        damage(lambda kind, step=step: tmp_path / f"ckpt-{step}.{kind}")
+    with pytest.raises(UserError, match=r"no checkpoint can be restored: .*ckpt-5.*ckpt-2"):
         Run(tmp_path).checkpoints.restore()
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.5, None])
+def test_a_damaged_state_file_hides_nothing(saved, tmp_path, share):
+    if share is None:
+        (tmp_path / "checkpoint").unlink()
+    else:
+        cut(tmp_path / "checkpoint", share)
+    assert Run(tmp_path).checkpoints.restore() == 5
+
+
+def test_tensorflows_own_tools_find_the_last_one(saved, tmp_path):
+    assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "ckpt-5")
+
+
+def test_the_whole_one_stays_until_a_new_one_is_whole(saved, tmp_path):
+    cut(tmp_path / f"ckpt-5.{DATA}", 0.5)
+    resumed = Run(tmp_path)
+    resumed.checkpoints.restore()
+    resumed.take(1)
+    resumed.checkpoints.save()
+    assert sorted(p.name for p in tmp_path.glob("*.index")) == ["ckpt-2.index", "ckpt-3.index"]
+    cut(tmp_path / f"ckpt-3.{DATA}", 0.5)
+    assert Run(tmp_path).checkpoints.restore() == 2
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["next step", "same step"])
+def test_a_full_disk_leaves_the_last_checkpoint_whole(saved, tmp_path, again):
+    if not again:
+        saved.take(1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk, a file ends after some bytes.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot be written to .*; free some space"):
+            saved.checkpoints.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"checkpoint", *(f"ckpt-{n}.{kind}" for n in (2, 5) for kind in (INDEX, DATA))}
+    other = Run(tmp_path)
+    assert other.checkpoints.restore() == 5
+    saved.checkpoints.save()  # with space again
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(saved, tmp_path):
+    (tmp_path / "ckpt-6_temp").mkdir()
+    (tmp_path / "ckpt-6_temp" / "part-00000").write_bytes(b"half")
+    other = Run(tmp_path)
+    assert other.checkpoints.restore() == 5
+    other.take(2)
+    other.checkpoints.save()
+    assert not (tmp_path / "ckpt-6_temp").exists()
+
+
+def test_more_than_the_network_comes_back(tmp_path):
+    run, more = Run(tmp_path), tf.Variable([1.0, 2.0])
+    checkpoints = [
+        Checkpoints(tmp_path, run.model, run.optimizer, run.best, {"average": [more]})
+        for _ in range(2)
+    ]
+    checkpoints[0].save()
+    more.assign([0.0, 0.0])
+    checkpoints[1].restore()
+    np.testing.assert_array_equal(more, [1.0, 2.0])
+    # A run with an average cannot go on from a checkpoint without one.
+    run.checkpoints.save()
+    with pytest.raises(UserError, match="no checkpoint can be restored"):
+        checkpoints[1].restore()
 
 
 def test_another_network_is_an_error(saved, tmp_path):
-    with pytest.raises(UserError, match="ckpt-5 cannot be restored"):
+    with pytest.raises(UserError, match=r"no checkpoint can be restored: .*ckpt-5 \("):
         Run(tmp_path, units=5).checkpoints.restore()

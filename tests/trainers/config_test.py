@@ -47,6 +47,22 @@ def test_the_file_has_versions_and_command(tmp_path):
         ("label_smoothing", 1.0),
         ("crop_min_area", 0.0),
         ("resize_size", 100),
+        ("train_size", 31),
+        ("train_size", 257),
+        ("schedule", "step"),
+        ("precision", "float16"),
+        ("color_jitter", 1.0),
+        ("random_erasing", 1.5),
+        ("mixup", -0.1),
+        ("cutmix", float("inf")),
+        ("repeated_augmentation", 0),
+        ("repeated_augmentation", 3),
+        ("ema_decay", 1.0),
+        ("batch_norm_steps", -1),
+        ("temperature", 0.0),
+        ("distill_weight", 0.0),
+        ("distill_weight", float("nan")),
+        ("checkpoint_minutes", -1.0),
         ("groups", 3),
     ],
 )
@@ -61,7 +77,7 @@ def test_choices_are_named():
 
 
 def test_padding_must_leave_something_to_reflect():
-    with pytest.raises(ValueError, match="crop_padding must be below input_size"):
+    with pytest.raises(ValueError, match="crop_padding must be below the training's size"):
         TrainConfig(**BASE, crop="pad", crop_padding=32, input_size=32, resize_size=32)
 
 

@@ -56,6 +56,63 @@ def test_the_stream_is_the_same_each_time_and_can_begin_anywhere(digits, train_s
     assert_same(batches(config, train_source, 27, 6), whole[27:])
 
 
+def test_repeated_augmentation_shows_each_image_in_variants(digits, train_source):
+    plain = dataclasses.replace(digits, batch_size=12, crop="none")
+    repeated = dataclasses.replace(plain, batch_size=48, repeated_augmentation=4)
+    ((images, labels),) = batches(plain, train_source, 0, 1)
+    ((four, four_labels),) = batches(repeated, train_source, 0, 1)
+    np.testing.assert_array_equal(four, np.repeat(images, 4, axis=0))
+    np.testing.assert_array_equal(four_labels, np.repeat(labels, 4))
+    ((variants, _),) = batches(dataclasses.replace(repeated, crop="pad"), train_source, 0, 1)
+    assert len({image.tobytes() for image in variants}) > 40
+
+
+def test_everything_random_can_begin_anywhere_too(digits, train_source):
+    config = dataclasses.replace(
+        digits,
+        flip=True,
+        color_jitter=0.4,
+        trivial_augment=True,
+        random_erasing=0.5,
+        repeated_augmentation=2,
+        mixup=0.2,
+        cutmix=1.0,
+    )
+    whole = batches(config, train_source, 0, 5)
+    tf.random.set_seed(99)  # must not matter
+    assert_same(batches(config, train_source, 3, 2), whole[3:])
+    assert all(np.isfinite(images).all() for images, _ in whole)
+
+
+@pytest.mark.parametrize("how", [{"mixup": 0.2}, {"cutmix": 1.0}])
+def test_mixed_labels_are_shares(digits, train_source, how):
+    config = dataclasses.replace(digits, **how)
+    spec = pipeline.training_batches(config, train_source, 0).element_spec
+    assert [(s.shape, s.dtype) for s in spec] == [
+        ((50, 32, 32, 1), tf.float32),
+        ((50, 10), tf.float32),
+    ]
+    ((_, labels),) = batches(config, train_source, 0, 1)
+    ((_, classes),) = batches(digits, train_source, 0, 1)
+    np.testing.assert_allclose(labels.sum(1), 1, atol=1e-6)
+    assert (labels[np.arange(50), classes] > 0).mean() > 0.9
+    assert ((labels > 0) & (labels < 1)).any()
+
+
+def test_erasing_erases_to_the_middle(digits, train_source):
+    ((images, _),) = batches(digits, train_source, 0, 1)
+    ((erased, _),) = batches(dataclasses.replace(digits, random_erasing=1.0), train_source, 0, 1)
+    changed = images != erased
+    assert changed.any((1, 2, 3)).mean() > 0.9
+    np.testing.assert_array_equal(erased[changed], 0)
+
+
+def test_training_may_have_a_size_of_its_own(digits, train_source):
+    config = dataclasses.replace(digits, resize_size=40, train_size=36)
+    ((images, _),) = batches(config, train_source, 0, 1)
+    assert images.shape == (50, 36, 36, 1)
+
+
 def test_another_seed_is_another_stream(digits, train_source):
     other = dataclasses.replace(digits, seed=1)
     first, second = (batches(c, train_source, 0, 1)[0][0] for c in (digits, other))
@@ -68,57 +125,6 @@ def test_an_image_is_augmented_anew_in_each_epoch():
     source = IndexedSource(("a",), 1, 3, read=lambda i: (picture, tf.constant(0, tf.int64)))
     seen = {images.tobytes() for images, _ in batches(config, source, 0, 20)}
     assert len(seen) >= 18
-
-
-def augmented(image, count=200, **overrides):
-    config = make_config("cifar10", "w", overrides)
-    positions = tf.range(count, dtype=tf.int64)
-    return tf.map_fn(
-        lambda p: pipeline.augment(image, p, config), positions, fn_output_signature=tf.float32
-    ).numpy()
-
-
-def picture(height=32, width=32):
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def test_half_of_the_images_are_mirrored():
-    image = picture()
-    out = augmented(tf.constant(image), crop="none", flip=True)
-    flipped = np.array([np.array_equal(o, image[:, ::-1]) for o in out])
-    same = np.array([np.array_equal(o, image) for o in out])
-    assert np.all(flipped ^ same)
-    assert 70 <= flipped.sum() <= 130  # five sigma
-
-
-def test_without_crop_and_flip_nothing_changes():
-    image = picture()
-    out = augmented(tf.constant(image), count=3, crop="none", flip=False)
-    np.testing.assert_array_equal(out, np.stack([image] * 3))
-
-
-def test_a_padded_crop_is_a_window_of_the_reflected_image():
-    image = picture()
-    padded = np.pad(image, [(2, 2), (2, 2), (0, 0)], "reflect")
-    windows = {
-        padded[y : y + 32, x : x + 32].astype(np.float32).tobytes(): (y, x)
-        for y, x in itertools.product(range(5), range(5))
-    }
-    out = augmented(tf.constant(image), crop="pad", crop_padding=2, flip=False)
-    assert {windows[o.tobytes()] for o in out} == set(windows.values())  # all 25, none else
-
-
-def test_a_resized_crop_keeps_to_its_least_area():
-    # A picture whose pixels tell where they are: the extent of a crop is that of its values.
-    ramp = np.stack([*np.meshgrid(np.arange(200), np.arange(200)), np.zeros((200, 200))], -1)
-    out = augmented(
-        tf.constant(ramp, tf.uint8), crop="resized", crop_min_area=0.5, flip=False, input_size=40,
-        resize_size=40,
-    )  # fmt: skip
-    width, height = (np.ptp(out[..., c], axis=(1, 2)) * 40 / 39 / 200 for c in (0, 1))
-    area = width * height
-    assert 0.47 < area.min() < 0.6 and 0.9 < area.max() < 1.05
-    assert np.ptp(width / height) > 0.2
 
 
 def test_every_image_is_evaluated_once(digits):
@@ -160,20 +166,6 @@ def test_a_sample_is_random_without_repetition(digits):
 
 def test_a_limit_above_the_split_gives_the_split(digits):
     assert len(pipeline.uint8_images(digits, "test[:7]", limit=1000)[0]) == 7
-
-
-@pytest.mark.parametrize(("height", "width"), [(48, 96), (97, 61), (64, 64), (40, 333)])
-def test_center_crop_is_pillows(height, width):
-    from PIL import Image
-
-    image = np.kron(picture(height // 4 + 1, width // 4 + 1), np.ones((4, 4, 1)))[:height, :width]
-    shorter = min(height, width)
-    scaled = (round(width * 48 / shorter), round(height * 48 / shorter))
-    expected = Image.fromarray(image.astype(np.uint8)).resize(scaled, Image.Resampling.BILINEAR)
-    left, top = (scaled[0] - 32) // 2, (scaled[1] - 32) // 2
-    expected = np.asarray(expected.crop((left, top, left + 32, top + 32)), np.float32)
-    ours = pipeline.center_crop(tf.constant(image, tf.uint8), 48, 32).numpy()
-    np.testing.assert_allclose(ours, expected, atol=1.01)  # Pillow rounds twice
 
 
 def test_a_corrupt_image_names_the_remedy(digits_folder, tmp_path):

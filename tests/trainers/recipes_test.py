@@ -9,7 +9,11 @@ from trainers.recipes import RECIPES, make_config
 
 
 def overrides_of(recipe):
-    return {"data_dir": "images"} if recipe == "folder" else {}
+    needed = {
+        "folder": {"data_dir": "images"},
+        "finetune": {"data_dir": "images", "weights": "model.keras"},
+    }
+    return needed.get(recipe, {})
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -28,6 +32,8 @@ def test_the_learning_rate_follows_the_batch(recipe):
     more = overrides_of(recipe)
     one = make_config(recipe, "w", {**more, "batch_size": 40})
     two = make_config(recipe, "w", {**more, "batch_size": 80})
+    if one.steps:  # as many images
+        assert two.steps == pytest.approx(one.steps / 2, abs=1)
     assert two.learning_rate == pytest.approx(2 * one.learning_rate, rel=1e-12)
     assert (one.batch_size, two.batch_size) == (40, 80)
 
@@ -42,6 +48,51 @@ def test_digits_are_not_mirrored():
     assert make_config("cifar10", "w", {}).flip
 
 
+def test_the_papers_numbers():
+    v1 = make_config("shufflenet_v1_paper", "w", {})
+    assert (v1.steps, v1.batch_size) == (300_000, 1024)
+    assert (v1.learning_rate, v1.schedule, v1.warmup_epochs) == (0.5, "linear", 0)
+    assert (v1.weight_decay, v1.nesterov, v1.label_smoothing) == (4e-5, False, 0.0)
+    assert (v1.input_size, v1.resize_size, v1.groups) == (224, 256, 3)
+    v2 = make_config("shufflenet_v2_paper", "w", {})
+    assert (v2.steps, v2.batch_size) == (300_000, 1024)
+    assert (v2.learning_rate, v2.schedule, v2.warmup_epochs) == (0.5, "linear", 0)
+    assert (v2.weight_decay, v2.label_smoothing, v2.color_jitter) == (4e-5, 0.1, 0.4)
+    assert v2.batch_norm_steps == 1250
+
+
+def test_torchvisions_numbers():
+    config = make_config("torchvision_600", "w", {})
+    assert (config.epochs, config.steps, config.batch_size) == (600, None, 8 * 128)
+    assert (config.learning_rate, config.schedule, config.warmup_epochs) == (0.5, "cosine", 5)
+    assert (config.weight_decay, config.label_smoothing) == (2e-5, 0.1)
+    assert (config.mixup, config.cutmix, config.random_erasing) == (0.2, 1.0, 0.1)
+    assert (config.train_size, config.input_size, config.resize_size) == (176, 224, 232)
+    assert config.trivial_augment and config.repeated_augmentation == 4
+    # torchvision/references: 0.99998 made fit for batch and epochs, every 32 steps.
+    assert config.ema_decay**32 == pytest.approx(1 - (1 - 0.99998) * 1024 * 32 / 600, rel=1e-12)
+
+
+def test_epochs_replace_a_recipes_steps():
+    assert make_config("shufflenet_v2_paper", "w", {"epochs": 3}).steps is None
+    assert make_config("shufflenet_v2_paper", "w", {"epochs": 3, "steps": 5}).steps == 5
+
+
+def test_fine_tuning_takes_the_network_of_the_workdir(tmp_path):
+    values = {"scale": 0.5, "small_images": True, "input_size": 32, "resize_size": 32}
+    make_config("cifar10", "w", values).save(tmp_path)
+    more = {"data_dir": "images", "weights": str(tmp_path)}
+    config = make_config("finetune", "w", more)
+    assert (config.dataset, config.weights, config.scale) == ("folder", str(tmp_path), 0.5)
+    assert config.small_images and (config.input_size, config.resize_size) == (32, 32)
+    assert make_config("finetune", "w", {**more, "resize_size": 40}).resize_size == 40
+
+
+def test_fine_tuning_needs_weights():
+    with pytest.raises(UserError, match=r"--weights is missing; name the workdir or the file"):
+        make_config("finetune", "w", {"data_dir": "images"})
+
+
 def test_an_unknown_recipe_names_the_choices():
     with pytest.raises(UserError, match=r"unknown recipe 'x'; .*digits, cifar10, folder"):
         make_config("x", "w", {})
@@ -50,6 +101,11 @@ def test_an_unknown_recipe_names_the_choices():
 def test_a_wrong_value_names_its_flag():
     with pytest.raises(UserError, match=r"^--batch_size must be .*got -1"):
         make_config("digits", "w", {"batch_size": -1})
+
+
+def test_what_was_not_trained_here_says_so():
+    for recipe in ("shufflenet_v1_paper", "shufflenet_v2_paper", "torchvision_600"):
+        assert re.search(r"Not trained here\. .*\d\d\.\d", RECIPES[recipe].__doc__, re.DOTALL)
 
 
 def test_every_value_has_a_flag_that_is_explained(run_cli):

@@ -160,3 +160,21 @@ def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
     assert (tmp_path / "checkpoints" / f"ckpt-{step}.index").exists()
     assert "Traceback" not in errors
     assert int(step) >= 2
+
+
+def test_sigterm_keeps_a_checkpoint_and_two_trainings_do_not_meet(run_cli, tmp_path, small):
+    command = [sys.executable, "-m", TRAIN, *small, f"--workdir={tmp_path}", "--steps=100000"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("step 2:"):
+                break
+        second = run_cli(TRAIN, f"--workdir={tmp_path}", "--resume", check=False)
+        process.terminate()
+        output, errors = process.communicate(timeout=120)
+    refused(second, rf"{tmp_path} is in use by another training \(process {process.pid} on")
+    assert process.returncode == 75, errors
+    (step,) = re.findall(r"checkpoint of step (\d+) saved; to go on: .* --resume", output)
+    assert (tmp_path / "checkpoints" / f"ckpt-{step}.index").exists()
+    assert "Traceback" not in errors

@@ -1,0 +1,170 @@
+"""Random variants of one image for training, keyed by the seed and its place in the stream."""
+
+import functools
+
+import tensorflow as tf
+
+from trainers import image_ops
+from trainers.config import TrainConfig
+
+# A random crop's width to height, as in Inception's and the papers' training.
+_ASPECT_RATIOS = (3 / 4, 4 / 3)
+# Folded into an example's key, so that no two decisions share their random numbers.
+_COLOR, _TRIVIAL = 1, 2
+_JITTERED = (image_ops.brightness, image_ops.contrast, image_ops.saturation)
+# TrivialAugment's wide strengths, as torchvision has them: shares, pixels, degrees.
+_STRENGTHS = 31
+_SHEAR, _SHIFT, _ANGLE, _BLEND = 0.99, 32.0, 135.0, 0.99
+_LEAST_BITS = 2
+
+
+def augment(image: tf.Tensor, position: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+    """Returns a random variant of an image for training.
+
+    Args:
+      image: uint8 [height, width, channels].
+      position: int64 scalar, the example's place in the training stream.
+      config: seed, crop, flip, color_jitter, trivial_augment, their values and sizes matter.
+
+    Returns:
+      float32 [size, size, channels], 0 to 255; size is the config's training_size.
+    """
+    key = tf.stack([tf.constant(config.seed, tf.int64), position])
+    crop_key, flip_key = tf.unstack(tf.random.experimental.stateless_split(key, num=2))
+    if config.crop == "resized":
+        image = _resized_crop(image, crop_key, config)
+    else:
+        image = center_crop(image, config.resize_size, config.training_size)
+    if config.crop == "pad":
+        image = _padded_crop(image, crop_key, config.crop_padding)
+    if config.flip:
+        image = tf.image.stateless_random_flip_left_right(image, flip_key)
+    if config.color_jitter:
+        image = color_jitter(image, _fold(key, _COLOR), config.color_jitter)
+    if config.trivial_augment:
+        image = trivial_augment(image, _fold(key, _TRIVIAL))
+    return image
+
+
+def center_crop(image: tf.Tensor, resize_size: int, input_size: int) -> tf.Tensor:
+    """Scales the shorter side to `resize_size` and cuts the central square out.
+
+    Args:
+      image: uint8 [height, width, channels].
+      resize_size, input_size: pixels.
+
+    Returns:
+      float32 [input_size, input_size, channels], 0 to 255.
+    """
+    shape = tf.shape(image)
+    height, width = shape[0], shape[1]
+    shorter = tf.minimum(height, width)
+    image = tf.cast(image, tf.float32)
+    # Rounded, as torchvision and the papers' code do it, and never below the wanted size.
+    scaled = tf.cast(tf.round(shape[:2] * resize_size / shorter), tf.int32)
+    image = tf.cond(
+        shorter == resize_size,
+        lambda: image,
+        lambda: tf.image.resize(image, scaled, antialias=True),
+    )
+    top, left = (scaled[0] - input_size) // 2, (scaled[1] - input_size) // 2
+    image = image[top : top + input_size, left : left + input_size]
+    return tf.ensure_shape(image, [input_size, input_size, image.shape[-1]])
+
+
+def color_jitter(image: tf.Tensor, key: tf.Tensor, strength: float) -> tf.Tensor:
+    """Changes brightness, contrast and saturation, one after the other in random order.
+
+    Args:
+      image: float32 [height, width, channels], 0 to 255.
+      key: int64 [2].
+      strength: each factor is uniform in [1 - strength, 1 + strength].
+    """
+    factors = tf.random.stateless_uniform([3], key, 1 - strength, 1 + strength)
+    order = tf.argsort(tf.random.stateless_uniform([3], _fold(key, 1)))
+    changes = [
+        functools.partial(change, factor=factor)
+        for change, factor in zip(_JITTERED, tf.unstack(factors), strict=True)
+    ]
+    for place in range(len(changes)):
+        image = _choose(order[place], image, changes)
+    return image
+
+
+def trivial_augment(image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Changes the image by one of 14 operations, or not, of random strength.
+
+    TrivialAugment, wide (Müller and Hutter, 2021), with torchvision's operations.
+
+    Args:
+      image: float32 [height, width, channels], 0 to 255.
+      key: int64 [2].
+
+    Returns:
+      float32 of the same shape; values are rounded first, as files have them.
+    """
+    draws = tf.random.stateless_uniform([2], key)
+    level = tf.floor(draws[0] * _STRENGTHS)
+    strength = level / (_STRENGTHS - 1)
+    sign = tf.where(draws[1] < 0.5, -1.0, 1.0)
+    operations = trivial_operations(strength, sign * strength)
+    index = tf.random.stateless_uniform([], _fold(key, 1), 0, len(operations), tf.int32)
+    image = tf.clip_by_value(tf.round(image), 0.0, 255.0)
+    return _choose(index, image, list(operations.values()))
+
+
+def trivial_operations(strength: tf.Tensor, signed: tf.Tensor) -> dict:
+    """Returns TrivialAugment's operations by name, each a function of the image.
+
+    Args:
+      strength: float32 scalar, 0 to 1.
+      signed: the same or its negative, for what goes both ways.
+    """
+    # The interval's end has 8 - 6 bits, as torchvision rounds it.
+    bits = 8 - tf.cast(tf.round(strength * (8 - _LEAST_BITS)), tf.int32)
+    factor = 1.0 + signed * _BLEND
+    shift = tf.cast(tf.cast(signed * _SHIFT, tf.int32), tf.float32)  # whole pixels
+    return {
+        "identity": lambda image: image,
+        "shear_x": lambda image: image_ops.shear(image, signed * _SHEAR, 0.0),
+        "shear_y": lambda image: image_ops.shear(image, 0.0, signed * _SHEAR),
+        "translate_x": lambda image: image_ops.translate(image, shift, 0.0),
+        "translate_y": lambda image: image_ops.translate(image, 0.0, shift),
+        "rotate": lambda image: image_ops.rotate(image, signed * _ANGLE),
+        "brightness": lambda image: image_ops.brightness(image, factor),
+        "saturation": lambda image: image_ops.saturation(image, factor),
+        "contrast": lambda image: image_ops.contrast(image, factor),
+        "sharpness": lambda image: image_ops.sharpness(image, factor),
+        "posterize": lambda image: image_ops.posterize(image, bits),
+        "solarize": lambda image: image_ops.solarize(image, 255.0 - 255.0 * strength),
+        "autocontrast": image_ops.autocontrast,
+        "equalize": image_ops.equalize,
+    }
+
+
+def _choose(index: tf.Tensor, image: tf.Tensor, functions: list) -> tf.Tensor:
+    branches = [functools.partial(function, image) for function in functions]
+    return tf.ensure_shape(tf.switch_case(index, branches), image.shape)
+
+
+def _fold(key: tf.Tensor, number: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(key, tf.constant(number, tf.int64))
+
+
+def _padded_crop(image: tf.Tensor, key: tf.Tensor, padding: int) -> tf.Tensor:
+    padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]], "REFLECT")
+    return tf.image.stateless_random_crop(padded, image.shape, key)
+
+
+def _resized_crop(image: tf.Tensor, key: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=key,
+        aspect_ratio_range=_ASPECT_RATIOS,
+        area_range=(config.crop_min_area, 1.0),
+        min_object_covered=0.0,
+    )
+    part = tf.slice(image, begin, size)
+    part = tf.image.resize(part, [config.training_size] * 2, antialias=True)
+    return tf.ensure_shape(part, [config.training_size, config.training_size, image.shape[-1]])
