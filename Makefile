@@ -4,20 +4,24 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+# What pip installs for `make test-backends`: TORCH="torch --index-url=…" takes PyTorch from elsewhere.
+TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow lint format readme bench accuracy lock clean venv
+.PHONY: help demo test test-slow test-backends lint format docs readme bench accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
 	@echo "make test       lint, import rules and the test suite"
 	@echo "make test-slow  the tests that take minutes or need more than a fresh machine has"
+	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch, which it installs"
 	@echo "make format     format the code"
+	@echo "make docs       the site, into build/docs"
 	@echo "make readme     run the README's commands and paste their output into it"
 	@echo "make bench      measure the deployment graph against the usual conversion, into docs/benchmarks.md"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
-	@echo "make clean      remove $(VENV) and $(DEMO)"
+	@echo "make clean      remove $(VENV), $(VENV)-backends and $(DEMO)"
 
 venv:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -49,9 +53,22 @@ test: lint
 test-slow: venv
 	@$(PY) -m pytest -m slow --timeout=3600
 
+test-backends:
+	@$(MAKE) --no-print-directory venv VENV=$(VENV)-backends
+	@$(VENV)-backends/bin/python -m pip install --quiet $(TORCH)
+	@$(VENV)-backends/bin/python -m pip install --quiet jax
+	@for backend in tensorflow jax torch; do \
+	  echo "== $$backend"; \
+	  KERAS_BACKEND=$$backend $(VENV)-backends/bin/python -m pytest tests/keras_shufflenet || exit 1; done
+
 format: venv
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
+
+# The variable stops an advertisement that MkDocs's theme prints.
+docs: venv
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
 
 readme: venv
 	@$(PY) tools/update_readme.py
@@ -74,4 +91,4 @@ lock:
 	  --extra bench --custom-compile-command "make lock" setup.py -o requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(VENV)-backends $(DEMO)

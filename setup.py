@@ -73,6 +73,7 @@ setup(
             "shufflenet-convert = converters.convert:entry_point",
             "shufflenet-quantize = converters.quantize:entry_point",
             "shufflenet-checkpoints = keras_shufflenet.checkpoints_cli:entry_point",
+            "shufflenet-edgetpu = converters.edgetpu:entry_point",
             "shufflenet-benchmark = edge.benchmark:entry_point",
         ]
     },

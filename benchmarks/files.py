@@ -42,7 +42,7 @@ def int8_file(network: str, graph: str, target: str, cache: Path) -> Path:
       target: whose form the deployment graph has; the canonical one has none.
       cache: folder of converted files.
 
-    Example:
+    Examples:
       >>> path = int8_file("v2-1x", "deployment", "cpu", Path("build/benchmarks"))
     """
     target = "any" if graph == "canonical" else target

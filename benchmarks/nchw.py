@@ -40,7 +40,7 @@ def nodes(graph: Graph) -> list[Node]:
     Raises:
       ValueError: an operator that no plain ShuffleNet has.
 
-    Example:
+    Examples:
       >>> kinds = Counter(node.kind for node in nodes(plain_graph(model)))
     """
     reader = _Reader(graph)

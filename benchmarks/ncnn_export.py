@@ -31,7 +31,7 @@ def ncnn_files(graph: Graph) -> tuple[str, bytes]:
     Raises:
       ValueError: an operator that no plain ShuffleNet has.
 
-    Example:
+    Examples:
       >>> param, weights = ncnn_files(plain_graph(model))
     """
     writer = _Writer(nodes(graph))

@@ -45,7 +45,7 @@ def build(name: str, **changes: Any) -> keras.Model:
       name: a key of `NETWORKS`.
       changes: arguments of the network that shall differ, such as shuffle=False.
 
-    Example:
+    Examples:
       >>> model = build("v2-1x")
     """
     network = NETWORKS[name]

@@ -21,7 +21,7 @@ def onnx_model(graph: Graph) -> onnx.ModelProto:
     Raises:
       ValueError: an operator that no plain ShuffleNet has.
 
-    Example:
+    Examples:
       >>> onnx.save(onnx_model(plain_graph(model)), "model.onnx")
     """
     writer = _Writer()

@@ -29,7 +29,7 @@ def plain_graph(model: keras.Model) -> Graph:
 
     V1's shuffle is behind the depthwise convolution, where at stride 2 it moves a quarter.
 
-    Example:
+    Examples:
       >>> logits = emit(plain_graph(model))(images)
     """
     return v2_graph(model, _stage) if is_v2(model) else deployment_graph(model, form=FORM)

@@ -78,7 +78,7 @@ def replace_section(text: str, name: str, content: str) -> str:
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a markdown table, its first column to the left and the others to the right.
 
-    Example:
+    Examples:
       >>> print(markdown_table(["network", "ms"], [["v2-1x", "0.83"]]))
       | network | ms |
       |---|---:|

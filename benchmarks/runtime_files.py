@@ -94,7 +94,7 @@ def write_files(network: str, runtimes: tuple[str, ...], folder: Path) -> Compar
     Raises:
       UserError: a quantizer failed.
 
-    Example:
+    Examples:
       >>> comparison = write_files("v2-1x", ("onnxruntime",), Path("build"))
     """
     model = build(network)

@@ -1,13 +1,8 @@
 """Cycles that Arm's Vela estimates for an Ethos-U, and what it leaves to the CPU."""
 
-import csv
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-from converters.operators import operator_counts
-from trainers.cli import UserError
+from converters.ethosu import compile_file
 
 # By name in tables: Vela's accelerator configuration.
 ACCELERATORS = {
@@ -15,7 +10,6 @@ ACCELERATORS = {
     "U55-256": "ethos-u55-256",
     "U65-256": "ethos-u65-256",
 }
-_NPU_OPERATOR = "CUSTOM:ethos-u"
 
 
 def estimate(path: Path, accelerator: str) -> dict:
@@ -32,41 +26,12 @@ def estimate(path: Path, accelerator: str) -> dict:
     Raises:
       UserError: Vela refuses the file.
 
-    Example:
+    Examples:
       >>> estimate(Path("model_int8.tflite"), "U55-128")["cycles"]
     """
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ethosu.vela", str(path.resolve())),
-                *("--accelerator-config", ACCELERATORS[accelerator]),
-                *("--output-dir", folder),
-            ],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            message = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise UserError(f"Vela refuses {path}: {message[-1] if message else 'no message'}")
-        (summary,) = Path(folder).glob("*_summary_*.csv")
-        (compiled,) = Path(folder).glob("*_vela.tflite")
-        return {**read_summary(summary.read_text(encoding="utf-8")), "cpu": _left(compiled)}
-
-
-def read_summary(text: str) -> dict[str, int]:
-    """Returns the cycles and the SRAM in bytes that Vela's summary, a CSV file, names."""
-    (row,) = csv.DictReader(text.splitlines())
+    found = compile_file(path, ACCELERATORS[accelerator])
     return {
-        "cycles": round(float(row["cycles_total"])),
-        "sram_bytes": round(float(row["sram_memory_used"]) * 1024),
-    }
-
-
-def _left(compiled: Path) -> dict[str, int]:
-    return {
-        name: entry["count"]
-        for name, entry in operator_counts(compiled).items()
-        if name != _NPU_OPERATOR
+        "cycles": found["cycles"]["total"],
+        "sram_bytes": found["memory_bytes"]["sram"],
+        "cpu": found["cpu_operators"],
     }

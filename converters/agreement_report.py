@@ -42,7 +42,7 @@ class Difference:
       exact, within_1_lsb: shares of equal values, and of those at most 1 apart.
       values: how many were compared.
 
-    Example:
+    Examples:
       >>> Difference.between(np.int8([0, 5]), np.int8([0, 7])).max_lsb
       2
     """

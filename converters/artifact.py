@@ -44,7 +44,7 @@ class Artifact:
       manifest: the checked manifest as parsed JSON (docs/artifact.md).
       labels: the class names, in the order of the logits.
 
-    Example:
+    Examples:
       >>> artifact = Artifact.open("artifact")
       >>> model = artifact.load("deployment_int8_ptq.tflite")
       >>> images, labels = artifact.samples()

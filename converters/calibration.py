@@ -36,7 +36,7 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
     Raises:
       ValueError: an unknown method, or an activation that is not finite.
 
-    Example:
+    Examples:
       >>> ranges = calibrate(graph, preprocess_input(images_uint8), "mse")
     """
     if method not in METHODS:

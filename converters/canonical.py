@@ -42,7 +42,7 @@ def convert(
       ValueError: an unknown `quantization`, or "int8-ptq" without calibration images.
       UserError: TFLiteConverter refuses the model.
 
-    Example:
+    Examples:
       >>> Path("model_int8.tflite").write_bytes(convert(model, "int8-ptq", images))
     """
     if quantization not in QUANTIZATIONS:

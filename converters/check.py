@@ -66,7 +66,7 @@ def measure_agreement(expected: np.ndarray, actual: np.ndarray) -> Agreement:
     Raises:
       UserError: a logit is NaN or infinite, or the float logits are all equal.
 
-    Example:
+    Examples:
       >>> measure_agreement(model.predict(x), LiteRTModel(path).predict(x)).argmax
       0.997
     """

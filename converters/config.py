@@ -1,9 +1,11 @@
 """What `converters.convert` is asked to do; checked before TensorFlow is imported."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from converters.edgetpu_compiler import EdgeTpuSettings
+from converters.ethosu import ACCELERATORS
 from converters.targets import FORMS
 from trainers.cli import UserError
 
@@ -15,6 +17,8 @@ GRAPHS: dict[str, tuple[str, ...]] = {
 QUANTIZATIONS = GRAPHS["deployment"]
 # Those whose activations have ranges from calibration images.
 CALIBRATED = ("int8-ptq", "int16x8")
+# Those that Edge TPU and Ethos-U run: integer from end to end.
+INTEGER = ("int8-ptq", "int8-qat")
 # Of the input and output of int8 files.
 IO_DTYPES = ("int8", "uint8", "float32")
 # How calibration chooses a range (converters.calibration).
@@ -39,6 +43,8 @@ class ConversionConfig:
     plot: Path | None = None
     samples: int = 300
     calibration_images: int = 256
+    accelerator: str | None = None
+    edgetpu: EdgeTpuSettings = field(default_factory=EdgeTpuSettings)
     overwrite: bool = False
 
     def __post_init__(self):
@@ -69,6 +75,31 @@ class ConversionConfig:
             )
         if self.plot is not None and self.plot.suffix != ".png":
             raise UserError(f"--plot must name a .png file; received {str(self.plot)!r}")
+        self._check_device_flags()
+
+    def _check_device_flags(self) -> None:
+        if self.accelerator is not None and self.accelerator not in ACCELERATORS:
+            raise UserError(
+                f"--accelerator must be one of {', '.join(ACCELERATORS)}; "
+                f"received {self.accelerator!r}"
+            )
+        given = {
+            "--accelerator": ("ethosu", self.accelerator is not None),
+            "--edgetpu_… and --require_full_mapping": (
+                "edgetpu",
+                self.edgetpu != EdgeTpuSettings(),
+            ),
+        }
+        for flag, (target, used) in given.items():
+            if used and self.target != target:
+                raise UserError(
+                    f"{flag} cannot be used with --target={self.target}; "
+                    f"convert with --target={target}"
+                )
+            if used and not set(self.quantizations) & set(INTEGER):
+                raise UserError(
+                    f"{flag} needs an integer file; add --quantization={' or '.join(INTEGER)}"
+                )
 
     @property
     def qat_folder(self) -> Path:

@@ -3,12 +3,14 @@
 import datetime
 import importlib.metadata
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from converters import edgetpu_pipeline, ethosu
 from converters.artifact_writer import (
     staged_folder,
     stored_file,
@@ -17,7 +19,7 @@ from converters.artifact_writer import (
     write_samples,
 )
 from converters.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
-from converters.config import CALIBRATED, ConversionConfig
+from converters.config import CALIBRATED, INTEGER, ConversionConfig
 from converters.drawing import draw_stage
 from converters.operators import operator_counts
 from converters.sources import CONVERTERS, Sources
@@ -40,6 +42,8 @@ _SUFFIXES = {
 # What the network was built with, out of the training's settings.
 _NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
+# Takes an integer file and its graph; returns what a device's compiler adds to its entry.
+_DeviceStep = Callable[[Path, str], dict]
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
       UserError: the workdir or the data cannot be used, the output exists, or a file does not
         compute what the Keras model computes. Nothing is left at the output.
     """
+    # First, so that a compiler that is not there is told before minutes of work.
+    device_step = _DEVICE_STEPS.get(config.target, _no_device)(config)
     with staged_folder(config.output.absolute(), config.overwrite) as folder:
         trained = load_trained(config.model)
         evaluation = _evaluate(trained, max(config.samples, CHECK_IMAGES))
@@ -80,6 +86,7 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
             files[path.name] = {
                 **_describe_file(path, quantization, evaluation),
                 **_describe_method(sources, graph, quantization),
+                **(device_step(path, graph) if quantization in INTEGER else {}),
             }
         calibrated = set(config.quantizations) & set(CALIBRATED)
         fields = {
@@ -97,6 +104,37 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
         if config.plot is not None:
             draw_stage(trained.model, sources.graph, config.plot)
     return fields
+
+
+def _edgetpu_step(config: ConversionConfig) -> _DeviceStep:
+    compiler = edgetpu_pipeline.required_compiler(config.edgetpu)
+
+    def step(path: Path, graph: str) -> dict:
+        entry = edgetpu_pipeline.describe(path, compiler)
+        # The canonical graph is the baseline, which shows what would not map.
+        if config.edgetpu.require_full_mapping and graph == "deployment":
+            edgetpu_pipeline.check_full_mapping(path.name, entry)
+        return {"edgetpu": entry}
+
+    return step
+
+
+def _ethosu_step(config: ConversionConfig) -> _DeviceStep:
+    if config.accelerator is None:
+        return _no_device(config)
+    ethosu.vela_version()
+    return lambda path, graph: {"ethosu": ethosu.describe(path, config.accelerator)}
+
+
+def _no_device(config: ConversionConfig) -> _DeviceStep:
+    return lambda path, graph: {}
+
+
+# By target: what its files go through; the files of other targets are ready as they are.
+_DEVICE_STEPS: dict[str, Callable[[ConversionConfig], _DeviceStep]] = {
+    "edgetpu": _edgetpu_step,
+    "ethosu": _ethosu_step,
+}
 
 
 def _evaluate(trained: TrainedModel, count: int) -> _Evaluation:

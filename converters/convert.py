@@ -10,6 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
+from converters import edgetpu_flags, edgetpu_pipeline, ethosu
 from converters.config import DEFAULT_METHOD, IO_DTYPES, ConversionConfig
 from converters.targets import FORMS
 from trainers import cli
@@ -56,7 +57,19 @@ _SAMPLES = flags.DEFINE_integer(
 _CALIBRATION_IMAGES = flags.DEFINE_integer(
     "calibration_images", 256, "Training images for the ranges of activations."
 )
+_ACCELERATOR = flags.DEFINE_string(
+    "accelerator",
+    None,
+    "With --target=ethosu: also compile the int8 files with Vela for one of "
+    + ", ".join(ethosu.ACCELERATORS)
+    + ".",
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
+edgetpu_flags.define()
+# So that --help shows them.
+flags.adopt_module_key_flags(edgetpu_flags)
+
+_DEVICE_SUMMARIES = {"edgetpu": edgetpu_pipeline.summary, "ethosu": ethosu.summary}
 
 
 def main() -> None:
@@ -76,6 +89,8 @@ def main() -> None:
         plot=None if _PLOT.value is None else Path(_PLOT.value),
         samples=_SAMPLES.value,
         calibration_images=_CALIBRATION_IMAGES.value,
+        accelerator=_ACCELERATOR.value,
+        edgetpu=edgetpu_flags.read(),
         overwrite=_OVERWRITE.value,
     )
     command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
@@ -106,6 +121,12 @@ def _print_summary(output: Path, manifest: dict) -> None:
             f"accuracy {entry['accuracy']:.1%}, same class as the Keras model "
             f"{agreement['argmax']:.1%}, rms error {agreement['rms']:.2g} standard deviations"
         )
+        for device, summary in _DEVICE_SUMMARIES.items():
+            if device in entry:
+                print(f"  {device}: {summary(entry[device])}")
+    checked = [entry["edgetpu"] for entry in manifest["files"].values() if "edgetpu" in entry]
+    if remedy := edgetpu_pipeline.advice(checked):
+        print(remedy)
 
 
 if __name__ == "__main__":

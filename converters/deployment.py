@@ -37,7 +37,7 @@ def deployment_graph(
     Raises:
       UserError: the model is not ours or was edited (the layer is named), or a size is missing.
 
-    Example:
+    Examples:
       >>> graph = deployment_graph(keras_shufflenet.ShuffleNetV2(scale=0.5))
     """
     reader.check(model)

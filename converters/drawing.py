@@ -46,7 +46,7 @@ def draw_stage(model: keras.Model, graph: Graph, path: str | Path, stage: int = 
       path: the picture.
       stage: 2, 3 or 4 as in the papers.
 
-    Example:
+    Examples:
       >>> draw_stage(model, deployment_graph(model), "stage2.png")
     """
     panels = {

@@ -195,7 +195,7 @@ def emit(
       after: called with every operator and its output tensor, returns the tensor that its
         consumers get (quantization puts its fake-quantization here).
 
-    Example:
+    Examples:
       >>> logits = emit(deployment_graph(model))(images)
     """
     tensors: dict[str, Any] = {}

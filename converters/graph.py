@@ -78,7 +78,7 @@ class Graph:
 
     The methods append an operator and return the wire of its output.
 
-    Example:
+    Examples:
       >>> graph = Graph()
       >>> image = graph.input((224, 224, 3))
       >>> x = graph.conv(image, "stem", folded, stride=2, activation="relu")

@@ -76,7 +76,7 @@ def instrument(content: bytes, graph: Graph) -> Instrumented:
       content: of a full-int8 .tflite file with int8 input and output.
       graph: the deployment graph that it was converted from, for its operators' names.
 
-    Example:
+    Examples:
       >>> parts = instrument(convert_fake_quant(model), graph)
       >>> parts.tensors[0].name
       'stem'

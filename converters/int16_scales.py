@@ -35,7 +35,7 @@ def share_scales(content: bytes) -> bytes:
     Args:
       content: of a file with int16 activations, as TFLiteConverter writes it.
 
-    Example:
+    Examples:
       >>> content = share_scales(converter.convert())
     """
     model = unpack(content)

@@ -34,7 +34,7 @@ _COLORS = {WEIGHTS: "tab:orange", ACTIVATIONS: "tab:blue"}
 class SignalToNoise:
     """A signal-to-noise ratio over several arrays.
 
-    Example:
+    Examples:
       >>> ratio = SignalToNoise()
       >>> ratio.add(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
       >>> round(ratio.decibels, 9)

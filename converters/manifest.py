@@ -88,6 +88,26 @@ _FILE_FIELDS = {
     "operators": _is_object,
 }
 
+_COMPILED_FIELDS = {**_STORED_FILE, "name": _is_text}
+_COUNTS = _is_int(0, 2**40)
+_PREDICTION_FIELDS = {"operators": _COUNTS, "mapped": _COUNTS, "certain": _COUNTS}
+_LOG_FIELDS = {"total": _COUNTS, "mapped": _COUNTS, "on_cpu": _COUNTS}
+# What a device's compiler adds to a file's entry; a file that none has seen lacks the field.
+_DEVICE_FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "edgetpu": {
+        "status": lambda value: value in ("compiled", "not compiled", "failed"),
+        "prediction": _is_object,
+        "log": lambda value: value is None or _is_object(value),
+        "compiled": lambda value: value is None or _is_object(value),
+    },
+    "ethosu": {
+        "accelerator": _is_text,
+        "cycles": _is_object,
+        "memory_bytes": _is_object,
+        "compiled": _is_object,
+    },
+}
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -103,6 +123,9 @@ def stored_files(manifest: dict) -> list[StoredFile]:
     entries = {LABELS: manifest["labels"], **manifest["files"]}
     if manifest["samples"] is not None:
         entries[SAMPLES] = manifest["samples"]
+    for entry in manifest["files"].values():
+        for compiled in _compiled_files(entry):
+            entries[compiled["name"]] = compiled
     return [StoredFile(name, entry["sha256"], entry["bytes"]) for name, entry in entries.items()]
 
 
@@ -153,14 +176,47 @@ def check_manifest(manifest: Any, path: Path) -> None:
         if samples["images"] * math.prod(manifest["input"]["shape"]) > _MAX_SAMPLES_BYTES:
             raise _bad_field(path, "samples.images", samples["images"])
     for name, entry in manifest["files"].items():
-        if not _is_file_name(name) or not name.endswith(".tflite"):
-            raise UserError(
-                f"{path} lists a file {name!r} that is not a plain .tflite name; "
-                "do not use this artifact"
-            )
+        _check_name(name, path)
         if not _is_object(entry):
             raise _bad_field(path, f"files[{name!r}]", entry)
         _check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
+        _check_devices(entry, path, f"files[{name!r}].")
+    _check_compiled_names(manifest["files"], path)
+
+
+def _check_name(name: str, path: Path) -> None:
+    if not _is_file_name(name) or not name.endswith(".tflite"):
+        raise UserError(
+            f"{path} lists a file {name!r} that is not a plain .tflite name; "
+            "do not use this artifact"
+        )
+
+
+def _check_devices(entry: dict, path: Path, where: str) -> None:
+    for device in _DEVICE_FIELDS.keys() & entry.keys():
+        fields, place = entry[device], f"{where}{device}."
+        if not _is_object(fields):
+            raise _bad_field(path, place[:-1], fields)
+        _check_fields(fields, _DEVICE_FIELDS[device], path, place)
+        inner = {"prediction": _PREDICTION_FIELDS, "log": _LOG_FIELDS, "compiled": _COMPILED_FIELDS}
+        for key in inner.keys() & fields.keys():
+            if fields[key] is not None:
+                _check_fields(fields[key], inner[key], path, f"{place}{key}.")
+
+
+def _check_compiled_names(files: dict[str, dict], path: Path) -> None:
+    """Raises UserError unless every compiled file has a plain name of its own."""
+    names = [compiled["name"] for entry in files.values() for compiled in _compiled_files(entry)]
+    for name in names:
+        _check_name(name, path)
+        if name in files or names.count(name) > 1:
+            raise _bad_field(path, "files: two of them have one name", name)
+
+
+def _compiled_files(entry: dict) -> list[dict]:
+    """Returns what device compilers made of a file, out of its entry."""
+    made = [entry[device]["compiled"] for device in _DEVICE_FIELDS if device in entry]
+    return [compiled for compiled in made if compiled is not None]
 
 
 def _check_fields(mapping: dict, fields: dict, path: Path, where: str) -> None:

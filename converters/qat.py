@@ -134,7 +134,7 @@ def load_qat(folder: str | Path) -> QatModel:
     Raises:
       UserError: a file is missing or damaged, or the float model has changed since.
 
-    Example:
+    Examples:
       >>> logits = load_qat("work/qat").model(images)
     """
     folder = Path(folder)

@@ -230,7 +230,7 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
     Raises:
       KeyError: a range is missing.
 
-    Example:
+    Examples:
       >>> model = fake_quant_model(graph, calibrate(graph, images))
     """
     groups = scale_groups(graph)

@@ -31,7 +31,7 @@ class Simulation:
       range_names: by name of such an operator, the shared range's.
       ranges: (minimum, maximum) by the name of the shared range.
 
-    Example:
+    Examples:
       >>> simulation = Simulation(graph, fake_quant_model(graph, ranges))
       >>> float_logits = simulation.output(images, weights=(), activations=())
     """

@@ -40,7 +40,7 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
     Returns:
       The content of the .tflite file.
 
-    Example:
+    Examples:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
     converter = _converter(model)

@@ -27,7 +27,7 @@ def statistics(milliseconds: list[float]) -> dict[str, float | int]:
     Raises:
       ValueError: there are no timings.
 
-    Example:
+    Examples:
       >>> statistics([1.0, 2.0, 3.0])["median"]
       2.0
     """

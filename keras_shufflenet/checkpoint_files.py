@@ -37,8 +37,9 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
       ImportError: the package that reads it is not installed; the message names it.
       ValueError: the file is damaged, wants to run code, or holds something else than tensors.
 
-    Example:
-      >>> tensors = read_tensors("shufflenetv2_x1-5666bf0f80.pth")
+    Examples:
+      >>> read_tensors("model.safetensors")["fc.weight"].shape
+      (10, 1024)
     """
     path = Path(path)
     reader = _by_suffix(path, _READERS)

@@ -91,8 +91,10 @@ def load_checkpoint(path: str | os.PathLike, **arguments: Any) -> keras.Model:
       FileNotFoundError: there is no such file.
       ImportError: the package that reads it is not installed.
 
-    Example:
-      >>> model = load_checkpoint("ShuffleNetV1_Group3_1.0x.pth", classifier_activation=None)
+    Examples:
+      >>> model = load_checkpoint("model.safetensors", classifier_activation=None)
+      >>> model.name, model.output_shape
+      ('shufflenet_v2', (None, 10))
     """
     described = describe(read_tensors(path), path)
     arguments = {"classes": described.classes, "weights": path, **arguments}
@@ -113,7 +115,7 @@ def save_torchvision(model: keras.Model, path: str | os.PathLike) -> None:
       ValueError: the model is not a network that torchvision has, or the suffix is unknown.
       ImportError: the package that writes it is not installed.
 
-    Example:
+    Examples:
       >>> save_torchvision(model, "model.safetensors")
     """
     write_tensors(path, torchvision_tensors(model))

@@ -108,7 +108,7 @@ def complexity(model: keras.Model, bytes_per_value: int = 4) -> Complexity:
       ValueError: the model is not functional, its size is unknown, or it has another
         layer with matrices that is not counted here.
 
-    Example:
+    Examples:
       >>> complexity(keras_shufflenet.ShuffleNetV2(scale=1.0)).macs
       144907992
     """

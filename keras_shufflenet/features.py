@@ -26,7 +26,7 @@ def features(model: keras.Model) -> keras.Model:
     Raises:
       ValueError: `model` is no ShuffleNet of this package.
 
-    Example:
+    Examples:
       >>> backbone = keras_shufflenet.ShuffleNetV2(0.5, include_top=False)
       >>> [tuple(y.shape) for y in keras_shufflenet.features(backbone).outputs]
       [(None, 56, 56, 24), (None, 28, 28, 48), (None, 14, 14, 96), (None, 7, 7, 192)]

@@ -175,9 +175,10 @@ class ChannelShuffle(keras.layers.Layer):
     Raises:
       ValueError: `groups` is not a positive integer, or the channels are no multiple of it.
 
-    Example:
-      >>> keras_shufflenet.ChannelShuffle(groups=2)(np.arange(4.0).reshape(1, 1, 1, 4))
-      [[[[0. 2. 1. 3.]]]]
+    Examples:
+      >>> y = keras_shufflenet.ChannelShuffle(groups=2)(np.arange(4.0).reshape(1, 1, 1, 4))
+      >>> keras.ops.convert_to_numpy(y).ravel()
+      array([0., 2., 1., 3.], dtype=float32)
     """
 
     def __init__(self, groups: int, **kwargs: Any):
@@ -228,7 +229,7 @@ class ChannelSplit(keras.layers.Layer):
     Raises:
       ValueError: the channels are odd.
 
-    Example:
+    Examples:
       >>> left, right = keras_shufflenet.ChannelSplit()(np.zeros((1, 8, 8, 116)))
     """
 
@@ -276,7 +277,7 @@ class SqueezeExcite(CompositeLayer):
     Raises:
       ValueError: `reduction` is not a positive integer.
 
-    Example:
+    Examples:
       >>> y = keras_shufflenet.SqueezeExcite(reduction=16)(np.ones((1, 7, 7, 960)))
     """
 

@@ -80,7 +80,7 @@ def preprocessing_of(model: keras.Model) -> str | None:
     Raises:
       ValueError: it contains networks that want different modes.
 
-    Example:
+    Examples:
       >>> x = preprocess_input(images, mode=preprocessing_of(model) or "tf")
     """
     stems = [layer for layer in model._flatten_layers() if isinstance(layer, Conv2D)]
@@ -106,8 +106,10 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "tf") -
     Raises:
       ValueError: an argument is not as above.
 
-    Example:
-      >>> x = keras_shufflenet.preprocess_input(images_uint8)
+    Examples:
+      >>> x = keras_shufflenet.preprocess_input(np.array([[[0, 51, 255]]], np.uint8))
+      >>> x.round(3)
+      array([[[-1. , -0.6,  1. ]]], dtype=float32)
     """
     check_choice("mode", mode, tuple(PREPROCESSING))
     check_choice("data_format", data_format, (None, "channels_last"))
@@ -141,8 +143,9 @@ def decode_predictions(
     Raises:
       ValueError: an argument is not as above.
 
-    Example:
-      >>> keras_shufflenet.decode_predictions(model(x), top=1, class_names=["cat", "dog"])
+    Examples:
+      >>> scores = np.array([[0.07, 0.93]])
+      >>> keras_shufflenet.decode_predictions(scores, top=1, class_names=["cat", "dog"])
       [[(1, 'dog', 0.93)]]
     """
     check_positive_int("top", top)

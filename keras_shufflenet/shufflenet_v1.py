@@ -137,7 +137,7 @@ def ShuffleNetV1(
       FileNotFoundError: `weights` names a file that does not exist.
       ImportError: the file needs a package that is not installed.
 
-    Example:
+    Examples:
       >>> model = keras_shufflenet.ShuffleNetV1(scale=0.5, groups=8, classes=10)
     """
     network.check_arguments(pooling, classes)

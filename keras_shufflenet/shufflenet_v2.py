@@ -62,7 +62,8 @@ def ShuffleNetV2(
     | 1.5   |   295,759,392 |   299 | -1.1%     |  3,503,624 |
     | 2.0   |   583,253,464 |   591 | -1.3%     |  7,393,996 |
 
-    None is the paper's to its rounding: it does not say what else it counts.
+    None is the paper's to its rounding. With `convention="megvii"`, which has a wider main path in
+    Stage2's first unit, 1.0x, 1.5x and 2.0x are: 145,814,296, 298,970,656 and 590,783,000.
 
     Args:
       scale: 0.5, 1.0, 1.5 or 2.0; it chooses the widths that are not given below.
@@ -104,7 +105,7 @@ def ShuffleNetV2(
       ImportError: the file needs a package that is not installed.
       ConnectionError: the weights cannot be downloaded.
 
-    Example:
+    Examples:
       >>> model = keras_shufflenet.ShuffleNetV2(scale=0.5, input_shape=(96, 96, 1), classes=2)
     """
     network.check_arguments(pooling, classes)

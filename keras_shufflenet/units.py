@@ -154,7 +154,7 @@ class ShuffleUnit(TwoPathUnit):
     Raises:
       ValueError: an argument is not as above, or channels and groups do not go together.
 
-    Example:
+    Examples:
       >>> y = keras_shufflenet.ShuffleUnit(240, groups=3, stride=2)(np.ones((1, 56, 56, 24)))
     """
 
@@ -302,7 +302,7 @@ class ShuffleUnitV2(TwoPathUnit):
     Raises:
       ValueError: an argument is not as above.
 
-    Example:
+    Examples:
       >>> y = keras_shufflenet.ShuffleUnitV2(116, stride=2)(np.ones((1, 56, 56, 24)))
     """
 

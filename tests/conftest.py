@@ -86,3 +86,72 @@ def artifact_dir(tmp_path_factory, trained_workdir):
         "--samples=100",
     )
     return folder / "artifact"
+
+
+# What it prints has the words and the order of edgetpu_compiler 16.0, as in public transcripts.
+_COMPILER_DOUBLE = """#!{python}
+import pathlib, shutil, sys, time
+sys.path.insert(0, {root!r})
+from converters.operators import operator_counts
+UNMAPPED, SECONDS, FAILURE = {unmapped!r}, {seconds!r}, {failure!r}
+print("Edge TPU Compiler version 16.0.384591198")
+if "--version" in sys.argv:
+    sys.exit()
+print("Started a compilation timeout timer of 180 seconds.")
+sys.stdout.flush()
+time.sleep(SECONDS)
+if FAILURE:
+    print(FAILURE)
+    sys.exit(1)
+names = [name for name in sys.argv[1:] if name.endswith(".tflite")]
+print("\\nModels compiled successfully in 12 ms." if names[1:] else
+      "\\nModel compiled successfully in 12 ms.")
+for name in names:
+    output = name.replace(".tflite", "_edgetpu")
+    shutil.copy(name, output + ".tflite")
+    counts = {{kind: entry["count"] for kind, entry in operator_counts(name).items()}}
+    left = sum(counts.get(kind, 0) for kind in UNMAPPED)
+    print(f"\\nInput model: {{name}}\\nInput size: 1.00MiB\\nOutput model: {{output}}.tflite\\n"
+          "Output size: 1.10MiB\\nOn-chip memory used for caching model parameters: 512.00KiB\\n"
+          "On-chip memory remaining for caching model parameters: 7.00MiB\\n"
+          "Off-chip memory used for streaming uncached model parameters: 0.00B\\n"
+          f"Number of Edge TPU subgraphs: 1\\nTotal number of operations: {{sum(counts.values())}}"
+          f"\\nOperation log: {{output}}.log\\n")
+    if left:
+        print("Model successfully compiled but not all operations are supported.\\n"
+              f"Number of operations that will run on Edge TPU: {{sum(counts.values()) - left}}\\n"
+              f"Number of operations that will run on CPU: {{left}}\\n")
+    table = "Operator                       Count      Status\\n\\n" + "".join(
+        f"{{kind:<31}}{{count:<11}}"
+        + ("Operation not supported" if kind in UNMAPPED else "Mapped to Edge TPU") + "\\n"
+        for kind, count in counts.items())
+    print(table)
+    pathlib.Path(output + ".log").write_text(
+        f"Edge TPU Compiler version 16.0.384591198\\nInput: {{name}}\\n\\n" + table)
+print("Compilation child process completed within timeout period.\\nCompilation succeeded!")
+"""
+
+
+@pytest.fixture
+def compiler_double(tmp_path):
+    """Makes doubles of `edgetpu_compiler`: programs that act and print as the real one does.
+
+    It maps all operators but `unmapped`, after `seconds`, or prints `failure`.
+    """
+
+    def make(unmapped=(), seconds=0, failure=None):
+        path = tmp_path / "double" / "edgetpu_compiler"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            _COMPILER_DOUBLE.format(
+                python=sys.executable,
+                root=str(ROOT),
+                unmapped=tuple(unmapped),
+                seconds=seconds,
+                failure=failure,
+            )
+        )
+        path.chmod(0o755)
+        return path
+
+    return make

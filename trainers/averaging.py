@@ -22,7 +22,7 @@ class WeightAverage(tf.Module):
     Attributes:
       shadows: the averages, in the order of the model's weights of floating type.
 
-    Example:
+    Examples:
       >>> with average.swapped():
       ...     save_model(model, "averaged.keras")
     """

@@ -34,7 +34,7 @@ def run(main: Callable[[], None]) -> None:
     Args:
       main: the command; it takes no arguments and reads its flags itself.
 
-    Example:
+    Examples:
       >>> def entry_point(): cli.run(main)
     """
     app.run(lambda argv: _guarded(main, argv))

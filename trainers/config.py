@@ -116,7 +116,7 @@ class TrainConfig:
     Raises:
       ValueError: a value outside its choices or range, with its name.
 
-    Example:
+    Examples:
       >>> config = make_config("digits", "/tmp/digits", {"batch_size": 32})
     """
 

@@ -25,7 +25,7 @@ def table(confusion: np.ndarray, names: Sequence[str]) -> str:
       confusion: int64 [classes, classes], by true class and guess.
       names: of the classes.
 
-    Example:
+    Examples:
       >>> print(table(np.array([[9, 1], [0, 10]]), ["cat", "dog"]))
       true \\ guess  cat  dog  correct
       cat             9    1    90.0%

@@ -28,7 +28,7 @@ def load_source(config: TrainConfig, split: str, must_match: bool = False) -> So
     Raises:
       UserError: unknown data set, split or folder; no images; no network for a download.
 
-    Example:
+    Examples:
       >>> load_source(make_config("digits", "/tmp/digits", {}), "test").num_examples
       360
     """

@@ -19,7 +19,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
       OSError: the folder cannot be written.
 
-    Example:
+    Examples:
       >>> with atomic_write("model.keras") as temporary:
       ...     model.save(temporary)
     """

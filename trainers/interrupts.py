@@ -16,7 +16,7 @@ class Interrupts:
     calls, and is lost there. A second Ctrl-C interrupts at once; a second SIGTERM waits like
     the first. What is ignored (`nohup`), or has a handler of somebody else's, stays so.
 
-    Example:
+    Examples:
       >>> with Interrupts() as interrupts:
       ...     for step in range(1000):
       ...         interrupts.check()

@@ -58,7 +58,7 @@ class LiteRTModel:
       UserError: no LiteRT is installed, or the file is missing, damaged, or no such model.
       ValueError: `threads` is below 1.
 
-    Example:
+    Examples:
       >>> model = LiteRTModel("artifact/deployment_int8_ptq.tflite")
       >>> logits = model.predict(artifact.preprocess(images))
     """

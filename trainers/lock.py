@@ -24,7 +24,7 @@ def locked(workdir: str | Path) -> Iterator[None]:
     Raises:
       UserError: another process holds it, named if it can be.
 
-    Example:
+    Examples:
       >>> with locked("/tmp/digits"):
       ...     loop.train(config)
     """

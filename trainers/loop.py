@@ -49,7 +49,7 @@ def train(
       KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
       SystemExit: SIGTERM, the same, with `interrupts.EXIT_TERMINATED`.
 
-    Example:
+    Examples:
       >>> train(make_config("digits", "/tmp/digits", {}))
     """
     with locked(config.workdir):

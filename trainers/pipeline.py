@@ -117,7 +117,7 @@ def uint8_images(
     Raises:
       UserError: the data is not there or cannot be read.
 
-    Example:
+    Examples:
       >>> images, labels = uint8_images(TrainConfig.load(workdir), "train", limit=200)
     """
     source = load_source(config, split)

@@ -18,7 +18,7 @@ class Progress:
       start: units that were done before, in an earlier run.
       unit: name of a unit.
 
-    Example:
+    Examples:
       >>> with Progress("training", total=10_000, unit="image") as progress:
       ...     progress.update(64, loss=2.3)
     """

@@ -13,7 +13,7 @@ def quiet_stderr() -> Iterator[None]:
     LiteRT and the TFLite converter print notes in C++, past `logging` and `warnings`, so
     only the descriptor can be turned away. What matters arrives as an exception.
 
-    Example:
+    Examples:
       >>> with quiet_stderr():
       ...     interpreter.allocate_tensors()
     """

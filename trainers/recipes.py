@@ -249,7 +249,7 @@ def make_config(recipe: str, workdir: str, overrides: Mapping[str, Any]) -> Trai
     Raises:
       UserError: no such recipe, or a value that is missing or not allowed, by name.
 
-    Example:
+    Examples:
       >>> make_config("digits", "/tmp/digits", {"batch_size": 32}).learning_rate
       0.05
     """

@@ -16,7 +16,7 @@ def format_table(
     Raises:
       ValueError: a row of another length.
 
-    Example:
+    Examples:
       >>> print(format_table(["file", "device", "ms"], [["a.tflite", "host", "1.5"]]))
       file      device   ms
       a.tflite  host    1.5

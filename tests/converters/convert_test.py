@@ -9,6 +9,7 @@ from PIL import Image
 
 from converters.config import GRAPHS, ConversionConfig
 from converters.conversion import convert_workdir
+from converters.edgetpu_compiler import EdgeTpuSettings
 from converters.qat_config import QatConfig
 from converters.sources import CONVERTERS
 from trainers.cli import UserError
@@ -200,6 +201,47 @@ def test_a_model_of_others_is_refused_with_the_remedy(config):
     assert (fields["model"]["macs"], fields["model"]["parameters"]) == (None, 50)
 
 
+def test_edge_tpu_files_are_checked_and_compiled(config, compiler_double):
+    # A double that leaves the usual conversion's shuffles unmapped, as compilers before 16 do.
+    settings = EdgeTpuSettings(
+        compiler=str(compiler_double(unmapped=["TRANSPOSE"])), require_full_mapping=True
+    )
+    asked = {"graphs": ("deployment", "canonical"), "quantizations": ("int8-ptq",)}
+    config = dataclasses.replace(config, **asked, target="edgetpu", edgetpu=settings)
+    files = convert_workdir(config, "")["files"]
+    ours, usual = (files[f"{graph}_int8_ptq.tflite"]["edgetpu"] for graph in asked["graphs"])
+    assert ours["log"]["mapped"] == ours["log"]["total"] == ours["prediction"]["certain"]
+    assert (ours["log"]["on_cpu"], ours["differences"]) == (0, [])
+    assert ours["compiled"]["name"] == "deployment_int8_ptq_edgetpu.tflite"
+    # The baseline may leave operators to the CPU: it shows what would have happened.
+    assert usual["log"]["on_cpu"] == 16
+    assert usual["prediction"]["certain"] < usual["prediction"]["mapped"]
+    assert usual["differences"] == [
+        "TRANSPOSE: 16 of 16 predicted to map, the compiler mapped 0 of 16"
+    ]
+    assert (config.output / "canonical_int8_ptq_edgetpu.tflite").is_file()
+
+
+def test_a_compiler_that_is_required_and_missing_is_told_first(config, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    asked = {"quantizations": ("int8-ptq",), "model": Path("nowhere"), "target": "edgetpu"}
+    settings = EdgeTpuSettings(require_full_mapping=True)
+    with pytest.raises(UserError, match="--require_full_mapping has no compiler to ask"):
+        convert_workdir(dataclasses.replace(config, **asked, edgetpu=settings), "")
+
+
+def test_ethos_u_files_are_compiled(config):
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+    asked = {"quantizations": ("none", "int8-ptq"), "target": "ethosu"}
+    files = convert_workdir(dataclasses.replace(config, **asked, accelerator="ethos-u55-128"), "")[
+        "files"
+    ]
+    entry = files["deployment_int8_ptq.tflite"]["ethosu"]
+    assert (entry["accelerator"], entry["cpu_operators"]) == ("ethos-u55-128", {})
+    assert (config.output / entry["compiled"]["name"]).is_file()
+    assert "ethosu" not in files["deployment_float32.tflite"]
+
+
 def test_every_pair_has_a_converter():
     pairs = {(graph, name) for graph, names in GRAPHS.items() for name in names}
     assert set(CONVERTERS) == pairs
@@ -247,6 +289,19 @@ def test_too_few_calibration_images_are_refused(config):
         (
             {"quantizations": ("int8-qat",), "qat": Path("nowhere")},
             "training, nowhere is none; train one with converters.quantize, or name it with --qat",
+        ),
+        ({"accelerator": "ethos-u1"}, "--accelerator must be one of ethos-u55-32, .*'ethos-u1'"),
+        (
+            {"accelerator": "ethos-u55-128"},
+            "--accelerator cannot be used with --target=cpu; convert with --target=ethosu",
+        ),
+        (
+            {"edgetpu": EdgeTpuSettings(timeout=9)},
+            "--edgetpu_… and --require_full_mapping cannot be used with --target=cpu; convert wi",
+        ),
+        (
+            {"target": "edgetpu", "edgetpu": EdgeTpuSettings(require_full_mapping=True)},
+            "--require_full_mapping needs an integer file; add --quantization=int8-ptq or int8-qat",
         ),
         ({"target": "phone"}, "--target must be one of cpu, micro, edgetpu, ethosu; received 'pho"),
         ({"io_dtype": "int4"}, "--io_dtype must be one of int8, uint8, float32; received 'int4'"),

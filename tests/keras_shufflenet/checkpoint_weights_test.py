@@ -79,7 +79,9 @@ def test_there_and_back_is_exact(ours, tensors, tmp_path):
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
 
     assert_equal_weights(again, ours)
-    np.testing.assert_array_equal(np.asarray(again(x)), np.asarray(ours(x)))
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(again(x)), keras.ops.convert_to_numpy(ours(x))
+    )
     for key, tensor in torchvision_tensors(again).items():
         np.testing.assert_array_equal(tensor, tensors[key], err_msg=key)
 
@@ -105,7 +107,7 @@ def test_other_classes_leave_the_classifier_random(ours, tensors, tmp_path):
 
     assert_equal_weights(model, ours, but=head)
     assert model.get_layer("predictions").kernel.shape == (1024, 3)
-    assert np.asarray(model.get_layer("predictions").bias).tolist() == [0, 0, 0]
+    assert keras.ops.convert_to_numpy(model.get_layer("predictions").bias).tolist() == [0, 0, 0]
 
 
 def test_without_a_classifier(ours, tensors, tmp_path):
@@ -206,9 +208,9 @@ def convolve(tensors, key, x, stride=1, depthwise=False, groups=1):
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     if depthwise:
         kernel = kernel.transpose(2, 3, 0, 1)
-        return np.asarray(keras.ops.depthwise_conv(x, kernel, stride))
+        return keras.ops.convert_to_numpy(keras.ops.depthwise_conv(x, kernel, stride))
     parts = [
-        np.asarray(keras.ops.conv(part, part_kernel.transpose(2, 3, 1, 0), stride))
+        keras.ops.convert_to_numpy(keras.ops.conv(part, part_kernel.transpose(2, 3, 1, 0), stride))
         for part, part_kernel in zip(np.split(x, groups, -1), np.split(kernel, groups), strict=True)
     ]
     return np.concatenate(parts, -1)
@@ -227,7 +229,7 @@ def relu(x):
 
 def pool(x, kind):
     x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return np.asarray(getattr(keras.ops, f"{kind}_pool")(x, 3, 2))
+    return keras.ops.convert_to_numpy(getattr(keras.ops, f"{kind}_pool")(x, 3, 2))
 
 
 def sequence(tensors, prefix, x, steps, stride=1, groups=(1,)):
@@ -358,7 +360,7 @@ def test_megvii_v2_gives_megviis_logits(scale, stages, tmp_path):
     rgb = pixels()
 
     assert preprocessing_of(model) == "raw"
-    assert_same_logits(np.asarray(model(rgb)), megvii_v2(tensors, rgb[..., ::-1]))
+    assert_same_logits(keras.ops.convert_to_numpy(model(rgb)), megvii_v2(tensors, rgb[..., ::-1]))
 
 
 # With 8 groups the two shuffles differ by more than a renaming of channels.
@@ -379,8 +381,10 @@ def test_megvii_v1_gives_megviis_logits(groups, stem, stages, tmp_path):
     rgb = pixels()
 
     assert preprocessing_of(model) == "raw"
-    assert_same_logits(np.asarray(model(rgb)), megvii_v1(tensors, rgb[..., ::-1], groups))
-    wrong_order = np.asarray(model(rgb[..., ::-1]))
+    assert_same_logits(
+        keras.ops.convert_to_numpy(model(rgb)), megvii_v1(tensors, rgb[..., ::-1], groups)
+    )
+    wrong_order = keras.ops.convert_to_numpy(model(rgb[..., ::-1]))
     assert np.abs(wrong_order - megvii_v1(tensors, rgb[..., ::-1], groups)).max() > 0.1
 
 
