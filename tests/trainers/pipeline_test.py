@@ -120,7 +120,7 @@ def test_another_seed_is_another_stream(digits, train_source):
 
 
 def test_an_image_is_augmented_anew_in_each_epoch():
-    config = make_config("cifar10", "w", {"batch_size": 1})
+    config = make_config("cifar10", "w", {"batch_size": 1, "crop_padding": 4})
     picture = tf.constant(np.random.default_rng(0).integers(0, 256, (32, 32, 3)), tf.uint8)
     source = IndexedSource(("a",), 1, 3, read=lambda i: (picture, tf.constant(0, tf.int64)))
     seen = {images.tobytes() for images, _ in batches(config, source, 0, 20)}
