@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from trainers.cli import UserError
+from trainers.strategy import batch_norms
 
 SIZE = 224
 SEED = 0
@@ -59,17 +60,16 @@ def build(name: str, **changes: Any) -> keras.Model:
 def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:
     """Gives every BatchNormalization random weights and statistics: fresh ones fold to nothing."""
     rng = np.random.default_rng(seed)
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            channels = layer.gamma.shape[0]
-            layer.set_weights(
-                [
-                    rng.uniform(0.5, 1.5, channels),
-                    rng.normal(0, 0.3, channels),
-                    rng.normal(0, 0.3, channels),
-                    rng.uniform(0.3, 1.5, channels),
-                ]
-            )
+    for layer in batch_norms(model):
+        channels = layer.gamma.shape[0]
+        layer.set_weights(
+            [
+                rng.uniform(0.5, 1.5, channels),
+                rng.normal(0, 0.3, channels),
+                rng.normal(0, 0.3, channels),
+                rng.uniform(0.3, 1.5, channels),
+            ]
+        )
 
 
 def calibration_images(input_shape: Sequence[int | None]) -> np.ndarray:

@@ -19,6 +19,8 @@ from converters.quantization import fake_quant_model
 from converters.tflite import convert_fake_quant, convert_float
 from edge import worker
 from keras_shufflenet import preprocess_input
+from trainers.averaging import reestimate_batch_norms
+from trainers.strategy import batch_norms
 
 IMAGES = 40
 # Images for the ranges; the others are what the runtimes' outputs are compared on.
@@ -129,18 +131,8 @@ def settle_batch_norms(model: keras.Model, images: np.ndarray) -> None:
     every image, and a runtime that computes something else could not be told. Channels that hardly
     vary are not blown up: that would magnify rounding, float32's too.
     """
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    # As one function: a grouped convolution is slow and warns when Keras runs it by itself.
-    tf.function(model)(images, training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    reestimate_batch_norms(model, tf.distribute.get_strategy(), [(images,)])
+    for norm in batch_norms(model):
         variance = np.asarray(norm.moving_variance)
         norm.moving_variance.assign(np.maximum(variance, SMALLEST_VARIANCE * variance.mean()))
 

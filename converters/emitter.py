@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from converters.graph import Graph, Op
+from keras_shufflenet.layers import block_diagonal
 
 register = tf_keras.utils.register_keras_serializable(package="keras_shufflenet")
 Layer = tf_keras.layers.Layer
@@ -127,8 +128,7 @@ class GroupedPointwise(tf_keras.layers.Conv2D):
         if not training:
             return super().call(inputs)
         kernel = tf.squeeze(self.kernel, (0, 1))
-        blocks = np.kron(np.eye(self.groups), np.ones((1, self.filters // self.groups)))
-        mask = np.repeat(blocks, kernel.shape[0], axis=0)
+        mask = block_diagonal(self.groups, kernel.shape[0], self.filters // self.groups)
         matrix = tf.tile(kernel, (self.groups, 1)) * tf.cast(mask, kernel.dtype)
         return self.activation(tf.tensordot(inputs, matrix, axes=1) + self.bias)
 

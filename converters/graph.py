@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_shufflenet.layers import block_diagonal
+
 # The kinds of operators, and whether the output has the input's int8 scale (TFLite demands it of
 # every operator that only moves or selects values).
 SAME_SCALE = {
@@ -223,14 +225,9 @@ def _permuted_kernel(
 
 def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
     """Returns the ungrouped kernel of a grouped one: block-diagonal, zeros elsewhere."""
-    height, width, per_group, filters = kernel.shape
-    whole = np.zeros((height, width, per_group * groups, filters), kernel.dtype)
-    each = filters // groups
-    for group in range(groups):
-        outputs = slice(group * each, (group + 1) * each)
-        inputs = slice(group * per_group, (group + 1) * per_group)
-        whole[:, :, inputs, outputs] = kernel[..., outputs]
-    return whole
+    per_group, filters = kernel.shape[2:]
+    inside = block_diagonal(groups, per_group, filters // groups) > 0
+    return np.where(inside, np.tile(kernel, (1, 1, groups, 1)), kernel.dtype.type(0))
 
 
 def window_factors(extent: int) -> tuple[float, ...]:

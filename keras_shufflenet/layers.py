@@ -44,6 +44,11 @@ def check_channels_last() -> None:
         )
 
 
+def block_diagonal(groups: int, rows: int, columns: int) -> np.ndarray:
+    """Returns float64 ones in `groups` blocks of rows x columns along the diagonal, else zeros."""
+    return np.kron(np.eye(groups), np.ones((rows, columns)))
+
+
 class GroupedPointwise(keras.layers.Conv2D):
     """A grouped 1x1 convolution without bias or activation that trains fast.
 
@@ -58,8 +63,7 @@ class GroupedPointwise(keras.layers.Conv2D):
         if not training:
             return super().call(inputs)
         kernel = ops.squeeze(self.kernel, (0, 1))
-        blocks = np.kron(np.eye(self.groups), np.ones((1, self.filters // self.groups)))
-        mask = np.repeat(blocks, kernel.shape[0], axis=0)
+        mask = block_diagonal(self.groups, kernel.shape[0], self.filters // self.groups)
         matrix = ops.tile(kernel, (self.groups, 1)) * ops.cast(mask, kernel.dtype)
         return ops.tensordot(inputs, matrix, axes=1)
 

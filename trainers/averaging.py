@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainers.strategy import batch_norms
+
 
 class WeightAverage(tf.Module):
     """An exponential moving average of all weights, BatchNorm's statistics included.
@@ -93,11 +95,7 @@ def reestimate_batch_norms(
       batches: distributed batches, the images first.
       check: called before each batch; may raise, and then the statistics are half done.
     """
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = batch_norms(model)
     momenta = [layer.momentum for layer in norms]
     statistics = [value for layer in norms for value in (layer.moving_mean, layer.moving_variance)]
 

@@ -44,7 +44,12 @@ def synchronize_batch_norms(model: keras.Model, synchronized: bool) -> None:
 
     Without it each replica of Keras 3 keeps its own moving statistics, and they drift apart.
     """
+    for layer in batch_norms(model):
+        layer.synchronized = synchronized
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns every BatchNormalization of a network, in order."""
     # Private, but the only way to layers inside of layers, where the units keep theirs.
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = synchronized
+    layers = model._flatten_layers()
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
