@@ -9,12 +9,12 @@ import numpy as np
 
 from benchmarks.networks import build, calibration_images
 from benchmarks.report import markdown_table
+from benchmarks.turns import Turns, measure
 from converters.calibration import calibrate
 from converters.deployment import deployment_graph
 from converters.quantization import fake_quant_model
 from converters.targets import FORMS, Form
 from converters.tflite import convert_fake_quant
-from edge import worker
 from trainers.cli import UserError
 from trainers.progress import Progress
 
@@ -27,10 +27,7 @@ class FormTimesConfig:
     target: str
     field: str
     values: tuple[str, ...]
-    rounds: int
-    processes: int
-    invokes: int
-    core: int
+    turns: Turns
 
 
 def forms(config: FormTimesConfig) -> dict[str, Form]:
@@ -52,27 +49,17 @@ def forms(config: FormTimesConfig) -> dict[str, Form]:
 
 def measure_all(config: FormTimesConfig) -> dict[str, np.ndarray]:
     """Returns by network the milliseconds [values, rounds] of int8 files that take turns."""
-    times = {}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Progress("measuring", len(config.networks), unit="network") as progress,
-    ):
-        for done, network in enumerate(config.networks, 1):
-            files = _convert(network, forms(config), Path(folder))
-            request = {
-                "files": [str(path) for path in files],
-                "rounds": config.rounds,
-                "invokes": config.invokes,
-                "core": config.core,
-            }
-            replies = [worker.call("benchmarks.timing", request) for _ in range(config.processes)]
-            chunks = [np.array(reply.values["milliseconds"]) for reply in replies]
-            times[network] = np.concatenate(chunks, axis=1)
-            progress.update(done)
-    return times
+    requests = {}
+    with tempfile.TemporaryDirectory() as folder:
+        with Progress("converting", len(config.networks), unit="network") as progress:
+            for network in config.networks:
+                files = _convert(network, forms(config), Path(folder))
+                requests[network] = {"files": files, **config.turns.request()}
+                progress.update(len(requests))
+        return measure("benchmarks.timing", requests, config.turns)
 
 
-def _convert(network: str, forms: dict[str, Form], folder: Path) -> list[Path]:
+def _convert(network: str, forms: dict[str, Form], folder: Path) -> list[str]:
     model = build(network)
     images = calibration_images(model.input_shape)
     paths = []
@@ -80,7 +67,7 @@ def _convert(network: str, forms: dict[str, Form], folder: Path) -> list[Path]:
         graph = deployment_graph(model, form=form)
         path = folder / f"{network}_{value}.tflite"
         path.write_bytes(convert_fake_quant(fake_quant_model(graph, calibrate(graph, images))))
-        paths.append(path)
+        paths.append(str(path))
     return paths
 
 

@@ -9,6 +9,7 @@ Example:
 
 from absl import flags
 
+from benchmarks import turn_flags
 from converters.targets import FORMS
 from trainers import cli
 from trainers.startup import import_tensorflow
@@ -19,14 +20,9 @@ _FIELD = flags.DEFINE_string("field", "average_pool", "Field of the form that is
 _VALUES = flags.DEFINE_list(
     "values", ["pool", "depthwise"], "Its values; the others are compared with the first."
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 40, "Turns of every file in a process.", lower_bound=1)
-_PROCESSES = flags.DEFINE_integer(
-    "processes", 5, "Processes for every network: where memory lies differs.", lower_bound=1
-)
-_INVOKES = flags.DEFINE_integer(
-    "invokes", 5, "Inferences in a turn; the turn counts by their median.", lower_bound=1
-)
-_CORE = flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0)
+turn_flags.define(rounds=40)
+# So that --help shows them.
+flags.adopt_module_key_flags(turn_flags)
 
 
 def main() -> None:
@@ -40,10 +36,7 @@ def main() -> None:
         target=_TARGET.value,
         field=_FIELD.value,
         values=tuple(_VALUES.value),
-        rounds=_ROUNDS.value,
-        processes=_PROCESSES.value,
-        invokes=_INVOKES.value,
-        core=_CORE.value,
+        turns=turn_flags.read(),
     )
     forms(config)
     print(form_table(config, measure_all(config)))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
+from benchmarks import turn_flags
 from benchmarks.report import describe_run, read_document, write_results
 from trainers import cli
 from trainers.startup import import_tensorflow
@@ -25,14 +26,9 @@ _DOCUMENT = flags.DEFINE_string(
     "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
 )
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
-_ROUNDS = flags.DEFINE_integer("rounds", 40, "Turns of every file in a process.", lower_bound=1)
-_PROCESSES = flags.DEFINE_integer(
-    "processes", 5, "Processes for every network: where memory lies differs.", lower_bound=1
-)
-_INVOKES = flags.DEFINE_integer(
-    "invokes", 5, "Inferences in a turn; the turn counts by their median.", lower_bound=1
-)
-_CORE = flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0)
+turn_flags.define(rounds=40)
+# So that --help shows them.
+flags.adopt_module_key_flags(turn_flags)
 
 
 def main() -> None:
@@ -48,10 +44,7 @@ def main() -> None:
     config = LatencyConfig(
         networks=check_names(_NETWORKS.value),
         cache=Path(_CACHE.value),
-        rounds=_ROUNDS.value,
-        processes=_PROCESSES.value,
-        invokes=_INVOKES.value,
-        core=_CORE.value,
+        turns=turn_flags.read(),
     )
     # First, because converting is load as well.
     run = describe_run(command, versions())

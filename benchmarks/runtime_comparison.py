@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.report import markdown_table
 from benchmarks.runtime_files import OURS, Comparison, Variant, write_files
 from benchmarks.side_by_side import spread
-from edge import worker
+from benchmarks.turns import Turns, call, measure
 from edge.measurement import statistics
 from trainers.cli import UserError
 from trainers.progress import Progress
@@ -18,6 +18,7 @@ FLOAT_BOUND = 1e-4
 # Smallest cosine of int8 logits with Keras's; red and blue exchanged give 0.94 on v2-1x. The file
 # comes from the float32 one, which is held to `FLOAT_BOUND`.
 INT8_BOUND = 0.95
+_WORKER = "benchmarks.runtime_worker"
 NAMES = {
     "litert": "LiteRT",
     "onnxruntime": "ONNX Runtime",
@@ -33,10 +34,7 @@ class RuntimesConfig:
     networks: tuple[str, ...]
     runtimes: tuple[str, ...]
     cache: Path
-    rounds: int
-    processes: int
-    invokes: int
-    core: int
+    turns: Turns
 
 
 def compare_all(config: RuntimesConfig) -> dict[str, list[dict]]:
@@ -53,7 +51,10 @@ def compare_all(config: RuntimesConfig) -> dict[str, list[dict]]:
             comparisons[network] = write_files(network, config.runtimes, folder)
             checks[network] = check_outputs(network, comparisons[network], config)
             progress.update(len(checks))
-    times = _measure(comparisons, config)
+    requests = {
+        network: _request(comparison, config.turns) for network, comparison in comparisons.items()
+    }
+    times = measure(_WORKER, requests, config.turns)
     return {
         network: summarize(list(comparison.files), checks[network], times[network])
         for network, comparison in comparisons.items()
@@ -68,7 +69,8 @@ def check_outputs(
     Raises:
       UserError: one differs by more than `FLOAT_BOUND` or `INT8_BOUND` allow.
     """
-    reply = _call(network, comparison, config, rounds=0)
+    request = {**_request(comparison, config.turns), "rounds": 0}
+    reply = call(_WORKER, network, request)
     differences = []
     for variant, logits in zip(comparison.files, reply["logits"], strict=True):
         found = difference(np.array(logits), comparison.logits)
@@ -105,31 +107,9 @@ def _close_enough(variant: Variant, found: dict[str, float]) -> bool:
     return found["relative_error"] <= FLOAT_BOUND
 
 
-def _measure(comparisons: dict[str, Comparison], config: RuntimesConfig) -> dict[str, np.ndarray]:
-    """Returns milliseconds [variants, rounds] of every network; processes alternate."""
-    times: dict[str, list[np.ndarray]] = {network: [] for network in comparisons}
-    total = config.processes * len(comparisons)
-    with Progress("measuring", total, unit="run") as progress:
-        for index in range(total):
-            network = config.networks[index % len(comparisons)]
-            reply = _call(network, comparisons[network], config, config.rounds)
-            times[network].append(np.array(reply["milliseconds"]))
-            progress.update(index + 1)
-    return {network: np.concatenate(chunks, axis=1) for network, chunks in times.items()}
-
-
-def _call(network: str, comparison: Comparison, config: RuntimesConfig, rounds: int) -> dict:
-    request = {
-        "models": [(variant.runtime, str(path)) for variant, path in comparison.files.items()],
-        "images": str(comparison.images),
-        "rounds": rounds,
-        "invokes": config.invokes,
-        "core": config.core,
-    }
-    try:
-        return worker.call("benchmarks.runtime_worker", request).values
-    except UserError as error:
-        raise UserError(f"{network} cannot be measured: {error}") from error
+def _request(comparison: Comparison, turns: Turns) -> dict:
+    models = [(variant.runtime, str(path)) for variant, path in comparison.files.items()]
+    return {"models": models, "images": str(comparison.images), **turns.request()}
 
 
 def summarize(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
+from benchmarks import turn_flags
 from benchmarks.report import describe_run, read_document, write_results
 from benchmarks.runtime_models import check_runtimes
 from benchmarks.runtime_models import versions as runtime_versions
@@ -33,14 +34,9 @@ _DOCUMENT = flags.DEFINE_string(
     "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
 )
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for converted files.")
-_ROUNDS = flags.DEFINE_integer("rounds", 20, "Turns of every file in a process.", lower_bound=1)
-_PROCESSES = flags.DEFINE_integer(
-    "processes", 5, "Processes for every network: where memory lies differs.", lower_bound=1
-)
-_INVOKES = flags.DEFINE_integer(
-    "invokes", 5, "Inferences in a turn; the turn counts by their median.", lower_bound=1
-)
-_CORE = flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0)
+turn_flags.define(rounds=20)
+# So that --help shows them.
+flags.adopt_module_key_flags(turn_flags)
 
 
 def main() -> None:
@@ -59,10 +55,7 @@ def main() -> None:
         networks=check_names(_NETWORKS.value),
         runtimes=runtimes,
         cache=Path(_CACHE.value),
-        rounds=_ROUNDS.value,
-        processes=_PROCESSES.value,
-        invokes=_INVOKES.value,
-        core=_CORE.value,
+        turns=turn_flags.read(),
     )
     # First, because converting is load as well.
     run = describe_run(command, {**versions(), **packages})

@@ -7,9 +7,8 @@ import numpy as np
 
 from benchmarks.files import int8_file
 from benchmarks.report import markdown_table
-from edge import worker
+from benchmarks.turns import Turns, measure
 from edge.measurement import statistics
-from trainers.cli import UserError
 from trainers.progress import Progress
 
 GRAPHS = ("canonical", "deployment", "floor")
@@ -21,10 +20,7 @@ class LatencyConfig:
 
     networks: tuple[str, ...]
     cache: Path
-    rounds: int
-    processes: int
-    invokes: int
-    core: int
+    turns: Turns
 
 
 def convert_all(config: LatencyConfig) -> dict[str, list[Path]]:
@@ -41,31 +37,13 @@ def convert_all(config: LatencyConfig) -> dict[str, list[Path]]:
 
 
 def measure_all(config: LatencyConfig, files: dict[str, list[Path]]) -> dict[str, dict]:
-    """Returns the summary of every network's times.
-
-    Processes of all networks alternate, so that a slow minute does not hit one network alone.
-    """
-    times: dict[str, list[np.ndarray]] = {network: [] for network in files}
-    total = config.processes * len(files)
-    with Progress("measuring", total, unit="run") as progress:
-        for index in range(total):
-            network = config.networks[index % len(files)]
-            request = {
-                "files": [str(path) for path in files[network]],
-                "rounds": config.rounds,
-                "invokes": config.invokes,
-                "core": config.core,
-            }
-            try:
-                reply = worker.call("benchmarks.timing", request)
-            except UserError as error:
-                raise UserError(f"{network} cannot be measured: {error}") from error
-            times[network].append(np.array(reply.values["milliseconds"]))
-            progress.update(index + 1)
-    return {
-        network: summarize(files[network], np.concatenate(chunks, axis=1))
-        for network, chunks in times.items()
+    """Returns the summary of every network's times."""
+    requests = {
+        network: {"files": [str(path) for path in paths], **config.turns.request()}
+        for network, paths in files.items()
     }
+    times = measure("benchmarks.timing", requests, config.turns)
+    return {network: summarize(files[network], table) for network, table in times.items()}
 
 
 def summarize(paths: list[Path], times: np.ndarray) -> dict:

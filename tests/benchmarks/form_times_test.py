@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from benchmarks.form_times import FormTimesConfig, form_table, forms
+from benchmarks.turns import Turns
 from converters.targets import FORMS
 from trainers.cli import UserError
 
-CONFIG = FormTimesConfig(("v1-1x-g3",), "cpu", "average_pool", ("pool", "depthwise"), 2, 1, 1, 0)
+TURNS = Turns(rounds=2, processes=1, invokes=1, core=0)
+CONFIG = FormTimesConfig(("v1-1x-g3",), "cpu", "average_pool", ("pool", "depthwise"), TURNS)
 
 
 def test_forms_differ_in_the_field_alone():

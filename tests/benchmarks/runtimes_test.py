@@ -17,6 +17,7 @@ from benchmarks.runtime_comparison import (
     summarize,
 )
 from benchmarks.runtime_files import OURS, Comparison, Variant, settle_batch_norms, variants
+from benchmarks.turns import Turns
 from converters.emitter import emit
 from edge.worker import Reply
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
@@ -120,7 +121,8 @@ def test_variants():
 
 
 def config(tmp_path, network="v2", runtimes=()):
-    return RuntimesConfig((network,), runtimes, tmp_path, rounds=2, processes=2, invokes=1, core=0)
+    turns = Turns(rounds=2, processes=2, invokes=1, core=0)
+    return RuntimesConfig((network,), runtimes, tmp_path, turns)
 
 
 @pytest.mark.parametrize(
