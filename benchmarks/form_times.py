@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.networks import build, calibration_images
-from benchmarks.report import markdown_table
+from benchmarks.report import interval, markdown_table
+from benchmarks.side_by_side import spread
 from benchmarks.turns import Turns, measure
 from converters.calibration import calibrate
 from converters.deployment import deployment_graph
@@ -80,8 +81,6 @@ def form_table(config: FormTimesConfig, times: dict[str, np.ndarray]) -> str:
     rows = []
     for network, table in times.items():
         for value, row in zip(config.values, table, strict=True):
-            low, median, high = np.percentile(row, (10, 50, 90))
-            ratios = np.percentile(table[0] / row, (10, 50, 90))
-            gain = f"{ratios[1]:.2f}x ({ratios[0]:.2f}-{ratios[2]:.2f})"
-            rows.append([network, value, f"{median:.3f} ({low:.3f}-{high:.3f})", gain])
+            gain = interval(spread(table[0] / row), 2, unit="x")
+            rows.append([network, value, interval(spread(row)), gain])
     return markdown_table(headers, rows)

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from benchmarks.choices import choose
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
-from trainers.cli import UserError
 from trainers.strategy import batch_norms
 
 SIZE = 224
@@ -84,7 +84,4 @@ def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
       UserError: a name that is not there.
     """
-    for name in names or ():
-        if name not in NETWORKS:
-            raise UserError(f"there is no network {name!r}; there are {', '.join(NETWORKS)}")
-    return tuple(names or NETWORKS)
+    return choose("network", names or None, NETWORKS)

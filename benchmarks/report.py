@@ -1,6 +1,6 @@
 """What benchmarks leave behind: a JSON file, and a table between two markers of a document."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge.measurement import describe_machine, now
@@ -90,6 +90,15 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str
         f"|{'|'.join(cells)}|" if index == rule else f"| {' | '.join(cells)} |"
         for index, cells in enumerate(lines)
     )
+
+
+def interval(
+    values: Mapping[str, float], digits: int = 3, bold: bool = False, unit: str = ""
+) -> str:
+    """Returns a median with its 10th and 90th percentile, as in "0.83 (0.80-0.90)"."""
+    median = f"{values['median']:.{digits}f}{unit}"
+    median = f"**{median}**" if bold else median
+    return f"{median} ({values['p10']:.{digits}f}-{values['p90']:.{digits}f})"
 
 
 def describe(run: dict) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import markdown_table
+from benchmarks.report import interval, markdown_table
 from benchmarks.runtime_files import OURS, Comparison, Variant, write_files
 from benchmarks.side_by_side import spread
 from benchmarks.turns import Turns, call, measure
@@ -165,16 +165,9 @@ def _cells(pair: dict[str, dict]) -> list[str]:
     ratio, int8 = best["to_ours"], pair.get("int8")
     is_ours = (best["runtime"], best["graph"]) == (OURS.runtime, OURS.graph)
     return [
-        _milliseconds(pair["float32"]),
-        _milliseconds(int8) if int8 else "float32 only",
-        "ours"
-        if is_ours
-        else f"**{ratio['median']:.2f}x** ({ratio['p10']:.2f}-{ratio['p90']:.2f})",
+        interval(pair["float32"]["ms"]),
+        interval(int8["ms"]) if int8 else "float32 only",
+        "ours" if is_ours else interval(ratio, 2, bold=True, unit="x"),
         f"{pair['float32']['max_abs_error']:.0e}",
         f"{int8['cosine']:.3f}" if int8 else "",
     ]
-
-
-def _milliseconds(summary: dict) -> str:
-    times = summary["ms"]
-    return f"{times['median']:.3f} ({times['p10']:.3f}-{times['p90']:.3f})"

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from benchmarks.choices import choose
 from trainers.cli import UserError
 from trainers.litert import LiteRTModel
 
@@ -41,10 +42,7 @@ def check_runtimes(names: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
       UserError: a name that is not there.
     """
-    for name in names or ():
-        if name not in PACKAGES:
-            raise UserError(f"there is no runtime {name!r}; there are {', '.join(PACKAGES)}")
-    return tuple(PACKAGES if names is None else names)
+    return choose("runtime", names, PACKAGES)
 
 
 def versions(runtimes: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.files import int8_file
-from benchmarks.report import markdown_table
+from benchmarks.report import interval, markdown_table
 from benchmarks.turns import Turns, measure
 from edge.measurement import statistics
 from trainers.progress import Progress
@@ -84,12 +84,7 @@ def latency_table(networks: dict[str, dict]) -> str:
     ]
     rows = []
     for network, summary in networks.items():
-        cells = [
-            f"{times['median']:.3f} ({times['p10']:.3f}-{times['p90']:.3f})"
-            for times in summary["graphs"].values()
-        ]
-        gain, excess = summary["canonical_to_deployment"], summary["deployment_to_floor"]
-        gain_text = f"**{gain['median']:.2f}x** ({gain['p10']:.2f}-{gain['p90']:.2f})"
-        excess_text = f"{excess['median']:.2f} ({excess['p10']:.2f}-{excess['p90']:.2f})"
-        rows.append([network, *cells, gain_text, excess_text])
+        cells = [interval(times) for times in summary["graphs"].values()]
+        gain = interval(summary["canonical_to_deployment"], 2, bold=True, unit="x")
+        rows.append([network, *cells, gain, interval(summary["deployment_to_floor"], 2)])
     return markdown_table(headers, rows)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.choices import choose
 from benchmarks.report import markdown_table
 from trainers.cli import UserError
 from trainers.loop import METRICS_FILE
@@ -58,10 +59,7 @@ def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
       UserError: a name that is not there.
     """
-    for name in names or ():
-        if name not in NETWORKS:
-            raise UserError(f"there is no network {name!r}; there are {', '.join(NETWORKS)}")
-    return tuple(names or NETWORKS)
+    return choose("network", names or None, NETWORKS)
 
 
 def measure(name: str, config: AccuracyConfig) -> dict:

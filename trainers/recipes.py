@@ -196,21 +196,11 @@ def finetune(batch_size: int = 64) -> dict[str, Any]:
     on, where they are not this recipe's. No figure yet: what it gives depends on both.
     """
     return {
-        "dataset": "folder",
-        "model": "shufflenet_v2",
-        "scale": 1.0,
-        "input_size": 224,
-        "resize_size": 256,
-        "crop": "resized",
-        "crop_min_area": 0.25,
-        "flip": True,
+        **folder(batch_size),
         "epochs": 15,
-        "batch_size": batch_size,
         # Less than training from random weights takes, so that not all is forgotten.
         "learning_rate": 0.2 * batch_size / 1024,
         "warmup_epochs": 1,
-        "weight_decay": 4e-5,
-        "label_smoothing": 0.1,
     }
 
 
