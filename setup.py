@@ -11,6 +11,8 @@ EXTRAS = {
     "ethosu": ["ethos-u-vela>=4.0"],
     # PyTorch checkpoints (.pth), and weights="imagenet".
     "torch": ["torch>=2.6"],
+    # The page of edge.report.
+    "report": ["jinja2>=3.1", "plotly>=6.0"],
     # The runtimes that `make bench` compares with, and what writes their files.
     "bench": [
         "ncnn>=1.0.20240820",
@@ -25,6 +27,8 @@ EXTRAS = {
         # The site of `make docs`.
         "mkdocs-material>=9.5,<10",
         "mkdocstrings[python]>=0.27",
+        # Opens the report in the system's Chromium; its own browsers are not needed.
+        "playwright>=1.48",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
