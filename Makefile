@@ -4,21 +4,24 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
-# What pip installs for `make test-backends`: TORCH="torch --index-url=…" takes PyTorch from elsewhere.
+# What pip installs for `make test-backends` and `make bench-training`: TORCH="torch --index-url=…"
+# takes PyTorch from elsewhere, such as its builds without CUDA from https://download.pytorch.org/whl/cpu.
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow test-backends lint format docs readme bench accuracy lock clean venv
+.PHONY: help demo test test-slow test-backends test-arm lint format docs readme bench bench-training accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
 	@echo "make test       lint, import rules and the test suite"
 	@echo "make test-slow  the tests that take minutes or need more than a fresh machine has"
 	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch, which it installs"
+	@echo "make test-arm   LiteRT's ARM kernels against x86's, under qemu, on Debian"
 	@echo "make format     format the code"
 	@echo "make docs       the site, into build/docs"
 	@echo "make readme     run the README's commands and paste their output into it"
 	@echo "make bench      measure the deployment graph against the usual conversion, into docs/benchmarks.md"
+	@echo "make bench-training  measure the input pipeline against PyTorch's, which it installs"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
 	@echo "make clean      remove $(VENV), $(VENV)-backends and $(DEMO)"
@@ -30,15 +33,17 @@ venv:
 
 demo: venv
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@echo "== 1/4 train: ShuffleNetV2 0.5x on 1,437 real images of handwritten digits"
+	@echo "== 1/5 train: ShuffleNetV2 0.5x on 1,437 real images of handwritten digits"
 	@$(PY) -m trainers.train --recipe=digits --workdir=$(DEMO)/digits
-	@echo "== 2/4 evaluate: on the 360 images of the test split"
+	@echo "== 2/5 evaluate: on the 360 images of the test split"
 	@$(PY) -m trainers.evaluate --model=$(DEMO)/digits --output=$(DEMO)/evaluation
-	@echo "== 3/4 convert: the deployment graph and the canonical one, float32 and int8, each checked against the Keras model"
+	@echo "== 3/5 convert: the deployment graph and the canonical one, float32 and int8, each checked against the Keras model"
 	@$(PY) -m converters.convert --model=$(DEMO)/digits --output=$(DEMO)/artifact \
 	  --graph=deployment,canonical --quantization=none,int8-ptq
-	@echo "== 4/4 benchmark: both graphs side by side, in LiteRT on this machine and in the TFLite Micro interpreter"
+	@echo "== 4/5 benchmark: both graphs side by side, in LiteRT on this machine and in the TFLite Micro interpreter"
 	@$(PY) -m edge.benchmark --artifact=$(DEMO)/artifact --device=host,micro-sim --output=$(DEMO)/measurements.jsonl
+	@echo "== 5/5 report: one page to open in a browser"
+	@$(PY) -m edge.report $(DEMO)/measurements.jsonl --output=$(DEMO)/report.html
 	@echo "Everything is in $(DEMO)/"
 
 lint: venv
@@ -61,6 +66,10 @@ test-backends:
 	  echo "== $$backend"; \
 	  KERAS_BACKEND=$$backend $(VENV)-backends/bin/python -m pytest tests/keras_shufflenet || exit 1; done
 
+test-arm: venv
+	@tools/arm_python.sh build/arm
+	@$(PY) -m pytest -m slow -k arm_kernels -rs -s --timeout=3600 tests/edge/devices/ssh_test.py
+
 format: venv
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
@@ -79,6 +88,10 @@ bench: venv
 	@$(PY) -m benchmarks.latency
 	@$(PY) -m benchmarks.runtimes
 	@$(PY) -m benchmarks.micro_and_npu
+
+bench-training: venv
+	@$(PY) -m pip install --quiet $(TORCH) torchvision
+	@$(PY) -m benchmarks.pipeline
 
 # ACCURACY_FLAGS: python -m benchmarks.accuracy --help
 accuracy: venv

@@ -1,0 +1,69 @@
+"""Times .tflite files in a fresh process on one core; run by `edge.worker.call`."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from edge import worker
+from trainers.litert import LiteRTModel
+
+# Turns that are made however long they take: a median wants as many.
+_LEAST = 3
+_CLOCKS = {"wall": time.perf_counter, "thread": time.thread_time}
+
+
+class Runnable(Protocol):
+    """A loaded model with its input set."""
+
+    def run(self) -> None:
+        """Computes the output."""
+
+
+def measure(request: dict) -> dict:
+    """Times the request's files in turn; the first turn of each is not counted.
+
+    A request with `seconds` ends after so many a file, but not before the third turn; one whose
+    `clock` is "thread" counts the thread's own CPU time, without what it waited for others.
+
+    Returns:
+      For each file `rounds` times of one inference in milliseconds, in the request's order: the
+      median of a turn's `invokes`.
+    """
+    pin(request["core"])
+    models = [LiteRTModel(path) for path in request["files"]]
+    rng = np.random.default_rng(0)
+    for model in models:
+        model.set_input(model.quantize_input(rng.uniform(-1, 1, model.input_shape)))
+    clock = _CLOCKS[request.get("clock", "wall")]
+    end = time.monotonic() + request.get("seconds", math.inf) * len(models)
+    turns: list[list[float]] = []
+    while len(turns) <= request["rounds"] and (len(turns) <= _LEAST or time.monotonic() < end):
+        turns.append([turn(model, request["invokes"], clock) for model in models])
+    return {"milliseconds": np.transpose(turns[1:]).tolist()}
+
+
+def turn(model: Runnable, invokes: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Returns the median milliseconds of several runs, after one that is not counted."""
+    # Brings the model's weights back into the caches, which the others' have filled.
+    model.run()
+    times = []
+    for _ in range(invokes):
+        start = clock()
+        model.run()
+        times.append(clock() - start)
+    return float(np.median(times)) * 1e3
+
+
+def pin(core: int) -> None:
+    """Keeps this process on one core."""
+    # Not on every system; there the scheduler may move the process.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+if __name__ == "__main__":
+    worker.serve(measure)
