@@ -14,8 +14,10 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.report import describe_run, read_document, write_results
+from benchmarks.report import write_results
+from edge.provenance import describe_run
 from trainers import cli
+from trainers.document import read_document
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -38,8 +40,8 @@ def main() -> None:
     read_document(document)
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *sys.argv[1:]])
     import_tensorflow()
-    from benchmarks.files import versions
     from benchmarks.trainings import AccuracyConfig, accuracy_table, check_names, measure
+    from converters.source_digest import versions
 
     config = AccuracyConfig(
         networks=check_names(_NETWORKS.value),

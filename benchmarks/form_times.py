@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.networks import build, calibration_images
-from benchmarks.report import interval, markdown_table
+from benchmarks.networks import build
+from benchmarks.report import interval
 from benchmarks.side_by_side import spread
 from benchmarks.turns import Turns, measure
 from converters.calibration import calibrate
 from converters.deployment import deployment_graph
 from converters.quantization import fake_quant_model
+from converters.random_weights import calibration_images
 from converters.targets import FORMS, Form
 from converters.tflite import convert_fake_quant
 from trainers.cli import UserError
 from trainers.progress import Progress
+from trainers.table import markdown_table
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def measure_all(config: FormTimesConfig) -> dict[str, np.ndarray]:
                 files = _convert(network, forms(config), Path(folder))
                 requests[network] = {"files": files, **config.turns.request()}
                 progress.update(len(requests))
-        return measure("benchmarks.timing", requests, config.turns)
+        return measure("edge.timing", requests, config.turns)
 
 
 def _convert(network: str, forms: dict[str, Form], folder: Path) -> list[str]:

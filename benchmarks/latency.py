@@ -14,8 +14,10 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import turn_flags
-from benchmarks.report import describe_run, read_document, write_results
+from benchmarks.report import write_results
+from edge.provenance import describe_run
 from trainers import cli
+from trainers.document import read_document
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -37,9 +39,9 @@ def main() -> None:
     read_document(document)
     command = shlex.join(["python", "-m", "benchmarks.latency", *sys.argv[1:]])
     import_tensorflow()
-    from benchmarks.files import versions
     from benchmarks.networks import check_names
     from benchmarks.side_by_side import LatencyConfig, convert_all, latency_table, measure_all
+    from converters.source_digest import versions
 
     config = LatencyConfig(
         networks=check_names(_NETWORKS.value),

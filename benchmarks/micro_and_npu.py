@@ -13,8 +13,10 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.report import describe_run, read_document, write_results
+from benchmarks.report import write_results
+from edge.provenance import describe_run
 from trainers import cli
+from trainers.document import read_document
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -34,7 +36,6 @@ def main() -> None:
     read_document(document)
     command = shlex.join(["python", "-m", "benchmarks.micro_and_npu", *sys.argv[1:]])
     import_tensorflow()
-    from benchmarks.files import versions
     from benchmarks.networks import check_names
     from benchmarks.small_devices import (
         SmallDevicesConfig,
@@ -42,6 +43,7 @@ def main() -> None:
         measure_all,
         tool_versions,
     )
+    from converters.source_digest import versions
 
     tools = tool_versions()
     config = SmallDevicesConfig(check_names(_NETWORKS.value), Path(_CACHE.value), _RUNS.value)

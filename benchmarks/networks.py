@@ -5,16 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 
-from benchmarks.choices import choose
+from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
-from trainers.strategy import batch_norms
+from trainers.choices import choose
 
 SIZE = 224
 SEED = 0
-# Enough for ranges of about the right width; their values do not change the time either.
-CALIBRATION_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -55,27 +52,6 @@ def build(name: str, **changes: Any) -> keras.Model:
     model = network.build(**{**settings, **network.arguments, **changes})
     randomize_batch_norms(model)
     return model
-
-
-def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:
-    """Gives every BatchNormalization random weights and statistics: fresh ones fold to nothing."""
-    rng = np.random.default_rng(seed)
-    for layer in batch_norms(model):
-        channels = layer.gamma.shape[0]
-        layer.set_weights(
-            [
-                rng.uniform(0.5, 1.5, channels),
-                rng.normal(0, 0.3, channels),
-                rng.normal(0, 0.3, channels),
-                rng.uniform(0.3, 1.5, channels),
-            ]
-        )
-
-
-def calibration_images(input_shape: Sequence[int | None]) -> np.ndarray:
-    """Returns random float32 images between -1 and 1 for (batch, height, width, channels)."""
-    shape = (CALIBRATION_IMAGES, *input_shape[1:])
-    return np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)
 
 
 def check_names(names: Sequence[str] | None) -> tuple[str, ...]:

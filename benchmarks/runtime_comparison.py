@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import interval, markdown_table
+from benchmarks.report import interval
 from benchmarks.runtime_files import OURS, Comparison, Variant, write_files
 from benchmarks.side_by_side import spread
 from benchmarks.turns import Turns, call, measure
 from edge.measurement import statistics
 from trainers.cli import UserError
 from trainers.progress import Progress
+from trainers.table import markdown_table
 
 # Largest difference of float32 logits from Keras's, as a share of their standard deviation.
 FLOAT_BOUND = 1e-4

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.choices import choose
+from trainers.choices import choose
 from trainers.cli import UserError
 from trainers.litert import LiteRTModel
 

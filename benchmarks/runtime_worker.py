@@ -3,8 +3,8 @@
 import numpy as np
 
 from benchmarks.runtime_models import RuntimeModel, load
-from benchmarks.timing import pin, turn
 from edge import worker
+from edge.timing import pin, turn
 
 
 def measure(request: dict) -> dict:

@@ -15,10 +15,12 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import turn_flags
-from benchmarks.report import describe_run, read_document, write_results
+from benchmarks.report import write_results
 from benchmarks.runtime_models import check_runtimes
 from benchmarks.runtime_models import versions as runtime_versions
+from edge.provenance import describe_run
 from trainers import cli
+from trainers.document import read_document
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -47,9 +49,9 @@ def main() -> None:
     runtimes = check_runtimes(_RUNTIMES.value)
     packages = runtime_versions(runtimes)
     import_tensorflow()
-    from benchmarks.files import versions
     from benchmarks.networks import check_names
     from benchmarks.runtime_comparison import RuntimesConfig, compare_all, runtimes_table
+    from converters.source_digest import versions
 
     config = RuntimesConfig(
         networks=check_names(_NETWORKS.value),

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.files import int8_file
-from benchmarks.report import interval, markdown_table
+from benchmarks.report import interval
 from benchmarks.turns import Turns, measure
 from edge.measurement import statistics
 from trainers.progress import Progress
+from trainers.table import markdown_table
 
 GRAPHS = ("canonical", "deployment", "floor")
 
@@ -42,7 +43,7 @@ def measure_all(config: LatencyConfig, files: dict[str, list[Path]]) -> dict[str
         network: {"files": [str(path) for path in paths], **config.turns.request()}
         for network, paths in files.items()
     }
-    times = measure("benchmarks.timing", requests, config.turns)
+    times = measure("edge.timing", requests, config.turns)
     return {network: summarize(files[network], table) for network, table in times.items()}
 
 

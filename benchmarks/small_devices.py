@@ -1,20 +1,19 @@
 """Runs graphs through TFLite Micro's interpreter and through Vela, side by side."""
 
 import importlib.metadata
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import vela
 from benchmarks.files import int8_file
-from benchmarks.report import markdown_table
+from converters.micro_runtime import arena_total
 from edge import worker
 from edge.measurement import statistics
 from trainers.cli import UserError
 from trainers.progress import Progress
+from trainers.table import markdown_table
 
 GRAPHS = ("canonical", "deployment")
-_ARENA = re.compile(r"Arena allocation total (\d+) bytes")
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,12 @@ def measure_all(config: SmallDevicesConfig) -> list[dict]:
 def measure_micro(path: Path, runs: int) -> dict:
     """Returns TFLite Micro's arena in bytes and its times on this machine."""
     reply = worker.call("benchmarks.micro_worker", {"file": str(path), "runs": runs})
-    totals = _ARENA.findall(reply.notes)
-    if not totals:
+    arena_bytes = arena_total(reply.notes)
+    if arena_bytes is None:
         raise UserError(f"TFLite Micro did not tell its arena for {path}")
     return {
         "bytes": path.stat().st_size,
-        "arena_bytes": int(totals[-1]),
+        "arena_bytes": arena_bytes,
         "simulated_ms": statistics(reply.values["milliseconds"]),
     }
 

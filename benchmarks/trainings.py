@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.choices import choose
-from benchmarks.report import markdown_table
+from trainers.choices import choose
 from trainers.cli import UserError
 from trainers.loop import METRICS_FILE
+from trainers.table import markdown_table
 
 # More than any test split that is trained on here: all of its images are counted.
 _ALL_IMAGES = 1_000_000

@@ -37,7 +37,7 @@ def measure(module: str, requests: Mapping[str, dict], turns: Turns) -> dict[str
     Processes of all networks alternate, so that a slow minute does not hit one network alone.
 
     Args:
-      module: the worker, such as "benchmarks.timing"; it replies with `milliseconds`.
+      module: the worker, such as "edge.timing"; it replies with `milliseconds`.
       requests: by network, what the worker is asked.
       turns: how many processes there are.
 

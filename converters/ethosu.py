@@ -98,7 +98,8 @@ def read_summary(text: str) -> dict:
     """Returns what Vela's summary, a CSV file of one row, says.
 
     Returns:
-      `cycles` and `memory_bytes` as {what: number}, `system_config` and `memory_mode`.
+      `cycles` and `memory_bytes` as {what: number}, `system_config`, `memory_mode` and
+      `clock_hz`.
 
     Examples:
       >>> read_summary(text)["memory_bytes"]["sram"]
@@ -108,6 +109,7 @@ def read_summary(text: str) -> dict:
     return {
         "system_config": row["system_config"],
         "memory_mode": row["memory_mode"],
+        "clock_hz": round(float(row["core_clock"])),
         "cycles": {
             key.removeprefix(_CYCLES): round(float(value))
             for key, value in row.items()

@@ -2,17 +2,20 @@
 
 Example:
   python -m edge.benchmark --artifact=artifact --device=host,micro-sim
+  python -m edge.benchmark --artifact=artifact --device=ssh --host=pi@raspberrypi
 """
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from converters.artifact import Artifact
+from edge import device_flags
 from edge.devices import DEVICES, Device, Job
 from edge.measurement import (
     SCHEMA_VERSION,
@@ -29,27 +32,35 @@ _ARTIFACT = flags.DEFINE_string("artifact", None, "Folder that converters.conver
 _DEVICE = flags.DEFINE_list(
     "device",
     ["host"],
-    "Devices, separated by commas: host (LiteRT on this machine), micro-sim (TFLite Micro's "
-    "interpreter on this machine: arena and agreement; its times are a simulation).",
+    "Devices, separated by commas: host (LiteRT on this machine), ssh (on a board), android "
+    "(benchmark_model on phones), coral (an Edge TPU), micro-sim (TFLite Micro's interpreter "
+    "here: arena and agreement; its times are a simulation), ethosu-model (Vela's estimate).",
 )
 _FILES = flags.DEFINE_list(
     "files", [], "Names of the files to measure; all that a device takes by default."
 )
-_THREADS = flags.DEFINE_integer("threads", 1, "CPU threads of the host.")
-_WARMUP = flags.DEFINE_integer("warmup", 10, "Inferences before the timed ones.")
-_RUNS = flags.DEFINE_integer("runs", 50, "Timed inferences of each file on the host.")
+_THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.")
+_WARMUP = flags.DEFINE_integer(
+    "warmup",
+    10,
+    "Inferences before the timed ones, at least: more follow until times are stable. 0: none.",
+)
+_RUNS = flags.DEFINE_integer("runs", 50, "Timed inferences of each file; on android, at least.")
 _AGREEMENT_IMAGES = flags.DEFINE_integer(
     "agreement_images", 32, "Images on which micro-sim is compared with LiteRT, and timed."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", "measurements.jsonl", "File to which a JSON line is appended for each measurement."
 )
+device_flags.define()
+flags.adopt_module_key_flags(device_flags)
 
 _HEADERS = (
     *("file", "device", "KB", "accuracy", "median ms", "p10", "p90", "min", "init ms"),
     *("peak MB", "arena KB", "max LSB", "<=1 LSB", "max LSB ref", "<=1 LSB ref"),
 )
 _NONE = "-"
+_MARKS = {"simulation": "(simulated)", "estimate": "(estimate)"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class BenchmarkConfig:
     runs: int
     agreement_images: int
     output: Path
+    options: Mapping[str, Any]
 
     def __post_init__(self):
         unknown = [name for name in self.devices if name not in DEVICES]
@@ -89,19 +101,24 @@ def main() -> None:
         runs=_RUNS.value,
         agreement_images=_AGREEMENT_IMAGES.value,
         output=Path(_OUTPUT.value),
+        options=device_flags.read(),
     )
     job = _make_job(config)
     check_writable(config.output)
-    records = []
+    records, errors = [], []
     for device in config.devices:
-        for record in _measure(job, device):
-            append_measurements(config.output, [record])
-            records.append(record)
+        try:
+            for record in _measure(job, device):
+                append_measurements(config.output, [record])
+                records.append(record)
+        except UserError as error:
+            errors.append(str(error))
+    if records:
+        _print_table(records)
+    if errors:
+        raise UserError("; ".join(errors))
     if not records:
         raise UserError("no file could be measured; the lines above say why")
-    print(format_table(_HEADERS, [_row(record) for record in records]))
-    if any("agreement" in record for record in records):
-        print("LSB: difference to LiteRT's optimized kernels; ref: to its reference kernels.")
 
 
 def entry_point() -> None:
@@ -120,6 +137,7 @@ def _make_job(config: BenchmarkConfig) -> Job:
         warmup=config.warmup,
         runs=config.runs,
         agreement_images=config.agreement_images,
+        options=config.options,
     )
 
 
@@ -128,8 +146,8 @@ def _measure(job: Job, device_name: str) -> Iterator[dict]:
     device = DEVICES[device_name]()
     job = replace(job, files=job.files or _files_for(device, job.artifact))
     machine = describe_machine()
-    device.prepare(job)
     try:
+        device.prepare(job)
         for result in device.run(job):
             if result.error is not None:
                 print(f"{result.file} on {device_name}: {result.error}", file=sys.stderr)
@@ -160,20 +178,31 @@ def _record(job: Job, device: str, file: str, machine: dict, values: dict) -> di
         "graph": entry["graph"],
         "quantization": entry["quantization"],
         "threads": job.threads,
+        "cores": list(job.options["cores"]),
         "warmup": job.warmup,
         "machine": machine,
         **values,
     }
 
 
+def _print_table(records: list[dict]) -> None:
+    print(format_table(_HEADERS, [_row(record) for record in records]))
+    if any("agreement" in record for record in records):
+        print("LSB: difference to LiteRT's optimized kernels; ref: to its reference kernels.")
+    if any(record["latency_ms"]["median"] is None for record in records):
+        print("~: the mean; this benchmark_model prints no median.")
+
+
 def _row(record: dict) -> list[str]:
     latency = record["latency_ms"]
+    median = latency["median"]
     return [
         record["file"],
-        record["device"] + (" (simulated)" if record.get("simulation") else ""),
+        _device(record),
         _scaled(record["bytes"], 1e3),
         _percent(record["accuracy"]),
-        *(f"{latency[key]:.3f}" for key in ("median", "p10", "p90", "min")),
+        f"~{latency['mean']:.3f}" if median is None else f"{median:.3f}",
+        *(_milliseconds(latency[key]) for key in ("p10", "p90", "min")),
         _scaled(record.get("initialization_ms"), 1),
         _scaled(record.get("peak_memory_bytes"), 1e6),
         _scaled(record.get("arena_bytes"), 1e3),
@@ -182,10 +211,21 @@ def _row(record: dict) -> list[str]:
     ]
 
 
+def _device(record: dict) -> str:
+    """Returns which device it was, and that it was none where it was not."""
+    parts = [record["device"], record.get("place"), record.get("delegate")]
+    marks = [mark for key, mark in _MARKS.items() if record.get(key)]
+    return " ".join([*filter(None, parts), *marks])
+
+
 def _agreement(agreement: dict | None) -> list[str]:
-    if agreement is None:
+    if agreement is None or "max_lsb" not in agreement:
         return [_NONE, _NONE]
     return [str(agreement["max_lsb"]), _percent(agreement["within_1_lsb"])]
+
+
+def _milliseconds(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.3f}"
 
 
 def _scaled(value: float | None, unit: float) -> str:

@@ -1,16 +1,16 @@
-"""What a measurement is made of: statistics, the machine it was made on, and a file of records."""
+"""What a measurement is made of: statistics, comparisons, and a file of records."""
 
 import datetime
 import json
 import os
-import platform
 import sys
 from pathlib import Path
 
 import numpy as np
 
+# Others ask for the machine here, where the rest of a measurement is.
+from edge.runner import describe_machine as describe_machine
 from trainers.cli import UserError
-from trainers.litert import litert_version
 
 SCHEMA_VERSION = 1
 
@@ -44,38 +44,44 @@ def statistics(milliseconds: list[float]) -> dict[str, float | int]:
     }
 
 
-def now() -> str:
-    """Returns the date and time in UTC, ISO 8601."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+def drift(milliseconds: list[float]) -> float | None:
+    """Returns by which share the last tenth of the runs was slower than the first tenth.
+
+    A processor that gets hot slows down. None with fewer than 20 runs.
+
+    Examples:
+      >>> drift([1.0] * 10 + [1.5] * 10)
+      0.5
+    """
+    tenth = len(milliseconds) // 10
+    if tenth < 2:
+        return None
+    return float(np.median(milliseconds[-tenth:]) / np.median(milliseconds[:tenth])) - 1
 
 
-def describe_machine() -> dict:
-    """Returns what a timing depends on; what cannot be read here is None."""
+def compare_outputs(expected: np.ndarray, actual: np.ndarray) -> dict:
+    """Compares raw outputs, [images, classes], of one dtype.
+
+    Returns:
+      For integers the largest difference `max_lsb` in units of the last bit (LSB), and the
+      shares `exact` and `within_1_lsb` of all numbers; for floats `max_abs`. And the number of
+      `images`.
+    """
+    if expected.dtype.kind == "f":
+        difference = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
+        return {"max_abs": float(difference.max()), "images": len(expected)}
+    difference = np.abs(expected.astype(np.int32) - actual.astype(np.int32))
     return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "litert": litert_version(),
+        "max_lsb": int(difference.max()),
+        "exact": float((difference == 0).mean()),
+        "within_1_lsb": float((difference <= 1).mean()),
+        "images": len(expected),
     }
 
 
-def _cpu_model() -> str:
-    # x86 says "model name", Raspberry Pi and its kin "Model".
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model"):
-            return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
+def now() -> str:
+    """Returns the date and time in UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def check_writable(path: Path) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 
 from converters.artifact import Artifact
 from edge import worker
+from edge.measurement import compare_outputs
+from edge.runner import pin, read_state
 from trainers.cli import UserError
 from trainers.litert import LiteRTModel
 
@@ -15,6 +17,7 @@ ARENA_BYTES = 64 * 2**20
 
 def measure(request: dict) -> dict:
     """Runs a .tflite file in the TFLite Micro interpreter and in LiteRT, on the same images."""
+    pin(request["cores"])
     artifact = Artifact.open(request["artifact"])
     model = artifact.load(request["file"])
     if model.input_quantization is None or model.output_quantization is None:
@@ -24,27 +27,20 @@ def measure(request: dict) -> dict:
         )
     images, labels = _images(artifact, request["images"])
     inputs = model.quantize_input(artifact.preprocess(images))
+    before = read_state()
     outputs, milliseconds = _run_micro(model, inputs)
+    after = read_state()
     reference = artifact.load(request["file"], reference_kernels=True)
     return {
         "milliseconds": milliseconds,
+        "state_before": before,
+        "state_after": after,
         # Two, because LiteRT's optimized kernels round otherwise than its reference kernels,
         # layer after layer: a difference to the former alone is no fault of TFLite Micro.
-        "agreement": compare_integers(_run_litert(model, inputs), outputs),
-        "agreement_reference": compare_integers(_run_litert(reference, inputs), outputs),
+        "agreement": compare_outputs(_run_litert(model, inputs), outputs),
+        "agreement_reference": compare_outputs(_run_litert(reference, inputs), outputs),
         "accuracy": None if labels is None else float((outputs.argmax(-1) == labels).mean()),
         "accuracy_images": 0 if labels is None else len(labels),
-    }
-
-
-def compare_integers(expected: np.ndarray, actual: np.ndarray) -> dict:
-    """Compares quantized outputs, [images, classes], in units of their last bit (LSB)."""
-    difference = np.abs(expected.astype(np.int32) - actual.astype(np.int32))
-    return {
-        "max_lsb": int(difference.max()),
-        "exact": float((difference == 0).mean()),
-        "within_1_lsb": float((difference <= 1).mean()),
-        "images": len(expected),
     }
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge import runner
 from trainers.cli import UserError
 
 
@@ -52,14 +53,7 @@ def call(module: str, request: dict) -> Reply:
 
 def serve(task: Callable[[dict], dict]) -> None:
     """Reads a request from stdin, runs `task` on it and prints the reply to stdout."""
-    # Libraries print to stdout in C++: they get stderr, the reply alone the real stdout.
-    with os.fdopen(os.dup(1), "w") as replies:
-        os.dup2(2, 1)
-        try:
-            values = task(json.load(sys.stdin))
-        except UserError as error:
-            values = {"error": str(error)}
-        json.dump(values, replies)
+    runner.serve(task, (UserError, runner.RunnerError))
 
 
 def _describe_exit(done: subprocess.CompletedProcess) -> str:

@@ -1,9 +1,26 @@
 """The devices that a benchmark knows, by name."""
 
-from edge.devices.device import Device, Job, Result
+from edge.devices.android import Android
+from edge.devices.coral import Coral
+from edge.devices.device import (
+    DEFAULT_OPTIONS,
+    Device,
+    DeviceLostError,
+    Job,
+    Result,
+)
+from edge.devices.ethosu_model import EthosUModel
 from edge.devices.host import Host
 from edge.devices.micro_sim import MicroSim
+from edge.devices.ssh import Ssh
 
-DEVICES: dict[str, type[Device]] = {"host": Host, "micro-sim": MicroSim}
+DEVICES: dict[str, type[Device]] = {
+    "host": Host,
+    "ssh": Ssh,
+    "android": Android,
+    "coral": Coral,
+    "micro-sim": MicroSim,
+    "ethosu-model": EthosUModel,
+}
 
-__all__ = ["DEVICES", "Device", "Job", "Result"]
+__all__ = ["DEFAULT_OPTIONS", "DEVICES", "Device", "DeviceLostError", "Job", "Result"]

@@ -1,10 +1,40 @@
 """What every device is to a benchmark: prepare, run, clean up."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from converters.artifact import Artifact
+from trainers.cli import UserError
+
+# What single devices want to know beyond the job; each reads its own.
+DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        # CPU cores to which the measurement is pinned, () for all. Not for ethosu-model.
+        "cores": (),
+        # The longest that one command on a device may take, in seconds.
+        "timeout": 900.0,
+        # ssh and coral: user@board, or a name of the user's ssh configuration.
+        "host": None,
+        "ssh_config": None,
+        "board_python": "python3",
+        # coral: the delegate's library, as the dynamic linker finds it.
+        "edgetpu_library": "libedgetpu.so.1",
+        # android: devices by serial number, () for the only one there is.
+        "serial": (),
+        "adb": "adb",
+        # android: a file here, or "device:PATH" there.
+        "benchmark_model": "device:/data/local/tmp/benchmark_model",
+        "delegates": ("xnnpack",),
+        # ethosu-model: the NPU; None for the one in the manifest.
+        "accelerator": None,
+    }
+)
+
+
+class DeviceLostError(UserError):
+    """The device does not answer any more."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +47,12 @@ class Job:
       threads: CPU threads, where a device has them.
       warmup: inferences before the timed ones.
       runs: timed inferences.
-      agreement_images: images on which a device is compared with LiteRT on this host.
+      agreement_images: images on which a device is compared with LiteRT on this host, where
+        it cannot be all of the artifact's samples.
+      options: what single devices want to know, over `DEFAULT_OPTIONS`.
+
+    Raises:
+      ValueError: an option that no device knows.
     """
 
     artifact: Artifact
@@ -26,6 +61,13 @@ class Job:
     warmup: int
     runs: int
     agreement_images: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        unknown = sorted(self.options.keys() - DEFAULT_OPTIONS.keys())
+        if unknown:
+            raise ValueError(f"options must be of {list(DEFAULT_OPTIONS)}, received: {unknown}")
+        object.__setattr__(self, "options", {**DEFAULT_OPTIONS, **self.options})
 
 
 @dataclass(frozen=True)

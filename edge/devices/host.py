@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 
-from edge import worker
+from converters.manifest import SAMPLES
+from edge.devices import through_runner
 from edge.devices.device import Job, Result
-from edge.measurement import statistics
-from trainers.cli import UserError
-
-_WORKER = "edge.litert_worker"
+from edge.devices.through_runner import Place
 
 
 class Host:
     """Measures with LiteRT on this machine's CPU.
 
-    Initialization, memory and accuracy come from a fresh process a file; the latencies of
-    all files from one process more, where they take turns.
+    Initialization, first inference, memory and accuracy come from a fresh process a file; the
+    latencies of all files from one process more, where they take turns.
     """
 
     def takes(self, entry: dict) -> bool:
@@ -26,31 +24,11 @@ class Host:
 
     def run(self, job: Job) -> Iterator[Result]:
         """Measures the files; one that LiteRT refuses does not stop the others."""
-        singles, errors = {}, {}
-        for name in job.files:
-            request = {"task": "single", "file": name, **_common(job)}
-            try:
-                singles[name] = worker.call(_WORKER, request).values
-            except UserError as error:
-                errors[name] = str(error)
-        milliseconds = _time_interleaved(job, list(singles))
-        for name in job.files:
-            if name in errors:
-                yield Result(name, error=errors[name])
-            else:
-                latency = statistics(milliseconds[name])
-                yield Result(name, values={"latency_ms": latency, **singles[name]})
+        has_samples = job.artifact.manifest["samples"] is not None
+        samples = str((job.artifact.folder / SAMPLES).resolve()) if has_samples else None
+        place = Place(through_runner.call_here, through_runner.files_here(job), samples)
+        for result, _ in through_runner.measure(job, place):
+            yield result
 
     def clean_up(self) -> None:
         """Does nothing: the processes have ended."""
-
-
-def _time_interleaved(job: Job, files: list[str]) -> dict[str, list[float]]:
-    if not files:
-        return {}
-    request = {"task": "interleaved", "files": files, "warmup": job.warmup, "runs": job.runs}
-    return worker.call(_WORKER, {**request, **_common(job)}).values["milliseconds"]
-
-
-def _common(job: Job) -> dict:
-    return {"artifact": str(job.artifact.folder), "threads": job.threads}

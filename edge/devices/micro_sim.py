@@ -1,17 +1,16 @@
 """A simulated microcontroller: TFLite Micro's own interpreter, run on this machine."""
 
 import importlib.util
-import re
 from collections.abc import Iterator
 
+from converters.micro_runtime import arena_total
 from edge import worker
 from edge.devices.device import Job, Result
-from edge.measurement import statistics
+from edge.measurement import drift, statistics
 from edge.worker import Reply
 from trainers.cli import UserError
 
 _WORKER = "edge.micro_worker"
-_ARENA = re.compile(r"^\[RecordingMicroAllocator\] Arena allocation total (\d+) bytes$", re.M)
 
 
 class MicroSim:
@@ -45,6 +44,7 @@ class MicroSim:
                 "artifact": str(job.artifact.folder),
                 "file": name,
                 "images": job.agreement_images,
+                "cores": list(job.options["cores"]),
             }
             try:
                 yield Result(name, values=_values(worker.call(_WORKER, request)))
@@ -56,14 +56,14 @@ class MicroSim:
 
 
 def _values(reply: Reply) -> dict:
-    totals = _ARENA.findall(reply.notes)
     values = dict(reply.values)
-    latency = statistics(values.pop("milliseconds"))
+    milliseconds = values.pop("milliseconds")
     return {
         "simulation": True,
         "threads": 1,
         "warmup": 0,
-        "latency_ms": latency,
-        "arena_bytes": int(totals[-1]) if totals else None,
+        "latency_ms": statistics(milliseconds),
+        "drift": drift(milliseconds),
+        "arena_bytes": arena_total(reply.notes),
         **values,
     }

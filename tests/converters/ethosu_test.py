@@ -8,8 +8,9 @@ from trainers.cli import UserError
 
 FILE = "deployment_int8_ptq.tflite"
 SUMMARY = (
-    "network,system_config,memory_mode,sram_memory_used,dram_memory_used,cycles_npu,cycles_total\n"
-    "model,Ethos_U55_High_End_Embedded,Shared_Sram,540.5,0.0,1386706.0,2506776.4\n"
+    "network,system_config,memory_mode,core_clock,sram_memory_used,dram_memory_used,cycles_npu,"
+    "cycles_total\n"
+    "model,Ethos_U55_High_End_Embedded,Shared_Sram,500000000.0,540.5,0.0,1386706.0,2506776.4\n"
 )
 LAYERS = (
     "Original Operator,NNG Operator,Target,Op Cycles,MAC Count,Name\n"
@@ -23,6 +24,7 @@ def test_summary_is_read():
     assert read_summary(SUMMARY) == {
         "system_config": "Ethos_U55_High_End_Embedded",
         "memory_mode": "Shared_Sram",
+        "clock_hz": 500_000_000,
         "cycles": {"npu": 1386706, "total": 2506776},
         "memory_bytes": {"sram": 553472, "dram": 0},
     }

@@ -27,7 +27,7 @@ def needs_micro():
 
 def test_import_needs_no_tensorflow():
     code = (
-        "import sys, edge.benchmark, edge.litert_worker, edge.micro_worker\n"
+        "import sys, edge.benchmark, edge.micro_worker, edge.runner\n"
         "print({'tensorflow', 'keras', 'tf_keras', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -35,7 +35,7 @@ def test_import_needs_no_tensorflow():
 
 
 def test_host_is_measured(run_cli, artifact_dir, tmp_path):
-    done = run_cli(MODULE, f"--artifact={artifact_dir}", *FAST)
+    done = run_cli(MODULE, f"--artifact={artifact_dir}", "--cores=0", *FAST)
     records = read_measurements(tmp_path / "measurements.jsonl")
     assert [record["file"] for record in records] == [FLOAT, INT8]
     manifest = json.loads((artifact_dir / "manifest.json").read_text())
@@ -43,9 +43,12 @@ def test_host_is_measured(run_cli, artifact_dir, tmp_path):
         entry = manifest["files"][record["file"]]
         assert record["sha256"] == entry["sha256"]
         assert record["accuracy"] == pytest.approx(entry["accuracy"], abs=1e-9)
-        assert (record["device"], record["threads"], record["warmup"]) == ("host", 1, 1)
+        assert (record["device"], record["threads"], record["cores"]) == ("host", 1, [0])
+        # One that was asked for, and windows of ten until times are stable.
+        assert record["warmup"] >= 21 and record["warmup_stable"] in (True, False)
         assert record["latency_ms"]["runs"] == 2
-        assert record["initialization_ms"] > 0
+        assert record["initialization_ms"] > 0 and record["first_ms"] > 0
+        assert record["state_before"].keys() == record["state_after"].keys()
         assert record["peak_memory_bytes"] > record["bytes"]
     header, *rows = done.stdout.splitlines()
     assert header.split()[:3] == ["file", "device", "KB"]
@@ -116,6 +119,17 @@ def test_without_samples_accuracy_is_null(run_cli, folder, tmp_path):
     assert records[1]["agreement_reference"]["max_lsb"] <= 1
 
 
+def test_a_device_that_fails_does_not_stop_the_others(run_cli, artifact_dir, tmp_path):
+    flags = (f"--artifact={artifact_dir}", "--device=ssh,host,android", f"--files={INT8}", *FAST)
+    done = run_cli(MODULE, *flags, "--adb=no_such_adb", check=False)
+    (record,) = read_measurements(tmp_path / "measurements.jsonl")
+    assert (record["device"], done.returncode) == ("host", 1)
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr.startswith("error: --host is missing; name the board")
+    assert "the program 'no_such_adb' cannot be run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -123,13 +137,15 @@ def test_without_samples_accuracy_is_null(run_cli, folder, tmp_path):
         (["--artifact=nowhere"], "nowhere is not a folder"),
         (
             ["--artifact=artifact", "--device=host,toaster"],
-            "some of host, micro-sim; received 'toa",
+            "of host, ssh, android, coral, micro-sim, ethosu-model; received 'toa",
         ),
         (["--artifact=artifact", "--device="], "--device must name some of"),
         (["--artifact=artifact", "--files=x.tflite"], f"no file 'x.tflite'; it has {FLOAT}"),
         (["--artifact=artifact", "--threads=0"], "--threads must be at least 1; received 0"),
         (["--artifact=artifact", "--runs=0"], "--runs must be at least 1; received 0"),
         (["--artifact=artifact", "--warmup=-1"], "--warmup must be at least 0; received -1"),
+        (["--artifact=artifact", "--timeout=0"], "--timeout must be above 0; received 0"),
+        (["--artifact=artifact", "--cores=a"], "--cores must be numbers such as 0,1; received 'a'"),
         (["--artifact=artifact", "--output=no/m.jsonl"], "'no/m.jsonl'; check the path"),
     ],
 )

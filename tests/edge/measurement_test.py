@@ -1,11 +1,14 @@
 import json
 
+import numpy as np
 import pytest
 
 from edge.measurement import (
     append_measurements,
     check_writable,
+    compare_outputs,
     describe_machine,
+    drift,
     read_measurements,
     statistics,
 )
@@ -25,6 +28,24 @@ def test_statistics_of_known_numbers():
 def test_no_timings_are_refused():
     with pytest.raises(ValueError, match="milliseconds must hold at least one"):
         statistics([])
+
+
+def test_drift_is_the_last_tenth_against_the_first():
+    assert drift([1.0] * 10 + [7.0] * 80 + [1.25] * 10) == 0.25
+    assert drift([1.0] * 19) is None
+
+
+def test_integers_are_compared_in_last_bits():
+    expected = np.array([[127, -128, 0, 5]], np.int8)
+    actual = np.array([[-128, -128, 1, 3]], np.int8)
+    found = compare_outputs(expected, actual)
+    # 255, not the -1 of an int8 that wrapped around.
+    assert found == {"max_lsb": 255, "exact": 0.25, "within_1_lsb": 0.5, "images": 1}
+
+
+def test_floats_are_compared_by_their_largest_difference():
+    found = compare_outputs(np.float32([[1, 2], [3, 4]]), np.float32([[1, 2], [3, 3.5]]))
+    assert found == {"max_abs": 0.5, "images": 2}
 
 
 def test_records_are_appended_and_read(tmp_path):

@@ -1,4 +1,4 @@
-"""Names that a benchmark's flag may hold."""
+"""Names that a flag may hold."""
 
 from collections.abc import Collection, Sequence
 

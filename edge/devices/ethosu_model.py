@@ -1,0 +1,72 @@
+"""Arm's Ethos-U as its compiler Vela models it: an estimate, no measurement."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from edge.devices.device import Job, Result
+from trainers.cli import UserError
+
+# Nothing ran, so nothing varies.
+_UNKNOWN = {"p10": None, "p90": None, "runs": 0}
+
+
+class EthosUModel:
+    """Gives Vela's estimate of cycles as a latency: cycles by the clock of Vela's configuration.
+
+    The estimate is the manifest's, or made now where that has none for this accelerator.
+    """
+
+    def takes(self, entry: dict) -> bool:
+        """Says whether the file is an integer one: Vela puts floats on the CPU."""
+        return all(entry[end].get("scale") is not None for end in ("input", "output"))
+
+    def prepare(self, job: Job) -> None:
+        """Does nothing: each file may have its estimate already."""
+
+    def run(self, job: Job) -> Iterator[Result]:
+        """Gives the estimates; a file without one does not stop the others."""
+        for name in job.files:
+            try:
+                yield Result(name, values=_values(_estimate(job, name)))
+            except UserError as error:
+                yield Result(name, error=str(error))
+
+    def clean_up(self) -> None:
+        """Does nothing."""
+
+
+def _estimate(job: Job, name: str) -> dict:
+    """Returns the field `ethosu` of a file (docs/artifact.md)."""
+    accelerator = job.options["accelerator"]
+    known = job.artifact.files[name].get("ethosu", {})
+    if "clock_hz" in known and accelerator in (None, known["accelerator"]):
+        return known
+    if accelerator is None:
+        raise UserError(
+            "the artifact has no estimate for it; name the NPU, such as --accelerator=ethos-u55-128"
+        )
+    if find_spec("ethosu") is None:
+        raise UserError("Vela is not installed; pip install 'keras_shufflenet[ethosu]'")
+    # Now, because Vela and the schema that it reads files by are not on every machine.
+    from converters.ethosu import ACCELERATORS, compile_file
+
+    if accelerator not in ACCELERATORS:
+        raise UserError(
+            f"--accelerator must be one of {', '.join(ACCELERATORS)}; received {accelerator!r}"
+        )
+    return compile_file(job.artifact.path(name), accelerator)
+
+
+def _values(estimate: dict) -> dict:
+    milliseconds = 1e3 * estimate["cycles"]["total"] / estimate["clock_hz"]
+    return {
+        "estimate": True,
+        "place": estimate["accelerator"],
+        "threads": None,
+        "warmup": 0,
+        "latency_ms": {**dict.fromkeys(("median", "min", "mean"), milliseconds), **_UNKNOWN},
+        "arena_bytes": estimate["memory_bytes"]["sram"],
+        "accuracy": None,
+        "accuracy_images": 0,
+        "ethosu": {key: value for key, value in estimate.items() if key != "compiled"},
+    }

@@ -1,0 +1,113 @@
+"""Our folder on another machine: all that a benchmark puts there, and its lock."""
+
+import json
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from edge.devices import shell as shells
+from edge.devices.shell import Shell
+from edge.measurement import now
+from trainers.cli import UserError
+
+NAME = "shufflenet_benchmark"
+_OWNER = "owner.json"
+
+
+class RemoteFolder:
+    """A folder that exists while one benchmark uses the machine.
+
+    Making a folder succeeds once, so that it is the lock, too: two benchmarks at a time would
+    disturb each other's times. One that was left by a process of this machine that has ended,
+    such as after the device vanished, is taken over.
+
+    Args:
+      shell: the machine.
+      parent: an existing folder there.
+
+    Attributes:
+      path: the folder's path there.
+    """
+
+    def __init__(self, shell: Shell, parent: str):
+        self.path = f"{parent.rstrip('/')}/{NAME}"
+        self._shell = shell
+        self._created = False
+
+    def create(self) -> None:
+        """Makes the folder.
+
+        Raises:
+          DeviceLostError: the machine does not answer.
+          UserError: it is busy, or refuses.
+        """
+        done = self._shell.execute("mkdir", "-m", "700", self.path)
+        if done.returncode:
+            if self._shell.execute("test", "-d", self.path).returncode:
+                raise shells.CommandError(shells.explain(self._shell, done))
+            self._check_abandoned()
+            shells.run(self._shell, "rm", "-rf", self.path)
+            shells.run(self._shell, "mkdir", "-m", "700", self.path)
+        self._created = True
+        self._sign()
+
+    def put(self, source: Path, name: str) -> str:
+        """Copies a file into the folder and returns its path there.
+
+        Args:
+          source: here, of any name.
+          name: there, of letters and digits: what is called so by us alone.
+        """
+        target = f"{self.path}/{name}"
+        self._shell.push(source, target)
+        return target
+
+    def remove(self) -> None:
+        """Removes the folder, if it was made; what cannot be removed is named on stderr."""
+        if not self._created:
+            return
+        self._created = False
+        try:
+            shells.run(self._shell, "rm", "-rf", self.path)
+        except UserError as error:
+            print(
+                f"{self.path} is left on {self._shell.name} ({error}); "
+                "the next benchmark from this machine removes it",
+                file=sys.stderr,
+            )
+
+    def _sign(self) -> None:
+        owner = {"machine": socket.gethostname(), "process": os.getpid(), "since": now()}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / _OWNER
+            path.write_text(json.dumps(owner), encoding="utf-8")
+            self.put(path, _OWNER)
+
+    def _check_abandoned(self) -> None:
+        done = self._shell.execute("cat", f"{self.path}/{_OWNER}")
+        try:
+            owner = json.loads(done.stdout)
+            machine, process, since = owner["machine"], int(owner["process"]), owner["since"]
+        except (ValueError, KeyError, TypeError):
+            machine, process, since = "somebody", 0, "a time unknown"
+        if machine != socket.gethostname() or _is_running(process):
+            raise UserError(
+                f"{self._shell.name} is busy: a benchmark of {machine} uses it since {since}; "
+                f"wait for it or, if it has ended, remove {self.path} there"
+            )
+
+
+def _is_running(process: int) -> bool:
+    """Says whether another process of this machine still runs."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Another user's.
+        return True
+    return True

@@ -1,0 +1,177 @@
+"""Commands on another machine, by ssh or adb.
+
+Both hand one string to a shell there: arguments are quoted, and paths there are of our own making.
+"""
+
+import shlex
+import subprocess
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Protocol
+
+from edge.devices.device import DeviceLostError
+from trainers.cli import UserError
+
+# A board that is there answers within this many seconds, one that vanished is noticed.
+_CONNECT_SECONDS = 10
+_ALIVE_SECONDS = 5
+_ALIVE_COUNT = 3
+# ssh's own failures; a command's are below.
+_SSH_FAILED = 255
+_FULL = "No space left"
+_REMEDIES = {"ssh": "apt-get install openssh-client"}
+
+
+class CommandError(UserError):
+    """A command ran on the device and failed."""
+
+
+class Shell(Protocol):
+    """Another machine that runs commands.
+
+    Attributes:
+      name: what messages call it.
+    """
+
+    name: str
+
+    def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
+        """Runs a command, with `text` as its input, and waits for it; it may fail.
+
+        Raises:
+          DeviceLostError: the machine does not answer.
+        """
+
+    def push(self, source: Path, target: str) -> None:
+        """Copies a file there.
+
+        Raises:
+          DeviceLostError: the machine does not answer.
+          CommandError: it refuses, such as a full one.
+        """
+
+
+def run(shell: Shell, *arguments: str) -> str:
+    """Runs a command that must succeed, and returns what it printed.
+
+    Raises:
+      DeviceLostError: the machine does not answer.
+      CommandError: the command failed.
+    """
+    done = shell.execute(*arguments)
+    if done.returncode:
+        raise CommandError(explain(shell, done))
+    return done.stdout.strip()
+
+
+def explain(shell: Shell, done: CompletedProcess) -> str:
+    """Returns one line why a command on a machine failed."""
+    line = last_line(done.stderr) or last_line(done.stdout) or f"exit code {done.returncode}"
+    remedy = "; free some space on it" if _FULL in line else ""
+    return f"{shell.name}: {line}{remedy}"
+
+
+def last_line(text: str) -> str:
+    """Returns the last line that is not empty, or ""."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+class SshShell:
+    """A machine that ssh reaches without asking for a password."""
+
+    def __init__(self, host: str, config: str | None, seconds: float):
+        # ssh reads what starts with a dash as an option, after its "--" too.
+        if host.startswith("-") or not host.isprintable() or " " in host:
+            raise UserError(f"--host={host!r} is no host; it looks like user@board")
+        self.name = host
+        self._seconds = seconds
+        self._command = [
+            *("ssh", "-T", "-a", "-x", "-o", "BatchMode=yes"),
+            *("-o", f"ConnectTimeout={_CONNECT_SECONDS}"),
+            *("-o", f"ServerAliveInterval={_ALIVE_SECONDS}"),
+            *("-o", f"ServerAliveCountMax={_ALIVE_COUNT}"),
+            *(("-F", config) if config else ()),
+            *("--", host),
+        ]
+
+    def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
+        """Runs a command there, see `Shell`."""
+        return self._run(shlex.join(arguments), text.encode())
+
+    def push(self, source: Path, target: str) -> None:
+        """Copies a file there, see `Shell`."""
+        # Not scp: its server is missing on small boards, and it reads names in ways of its own.
+        done = self._run(f"cat > {shlex.quote(target)}", source.read_bytes())
+        if done.returncode:
+            raise CommandError(explain(self, done))
+
+    def _run(self, command: str, content: bytes) -> CompletedProcess:
+        done = call([*self._command, command], self.name, self._seconds, content)
+        if done.returncode == _SSH_FAILED:
+            reason = last_line(done.stderr) or "no reason given"
+            raise DeviceLostError(
+                f"{self.name} does not answer by ssh ({reason}); "
+                "check that ssh to it works and asks nothing"
+            )
+        return done
+
+
+class AdbShell:
+    """An Android device that adb reaches."""
+
+    def __init__(self, adb: str, serial: str, seconds: float):
+        self.name = serial
+        self._adb = adb
+        self._seconds = seconds
+
+    def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
+        """Runs a command there, see `Shell`."""
+        return self._run(["shell", shlex.join(arguments)], text.encode())
+
+    def push(self, source: Path, target: str) -> None:
+        """Copies a file there, see `Shell`."""
+        done = self._run(["push", str(source.resolve()), target])
+        if done.returncode:
+            raise CommandError(explain(self, done))
+
+    def _run(self, arguments: list[str], content: bytes = b"") -> CompletedProcess:
+        command = [self._adb, "-s", self.name]
+        done = call([*command, *arguments], self.name, self._seconds, content)
+        if done.returncode:
+            # adb's own failures and the command's have the same exit code.
+            state = call([*command, "get-state"], self.name, _CONNECT_SECONDS)
+            if state.stdout.strip() != "device":
+                raise DeviceLostError(
+                    f"{self.name} does not answer by adb ({last_line(state.stderr) or 'offline'}); "
+                    "check its cable and that USB debugging is allowed"
+                )
+        return done
+
+
+def call(command: list[str], name: str, seconds: float, content: bytes = b"") -> CompletedProcess:
+    """Runs a program of this machine.
+
+    Args:
+      command: ssh or adb, with its arguments.
+      name: whose answer is awaited, for messages.
+      seconds: how long.
+      content: the program's input.
+
+    Raises:
+      UserError: there is no such program.
+      DeviceLostError: it took too long.
+    """
+    try:
+        done = subprocess.run(
+            command, input=content, capture_output=True, timeout=seconds, check=False
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        remedy = _REMEDIES.get(command[0], "install Android's platform-tools, or use --adb=PATH")
+        raise UserError(f"the program {command[0]!r} cannot be run; {remedy}") from error
+    except subprocess.TimeoutExpired as error:
+        raise DeviceLostError(
+            f"{name} gave no answer within {seconds:g} seconds; "
+            "check that it still runs, or give it more by --timeout"
+        ) from error
+    texts = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+    return CompletedProcess(command, done.returncode, *texts)

@@ -1,0 +1,397 @@
+"""Measures .tflite files with LiteRT; this one file runs alone, on any board with Python.
+
+It imports nothing of this project and keeps to the syntax of Python 3.7 (a Coral Dev Board's):
+`--device=ssh` copies it to a board that has numpy and ai-edge-litert (or tflite-runtime),
+`--device=host` runs it here, so that both measure alike. It reads a request from stdin and
+prints its reply to stdout, both JSON:
+
+  echo '{"task": "describe"}' | python runner.py
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PACKAGES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
+_INVOKES_FOR_MEMORY = 3
+# Warmed up: the medians of two windows that follow each other differ by so little.
+_WINDOW = 10
+_STABLE = 0.03
+_MOST_WINDOWS = 30
+_MOST_SECONDS = 10.0
+
+_CPU = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/"
+_ZONE = "/sys/class/thermal/thermal_zone*/"
+# What a processor says about its state, as shell patterns.
+SENSORS = (
+    _CPU + "scaling_cur_freq",
+    _CPU + "scaling_governor",
+    _ZONE + "type",
+    _ZONE + "temp",
+    "/proc/loadavg",
+)
+
+
+class RunnerError(Exception):
+    """A mistake of the user or of this machine, told in one line with its remedy."""
+
+
+def serve(task: Callable[[dict], dict], mistakes: tuple[type, ...] = (RunnerError,)) -> None:
+    """Reads a request from stdin, runs `task` on it and prints the reply to stdout.
+
+    Of the exceptions those in `mistakes` are told in the reply, as {"error": …}.
+    """
+    # Libraries print to stdout in C++: they get stderr, the reply alone the real stdout.
+    with os.fdopen(os.dup(1), "w") as replies:
+        os.dup2(2, 1)
+        try:
+            values = task(json.load(sys.stdin))
+        except mistakes as error:
+            values = {"error": str(error)}
+        json.dump(values, replies)
+
+
+def measure(request: dict) -> dict:
+    """Runs the task that a request names.
+
+    Args:
+      request: `task`, "describe", "single" or "together"; but for the first also `files`, a list
+        of {"path", "sha256"}, of which "single" takes one; `threads`; `cores`, to which the
+        process is pinned, [] for all; `library` of a delegate, or None; for "single" `samples`,
+        an .npz file with uint8 `images`, or None, and the preprocessing's `scale` and `offset`;
+        for "together" `warmup` and `runs`.
+
+    Raises:
+      RunnerError: no LiteRT, a file or a library that cannot be loaded, no such core.
+    """
+    if request["task"] == "describe":
+        _litert()
+        return {"machine": describe_machine()}
+    pin(request["cores"])
+    return {"single": _single, "together": _together}[request["task"]](request)
+
+
+def pin(cores: list[int]) -> None:
+    """Keeps this process, and the threads that it will start, on some cores; [] does nothing."""
+    if not cores:
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise RunnerError("this system cannot pin a process to cores; leave --cores out")
+    try:
+        os.sched_setaffinity(0, set(cores))
+    except (OSError, ValueError) as error:
+        raise RunnerError(
+            "--cores={} cannot be used here, of {} cores ({}); name others".format(
+                ",".join(map(str, cores)), os.cpu_count(), error
+            )
+        ) from error
+
+
+def describe_machine() -> dict:
+    """Returns what a timing depends on; what cannot be read here is None."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "litert": _litert_version(),
+    }
+
+
+def read_state() -> dict:
+    """Returns what disturbs a timing at this moment, see `state`."""
+    paths = [str(path) for pattern in SENSORS for path in Path("/").glob(pattern[1:])]
+    found = state({path: _read(path) or "" for path in paths})
+    if not found["frequency_mhz"]:
+        # Where the kernel does not scale frequencies, such as in a virtual machine.
+        found["frequency_mhz"] = [
+            float(value) for key, value in _cpu_info() if key == "cpu MHz" and _is_number(value)
+        ]
+    return found
+
+
+def state(texts: dict[str, str]) -> dict:
+    """Returns the processor's state.
+
+    Args:
+      texts: by path, what the files of `SENSORS` hold.
+
+    Returns:
+      `frequency_mhz` and `governors` by core, `temperature_c` by name, `load_average`; empty
+      where nothing can be read, None for the load.
+    """
+    by_core: dict[str, dict[int, str]] = {"scaling_cur_freq": {}, "scaling_governor": {}}
+    zones: dict[str, dict[str, str]] = {}
+    for path, text in texts.items():
+        folder, name = path.rsplit("/", 1)
+        if name in by_core and text:
+            by_core[name][int(folder.split("/")[-2][len("cpu") :])] = text
+        elif name in ("type", "temp"):
+            zones.setdefault(folder, {})[name] = text
+    load = texts.get("/proc/loadavg", "").split()[:3]
+    frequencies, governors = (sorted(values.items()) for values in by_core.values())
+    return {
+        "frequency_mhz": [float(text) / 1e3 for _, text in frequencies if _is_number(text)],
+        "governors": [text for _, text in governors],
+        "temperature_c": {
+            "{} ({})".format(zone.get("type") or "unnamed", folder[folder.rindex("zone") + 4 :]): (
+                float(zone["temp"]) / 1e3
+            )
+            for folder, zone in sorted(zones.items())
+            if _is_number(zone.get("temp", ""))
+        },
+        "load_average": [float(text) for text in load] if len(load) == 3 else None,
+    }
+
+
+def time_in_turn(models: list, warmup: int, runs: int) -> dict:
+    """Times models in turn, run by run, so that a noisy moment hits all of them alike.
+
+    Args:
+      models: each with `set_input(x)`, `run()` and `noise()`, an input.
+      warmup: inferences of each before the timed ones; then more, until their times are
+        stable. 0 warms nothing up.
+      runs: timed inferences of each.
+
+    Returns:
+      `milliseconds`, for each model `runs` times of one inference, without setting the input;
+      `warmup`, how many went before; `stable`, whether the times had become stable then.
+    """
+    inputs = [model.noise() for model in models]
+    count, stable = _warm_up(models, inputs, warmup)
+    before = read_state()
+    milliseconds = _turns(models, inputs, runs)
+    return {
+        "milliseconds": milliseconds,
+        "warmup": count,
+        "warmup_stable": stable,
+        "state_before": before,
+        "state_after": read_state(),
+    }
+
+
+class Model:
+    """A .tflite file with one input and one output, loaded into LiteRT."""
+
+    def __init__(self, path: str, threads: int, library: str | None):
+        litert = _litert()
+        try:
+            delegates = [litert.load_delegate(library)] if library else None
+        except (ValueError, OSError, RuntimeError) as error:
+            raise RunnerError(
+                f"{library} cannot be loaded ({_first_line(error)}); install it, plug the "
+                "accelerator in, or name another library"
+            ) from error
+        try:
+            self._interpreter = litert.Interpreter(
+                model_path=path, num_threads=threads, experimental_delegates=delegates
+            )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise RunnerError(
+                f"it is damaged or not for this LiteRT ({_first_line(error)}); convert it again"
+            ) from error
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output,) = self._interpreter.get_output_details()
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Returns float32 network input in the input's dtype, rounded to nearest."""
+        dtype, (scale, zero_point) = np.dtype(self._input["dtype"]), self._input["quantization"]
+        if dtype == np.float32:
+            return x
+        limits = np.iinfo(dtype)
+        rounded = np.rint(x / np.float32(scale)) + zero_point
+        return np.clip(rounded, limits.min, limits.max).astype(dtype)
+
+    def noise(self) -> np.ndarray:
+        """Returns an input of random values, always the same."""
+        x = np.random.RandomState(0).uniform(-1, 1, self._input["shape"])
+        return self.quantize(x.astype(np.float32))
+
+    def set_input(self, x: np.ndarray) -> None:
+        """Copies an input, with its batch of one, into the input tensor."""
+        self._interpreter.set_tensor(self._input["index"], x)
+
+    def run(self) -> None:
+        """Computes the output of the input that is set."""
+        self._interpreter.invoke()
+
+    def outputs(self, images: np.ndarray, scale: Any, offset: Any) -> np.ndarray:
+        """Returns the raw outputs, [n, classes], of uint8 images, pixel * scale + offset."""
+        rows = []
+        for image in images:
+            # A file for a larger batch gets the image as often as it takes.
+            x = np.broadcast_to(image, self._input["shape"]).astype(np.float32)
+            x = x * np.float32(scale) + np.float32(offset)
+            self.set_input(self.quantize(x))
+            self.run()
+            rows.append(self._interpreter.get_tensor(self._output["index"])[0])
+        return np.stack(rows)
+
+
+def _single(request: dict) -> dict:
+    (file,) = request["files"]
+    # First: importing LiteRT is not the file's initialization.
+    _litert()
+    _check_hash(file)
+    before = _peak_memory()
+    start = time.perf_counter()
+    model = Model(file["path"], request["threads"], request["library"])
+    initialized = time.perf_counter()
+    model.set_input(model.noise())
+    ready = time.perf_counter()
+    model.run()
+    first = time.perf_counter()
+    for _ in range(_INVOKES_FOR_MEMORY):
+        model.run()
+    peak = _peak_memory()
+    return {
+        "initialization_ms": (initialized - start) * 1e3,
+        "first_ms": (first - ready) * 1e3,
+        "peak_memory_bytes": peak,
+        "model_memory_bytes": peak - before,
+        # Last: the samples' own memory must not count.
+        "outputs": _encoded_outputs(model, request),
+    }
+
+
+def _together(request: dict) -> dict:
+    machine = describe_machine()
+    models = [
+        Model(file["path"], request["threads"], request["library"]) for file in request["files"]
+    ]
+    found = time_in_turn(models, request["warmup"], request["runs"])
+    return {**found, "machine": machine}
+
+
+def _encoded_outputs(model: Model, request: dict) -> dict | None:
+    if request["samples"] is None:
+        return None
+    with np.load(request["samples"], allow_pickle=False) as arrays:
+        images = arrays["images"]
+    outputs = model.outputs(images, request["scale"], request["offset"])
+    return {
+        "base64": base64.b64encode(outputs.tobytes()).decode(),
+        "dtype": str(outputs.dtype),
+        "shape": list(outputs.shape),
+    }
+
+
+def _warm_up(models: list, inputs: list, least: int) -> tuple[int, bool | None]:
+    if not least:
+        return 0, None
+    start = time.monotonic()
+    _turns(models, inputs, least)
+    previous = None
+    for window in range(1, _MOST_WINDOWS + 1):
+        medians = np.median(_turns(models, inputs, _WINDOW), axis=1)
+        if previous is not None and (np.abs(medians / previous - 1) <= _STABLE).all():
+            return least + window * _WINDOW, True
+        if time.monotonic() - start > _MOST_SECONDS:
+            break
+        previous = medians
+    return least + window * _WINDOW, False
+
+
+def _turns(models: list, inputs: list, runs: int) -> list[list[float]]:
+    timings: list[list[float]] = [[] for _ in models]
+    for _ in range(runs):
+        for index, model in enumerate(models):
+            # Every time: a runtime may reuse the input's memory.
+            model.set_input(inputs[index])
+            start = time.perf_counter()
+            model.run()
+            timings[index].append((time.perf_counter() - start) * 1e3)
+    return timings
+
+
+def _litert() -> Any:
+    for module in _PACKAGES:
+        try:
+            return importlib.import_module(module + ".interpreter")
+        except ImportError:
+            continue
+    raise RunnerError(
+        f"no LiteRT is installed; {sys.executable} -m pip install ai-edge-litert "
+        "(or tflite-runtime)"
+    )
+
+
+def _litert_version() -> str:
+    for module, package in _PACKAGES.items():
+        try:
+            version = importlib.import_module(module).__version__
+        except (ImportError, AttributeError):
+            continue
+        return f"{package} {version}"
+    return "none"
+
+
+def _check_hash(file: dict) -> None:
+    if hashlib.sha256(Path(file["path"]).read_bytes()).hexdigest() != file["sha256"]:
+        raise RunnerError(f"{file['path']} is not the artifact's file; copy it again")
+
+
+def _cpu_model() -> str:
+    # x86 says "model name", Raspberry Pi and its kin "Model".
+    for key, value in _cpu_info():
+        if key in ("model name", "Model"):
+            return value
+    return platform.processor() or platform.machine()
+
+
+def _cpu_info() -> list[tuple[str, str]]:
+    lines = (_read("/proc/cpuinfo") or "").splitlines()
+    parts = [line.partition(":") for line in lines]
+    return [(key.strip(), value.strip()) for key, _, value in parts]
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip().strip("\0")
+    except OSError:
+        return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no reason given"
+
+
+def _peak_memory() -> int:
+    """Returns the largest resident memory of this process so far, in bytes."""
+    # ru_maxrss would do, but on Linux a new process inherits its parent's.
+    for line in (_read("/proc/self/status") or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    # Not on Windows, where nothing else needs it.
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    serve(measure)

@@ -1,0 +1,54 @@
+import json
+import shutil
+
+import pytest
+
+from converters.artifact import Artifact
+from edge.devices import Coral, Job, through_runner
+
+FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
+
+
+@pytest.fixture
+def job(artifact_dir, tmp_path):
+    """A job whose int8 file has been "compiled": its copy stands for edgetpu_compiler's work."""
+    folder = shutil.copytree(artifact_dir, tmp_path / "artifact")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["files"][INT8]
+    shutil.copy(folder / INT8, folder / "compiled_edgetpu.tflite")
+    compiled = {"name": "compiled_edgetpu.tflite", **{k: entry[k] for k in ("sha256", "bytes")}}
+    prediction = {"operators": 1, "mapped": 1, "certain": 1}
+    entry["edgetpu"] = {"status": "compiled", "prediction": prediction, "log": None}
+    entry["edgetpu"]["compiled"] = compiled
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return Job(Artifact.open(folder), (FLOAT, INT8), 1, 1, 2, 8, {"edgetpu_library": "libnone.so"})
+
+
+def test_compiled_files_are_for_it(job):
+    assert not Coral().takes(job.artifact.files[FLOAT])
+    assert Coral().takes(job.artifact.files[INT8])
+
+
+def test_without_the_library_the_remedy_is_told(job):
+    uncompiled, compiled = Coral().run(job)
+    assert uncompiled.error == "it is not compiled; do it by converters.edgetpu"
+    assert compiled.error.startswith("libnone.so cannot be loaded")
+    assert compiled.error.endswith("plug the accelerator in, or name another library")
+
+
+def test_the_compiled_file_is_compared_with_the_file_it_was_made_of(job, monkeypatch):
+    requests, real = [], through_runner.call_here
+
+    def call(request):
+        """The runner, with the CPU in the place of an Edge TPU."""
+        requests.append(request)
+        return real({**request, "library": None})
+
+    monkeypatch.setattr(through_runner, "call_here", call)
+    _, result = Coral().run(job)
+    assert [request["library"] for request in requests] == ["libnone.so", "libnone.so", None]
+    names = [request["files"][0]["path"].rsplit("/", 1)[1] for request in requests]
+    assert names == ["compiled_edgetpu.tflite"] * 2 + [INT8]
+    assert (result.file, result.values["compiled"]["name"]) == (INT8, "compiled_edgetpu.tflite")
+    assert result.values["agreement"]["max_lsb"] == 0
+    assert result.values["first_ms"] > 0

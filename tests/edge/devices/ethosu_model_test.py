@@ -1,0 +1,69 @@
+import copy
+import re
+
+import pytest
+
+from converters.artifact import Artifact
+from edge.devices import EthosUModel, Job
+
+FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
+ESTIMATE = {
+    "accelerator": "ethos-u55-128",
+    "clock_hz": 500_000_000,
+    "cycles": {"npu": 1, "total": 1_000_000},
+    "memory_bytes": {"sram": 1234},
+    "compiled": {"name": "x_vela.tflite"},
+}
+
+
+def job(artifact, **options):
+    return Job(artifact, (INT8,), 1, 1, 2, 8, options)
+
+
+@pytest.fixture
+def artifact(artifact_dir):
+    found = Artifact.open(artifact_dir)
+    found.manifest = copy.deepcopy(found.manifest)
+    return found
+
+
+def test_the_manifest_s_estimate_becomes_a_latency(artifact):
+    artifact.files[INT8]["ethosu"] = ESTIMATE
+    (result,) = EthosUModel().run(job(artifact))
+    values = result.values
+    assert (values["estimate"], values["place"], values["arena_bytes"]) == (
+        *(True, "ethos-u55-128"),
+        1234,
+    )
+    assert values["latency_ms"] == {
+        **dict.fromkeys(("median", "mean", "min"), 2.0),
+        **{"p10": None, "p90": None, "runs": 0},
+    }
+    assert "compiled" not in values["ethosu"]
+
+
+def test_an_estimate_is_made_where_the_manifest_has_none(artifact):
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+    # One for another NPU does not do.
+    artifact.files[INT8]["ethosu"] = ESTIMATE
+    (result,) = EthosUModel().run(job(artifact, accelerator="ethos-u65-256"))
+    assert result.values["place"] == result.values["ethosu"]["accelerator"] == "ethos-u65-256"
+    assert 0.01 < result.values["latency_ms"]["median"] < 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "the artifact has no estimate for it; name the NPU, such as --accelerator=ethos-u55"),
+        ({"accelerator": "u1"}, "--accelerator must be one of ethos-u55-32, .*; received 'u1'"),
+    ],
+)
+def test_without_an_estimate_the_remedy_is_told(artifact, options, message):
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+    (result,) = EthosUModel().run(job(artifact, **options))
+    assert re.match(message, result.error)
+
+
+def test_integers_are_for_it(artifact):
+    assert EthosUModel().takes(artifact.files[INT8])
+    assert not EthosUModel().takes(artifact.files[FLOAT])
