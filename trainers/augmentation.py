@@ -6,11 +6,12 @@ import tensorflow as tf
 
 from trainers import image_ops
 from trainers.config import TrainConfig
+from trainers.crops import center_crop, resized_crop
 
-# A random crop's width to height, as in Inception's and the papers' training.
-_ASPECT_RATIOS = (3 / 4, 4 / 3)
 # Folded into an example's key, so that no two decisions share their random numbers.
 _COLOR, _TRIVIAL = 1, 2
+# Added to the key, which costs less than folding.
+_CROP = (1 << 32, 0)
 _JITTERED = (image_ops.brightness, image_ops.contrast, image_ops.saturation)
 # TrivialAugment's wide strengths, as torchvision has them: shares, pixels, degrees.
 _STRENGTHS = 31
@@ -18,58 +19,37 @@ _SHEAR, _SHIFT, _ANGLE, _BLEND = 0.99, 32.0, 135.0, 0.99
 _LEAST_BITS = 2
 
 
-def augment(image: tf.Tensor, position: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+def augment(
+    image: tf.Tensor, position: tf.Tensor, config: TrainConfig, channels: int = 3
+) -> tf.Tensor:
     """Returns a random variant of an image for training.
 
     Args:
-      image: uint8 [height, width, channels].
+      image: bytes of a file, or uint8 [height, width, channels].
       position: int64 scalar, the example's place in the training stream.
       config: seed, crop, flip, color_jitter, trivial_augment, their values and sizes matter.
+      channels: 1 or 3, of an encoded image.
 
     Returns:
       float32 [size, size, channels], 0 to 255; size is the config's training_size.
     """
     key = tf.stack([tf.constant(config.seed, tf.int64), position])
-    crop_key, flip_key = tf.unstack(tf.random.experimental.stateless_split(key, num=2))
+    # One draw for all: for small images it costs as much as all the rest.
+    mirrored, *place = tf.unstack(tf.random.stateless_uniform([3], key))
     if config.crop == "resized":
-        image = _resized_crop(image, crop_key, config)
+        size, min_area = config.training_size, config.crop_min_area
+        image = resized_crop(image, key + _CROP, size, min_area, channels)
     else:
-        image = center_crop(image, config.resize_size, config.training_size)
+        image = center_crop(image, config.resize_size, config.training_size, channels)
     if config.crop == "pad":
-        image = _padded_crop(image, crop_key, config.crop_padding)
+        image = _padded_crop(image, place, config.crop_padding)
     if config.flip:
-        image = tf.image.stateless_random_flip_left_right(image, flip_key)
+        image = tf.cond(mirrored < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
     if config.color_jitter:
         image = color_jitter(image, _fold(key, _COLOR), config.color_jitter)
     if config.trivial_augment:
         image = trivial_augment(image, _fold(key, _TRIVIAL))
     return image
-
-
-def center_crop(image: tf.Tensor, resize_size: int, input_size: int) -> tf.Tensor:
-    """Scales the shorter side to `resize_size` and cuts the central square out.
-
-    Args:
-      image: uint8 [height, width, channels].
-      resize_size, input_size: pixels.
-
-    Returns:
-      float32 [input_size, input_size, channels], 0 to 255.
-    """
-    shape = tf.shape(image)
-    height, width = shape[0], shape[1]
-    shorter = tf.minimum(height, width)
-    image = tf.cast(image, tf.float32)
-    # Rounded, as torchvision and the papers' code do it, and never below the wanted size.
-    scaled = tf.cast(tf.round(shape[:2] * resize_size / shorter), tf.int32)
-    image = tf.cond(
-        shorter == resize_size,
-        lambda: image,
-        lambda: tf.image.resize(image, scaled, antialias=True),
-    )
-    top, left = (scaled[0] - input_size) // 2, (scaled[1] - input_size) // 2
-    image = image[top : top + input_size, left : left + input_size]
-    return tf.ensure_shape(image, [input_size, input_size, image.shape[-1]])
 
 
 def color_jitter(image: tf.Tensor, key: tf.Tensor, strength: float) -> tf.Tensor:
@@ -151,20 +131,9 @@ def _fold(key: tf.Tensor, number: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(key, tf.constant(number, tf.int64))
 
 
-def _padded_crop(image: tf.Tensor, key: tf.Tensor, padding: int) -> tf.Tensor:
+def _padded_crop(image: tf.Tensor, place: list[tf.Tensor], padding: int) -> tf.Tensor:
+    """Cuts at a place, two numbers in [0, 1), out of the image that is larger by its reflection."""
+    top, left = (tf.cast(share * (2 * padding + 1), tf.int32) for share in place)
     padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]], "REFLECT")
-    return tf.image.stateless_random_crop(padded, image.shape, key)
-
-
-def _resized_crop(image: tf.Tensor, key: tf.Tensor, config: TrainConfig) -> tf.Tensor:
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
-        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-        seed=key,
-        aspect_ratio_range=_ASPECT_RATIOS,
-        area_range=(config.crop_min_area, 1.0),
-        min_object_covered=0.0,
-    )
-    part = tf.slice(image, begin, size)
-    part = tf.image.resize(part, [config.training_size] * 2, antialias=True)
-    return tf.ensure_shape(part, [config.training_size, config.training_size, image.shape[-1]])
+    height, width, _ = image.shape
+    return tf.ensure_shape(padded[top : top + height, left : left + width], image.shape)

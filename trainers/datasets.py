@@ -3,25 +3,26 @@
 import difflib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import file_adapters
 
-from trainers import digits, folder
+from trainers import digits, folder, imagenet
 from trainers.cli import UserError
 from trainers.config import TrainConfig
+from trainers.crops import decode
 from trainers.sources import IndexedSource, RecordSource, Source
-
-_DECODED_LIMIT = 512 * 2**20  # bytes; CIFAR-10 has 154 MB, ImageNet hundreds of GB
 
 
 def load_source(config: TrainConfig, split: str, must_match: bool = False) -> Source:
     """Opens a split of the config's data set.
 
     Args:
-      config: its dataset, data_dir, verify_images and workdir matter.
+      config: its dataset, data_dir, verify_images, cache_mb, data_service and workdir matter.
       split: in TFDS's notation, such as "train[:90%]".
       must_match: refuse image files other than those the run in the workdir began with.
 
@@ -41,20 +42,6 @@ def load_source(config: TrainConfig, split: str, must_match: bool = False) -> So
     return source
 
 
-def decode(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """Returns a uint8 image [height, width, channels]; what is decoded already passes through.
-
-    Args:
-      image: bytes of a JPEG, PNG, BMP or GIF file, or a decoded image.
-      channels: 1 or 3; grey images, and those with transparency, are converted.
-    """
-    if image.dtype != tf.string:
-        return image
-    image = tf.io.decode_image(image, channels=channels, expand_animations=False)
-    image.set_shape([None, None, channels])
-    return image
-
-
 def _folder_source(config: TrainConfig, split: str, must_match: bool) -> Source:
     builder = folder.open_folder(config.data_dir)
     paths, labels = builder.examples(split)
@@ -69,19 +56,36 @@ def _folder_source(config: TrainConfig, split: str, must_match: bool) -> Source:
             f"none of the {len(paths)} images of split {split!r} in {config.data_dir} can be "
             "decoded; check what they are"
         )
-    names = tf.constant([path for path, _ in good], tf.string)
     classes = tf.constant([label for _, label in good], tf.int64)
+    file = _file_reader([path for path, _ in good], config)
     return IndexedSource(
         class_names=tuple(builder.info.features["label"].names),
         num_examples=len(good),
         channels=3,
-        read=lambda index: (tf.io.read_file(names[index]), classes[index]),
+        read=lambda index: (file(index), classes[index]),
         skipped=tuple(bad),
     )
 
 
+def _file_reader(paths: list[str], config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from an index to a file's bytes, of all that are small in memory."""
+    names = tf.constant(paths, tf.string)
+    if not paths or sum(Path(path).stat().st_size for path in paths) > _cache_bytes(config):
+        return lambda index: tf.io.read_file(names[index])
+    files = tf.data.Dataset.from_tensor_slices(names).map(
+        tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    contents = files.batch(len(paths)).get_single_element()
+    return lambda index: contents[index]
+
+
+def _cache_bytes(config: TrainConfig) -> int:
+    # What is in memory would be sent to the servers of a data service with the pipeline.
+    return 0 if config.data_service else config.cache_mb * 2**20
+
+
 def _tfds_source(config: TrainConfig, split: str) -> Source:
-    builder = _prepared_builder(config)
+    builder = _prepared_builder(config, split)
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(
@@ -97,18 +101,42 @@ def _tfds_source(config: TrainConfig, split: str) -> Source:
         ) from None
     shape = features["image"].shape
     channels = 1 if shape[-1] == 1 else 3
-    records = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    records = records.map(lambda example: (example["image"], example["label"]))
-    about = (tuple(features["label"].names), num_examples, channels)
-    if None not in shape and num_examples * np.prod(shape) <= _DECODED_LIMIT:
-        return IndexedSource(*about, read=_in_memory(records, channels, num_examples))
-    return RecordSource(*about, records=records)
+    about = (imagenet.readable(features["label"].names), num_examples, channels)
+    if None not in shape and num_examples * np.prod(shape) <= _cache_bytes(config):
+        return IndexedSource(*about, read=_in_memory(builder, split, channels, num_examples))
+    return _record_source(builder, split, about)
 
 
-def _in_memory(records: tf.data.Dataset, channels: int, num_examples: int):
+def _record_source(builder: tfds.core.DatasetBuilder, split: str, about: tuple) -> RecordSource:
+    """Returns a source that opens TFDS's files itself, so as to know where each example is."""
+    pieces = builder.info.splits[split].file_instructions
+    files, skips, takes = (
+        tf.constant([getattr(piece, name) for piece in pieces])
+        for name in ("filename", "skip", "take")
+    )
+    adapter = file_adapters.ADAPTER_FOR_FORMAT[builder.info.file_format]
+    decoders = {"image": tfds.decode.SkipDecoding()}
+
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = builder.info.features.deserialize_example(record, decoders=decoders)
+        return example["image"], example["label"]
+
+    def read(file: tf.Tensor) -> tf.data.Dataset:
+        records = adapter.make_tf_data(files[file])
+        chosen = records.skip(tf.cast(skips[file], tf.int64)).take(tf.cast(takes[file], tf.int64))
+        return chosen.map(parse)
+
+    return RecordSource(*about, sizes=tuple(piece.take for piece in pieces), read=read)
+
+
+def _in_memory(
+    builder: tfds.core.DatasetBuilder, split: str, channels: int, num_examples: int
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None:
     """Decodes all images, once, and returns a function that reads by index."""
+    records = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     decoded = records.map(
-        lambda image, label: (decode(image, channels), label), num_parallel_calls=tf.data.AUTOTUNE
+        lambda example: (decode(example["image"], channels), example["label"]),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
     if num_examples == 0:
         return None
@@ -116,7 +144,7 @@ def _in_memory(records: tf.data.Dataset, channels: int, num_examples: int):
     return lambda index: (images[index], labels[index])
 
 
-def _prepared_builder(config: TrainConfig) -> tfds.core.DatasetBuilder:
+def _prepared_builder(config: TrainConfig, split: str) -> tfds.core.DatasetBuilder:
     name = config.dataset
     try:
         builder = tfds.builder(name, data_dir=config.data_dir)
@@ -128,6 +156,8 @@ def _prepared_builder(config: TrainConfig) -> tfds.core.DatasetBuilder:
             "name in the catalogue of TensorFlow Datasets, such as cifar10"
         ) from None
     if not builder.is_prepared():
+        if name == imagenet.NAME:
+            imagenet.check_archives(Path(builder.data_dir).parents[1], split)
         _prepare(builder)
     return builder
 
@@ -139,7 +169,9 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
         builder.download_and_prepare()
     # Anything can come up: the network, the disk, archives that are to be fetched by hand.
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        # Instructions for fetching archives by hand take several lines.
+        lines = None if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else 1
+        reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:lines])
         raise UserError(
             f"dataset {builder.name!r} cannot be prepared in {builder.data_dir} "
             f"({type(error).__name__}: {reason}); check the network and the disk, or name a "

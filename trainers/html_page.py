@@ -32,7 +32,8 @@ def check_packages() -> None:
         import plotly  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"{error.name} is not installed; the page needs it: pip install 'keras_shufflenet[report]'"
+            f"{error.name} is not installed; the page needs it: "
+            "pip install 'keras_shufflenet[report]'"
         ) from None
 
 

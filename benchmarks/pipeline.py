@@ -1,0 +1,84 @@
+"""Measures the input pipeline alone: ours, plain ones of tf.data, and PyTorch's DataLoader.
+
+All read the same JPEG files on the same cores, with as many threads or processes as cores, and
+take turns in fresh processes. PyTorch and torchvision: the extra [bench-torch].
+
+Example:
+  python -m benchmarks.pipeline --rounds=3
+"""
+
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.pipeline_comparison import PipelineConfig, compare, pipelines_table
+from benchmarks.pipeline_settings import PIPELINES, SETTINGS
+from benchmarks.report import write_results
+from edge.provenance import describe_run
+from trainers import cli
+from trainers.choices import choose
+from trainers.document import read_document
+
+_SETTINGS = flags.DEFINE_list("settings", None, f"Of {', '.join(SETTINGS)}; all by default.")
+_PIPELINES = flags.DEFINE_list("pipelines", None, f"Of {', '.join(PIPELINES)}; all by default.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of every pipeline.", lower_bound=1)
+_SECONDS = flags.DEFINE_float(
+    "seconds", 6, "About how long a turn reads, half of it before counting.", lower_bound=0.1
+)
+_CORES = flags.DEFINE_list("cores", ["0", "1"], "CPU cores to run on.")
+_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for pipeline.json.")
+_DOCUMENT = flags.DEFINE_string(
+    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
+)
+_CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for the images, kept.")
+_PACKAGES = ("tensorflow", "torch", "torchvision", "pillow")
+
+
+def main() -> None:
+    """Reads the flags, measures, and writes the JSON file and the table."""
+    document = Path(_DOCUMENT.value)
+    read_document(document)
+    config = PipelineConfig(
+        settings=choose("setting", _SETTINGS.value, SETTINGS),
+        pipelines=choose("pipeline", _PIPELINES.value, PIPELINES),
+        rounds=_ROUNDS.value,
+        seconds=_SECONDS.value,
+        cores=tuple(map(int, _CORES.value)),
+        cache=Path(_CACHE.value),
+    )
+    command = shlex.join(["python", "-m", "benchmarks.pipeline", *sys.argv[1:]])
+    run = describe_run(command, _versions(config.pipelines))
+    if run["warning"]:
+        print(f"warning: {run['warning']}; the rates will be noisy", file=sys.stderr)
+    run["settings"] = compare(config)
+    table = pipelines_table(run["settings"])
+    write_results(Path(_OUTPUT.value), document, "pipeline", run, table)
+    print(table)
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def _versions(pipelines: tuple[str, ...]) -> dict[str, str]:
+    """Returns the packages' versions; PyTorch's are needed where its pipelines are measured."""
+    needs_torch = any(name.startswith("PyTorch") for name in pipelines)
+    try:
+        return {
+            package: metadata.version(package)
+            for package in _PACKAGES
+            if needs_torch or not package.startswith("torch")
+        }
+    except metadata.PackageNotFoundError as error:
+        raise cli.UserError(
+            f"{error.name} is not installed; pip install 'keras_shufflenet[bench-torch]', or name "
+            "--pipelines without PyTorch's"
+        ) from None
+
+
+if __name__ == "__main__":
+    entry_point()
