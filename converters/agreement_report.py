@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from converters.instrument import Instrumented, instrument
+from converters.micro_runtime import MicroRuntime
 from converters.quantized_workdir import QuantizedNetwork
-from converters.runtimes import LiteRTRuntime, MicroRuntime
+from converters.runtimes import LiteRTRuntime
 from converters.simulation import Simulation
 from converters.tflite import convert_fake_quant
 from trainers.cli import UserError

@@ -81,7 +81,7 @@ class Artifact:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(1, height, width, channels)."""
+        """(batch, height, width, channels); the batch of files for devices is 1."""
         return tuple(self.manifest["input"]["shape"])
 
     def path(self, name: str) -> Path:
@@ -103,7 +103,7 @@ class Artifact:
           UserError: there is no such file, or its input and output are not the manifest's.
         """
         model = LiteRTModel(self.path(name), threads, reference_kernels)
-        expected = (self.input_shape, (1, self.manifest["classes"]))
+        expected = (self.input_shape, (self.input_shape[0], self.manifest["classes"]))
         if (model.input_shape, model.output_shape) != expected:
             raise UserError(
                 f"{model.path} maps {model.input_shape} to {model.output_shape}, "

@@ -17,8 +17,10 @@ from converters.manifest import (
     SCHEMA_VERSION,
     check_manifest,
 )
+from converters.operators import operator_counts
 from trainers.cli import UserError
 from trainers.files import write_json
+from trainers.litert import LiteRTModel
 
 
 @contextlib.contextmanager
@@ -73,6 +75,26 @@ def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> dict 
 def stored_file(path: Path) -> dict:
     """Returns what the manifest says about any file: hash and size."""
     return {"sha256": sha256(path), "bytes": path.stat().st_size}
+
+
+def describe_tflite(path: Path) -> dict:
+    """Returns what the manifest says about any .tflite file: hash, size, ends and operators."""
+    model = LiteRTModel(path)
+    return {
+        **stored_file(path),
+        "input": _describe_tensor(model.input_shape, model.input_dtype, model.input_quantization),
+        "output": _describe_tensor(
+            model.output_shape, model.output_dtype, model.output_quantization
+        ),
+        "operators": operator_counts(path),
+    }
+
+
+def _describe_tensor(
+    shape: tuple[int, ...], dtype: np.dtype, quantization: tuple[float, int] | None
+) -> dict:
+    scale, zero_point = quantization or (None, None)
+    return {"shape": list(shape), "dtype": dtype.name, "scale": scale, "zero_point": zero_point}
 
 
 def write_manifest(folder: Path, fields: dict) -> None:

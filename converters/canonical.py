@@ -23,8 +23,9 @@ def convert(
     quantization: str = "none",
     calibration: np.ndarray | None = None,
     io_dtype: str = "int8",
+    batch: int = 1,
 ) -> bytes:
-    """Converts a Keras 3 classifier to a .tflite file with a batch of one.
+    """Converts a Keras 3 classifier to a .tflite file with a fixed batch.
 
     Args:
       model: one input [batch, height, width, channels] with fixed sides, one output.
@@ -34,6 +35,7 @@ def convert(
       calibration: preprocessed float32 images [n, height, width, channels] from the training
         data; "int8-ptq" alone needs them, for the ranges of the activations.
       io_dtype: of the input and output of "int8-ptq": "int8", "uint8" or "float32".
+      batch: images of one inference.
 
     Returns:
       The content of the .tflite file.
@@ -49,7 +51,7 @@ def convert(
         raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received: {quantization!r}")
     if quantization == "int8-ptq" and (calibration is None or not len(calibration)):
         raise ValueError('calibration must hold images for quantization="int8-ptq"')
-    function = _inference_function(model)
+    function = _inference_function(model, batch)
     try:
         with quiet_stderr():
             return _converter(function, quantization, calibration, io_dtype).convert()
@@ -74,7 +76,7 @@ def _converter(
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantization == "int8-ptq":
-        converter.representative_dataset = lambda: _one_by_one(calibration)
+        converter.representative_dataset = lambda: _batches(calibration, function)
         # Nothing else is supported: an operator that would stay in float is an error.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.as_dtype(io_dtype)
@@ -82,12 +84,16 @@ def _converter(
     return converter
 
 
-def _inference_function(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    """Traces the model for one image: devices want a batch of one, not of any size."""
-    signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
+def _inference_function(model: keras.Model, batch: int) -> tf.types.experimental.ConcreteFunction:
+    """Traces the model for a fixed batch: devices want no other."""
+    signature = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
     return tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
 
 
-def _one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:
-    for image in images:
-        yield [image[np.newaxis]]
+def _batches(
+    images: np.ndarray, function: tf.types.experimental.ConcreteFunction
+) -> Iterator[list[np.ndarray]]:
+    """Yields the images in batches of the function's size, the last one filled up."""
+    batch = function.inputs[0].shape[0]
+    for start in range(0, len(images), batch):
+        yield [np.take(images, range(start, start + batch), axis=0, mode="wrap")]

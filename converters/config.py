@@ -75,6 +75,11 @@ class ConversionConfig:
             )
         if self.plot is not None and self.plot.suffix != ".png":
             raise UserError(f"--plot must name a .png file; received {str(self.plot)!r}")
+        if self.target == "micro" and self.io_dtype == "float32":
+            raise UserError(
+                "--io_dtype=float32 cannot be used with --target=micro: firmware takes pixels and "
+                "gives integer scores; convert with --io_dtype=int8 or uint8"
+            )
         self._check_device_flags()
 
     def _check_device_flags(self) -> None:

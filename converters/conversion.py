@@ -10,10 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from converters import edgetpu_pipeline, ethosu
+from converters import edgetpu_pipeline, ethosu, micro
 from converters.artifact_writer import (
+    describe_tflite,
     staged_folder,
-    stored_file,
     write_labels,
     write_manifest,
     write_samples,
@@ -21,12 +21,12 @@ from converters.artifact_writer import (
 from converters.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
 from converters.config import CALIBRATED, INTEGER, ConversionConfig
 from converters.drawing import draw_stage
-from converters.operators import operator_counts
 from converters.sources import CONVERTERS, Sources
 from converters.workdir import TrainedModel, load_trained
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
 from trainers.cli import UserError
+from trainers.config import MODEL_SUFFIX
 from trainers.litert import LiteRTModel
 from trainers.pipeline import uint8_images
 
@@ -42,8 +42,6 @@ _SUFFIXES = {
 # What the network was built with, out of the training's settings.
 _NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
-# Takes an integer file and its graph; returns what a device's compiler adds to its entry.
-_DeviceStep = Callable[[Path, str], dict]
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,11 @@ class _Evaluation:
 
     def accuracy(self, logits: np.ndarray) -> float:
         return float((logits.argmax(axis=-1) == self.labels).mean())
+
+
+# Takes an integer file, its graph, and what it was made from and checked with; returns what a
+# device adds to its entry.
+_DeviceStep = Callable[[Path, str, TrainedModel, _Evaluation], dict]
 
 
 def convert_workdir(config: ConversionConfig, command: str) -> dict:
@@ -86,7 +89,9 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
             files[path.name] = {
                 **_describe_file(path, quantization, evaluation),
                 **_describe_method(sources, graph, quantization),
-                **(device_step(path, graph) if quantization in INTEGER else {}),
+                **(
+                    device_step(path, graph, trained, evaluation) if quantization in INTEGER else {}
+                ),
             }
         calibrated = set(config.quantizations) & set(CALIBRATED)
         fields = {
@@ -109,7 +114,7 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
 def _edgetpu_step(config: ConversionConfig) -> _DeviceStep:
     compiler = edgetpu_pipeline.required_compiler(config.edgetpu)
 
-    def step(path: Path, graph: str) -> dict:
+    def step(path: Path, graph: str, *unused: object) -> dict:
         entry = edgetpu_pipeline.describe(path, compiler)
         # The canonical graph is the baseline, which shows what would not map.
         if config.edgetpu.require_full_mapping and graph == "deployment":
@@ -123,17 +128,36 @@ def _ethosu_step(config: ConversionConfig) -> _DeviceStep:
     if config.accelerator is None:
         return _no_device(config)
     ethosu.vela_version()
-    return lambda path, graph: {"ethosu": ethosu.describe(path, config.accelerator)}
+    return lambda path, *unused: {"ethosu": ethosu.describe(path, config.accelerator)}
+
+
+def _micro_step(config: ConversionConfig) -> _DeviceStep:
+    def step(path: Path, graph: str, trained: TrainedModel, evaluation: _Evaluation) -> dict:
+        # The canonical graph is a baseline, to compare with and not to flash.
+        if graph != "deployment":
+            return {}
+        preprocessing = _describe_input(trained)["preprocessing"]
+        classifier = micro.Classifier(
+            name=_name(trained),
+            labels=trained.labels,
+            scale=preprocessing["scale"],
+            offset=preprocessing["offset"],
+            image=evaluation.images[0],
+        )
+        return {"micro": micro.describe(path, classifier)}
+
+    return step
 
 
 def _no_device(config: ConversionConfig) -> _DeviceStep:
-    return lambda path, graph: {}
+    return lambda *unused: {}
 
 
 # By target: what its files go through; the files of other targets are ready as they are.
 _DEVICE_STEPS: dict[str, Callable[[ConversionConfig], _DeviceStep]] = {
     "edgetpu": _edgetpu_step,
     "ethosu": _ethosu_step,
+    "micro": _micro_step,
 }
 
 
@@ -191,32 +215,21 @@ def _range_method(sources: Sources, quantization: str) -> str | None:
 
 def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> dict:
     """Checks a converted file against the Keras model and returns its entry for the manifest."""
-    model = LiteRTModel(path)
-    logits = model.predict(evaluation.inputs)
+    logits = LiteRTModel(path).predict(evaluation.inputs)
     agreement = measure_agreement(evaluation.logits, logits)
     check_agreement(agreement, BOUNDS[quantization], path.name)
     return {
-        **stored_file(path),
-        "input": _describe_tensor(model.input_shape, model.input_dtype, model.input_quantization),
-        "output": _describe_tensor(
-            model.output_shape, model.output_dtype, model.output_quantization
-        ),
-        "operators": operator_counts(path),
+        **describe_tflite(path),
         "agreement": asdict(agreement),
         "accuracy": evaluation.accuracy(logits),
         "accuracy_images": len(evaluation.labels),
     }
 
 
-def _describe_tensor(
-    shape: tuple[int, ...], dtype: np.dtype, quantization: tuple[float, int] | None
-) -> dict:
-    scale, zero_point = quantization or (None, None)
-    return {"shape": list(shape), "dtype": dtype.name, "scale": scale, "zero_point": zero_point}
-
-
 def _name(trained: TrainedModel) -> str:
     config = trained.config
+    if config.model.endswith(MODEL_SUFFIX):
+        return Path(config.model).stem
     groups = "" if config.groups is None else f"_g{config.groups}"
     return f"{config.model}_{config.scale}x{groups}"
 

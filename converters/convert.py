@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from converters import edgetpu_flags, edgetpu_pipeline, ethosu
+from converters import edgetpu_flags, edgetpu_pipeline, ethosu, micro
 from converters.config import DEFAULT_METHOD, IO_DTYPES, ConversionConfig
 from converters.targets import FORMS
 from trainers import cli
@@ -69,7 +69,11 @@ edgetpu_flags.define()
 # So that --help shows them.
 flags.adopt_module_key_flags(edgetpu_flags)
 
-_DEVICE_SUMMARIES = {"edgetpu": edgetpu_pipeline.summary, "ethosu": ethosu.summary}
+_DEVICE_SUMMARIES = {
+    "edgetpu": edgetpu_pipeline.summary,
+    "ethosu": ethosu.summary,
+    "micro": micro.summary,
+}
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def _is_sha256(value: Any) -> bool:
 
 def _is_shape(value: Any) -> bool:
     side = _is_int(1, _MAX_SIDE)
-    return isinstance(value, list) and len(value) == 4 and value[0] == 1 and all(map(side, value))
+    return isinstance(value, list) and len(value) == 4 and all(map(side, value))
 
 
 def _is_channels(value: Any) -> bool:
@@ -90,6 +90,7 @@ _FILE_FIELDS = {
 
 _COMPILED_FIELDS = {**_STORED_FILE, "name": _is_text}
 _COUNTS = _is_int(0, 2**40)
+_ARENA_FIELDS = {"measured_bytes": _COUNTS, "margin_bytes": _COUNTS}
 _PREDICTION_FIELDS = {"operators": _COUNTS, "mapped": _COUNTS, "certain": _COUNTS}
 _LOG_FIELDS = {"total": _COUNTS, "mapped": _COUNTS, "on_cpu": _COUNTS}
 # What a device's compiler adds to a file's entry; a file that none has seen lacks the field.
@@ -105,6 +106,11 @@ _DEVICE_FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "cycles": _is_object,
         "memory_bytes": _is_object,
         "compiled": _is_object,
+    },
+    "micro": {
+        "status": lambda value: value in ("written", "not written"),
+        "folder": lambda value: value is None or _is_file_name(value),
+        "arena": lambda value: value is None or _is_object(value),
     },
 }
 
@@ -198,7 +204,12 @@ def _check_devices(entry: dict, path: Path, where: str) -> None:
         if not _is_object(fields):
             raise _bad_field(path, place[:-1], fields)
         _check_fields(fields, _DEVICE_FIELDS[device], path, place)
-        inner = {"prediction": _PREDICTION_FIELDS, "log": _LOG_FIELDS, "compiled": _COMPILED_FIELDS}
+        inner = {
+            "prediction": _PREDICTION_FIELDS,
+            "log": _LOG_FIELDS,
+            "compiled": _COMPILED_FIELDS,
+            "arena": _ARENA_FIELDS,
+        }
         for key in inner.keys() & fields.keys():
             if fields[key] is not None:
                 _check_fields(fields[key], inner[key], path, f"{place}{key}.")
@@ -215,7 +226,7 @@ def _check_compiled_names(files: dict[str, dict], path: Path) -> None:
 
 def _compiled_files(entry: dict) -> list[dict]:
     """Returns what device compilers made of a file, out of its entry."""
-    made = [entry[device]["compiled"] for device in _DEVICE_FIELDS if device in entry]
+    made = [entry[device].get("compiled") for device in _DEVICE_FIELDS if device in entry]
     return [compiled for compiled in made if compiled is not None]
 
 

@@ -14,7 +14,7 @@ from converters.config import METHODS
 from converters.qat_config import WEIGHTS_FILE, QatConfig
 from converters.targets import FORMS
 from trainers import cli
-from trainers.config import CONFIG_FILE, STRATEGIES, TrainConfig
+from trainers.config import CONFIG_FILE, LOCAL_STRATEGIES, TrainConfig
 from trainers.startup import import_tensorflow
 
 FLAGS = flags.FLAGS
@@ -55,7 +55,11 @@ flags.DEFINE_float(
 )
 flags.DEFINE_float("warmup_epochs", None, "Epochs of linear warm-up (default 0).")
 flags.DEFINE_integer("seed", None, "Of order and augmentation.")
-flags.DEFINE_string("strategy", None, f"Where to run: {', '.join(STRATEGIES)}.")
+flags.DEFINE_string(
+    "strategy",
+    None,
+    f"Where to run: {', '.join(LOCAL_STRATEGIES)}; default: the training's if it is one of them.",
+)
 flags.DEFINE_integer(
     "devices", None, "GPUs of --strategy=mirrored; without a GPU, parts of the CPU, to try it."
 )
@@ -121,13 +125,15 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         "batch_norm_steps": 0,
         "distill": None,
         "precision": "float32",
+        "strategy": trained.strategy if trained.strategy in LOCAL_STRATEGIES else "one",
     }
 
 
 def _resumed(workdir: Path) -> tuple[TrainConfig, QatConfig]:
     config, qat = TrainConfig.load(workdir), QatConfig.load(workdir)
+    wanted = _replace(config, {})
     changed = [
-        *config.differences(_replace(config, {})),
+        *config.differences(wanted),
         *qat.differences(dataclasses.replace(qat, **_given(QatConfig))),
     ]
     if changed:
@@ -135,14 +141,19 @@ def _resumed(workdir: Path) -> tuple[TrainConfig, QatConfig]:
             f"{workdir} was trained with other values ({', '.join(changed)}); "
             "resume with the same flags, or name another --workdir"
         )
-    return config, qat
+    return dataclasses.replace(config, strategy=wanted.strategy, devices=wanted.devices), qat
 
 
 def _replace(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
     try:
-        return dataclasses.replace(config, **{**values, **_given(TrainConfig)})
+        replaced = dataclasses.replace(config, **{**values, **_given(TrainConfig)})
     except ValueError as error:
         raise cli.UserError(f"--{error}") from None
+    if replaced.strategy not in LOCAL_STRATEGIES:
+        raise cli.UserError(
+            f"--strategy must be one of {', '.join(LOCAL_STRATEGIES)}, got {replaced.strategy!r}"
+        )
+    return replaced
 
 
 def _given(settings: type) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -17,11 +19,38 @@ def quiet_stderr() -> Iterator[None]:
       >>> with quiet_stderr():
       ...     interpreter.allocate_tensors()
     """
+    with Path(os.devnull).open("wb") as nowhere, _redirected(nowhere.fileno()):
+        yield
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[list[str]]:
+    """Catches what C++ prints to file descriptor 2 while the block runs.
+
+    Yields:
+      A list that holds the text when the block has ended.
+
+    Examples:
+      >>> with captured_stderr() as notes:
+      ...     interpreter.print_allocations()
+      >>> "Arena allocation total" in notes[0]
+      True
+    """
+    notes: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        try:
+            with _redirected(file.fileno()):
+                yield notes
+        finally:
+            file.seek(0)
+            notes.append(file.read().decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def _redirected(descriptor: int) -> Iterator[None]:
     sys.stderr.flush()
     screen = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    os.dup2(descriptor, 2)
     try:
         yield
     finally:

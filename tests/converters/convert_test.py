@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -87,6 +88,14 @@ def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp
     assert canonical["operators"]["RESHAPE"]["count"] == 32
     for entry in (canonical, deployment):
         assert {entry[end]["dtype"] for end in ("input", "output")} == {"uint8"}
+    assert "micro" not in canonical
+    if importlib.util.find_spec("tflite_micro") is None:
+        assert deployment["micro"]["status"] == "not written"
+        return
+    assert "micro: firmware in deployment_int8_ptq_firmware, arena " in done.stdout
+    header = tmp_path / "artifact" / deployment["micro"]["folder"] / "src/shufflenet_model.h"
+    assert "using InputType = std::uint8_t;" in header.read_text()
+    assert "AddQuantize" in deployment["micro"]["registrations"]
 
 
 def test_command_without_samples(run_cli, trained_workdir, tmp_path):
@@ -305,6 +314,10 @@ def test_too_few_calibration_images_are_refused(config):
         ),
         ({"target": "phone"}, "--target must be one of cpu, micro, edgetpu, ethosu; received 'pho"),
         ({"io_dtype": "int4"}, "--io_dtype must be one of int8, uint8, float32; received 'int4'"),
+        (
+            {"io_dtype": "float32", "target": "micro"},
+            "--io_dtype=float32 cannot be used with --target=micro",
+        ),
         ({"ranges": "best"}, "--ranges must be one of minmax, percentile, mse; received 'best'"),
         ({"plot": Path("stage.svg")}, "--plot must name a .png file; received 'stage.svg'"),
         ({"samples": -1}, "--samples must be at least 0; received -1"),

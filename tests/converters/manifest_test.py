@@ -84,7 +84,7 @@ def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
         (["classes"], "3"),
         (["classes"], 10**12),
         (["input"], None),
-        (["input", "shape"], [2, 8, 8, 3]),
+        (["input", "shape"], [0, 8, 8, 3]),
         (["input", "shape"], [1, 8, 8]),
         (["input", "shape"], [1, 8, -8, 3]),
         (["input", "shape"], [1, 8, 10**9, 3]),

@@ -1,0 +1,112 @@
+"""Lists the networks that fit a device, by measured memory and bytes, the best first.
+
+Example:
+  python -m converters.plan --sram=320KB --flash=1MB --classes=10
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from converters.ethosu import ACCELERATORS
+from converters.plan_config import (
+    RANKS,
+    SIZES,
+    TARGETS,
+    Budget,
+    PlanConfig,
+    default_cache,
+    parse_bytes,
+    parse_milliseconds,
+)
+from converters.plan_networks import DEFAULT_NETWORKS
+from trainers import cli
+from trainers.cli import UserError
+from trainers.startup import import_tensorflow
+
+_SRAM = flags.DEFINE_string(
+    "sram",
+    None,
+    "RAM for the network, such as 320KB (KB and KiB are 1024 bytes); compared with "
+    + ", ".join(f"{ram} ({target})" for target, (ram, _) in TARGETS.items())
+    + ".",
+)
+_FLASH = flags.DEFINE_string(
+    "flash",
+    None,
+    "Memory for the file, such as 1MB; compared with "
+    + ", ".join(f"{file} ({target})" for target, (_, file) in TARGETS.items())
+    + ". The runtime's own code comes on top.",
+)
+_LATENCY = flags.DEFINE_string(
+    "latency",
+    None,
+    "Time for one image, such as 50ms: with ethosu compared with Vela's estimate, with micro with "
+    "multiply-adds / --macs_per_second.",
+)
+_TARGET = flags.DEFINE_string("target", "micro", f"One of {', '.join(TARGETS)}.")
+_NETWORKS = flags.DEFINE_list(
+    "networks",
+    list(DEFAULT_NETWORKS),
+    "Networks, separated by commas; a V2 by its widths is v2-STEM-STAGE2-STAGE3-STAGE4-HEAD.",
+)
+_SIZES = flags.DEFINE_list("sizes", list(map(str, SIZES)), "Heights and widths of images, pixels.")
+_CLASSES = flags.DEFINE_integer("classes", 10, "Classes; each takes a row of weights.")
+_CHANNELS = flags.DEFINE_integer("channels", 3, "Channels of the images.")
+_ACCELERATOR = flags.DEFINE_string(
+    "accelerator", "ethos-u55-128", f"With ethosu, one of {', '.join(ACCELERATORS)}."
+)
+_MACS_PER_SECOND = flags.DEFINE_float(
+    "macs_per_second", None, "With micro, what your chip does, measured on it; for --latency."
+)
+_RANK = flags.DEFINE_string(
+    "rank",
+    "macs",
+    f"One of {', '.join(RANKS)}: most multiply-adds first, or best published accuracy (ImageNet, "
+    "224 px) first.",
+)
+_TOP = flags.DEFINE_integer("top", 20, "List at most so many.")
+_CACHE = flags.DEFINE_string("cache", str(default_cache()), "Folder of measurements, kept.")
+
+
+def main() -> None:
+    """Reads the flags, measures and prints the table."""
+    config = PlanConfig(
+        budget=Budget(
+            sram=parse_bytes("sram", _SRAM.value),
+            flash=parse_bytes("flash", _FLASH.value),
+            latency_ms=parse_milliseconds("latency", _LATENCY.value),
+        ),
+        target=_TARGET.value,
+        networks=tuple(_NETWORKS.value),
+        sizes=_whole_numbers(_SIZES.value),
+        classes=_CLASSES.value,
+        channels=_CHANNELS.value,
+        accelerator=_ACCELERATOR.value,
+        macs_per_second=_MACS_PER_SECOND.value,
+        rank=_RANK.value,
+        top=_TOP.value,
+        cache=Path(_CACHE.value),
+    )
+    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    import_tensorflow()
+    from converters.plan_report import report
+    from converters.planner import make_plan
+
+    print(report(make_plan(config), config))
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def _whole_numbers(texts: list[str]) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, texts))
+    except ValueError:
+        raise UserError(f"--sizes must be whole numbers; received {','.join(texts)!r}") from None
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,33 @@
+"""Random weights and images, for what does not depend on them: latency, memory, operators."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from trainers.strategy import batch_norms
+
+SEED = 0
+# Enough for ranges of about the right width; their values do not change the time either.
+CALIBRATION_IMAGES = 4
+
+
+def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:
+    """Gives every BatchNormalization random weights and statistics: fresh ones fold to nothing."""
+    rng = np.random.default_rng(seed)
+    for layer in batch_norms(model):
+        channels = layer.gamma.shape[0]
+        layer.set_weights(
+            [
+                rng.uniform(0.5, 1.5, channels),
+                rng.normal(0, 0.3, channels),
+                rng.normal(0, 0.3, channels),
+                rng.uniform(0.3, 1.5, channels),
+            ]
+        )
+
+
+def calibration_images(input_shape: Sequence[int | None]) -> np.ndarray:
+    """Returns random float32 images between -1 and 1 for (batch, height, width, channels)."""
+    shape = (CALIBRATION_IMAGES, *input_shape[1:])
+    return np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)

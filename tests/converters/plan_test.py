@@ -1,0 +1,14 @@
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--sram=320bananas"], "--sram must be above 0, such as 320KB"),
+        (["--sram=1MB", "--sizes=96,big"], "--sizes must be whole numbers; received '96,big'"),
+    ],
+)
+def test_wrong_flags_are_told_in_one_line(run_cli, flags, message):
+    done = run_cli("converters.plan", *flags, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
