@@ -1,0 +1,58 @@
+"""Compares five kinds of units at equal multiply-adds, as ShuffleNet V1's Table 4 does.
+
+VGG-like, ResNet, Xception-like, ResNeXt and ShuffleNet units in the frame of V1's Table 1, with
+widths solved for the same number of multiply-adds.
+
+Examples:
+  python -m experiments.structures --output=experiments_results
+  python -m experiments.structures --complexities=13 --train --epochs=10
+"""
+
+from absl import flags
+
+from experiments import lab_flags, training_flags
+from experiments.command import perform
+from trainers import cli
+from trainers.startup import import_tensorflow
+
+_COMPLEXITIES = flags.DEFINE_list(
+    "complexities", ["140", "38", "13"], "Millions of multiply-adds at 224 pixels, with commas."
+)
+lab_flags.define()
+training_flags.define()
+# So that --help shows them.
+flags.adopt_module_key_flags(lab_flags)
+flags.adopt_module_key_flags(training_flags)
+
+
+def main() -> None:
+    """Reads the flags, solves, measures, trains, and writes the result."""
+    settings, training = lab_flags.read(), training_flags.read("structures")
+    complexities = _complexities()
+    import_tensorflow()
+    from experiments import structure_tables
+
+    options = structure_tables.Options(complexities, training)
+    perform("structures", settings, lambda settings: structure_tables.run(settings, options))
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def _complexities() -> tuple[float, ...]:
+    try:
+        found = tuple(float(text) for text in _COMPLEXITIES.value)
+    except ValueError:
+        found = ()
+    if not found or len(set(found)) < len(found) or not all(0 < one < 10_000 for one in found):
+        raise cli.UserError(
+            "--complexities must be different numbers above 0 and below 10000; "
+            f"got {','.join(_COMPLEXITIES.value)!r}"
+        )
+    return found
+
+
+if __name__ == "__main__":
+    entry_point()

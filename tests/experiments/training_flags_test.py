@@ -1,0 +1,18 @@
+"""The flags of the commands that train, as a user types them."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["structures", "--complexities=38,x"], "--complexities must be different numbers above 0"),
+        (["ablations", "--train", "--seeds=0,zero"], "--seeds must be whole numbers; got '0,zero'"),
+        (["se_and_depth", "--train", "--seeds=1,1"], "--seeds must be different numbers"),
+    ],
+)
+def test_a_wrong_value_is_one_line(run_cli, arguments, message):
+    name, *flags = arguments
+    done = run_cli(f"experiments.{name}", *flags, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1
