@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.networks import build
-from benchmarks.report import interval
-from benchmarks.side_by_side import spread
+from benchmarks.report import interval, spread
 from benchmarks.turns import Turns, measure
 from converters.calibration import calibrate
 from converters.deployment import deployment_graph

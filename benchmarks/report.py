@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from edge.provenance import describe
 from trainers.document import read_document, replace_section
 from trainers.files import write_json, write_text
@@ -25,6 +27,12 @@ def write_results(output: Path, document: Path, name: str, run: dict, table: str
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / f"{name}.json", run)
     write_text(document, text)
+
+
+def spread(ratios: np.ndarray) -> dict[str, float]:
+    """Returns the median and the 10th and 90th percentile."""
+    p10, median, p90 = (float(value) for value in np.percentile(ratios, (10, 50, 90)))
+    return {"median": median, "p10": p10, "p90": p90}
 
 
 def interval(

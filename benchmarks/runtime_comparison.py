@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import interval
+from benchmarks.report import interval, spread
 from benchmarks.runtime_files import OURS, Comparison, Variant, write_files
-from benchmarks.side_by_side import spread
 from benchmarks.turns import Turns, call, measure
 from edge.measurement import statistics
 from trainers.cli import UserError

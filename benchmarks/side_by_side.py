@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.files import int8_file
-from benchmarks.report import interval
+from benchmarks.report import interval, spread
 from benchmarks.turns import Turns, measure
 from edge.measurement import statistics
 from trainers.progress import Progress
@@ -67,12 +67,6 @@ def summarize(paths: list[Path], times: np.ndarray) -> dict:
         "canonical_to_deployment": spread(canonical / deployment),
         "deployment_to_floor": spread(deployment / floor),
     }
-
-
-def spread(ratios: np.ndarray) -> dict[str, float]:
-    """Returns the median and the 10th and 90th percentile."""
-    p10, median, p90 = (float(value) for value in np.percentile(ratios, (10, 50, 90)))
-    return {"median": median, "p10": p10, "p90": p90}
 
 
 def latency_table(networks: dict[str, dict]) -> str:

@@ -1,0 +1,40 @@
+"""How ShuffleNetV2's units use each other's features: formula, channels and weights (V2 Figure 4).
+
+Example:
+  python -m experiments.feature_reuse --model=work
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from experiments import lab_flags
+from experiments.command import perform
+from trainers import cli
+from trainers.startup import import_tensorflow
+
+_MODEL = flags.DEFINE_string(
+    "model", None, "Workdir of trainers.train or a .keras file: a trained ShuffleNetV2."
+)
+lab_flags.define(measures=False)
+# So that --help shows them.
+flags.adopt_module_key_flags(lab_flags)
+
+
+def main() -> None:
+    """Reads the flags, follows the channels, and writes the result."""
+    settings = lab_flags.read(measures=False)
+    model = None if _MODEL.value is None else Path(_MODEL.value)
+    import_tensorflow()
+    from experiments import feature_reuse_maps
+
+    perform("feature_reuse", settings, lambda one: feature_reuse_maps.run(one, model))
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry_point()

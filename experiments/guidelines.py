@@ -1,0 +1,45 @@
+"""V2's four guidelines for efficient networks, measured on a device (V2 Tables 1 to 4).
+
+The paper's blocks are stacked ten times at 56x56 with equal multiply-adds, in float32 and int8,
+with batches of 1 and 8.
+
+Example:
+  python -m experiments.guidelines --device=host --guidelines=G2
+"""
+
+from absl import flags
+
+from experiments import lab_flags
+from experiments.command import perform
+from trainers import cli
+from trainers.cli import UserError
+from trainers.startup import import_tensorflow
+
+_GUIDELINES = flags.DEFINE_list("guidelines", None, "Some of G1, G2, G3, G4; all by default.")
+_MULTIPLES = flags.DEFINE_list(
+    "multiples", ["1"], "Multiples of the widths, some of 1, 2, 4: the paper's columns."
+)
+lab_flags.define()
+# So that --help shows them.
+flags.adopt_module_key_flags(lab_flags)
+
+
+def main() -> None:
+    """Reads the flags, converts, measures, and writes the result."""
+    settings = lab_flags.read()
+    if not all(text.isdigit() for text in _MULTIPLES.value):
+        raise UserError(f"--multiples must be numbers; got {','.join(_MULTIPLES.value)!r}")
+    names, multiples = _GUIDELINES.value, [int(text) for text in _MULTIPLES.value]
+    import_tensorflow()
+    from experiments import guideline_tables
+
+    perform("guidelines", settings, lambda one: guideline_tables.run(one, names, multiples))
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,111 @@
+"""Experiments one after the other: what is done is kept, what fails does not stop the rest."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.catalogue import EXPERIMENTS, Experiment
+from experiments.command import perform
+from experiments.experiment import Result, Settings
+from experiments.page import write_index
+from experiments.results import fingerprint, load, to_markdown
+from trainers.choices import choose
+from trainers.cli import UserError
+from trainers.document import read_document, replace_section
+from trainers.files import write_text
+
+
+@dataclass(frozen=True)
+class SeriesConfig:
+    """What to do: the flags of `experiments.all`.
+
+    Attributes:
+      settings: of all experiments.
+      names: of the experiments; None: all.
+      fresh: whether what has its result already is done again.
+      model: of a trained ShuffleNetV2, or None.
+      document: markdown file whose sections are replaced, or None.
+
+    Raises:
+      UserError: an unknown experiment, or a document that lacks the place of one.
+    """
+
+    settings: Settings
+    names: Sequence[str] | None = None
+    fresh: bool = False
+    model: Path | None = None
+    document: Path | None = None
+
+    def __post_init__(self):
+        chosen = self.experiments
+        if self.document is not None:
+            text = read_document(self.document)
+            for experiment in chosen:
+                replace_section(text, experiment.name, "")
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """The experiments to do."""
+        return [EXPERIMENTS[name] for name in choose("experiment", self.names, EXPERIMENTS)]
+
+
+def run_series(config: SeriesConfig) -> Path:
+    """Does the experiments and writes the page, anew after each of them.
+
+    Returns:
+      The page's path.
+
+    Raises:
+      UserError: some could not be done; the others were, and are on the page.
+    """
+    records, failures = [], []
+    page = config.settings.output / "index.html"
+    for experiment in config.experiments:
+        try:
+            records.append(_record(experiment, config))
+        except UserError as error:
+            failures.append(f"{experiment.name}: {error}")
+            print(f"{experiment.name} could not be done: {error}", file=sys.stderr)
+        config.settings.output.mkdir(parents=True, exist_ok=True)
+        page = write_index(config.settings.output, records, failures)
+    if config.document is not None:
+        _write_document(config.document, config.settings.output, records)
+    if failures:
+        raise UserError(f"{'; '.join(failures)}. What could be done is in {page}")
+    return page
+
+
+def _record(experiment: Experiment, config: SeriesConfig) -> dict:
+    """Returns a result: what is there, or else a new one."""
+    found = None if config.fresh else load(config.settings.output, experiment.name)
+    # What is not measured takes seconds, and depends on other things than the settings.
+    if found and experiment.measures and found["settings"] == fingerprint(config.settings):
+        print(f"{experiment.name}: kept from {found['run']['date']}; --fresh does it again")
+        return found
+    command = shlex.join(["python", "-m", "experiments.all", *sys.argv[1:]])
+    return perform(experiment.name, config.settings, _runner(experiment, config), command)
+
+
+def _runner(experiment: Experiment, config: SeriesConfig) -> Callable[[Settings], Result] | None:
+    if experiment.name != "feature_reuse" or config.model is None:
+        return None
+    from experiments import feature_reuse_maps
+
+    return lambda settings: feature_reuse_maps.run(settings, config.model)
+
+
+def _write_document(document: Path, output: Path, records: Sequence[dict]) -> None:
+    text = read_document(document)
+    folder = document.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    for record in records:
+        figures = f"{record['name']}.json"
+        for file in (figures, *(picture["file"] for picture in record["pictures"])):
+            shutil.copyfile(output / file, folder / file)
+        section = to_markdown(record, pictures=f"{folder.name}/")
+        section += f"\n\nAll figures: [{figures}]({folder.name}/{figures})"
+        text = replace_section(text, record["name"], section)
+    write_text(document, text)
