@@ -16,6 +16,7 @@ from trainers.progress import Progress
 
 _LAYOUT = "expected ROOT/SPLIT/CLASS/*.jpg (or .jpeg, .png), such as ROOT/train/cat/1.jpg"
 # Every file that is left out is in the cache file; the screen shows the first ones.
+_BATCH = 256
 _MAX_WARNINGS = 20
 
 
@@ -132,9 +133,10 @@ def _readable(paths: Sequence[str], channels: int) -> np.ndarray:
     )
     good = np.zeros(len(paths), bool)
     with Progress("verifying", total=len(paths), unit="image") as progress:
-        for index, _ in indices.ignore_errors().as_numpy_iterator():
-            good[index] = True
-            progress.update(int(index) + 1)
+        # In batches: one at a time, Python takes four times as long as the decoder.
+        for batch, _ in indices.ignore_errors().batch(_BATCH).as_numpy_iterator():
+            good[batch] = True
+            progress.update(int(batch[-1]) + 1)
     return good
 
 

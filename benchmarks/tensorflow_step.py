@@ -1,0 +1,62 @@
+"""Takes training steps of V2 as the trainer does, in one of two graphs; see `benchmarks.live`."""
+
+import os
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from benchmarks import live
+from keras_shufflenet import ShuffleNetV2
+from trainers.optimizers import add_weight_decay
+from trainers.training_graph import training_forward
+
+
+def make(request: dict) -> Callable[[], float]:
+    """Returns a function that takes a step on a batch that lies in memory, and gives the loss.
+
+    Args:
+      request: `graph` ("plain": the Keras model itself, "training": `training_forward`'s), and as
+        `benchmarks.training_speed.Setting` has it, scale, size, small_images, classes, batch_size
+        and threads.
+    """
+    threads = request["threads"]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(threads))
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    size, classes, batch = request["size"], request["classes"], request["batch_size"]
+    model = ShuffleNetV2(
+        request["scale"],
+        input_shape=(size, size, 3),
+        classes=classes,
+        classifier_activation=None,
+        small_images=request["small_images"],
+    )
+    forward = model if request["graph"] == "plain" else training_forward(model)
+    arguments = {"training": True} if request["graph"] == "plain" else {}
+    optimizer = keras.optimizers.SGD(
+        request["learning_rate"], momentum=request["momentum"], nesterov=True
+    )
+    variables = model.trainable_variables
+    optimizer.build(variables)
+    images = tf.random.stateless_normal((batch, size, size, 3), (0, 0))
+    labels = tf.random.stateless_uniform((batch,), (0, 1), 0, classes, tf.int32)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = forward(images, **arguments)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, variables)
+        decayed = add_weight_decay(gradients, variables, request["weight_decay"])
+        optimizer.apply(decayed, variables)
+        return loss
+
+    # The host waits for the loss, so that a step's time is all of it.
+    return lambda: float(step())
+
+
+if __name__ == "__main__":
+    live.serve(make)

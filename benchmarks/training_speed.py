@@ -1,0 +1,86 @@
+"""Measures training steps of ShuffleNet V2 against PyTorch: images a second on this CPU.
+
+Same network, batch, optimizer (SGD with Nesterov momentum and weight decay) and threads; the
+images lie in memory. Three processes stay alive and take turns: the Keras model as it is, the
+trainer's graph of it (`trainers/training_graph.py`), and PyTorch with channels last. Needs
+PyTorch: pip install -e '.[bench-torch]'.
+
+Example:
+  python -m benchmarks.training_speed --settings=v2-0.5x-32px --threads=1
+"""
+
+import importlib.metadata
+import shlex
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.report import write_results
+from benchmarks.training_steps import SETTINGS, measure, speed_table, summary
+from edge.provenance import describe_run
+from trainers import cli
+from trainers.choices import choose
+from trainers.document import read_document
+from trainers.progress import Progress
+
+_SETTINGS = flags.DEFINE_list(
+    "settings", None, f"What to measure, of {', '.join(SETTINGS)}; all by default."
+)
+_THREADS = flags.DEFINE_list("threads", ["1", "2"], "Numbers of threads, separated by commas.")
+_ROUNDS = flags.DEFINE_integer("rounds", 10, "Turns of every process.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    "steps", 3, "Steps in a turn; the turn counts by their median.", lower_bound=1
+)
+_CLOCK = flags.DEFINE_enum(
+    "clock", "wall", ["wall", "process"], "process: CPU time, for one thread on a busy machine."
+)
+_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for training_speed.json.")
+_DOCUMENT = flags.DEFINE_string(
+    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
+)
+
+
+def main() -> None:
+    """Reads the flags, measures, and writes the JSON file and the table."""
+    document = Path(_DOCUMENT.value)
+    read_document(document)
+    names = choose("setting", _SETTINGS.value, SETTINGS)
+    threads = _numbers(_THREADS.value)
+    command = shlex.join(["python", "-m", "benchmarks.training_speed", *sys.argv[1:]])
+    run = describe_run(command, _versions())
+    run["clock"], run["steps"] = _CLOCK.value, []
+    with Progress("measuring", len(names) * len(threads), unit="setting") as progress:
+        for name in names:
+            for count in threads:
+                times = measure(SETTINGS[name], count, _ROUNDS.value, _STEPS.value, _CLOCK.value)
+                batch = SETTINGS[name].batch_size
+                run["steps"].append({"setting": name, "threads": count, **summary(times, batch)})
+                progress.update(len(run["steps"]))
+    table = speed_table(run["steps"])
+    write_results(Path(_OUTPUT.value), document, "training_speed", run, table)
+    print(table)
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def _numbers(values: list[str]) -> list[int]:
+    if not all(value.isdigit() and int(value) for value in values):
+        raise cli.UserError(f"--threads={','.join(values)} is no list of numbers; name some: 1,2")
+    return [int(value) for value in values]
+
+
+def _versions() -> dict[str, str]:
+    try:
+        return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "torch")}
+    except importlib.metadata.PackageNotFoundError:
+        raise cli.UserError(
+            "torch is not installed; python -m pip install -e '.[bench-torch]' installs it"
+        ) from None
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,44 @@
+import sys
+
+import pytest
+
+from benchmarks.live import LiveWorker
+from trainers.cli import UserError
+
+# The command's own functions are not imported: a module with flags defines them once.
+WORKER = """
+from benchmarks import live
+
+
+def make(request):
+    def step():
+        if request["dies"]:
+            raise RuntimeError("no memory left")
+        return sum(range(200_000))
+
+    return step
+
+
+if __name__ == "__main__":
+    live.serve(make)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A worker that adds numbers up, or dies."""
+    (tmp_path / "adding_worker.py").write_text(WORKER)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return "adding_worker"
+
+
+def test_a_worker_takes_turns(module):
+    with LiveWorker(module, {"dies": False}) as worker:
+        for clock in ("wall", "process"):
+            times = worker.turn(3, clock)
+            assert len(times) == 3 and all(0 < time < 1000 for time in times)
+
+
+def test_a_worker_that_dies_is_quoted(module):
+    with pytest.raises(UserError, match=r"adding_worker ended: RuntimeError: no memory left"):
+        LiveWorker(module, {"dies": True})

@@ -1,0 +1,31 @@
+import keras
+import pytest
+
+import keras_shufflenet
+from benchmarks.traffic import Traffic, images_per_second, traffic
+from trainers.strategy import batch_norms
+
+
+def test_traffic_of_a_network():
+    """That real workers add up so much is checked in `tests/trainers/workers_test.py`."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(16, 3, use_bias=False)(inputs)
+    x = keras_shufflenet.ShuffleUnitV2(32, stride=2)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, x)
+    counted = traffic(model)
+    weights = sum(variable.value.shape.num_elements() for variable in model.trainable_variables)
+    assert counted.gradients == 4 * weights
+    # Of each BatchNormalization two sums a channel, and their gradients.
+    norms = batch_norms(model)
+    assert len(norms) == 6 and counted.reductions == 2 * len(norms)
+    assert counted.statistics == 4 * 2 * 2 * sum(layer.gamma.shape[0] for layer in norms)
+
+
+def test_a_ring_sends_everything_twice_but_one_part():
+    counted = Traffic(gradients=6_000_000, statistics=2_000_000, reductions=1)
+    assert counted.bytes_sent(2) == 8e6
+    assert counted.bytes_sent(8) == 14e6
+    # 8 MB are 64 Mb: 15.625 steps a second at 1 Gb/s.
+    assert images_per_second(counted, 2, 64, 1) == pytest.approx(1000)
+    assert images_per_second(counted, 2, 64, 10) == pytest.approx(10_000)

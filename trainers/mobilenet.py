@@ -1,0 +1,97 @@
+"""MobileNetV2 as ShuffleNet's rival: keras.applications' network at ShuffleNet V2's multiply-adds.
+
+ShuffleNet V2's Figure 1 compares networks of equal complexity; so does this.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_shufflenet.layers import BN_MOMENTUM
+
+
+class Variant(NamedTuple):
+    """Width of the network, and channels of its last 1x1 convolution."""
+
+    alpha: float
+    head: int
+
+
+# By ShuffleNet V2's scale and small_images: within 0.1% of its multiply-adds, with 1000 classes at
+# 224 pixels and with 10 at 32. keras.applications rounds widths to multiples of 8, so that alpha
+# alone comes no closer than a tenth; the head, 1280 in the paper, makes up for the rest.
+VARIANTS = {
+    (0.5, False): Variant(0.27, 1784),
+    (1.0, False): Variant(0.57, 1024),
+    (1.5, False): Variant(0.97, 1312),
+    (2.0, False): Variant(1.43, 1496),
+    (0.5, True): Variant(0.28, 1576),
+    (1.0, True): Variant(0.68, 1216),
+    (1.5, True): Variant(1.05, 1400),
+    (2.0, True): Variant(1.49, 2064),
+}
+SCALES = tuple(sorted({scale for scale, _ in VARIANTS}))
+
+# Where keras.applications halves the size for the first two times of five; for small images
+# ShuffleNet leaves out the same two.
+_FIRST_HALVINGS = ("Conv1", "block_1_depthwise")
+_HEAD = "Conv_1"
+
+
+def mobilenet_v2(
+    scale: float, input_shape: tuple[int, int, int], classes: int, small_images: bool
+) -> keras.Model:
+    """Returns a MobileNetV2 with random weights and as many multiply-adds as ShuffleNetV2.
+
+    keras.applications' layers (Sandler et al., 2018) with three changes: the head's width; the
+    explicit pads of stride 2 became padding "same", which is equal at even sizes and one operator
+    less; BatchNormalization has the momentum of the networks here, as 0.999 would need thousands
+    of steps.
+
+    Args:
+      scale: of the ShuffleNetV2 that it equals, a key of `VARIANTS`.
+      input_shape: (height, width, channels), at least 32 pixels.
+      classes: number of classes.
+      small_images: the first two halvings of the size are left out, as in ShuffleNetV2.
+
+    Returns:
+      A functional model from pixels in [-1, 1], (batch, height, width, channels), to logits
+      (batch, classes).
+
+    Raises:
+      ValueError: there is no such scale.
+
+    Examples:
+      >>> model = mobilenet_v2(0.5, (32, 32, 3), classes=10, small_images=True)
+    """
+    if scale not in SCALES:
+        raise ValueError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
+    variant = VARIANTS[scale, small_images]
+    original = keras.applications.MobileNetV2(
+        input_shape=input_shape, alpha=variant.alpha, include_top=False, weights=None
+    )
+
+    def changed(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = {**layer.get_config(), **_changes(layer, variant.head, small_images)}
+        if isinstance(layer, keras.layers.ZeroPadding2D):
+            return keras.layers.Identity(name=layer.name)
+        return type(layer).from_config(config)
+
+    features = keras.models.clone_model(original, clone_function=changed)
+    x = keras.layers.GlobalAveragePooling2D(name="global_pool")(features.output)
+    x = keras.layers.Dense(classes, name="predictions")(x)
+    return keras.Model(features.input, x, name="mobilenet_v2")
+
+
+def _changes(layer: keras.layers.Layer, head: int, small_images: bool) -> dict[str, Any]:
+    """Returns what is other than keras.applications has it, in the layer's configuration."""
+    changes: dict[str, Any] = {}
+    if isinstance(layer, keras.layers.BatchNormalization):
+        changes["momentum"] = BN_MOMENTUM
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        changes["padding"] = "same"
+    if layer.name == _HEAD:
+        changes["filters"] = head
+    if small_images and layer.name in _FIRST_HALVINGS:
+        changes["strides"] = (1, 1)
+    return changes

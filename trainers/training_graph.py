@@ -1,0 +1,212 @@
+"""A ShuffleNet's training graph: the same network and the same weights, in less time on CPUs.
+
+What holds a plain graph back is moving memory, not multiplying (`benchmarks.training_speed`):
+
+- No channel is shuffled. In V1 the kernels behind a shuffle have their rows in the order in which
+  the channels come. In V2 a unit's convolutions lay the channels that one later unit will take
+  side by side, so that each is split off once and concatenated once.
+- Widths are multiples of 8, as TensorFlow's CPU kernels want them: the fused BatchNormalization
+  takes much longer for 58 channels than for 64. What is added is zero and stays so.
+- BatchNormalization is the fused operator, and 1x1 convolutions are products of matrices.
+
+The variables are the Keras model's own: optimizer, checkpoints and files see no difference.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_shufflenet import ChannelShuffle, ShuffleUnit, ShuffleUnitV2
+from trainers import wires
+from trainers.wires import Wire
+
+_UNITS = (ShuffleUnit, ShuffleUnitV2)
+# What works on each channel by itself.
+_CHANNELWISE = (
+    keras.layers.AveragePooling2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.ReLU,
+    keras.layers.ZeroPadding2D,
+)
+
+
+def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function that computes `model(images, training=True)`, moving statistics included.
+
+    Equal but for the order in which is summed. A network that is no chain of layers with
+    ShuffleNet's units in it, or has frozen layers, computes itself.
+
+    Args:
+      model: as `trainers.models.build_model` gives it.
+
+    Examples:
+      >>> logits = training_forward(model)(images)
+    """
+    layers = _chain(model)
+    if not any(isinstance(layer, _UNITS) for layer in layers):
+        return functools.partial(model, training=True)
+    steps = [_step(group) for group in _groups(layers)]
+
+    # No branch depends on a tensor; looking for one would take longer than all else.
+    @tf.autograph.experimental.do_not_convert
+    def forward(images: tf.Tensor) -> tf.Tensor:
+        x = Wire(tf.cast(images, layers[0].compute_dtype), np.arange(images.shape[-1]))
+        for step in steps:
+            x = step(x)
+        return wires.reordered(x)
+
+    return forward
+
+
+def _chain(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns the layers behind the input in order, or none if this is no plain chain of ours."""
+    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
+        return []
+    before, *layers = model.layers
+    for layer in layers:
+        if not layer.trainable or layer.input is not before.output:
+            return []
+        # A subclass may compute something else; and V2's stages start with stride 2.
+        if isinstance(layer, _UNITS) and type(layer) not in _UNITS:
+            return []
+        if _goes_on(layer) and not isinstance(before, ShuffleUnitV2):
+            return []
+        before = layer
+    return layers
+
+
+def _goes_on(layer: keras.layers.Layer) -> bool:
+    """Whether this is one of V2's units but the first of a stage."""
+    return isinstance(layer, ShuffleUnitV2) and layer.stride == 1
+
+
+def _groups(layers: Sequence[keras.layers.Layer]) -> list[list[keras.layers.Layer]]:
+    """Returns the units of V2's stages together, and all other layers by themselves."""
+    groups: list[list[keras.layers.Layer]] = []
+    for layer in layers:
+        if _goes_on(layer):
+            groups[-1].append(layer)
+        else:
+            groups.append([layer])
+    return groups
+
+
+def _step(group: Sequence[keras.layers.Layer]) -> Callable[[Wire], Wire]:
+    if isinstance(group[0], ShuffleUnitV2):
+        return _StageV2(group)
+    if isinstance(group[0], ShuffleUnit):
+        return functools.partial(_unit_v1, group[0])
+    return functools.partial(_path, group)
+
+
+def _path(layers: Sequence[keras.layers.Layer], x: Wire, order: np.ndarray | None = None) -> Wire:
+    """Computes layers one after the other; the last convolution gives its channels in `order`."""
+    convs = [layer for layer in layers if wires.is_conv(layer)]
+    for layer in layers:
+        if wires.is_conv(layer):
+            x = wires.conv(x, layer, order if layer is convs[-1] else None)
+        elif wires.is_depthwise(layer):
+            x = wires.depthwise(x, layer)
+        elif wires.is_batch_norm(layer):
+            x = wires.batch_norm(x, layer)
+        elif isinstance(layer, ChannelShuffle):
+            x = wires.shuffle(x, layer)
+        elif isinstance(layer, _CHANNELWISE):
+            x = Wire(layer(x.tensor), x.order)
+        else:
+            y = layer(wires.reordered(x), training=True)
+            x = Wire(y, np.arange(y.shape[-1]))
+    return x
+
+
+def _unit_v1(unit: ShuffleUnit, x: Wire) -> Wire:
+    """Computes a unit of V1."""
+    join, *behind = unit.merge()
+    left = _path(unit.shortcut(), x)
+    if isinstance(join, keras.layers.Add):
+        right = _path(unit.main_path(), x, left.order)
+        joined = Wire(left.tensor + wires.reordered(right, left.order), left.order)
+    else:
+        right = _path(unit.main_path(), x)
+        shift = np.arange(unit.filters) + left.order.max() + 1
+        joined = wires.concat([left, wires.renumbered(right, shift)])
+    return _path(behind, joined)
+
+
+class _Path(NamedTuple):
+    """Layers, the number of the unit that they belong to, and the channels that they make."""
+
+    unit: int
+    layers: Sequence[keras.layers.Layer]
+    channels: np.ndarray
+
+
+class _StageV2:
+    """The units of one of V2's stages, without their shuffles; a call computes them.
+
+    Every channel that the stage makes has a number.
+
+    Args:
+      units: all of a stage's; the first has stride 2, the others stride 1.
+    """
+
+    def __init__(self, units: Sequence[ShuffleUnitV2]):
+        self._paths: list[_Path] = []
+        # By unit, the channels that it takes, in the order of its weights; last: what is left.
+        self._taken: list[np.ndarray] = [np.array([], int)]
+        first, *others = units
+        halves = [self._add(0, path) for path in (first.shortcut(), first.main_path())]
+        channels = _merged(first, halves)
+        for index, unit in enumerate(others, 1):
+            left, right = (np.ravel(half) for half in unit.split(_as_image(channels)))
+            self._taken.append(right)
+            channels = _merged(unit, [left, self._add(index, unit.main_path())])
+        self._taken.append(channels)
+        self._taker = np.empty(sum(len(path.channels) for path in self._paths), int)
+        for index, channels in enumerate(self._taken):
+            self._taker[channels] = index
+
+    def _add(self, unit: int, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
+        """Adds a path and returns its channels' numbers."""
+        *_, last = (layer for layer in layers if wires.is_conv(layer))
+        start = sum(len(path.channels) for path in self._paths)
+        channels = np.arange(start, start + last.filters)
+        self._paths.append(_Path(unit, layers, channels))
+        return channels
+
+    def __call__(self, x: Wire) -> Wire:
+        """Returns the stage's output for that of what comes before it."""
+        made: list[list[Wire]] = [[] for _ in self._taken]
+        for unit, layers, channels in self._paths:
+            takers = self._taker[channels]
+            # The next unit's at the end, with the zeros: it takes the most.
+            order = np.argsort(-takers, kind="stable")
+            y = _path(layers, self._joined(unit, made) if unit else x, order)
+            takers, counts = np.unique(-takers, return_counts=True)
+            counts[-1] += len(y.order) - len(order)
+            for taker, piece in zip(-takers, wires.split(y, counts), strict=True):
+                made[taker].append(wires.renumbered(piece, channels))
+        return self._joined(-1, made)
+
+    def _joined(self, index: int, made: list[list[Wire]]) -> Wire:
+        """Returns what was made for a unit, its channels numbered as its weights know them."""
+        taken = self._taken[index]
+        places = np.empty(len(self._taker), int)
+        places[taken] = np.arange(len(taken))
+        return wires.renumbered(wires.concat(made[index]), places)
+
+
+def _merged(unit: ShuffleUnitV2, halves: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the channels of two paths as the unit's own layers merge them."""
+    x = [_as_image(half) for half in halves]
+    for layer in unit.merge():
+        x = layer(x)
+    return np.ravel(x)
+
+
+def _as_image(channels: np.ndarray) -> np.ndarray:
+    return channels.reshape(1, 1, 1, -1)
