@@ -9,7 +9,7 @@ DEMO ?= demo
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow test-backends test-arm lint format docs readme bench bench-training accuracy lock clean venv
+.PHONY: help demo test test-slow test-backends test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
@@ -21,7 +21,8 @@ help:
 	@echo "make docs       the site, into build/docs"
 	@echo "make readme     run the README's commands and paste their output into it"
 	@echo "make bench      measure the deployment graph against the usual conversion, into docs/benchmarks.md"
-	@echo "make bench-training  measure the input pipeline against PyTorch's, which it installs"
+	@echo "make bench-training  measure training steps and the input pipeline against PyTorch, which it installs"
+	@echo "make experiments  the papers' tables and figures on this machine, into docs/experiments.md (half an hour)"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
 	@echo "make clean      remove $(VENV), $(VENV)-backends and $(DEMO)"
@@ -92,6 +93,11 @@ bench: venv
 bench-training: venv
 	@$(PY) -m pip install --quiet $(TORCH) torchvision
 	@$(PY) -m benchmarks.pipeline
+	@$(PY) -m benchmarks.training_speed
+
+# It goes on where it was stopped. EXPERIMENTS_FLAGS: python -m experiments.all --help
+experiments: venv
+	@$(PY) -m experiments.all --output=build/experiments/results --document=docs/experiments.md $(EXPERIMENTS_FLAGS)
 
 # ACCURACY_FLAGS: python -m benchmarks.accuracy --help
 accuracy: venv

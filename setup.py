@@ -11,7 +11,7 @@ EXTRAS = {
     "ethosu": ["ethos-u-vela>=4.0"],
     # PyTorch checkpoints (.pth), and weights="imagenet".
     "torch": ["torch>=2.6"],
-    # The page of edge.report.
+    # The pages of edge.report and trainers.report.
     "report": ["jinja2>=3.1", "plotly>=6.0"],
     # The runtimes that `make bench` compares with, and what writes their files.
     "bench": [
@@ -21,6 +21,9 @@ EXTRAS = {
         "onnxruntime>=1.20",
         "openvino>=2025.0",
     ],
+    # What `make bench-training` compares with. In no lock file: PyPI's builds bring gigabytes of
+    # CUDA packages, and the builds for CPUs are on PyTorch's own index (TORCH in the Makefile).
+    "bench-torch": ["torch>=2.6", "torchvision>=0.21"],
     "dev": [
         "hypothesis>=6.100",
         "import-linter>=2.0",
@@ -45,9 +48,15 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(
-        include=["keras_shufflenet", "trainers", "converters", "edge", "edge.*"]
+        include=["keras_shufflenet", "trainers", "converters", "edge", "edge.*", "experiments"]
     ),
-    package_data={"keras_shufflenet": ["py.typed"]},
+    package_data={
+        "keras_shufflenet": ["py.typed"],
+        "trainers": ["templates/*.html"],
+        "converters": ["templates/micro/*", "templates/micro/*/*"],
+        "edge": ["templates/*.html"],
+        "experiments": ["templates/*.html"],
+    },
     install_requires=[
         # tfmot 0.8 allows nothing newer than absl 1.x.
         "absl-py>=1.2,<2",
@@ -73,12 +82,17 @@ setup(
     entry_points={
         "console_scripts": [
             "shufflenet-train = trainers.train:entry_point",
+            "shufflenet-launch = trainers.launch:entry_point",
             "shufflenet-evaluate = trainers.evaluate:entry_point",
+            "shufflenet-training-report = trainers.report:entry_point",
             "shufflenet-convert = converters.convert:entry_point",
             "shufflenet-quantize = converters.quantize:entry_point",
             "shufflenet-checkpoints = keras_shufflenet.checkpoints_cli:entry_point",
             "shufflenet-edgetpu = converters.edgetpu:entry_point",
+            "shufflenet-plan = converters.plan:entry_point",
             "shufflenet-benchmark = edge.benchmark:entry_point",
+            "shufflenet-profile = edge.profile:entry_point",
+            "shufflenet-report = edge.report:entry_point",
         ]
     },
 )

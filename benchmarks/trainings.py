@@ -24,6 +24,8 @@ NETWORKS = {
     "v2-0.5x": ("--model=shufflenet_v2", "--scale=0.5"),
     "v1-0.5x-g3": ("--model=shufflenet_v1", "--scale=0.5", "--groups=3"),
 }
+# What has no deployment graph: trained with the same recipe, for comparison.
+RIVALS = {"mobilenet-v2": ("--model=mobilenet_v2", "--scale=0.5")}
 # What is converted, by column of the table.
 _CONVERSIONS = {
     "canonical PTQ": ("--graph=canonical", "--quantization=int8-ptq"),
@@ -73,10 +75,10 @@ def measure(name: str, config: AccuracyConfig) -> dict:
       UserError: one of the commands failed; it has said why.
     """
     workdir = config.workdirs / name
-    _train(workdir, name, config, f"--epochs={config.epochs}")
+    train(workdir, name, config, f"--epochs={config.epochs}")
     _quantize(workdir, config)
     manifests = {
-        column: _convert(workdir, config.workdirs / f"{name}-artifact", *flags)
+        column: convert(workdir, config.workdirs / f"{name}-artifact", *flags)
         for column, flags in _CONVERSIONS.items()
     }
     model = next(iter(manifests.values()))["model"]
@@ -117,8 +119,12 @@ def _quantize(workdir: Path, config: AccuracyConfig) -> None:
     _run("converters.quantize", f"--model={workdir}", f"--epochs={config.qat_epochs}", "--resume")
 
 
-def _convert(workdir: Path, artifact: Path, *flags: str) -> dict:
-    """Converts, with all test images as samples, and returns the manifest."""
+def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
+    """Converts, with all test images as samples, and returns the manifest.
+
+    Raises:
+      UserError: the command failed; it has said why.
+    """
     _run(
         "converters.convert", f"--model={workdir}", f"--output={artifact}", "--overwrite",
         f"--samples={_ALL_IMAGES}", *flags,
@@ -132,7 +138,7 @@ def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(_TURNS):
             plain, quantized = Path(folder) / f"float{turn}", Path(folder) / f"qat{turn}"
-            _train(plain, name, config, f"--steps={_STEPS}")
+            train(plain, name, config, f"--steps={_STEPS}")
             _run(
                 "converters.quantize", f"--model={workdir}", f"--workdir={quantized}",
                 f"--steps={_STEPS}",
@@ -141,13 +147,24 @@ def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
     return statistics.median(ratios)
 
 
-def _train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None:
+def train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None:
+    """Trains a network with the recipe `cifar10`, or goes on with its training, unless it is done.
+
+    Args:
+      workdir: of the training.
+      name: a key of `NETWORKS` or `RIVALS`.
+      config: dataset and data_dir matter.
+      length: the flag that says how long.
+
+    Raises:
+      UserError: the command failed; it has said why.
+    """
     if (workdir / "model.keras").exists():
         return
     data = () if config.data_dir is None else (f"--data_dir={config.data_dir}",)
     _run(
         "trainers.train", "--recipe=cifar10", f"--dataset={config.dataset}", *data,
-        *NETWORKS[name], length, f"--workdir={workdir}", "--resume",
+        *{**NETWORKS, **RIVALS}[name], length, f"--workdir={workdir}", "--resume",
     )  # fmt: skip
 
 

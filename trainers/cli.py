@@ -40,6 +40,27 @@ def run(main: Callable[[], None]) -> None:
     app.run(lambda argv: _guarded(main, argv))
 
 
+def run_with_files(main: Callable[[list[str]], None]) -> None:
+    """Does the same for a command that takes names of files besides its flags.
+
+    Args:
+      main: the command; it takes the names.
+    """
+    app.run(lambda argv: _guarded(lambda: main(argv[1:]), argv[:1]))
+
+
+def run_with_rest(main: Callable[[list[str]], None]) -> None:
+    """Does the same for a command that hands all arguments but its own flags on to another.
+
+    Args:
+      main: the command; it takes the other arguments.
+    """
+    app.run(
+        lambda argv: _guarded(lambda: main(argv[1:]), argv[:1]),
+        flags_parser=lambda argv: flags.FLAGS(argv, known_only=True),
+    )
+
+
 def _guarded(main: Callable[[], None], argv: list[str]) -> int:
     # tfds and Keras tell much at INFO; what the user must see is printed, or a warning.
     if not flags.FLAGS["verbosity"].present:

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import math
 import platform
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,19 +14,23 @@ from typing import Any
 from trainers import files
 from trainers.cli import UserError
 
-MODELS = ("shufflenet_v1", "shufflenet_v2")
+MODELS = ("shufflenet_v1", "shufflenet_v2", "mobilenet_v2")
+# A model may also be a file: its architecture is trained, from random weights.
+MODEL_SUFFIX = ".keras"
 PADDINGS = ("same", "symmetric")
 CONVENTIONS = ("paper", "megvii")
 PREPROCESSINGS = ("tf", "torch", "raw")
 CROPS = ("none", "pad", "resized")
 SCHEDULES = ("cosine", "linear")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-STRATEGIES = ("one", "mirrored")
+# On this machine alone, and on others.
+LOCAL_STRATEGIES = ("one", "mirrored")
+STRATEGIES = (*LOCAL_STRATEGIES, "multiworker", "tpu")
+CLUSTERS = ("tf_config", "slurm", "kubernetes")
 
 CONFIG_FILE = "config.json"
 
 _CHOICES = {
-    "model": MODELS,
     "padding": PADDINGS,
     "convention": CONVENTIONS,
     "preprocessing": PREPROCESSINGS,
@@ -33,6 +38,7 @@ _CHOICES = {
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
     "strategy": STRATEGIES,
+    "cluster": CLUSTERS,
 }
 # Least values; what may be None is checked when it is not.
 _MINIMA = {
@@ -40,6 +46,7 @@ _MINIMA = {
     "train_size": 32,
     "batch_size": 1,
     "batch_norm_steps": 0,
+    "cache_mb": 0,
     "crop_padding": 0,
     "cutmix": 0,
     "devices": 1,
@@ -49,6 +56,7 @@ _MINIMA = {
     "checkpoint_minutes": 0,
     "learning_rate": 0,
     "mixup": 0,
+    "pods": 1,
     "repeated_augmentation": 1,
     "seed": 0,
     "steps": 1,
@@ -66,8 +74,13 @@ _INTERVALS = {
     "distill_weight": ("(0, 1]", lambda value: 0 < value <= 1),
 }
 _PACKAGES = ("keras", "keras_shufflenet", "numpy", "tensorflow", "tensorflow-datasets")
-# Where a run lives is no part of what it computes.
-_NOT_COMPARED = ("workdir",)
+# An address of --data_service.
+DATA_SERVICE = r"grpc://.+:\d+"
+# What a resumed run may have another of.
+WHERE = ("data_service", "strategy", "devices", "cluster", "pod_label", "pods", "tpu")
+_SHUFFLENETS_ONLY = ("padding", "convention")
+# Where a run lives, and on what, is no part of what it computes but for the last bits.
+NOT_COMPARED = ("workdir", *WHERE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +94,14 @@ class TrainConfig:
       data_dir: root of the image folder, or where TFDS keeps its data; None: TFDS's default.
       train_split, eval_split: splits in TFDS's notation, such as "train[:90%]".
       verify_images: decode every file of an image folder once and leave out the unreadable.
-      model, scale, groups, padding, convention, small_images: the network; groups for V1 only.
+      cache_mb: keep a split of at most so many MiB in memory, decoded where all images of a TFDS
+        data set have one size, or as files of an image folder; 0: read again in every epoch.
+      data_service: what makes the training batches, see `trainers.data_service`: "local" or
+        grpc://HOST:PORT; None: this process.
+      model: one of `MODELS`, or a `.keras` file whose architecture is to be trained; that starts
+        from random weights too.
+      scale, groups, padding, convention, small_images: the network; groups for V1 only, padding
+        and convention for ShuffleNets. A MobileNetV2 has the multiply-adds of V2 at that scale.
       weights: what to start from instead of random weights, see `trainers.starting_weights`.
       input_size: height and width of the network's input, pixels.
       train_size: height and width in training, pixels; None: input_size.
@@ -109,7 +129,12 @@ class TrainConfig:
       temperature, distill_weight: what divides the logits; the teacher's share of the loss.
       precision: of the layers' arithmetic; weights are float32 always.
       seed: of weights, order and augmentation.
-      strategy, devices: "one", or "mirrored" over that many GPUs (or CPU threads pools).
+      strategy: "one" device, "mirrored" over the devices of this machine, "multiworker" over those
+        of several, or "tpu".
+      devices: of "mirrored": so many GPUs, or parts of the CPU where there is no GPU.
+      cluster: of "multiworker": where it is written which the workers are.
+      pod_label, pods: of Kubernetes: how the workers' pods are found, and how many there are.
+      tpu: name or address of the TPU; "local": this machine's.
       eval_every, checkpoint_every: steps; None: once per epoch, and with every evaluation.
       checkpoint_minutes: a checkpoint also when the last one is that old; None: never.
 
@@ -127,6 +152,8 @@ class TrainConfig:
     train_split: str = "train"
     eval_split: str = "test"
     verify_images: bool = True
+    cache_mb: int = 512
+    data_service: str | None = None
     model: str = "shufflenet_v2"
     scale: float = 1.0
     groups: int | None = None
@@ -166,6 +193,10 @@ class TrainConfig:
     seed: int = 0
     strategy: str = "one"
     devices: int = 2
+    cluster: str = "tf_config"
+    pod_label: str = "job-name=shufflenet"
+    pods: int | None = None
+    tpu: str = "local"
     eval_every: int | None = None
     checkpoint_every: int | None = None
     checkpoint_minutes: float | None = None
@@ -183,11 +214,29 @@ class TrainConfig:
             value = getattr(self, name)
             if not holds(value):
                 raise ValueError(f"{name} must be in {interval}, got {value}")
+        self._check_model()
         self._check_combinations()
 
-    def _check_combinations(self) -> None:
+    def _check_model(self) -> None:
+        if self.model not in MODELS and not self.model.endswith(MODEL_SUFFIX):
+            raise ValueError(
+                f"model must be one of {', '.join(MODELS)} or a {MODEL_SUFFIX} file, "
+                f"got {self.model!r}"
+            )
         if self.groups is not None and self.model != "shufflenet_v1":
             raise ValueError(f"groups is for model=shufflenet_v1 only, got {self.groups}")
+        if self.model.startswith("shufflenet_"):
+            return
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _SHUFFLENETS_ONLY and value != field.default:
+                raise ValueError(f"{field.name} is for ShuffleNets only, got {value!r}")
+        if self.model.endswith(MODEL_SUFFIX) and self.precision != "float32":
+            raise ValueError(
+                f"precision must be float32 where the model is a file, got {self.precision!r}"
+            )
+
+    def _check_combinations(self) -> None:
         if self.resize_size < self.input_size:
             raise ValueError(
                 f"resize_size must be at least input_size ({self.input_size}), "
@@ -212,6 +261,10 @@ class TrainConfig:
             raise ValueError("epochs must be above 0 where steps is not given, got 0.0")
         if self.dataset == "folder" and not self.data_dir:
             raise ValueError("data_dir must name the root of the images with dataset=folder")
+        if self.data_service and not re.fullmatch(f"local|{DATA_SERVICE}", self.data_service):
+            raise ValueError(
+                f"data_service must be local or grpc://HOST:PORT, got {self.data_service!r}"
+            )
 
     @property
     def training_size(self) -> int:
@@ -255,7 +308,7 @@ class TrainConfig:
         return [
             f"{field.name}: {getattr(self, field.name)} → {getattr(other, field.name)}"
             for field in dataclasses.fields(self)
-            if field.name not in _NOT_COMPARED
+            if field.name not in NOT_COMPARED
             and getattr(self, field.name) != getattr(other, field.name)
         ]
 

@@ -52,14 +52,24 @@ def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
     }
 
 
-def summarize(batches: Iterable[Counts]) -> Scores:
-    """Adds the counts of all batches up."""
+def summarize(
+    batches: Iterable[Counts], add: Callable[[np.ndarray], np.ndarray] = lambda totals: totals
+) -> Scores:
+    """Adds the counts of all batches up.
+
+    Args:
+      batches: counts of each.
+      add: sums the totals, float64 [n], of all workers, see `trainers.workers.Workers.add`.
+    """
     loss = top5 = 0.0
     confusion = np.int64(0)
     for counts in batches:
         loss += float(counts["loss"])
         top5 += float(counts["top5"])
         confusion = confusion + counts["confusion"].numpy()
+    # Once, and not with every batch: a thousand classes have a large table.
+    loss, top5, *cells = add(np.array([loss, top5, *confusion.ravel()])).tolist()
+    confusion = np.array(cells, np.int64).reshape(confusion.shape)
     images = int(confusion.sum())
     top1 = float(confusion.trace() / images)
     return Scores(top1, top5 / images, loss / images, images, confusion)
@@ -68,7 +78,10 @@ def summarize(batches: Iterable[Counts]) -> Scores:
 def make_counter(
     model: keras.Model, strategy: tf.distribute.Strategy
 ) -> Callable[[tuple[tf.Tensor, ...]], Counts]:
-    """Returns a function that counts a batch of (images, labels, weights), on all devices."""
+    """Returns a function that counts a batch of (images, labels, weights).
+
+    On all devices of this worker; the counts of the workers remain to be added up.
+    """
 
     def count_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
         return count(model(images, training=False), labels, weights)
@@ -76,7 +89,9 @@ def make_counter(
     @tf.function
     def count_batch(batch: tuple[tf.Tensor, ...]) -> Counts:
         counts = strategy.run(count_replica, args=batch)
-        add = tf.distribute.ReduceOp.SUM
-        return {name: strategy.reduce(add, value, axis=None) for name, value in counts.items()}
+        return {
+            name: tf.add_n(strategy.experimental_local_results(value))
+            for name, value in counts.items()
+        }
 
     return count_batch

@@ -37,6 +37,11 @@ class Interrupts:
         for number, before in self._before.items():
             signal.signal(number, before)
 
+    @property
+    def received(self) -> bool:
+        """Whether something arrived since the block began."""
+        return self._received is not None
+
     def check(self) -> None:
         """Raises what arrived since the block began: KeyboardInterrupt, or SystemExit.
 

@@ -1,6 +1,8 @@
 """The training loop, for one device and for many; what it does to disk is in `checkpoints`."""
 
 import contextlib
+import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -9,16 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainers import evaluation, files
 from trainers.averaging import WeightAverage, reestimate_batch_norms
-from trainers.checkpoints import Checkpoints, diverged
+from trainers.checkpoints import Checkpoints
 from trainers.cli import UserError
-from trainers.config import TrainConfig
+from trainers.cluster import ALONE, find_cluster
+from trainers.config import NOT_COMPARED, TrainConfig, library_versions
 from trainers.datasets import load_source
 from trainers.interrupts import Interrupts
-from trainers.lock import locked
+from trainers.log import Log
+from trainers.memory import resident_megabytes
 from trainers.optimizers import add_weight_decay, make_optimizer
 from trainers.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.progress import Progress
@@ -26,11 +31,14 @@ from trainers.schedules import learning_rate
 from trainers.sources import Source
 from trainers.strategy import make_strategy, synchronize_batch_norms
 from trainers.task import Task
+from trainers.training_graph import training_forward
+from trainers.workers import Workers, losses_told, own_folder
 
 # Steps between two looks at the loss: each makes the host wait for the device.
 _LOG_EVERY = 20
 _NEVER = -1  # instead of a step
 METRICS_FILE = "metrics.jsonl"
+_DEVICES_FILE = "devices.json"
 
 
 def train(
@@ -52,12 +60,18 @@ def train(
     Examples:
       >>> train(make_config("digits", "/tmp/digits", {}))
     """
-    with locked(config.workdir):
-        strategy = make_strategy(config)
-        train_source = load_source(config, config.train_split, must_match=resume)
-        eval_source = load_source(config, config.eval_split, must_match=resume)
+    cluster = find_cluster(config)
+    command = f"with --workdir={config.workdir} --resume"
+    with own_folder(config, cluster) as config, losses_told(cluster, command):
+        strategy = make_strategy(config, cluster)
+        workers = Workers(cluster, strategy)
+        # One of several processes prepares the data that all of them find then.
+        with workers.chief_first():
+            train_source = load_source(config, config.train_split, must_match=resume)
+            eval_source = load_source(config, config.eval_split, must_match=resume)
         _check_sources(config, train_source, eval_source)
-        trainer = Trainer(make_task(config), strategy, train_source, eval_source)
+        workers.check_same(_what_decides(config, train_source, eval_source))
+        trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
         trainer.start(resume)
         trainer.run()
 
@@ -69,6 +83,7 @@ class Trainer:
       task: what to train, with the settings.
       strategy: where to run.
       train_source, eval_source: the data.
+      workers: the processes that train together; None: this one is alone.
 
     Attributes:
       model: the network.
@@ -82,8 +97,10 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         train_source: Source,
         eval_source: Source,
+        workers: Workers | None = None,
     ):
         config = task.config
+        self._workers = workers or Workers(ALONE, strategy)
         self._task, self._config, self._strategy = task, config, strategy
         self._train_source, self._eval_source = train_source, eval_source
         self._workdir = Path(config.workdir)
@@ -96,6 +113,7 @@ class Trainer:
         with strategy.scope():
             self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
+            self._forward = training_forward(self.model)
             self.optimizer = make_optimizer(config, learning_rate(config, self.total_steps, epoch))
             self.optimizer.build(self.model.trainable_variables)
             self._average: WeightAverage | None = None
@@ -115,12 +133,26 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def start(self, resume: bool) -> None:
-        """Restores the state, or writes down how a new run begins."""
-        if resume:
-            step = self._checkpoints.restore()
-            self._evaluated = _keep_metrics_until(step, self._workdir / METRICS_FILE)
-            print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
+        """Restores the state, or writes down how a new run begins.
+
+        With several workers it is the chief's state, and the chief's decision, that count.
+        """
+        (decision,) = self._workers.broadcast([np.array(resume)])
+        if decision:
+            self._resume()
+        else:
+            self._begin()
+        self._share_state()
+
+    def _resume(self) -> None:
+        if not self._workers.is_chief:
             return
+        step = self._checkpoints.restore()
+        self._evaluated = _keep_metrics_until(step, self._workdir / METRICS_FILE)
+        print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
+        _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
+
+    def _begin(self) -> None:
         self._task.initialize(self.model)
         if self._average:
             self._average.reset()
@@ -128,7 +160,19 @@ class Trainer:
         self._checkpoints.begin()
         names = "".join(f"{name}\n" for name in self._train_source.class_names)
         files.write_text(self._workdir / "labels.txt", names)
+        _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
         self._task.save_config()
+
+    def _share_state(self) -> None:
+        """Gives every worker the chief's state."""
+        variables = [*self.model.variables, *self.optimizer.variables, self._best]
+        variables += self._average.shadows if self._average else []
+        values = [variable.numpy() for variable in variables]
+        *received, evaluated = self._workers.broadcast([*values, np.array(self._evaluated)])
+        self._evaluated = int(evaluated)
+        if not self._workers.is_chief:
+            for variable, value in zip(variables, received, strict=True):
+                variable.assign(value)
 
     def run(self) -> None:
         """Trains to the end, with evaluations and checkpoints on the way."""
@@ -142,10 +186,12 @@ class Trainer:
                 reading_errors(self._config),
                 Interrupts() as interrupts,
             ):
-                self._run(progress, interrupts)
+                self._run(progress, functools.partial(self._workers.check, interrupts))
         # Ctrl-C and SIGTERM.
         except (KeyboardInterrupt, SystemExit):
             self._checkpoints.save()
+            # A scheduler that sees one worker end may kill the others, which still write.
+            self._workers.wait()
             print(
                 f"checkpoint of step {self._step()} saved; to go on: {self._task.resume_command()}",
                 flush=True,
@@ -154,36 +200,41 @@ class Trainer:
         final = self._workdir / self._task.final_file
         with self._averaged():
             self._task.save(self.model, final)
+        self._workers.wait()
         print(
             f"{self.total_steps - start} steps in {time.monotonic() - began:.0f} s; "
             f"the model is {final}",
             flush=True,
         )
 
-    def _run(self, progress: Progress, interrupts: Interrupts) -> None:
+    def _run(self, progress: Progress, check: Callable[[], None]) -> None:
         start = step = self._step()
-        batches = training_batches(self._config, self._train_source, start)
-        iterator = iter(self._strategy.experimental_distribute_dataset(batches))
-        log = _Log(self._config.batch_size, progress)
+        iterator = iter(self._training_batches(start))
+        log = Log(self._config.batch_size, progress)
         while True:
             last = step == self.total_steps
             if last and self._config.batch_norm_steps and self._evaluated != step:
-                self._reestimate_batch_norms(iterator, interrupts)
+                self._reestimate_batch_norms(iterator, check)
             # A run that was stopped between training and evaluation catches up on it.
             evaluated = self._is_evaluation_due(step) and self._evaluated != step
             if evaluated:
-                self._evaluate(step, log, interrupts)
+                self._evaluate(step, log, check)
             # At the start only the best accuracy can be new.
             if evaluated if step == start else last or self._is_checkpoint_due(step):
                 self._checkpoints.save()
                 self._saved_at = time.monotonic()
             if last:
                 return
-            interrupts.check()
+            check()
             loss = self._train_step(iterator)
             step += 1
             if step % _LOG_EVERY == 0 or step == self.total_steps:
                 log.write(step, float(loss), float(self.optimizer.learning_rate))
+
+    def _training_batches(self, start: int) -> tf.distribute.DistributedDataset:
+        """Returns the training stream behind step `start`, for the devices of this worker."""
+        make = functools.partial(training_batches, self._config, self._train_source, start)
+        return self._strategy.distribute_datasets_from_function(make)
 
     def _is_evaluation_due(self, step: int) -> bool:
         if step == 0:
@@ -200,26 +251,26 @@ class Trainer:
         """The model has in the block what is evaluated and saved."""
         return self._average.swapped() if self._average else contextlib.nullcontext()
 
-    def _reestimate_batch_norms(self, iterator: Iterator, interrupts: Interrupts) -> None:
+    def _reestimate_batch_norms(self, iterator: Iterator, check: Callable[[], None]) -> None:
         batches = itertools.islice(iterator, self._config.batch_norm_steps)
         with self._averaged():
-            reestimate_batch_norms(self.model, self._strategy, batches, interrupts.check)
+            reestimate_batch_norms(self.model, self._strategy, batches, check)
 
     def _step(self) -> int:
         return int(self.optimizer.iterations.numpy())
 
     @tf.function
     def _train_step(self, iterator: tf.data.Iterator) -> tf.Tensor:
-        losses = self._strategy.run(self._replica_step, args=next(iterator))
+        losses = self._strategy.run(self.replica_step, args=next(iterator))
         if self._average:
             self._average.update(self.optimizer.iterations.value)
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
-    def _replica_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def replica_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Takes one step on a device's share of the batch; returns its part of the loss."""
         config, variables = self._config, self.model.trainable_variables
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
+            logits = self._forward(images)
             if config.precision != "float32":
                 logits = tf.cast(logits, tf.float32)
             losses = self._task.losses(images, labels, logits)
@@ -232,19 +283,27 @@ class Trainer:
         self.optimizer.apply(add_weight_decay(gradients, variables, decay), variables)
         return loss
 
-    def _evaluate(self, step: int, log: "_Log", interrupts: Interrupts) -> None:
+    def _evaluation_batches(self) -> Iterator:
+        def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            # Without an end, because the workers would ask each other for it at every batch.
+            return evaluation_batches(self._config, self._eval_source, context).repeat()
+
+        batches = self._strategy.distribute_datasets_from_function(make)
+        count = math.ceil(self._eval_source.num_examples / self._config.batch_size)
+        return itertools.islice(batches, count)
+
+    def _evaluate(self, step: int, log: Log, check: Callable[[], None]) -> None:
         """Evaluates, keeps the model if it is the best, and writes the scores down."""
         self._checkpoints.check_weights()
-        batches = evaluation_batches(self._config, self._eval_source)
-        distributed = self._strategy.experimental_distribute_dataset(batches)
 
         def count(batch: tuple) -> evaluation.Counts:
             # An evaluation can take minutes, a scheduler's patience ends sooner.
-            interrupts.check()
+            check()
             return self._count(batch)
 
         with self._averaged():
-            scores = evaluation.summarize(map(count, distributed))
+            counts = map(count, self._evaluation_batches())
+            scores = evaluation.summarize(counts, self._workers.add)
             if scores.top1 > float(self._best):
                 self._task.save(self.model, self._workdir / self._task.best_file)
                 self._best.assign(scores.top1)
@@ -257,6 +316,7 @@ class Trainer:
             "top5": scores.top5,
             "eval_images": scores.images,
             "images_per_second": log.images_per_second,
+            "memory_mb": resident_megabytes(),
             "skipped_train_images": len(self._train_source.skipped),
             "skipped_eval_images": len(self._eval_source.skipped),
         }
@@ -266,44 +326,39 @@ class Trainer:
         log.write_scores(step, scores)
 
 
-class _Log:
-    """What the user sees of the training: progress, and scalars for TensorBoard."""
-
-    def __init__(self, batch_size: int, progress: Progress):
-        self._batch_size, self._progress = batch_size, progress
-        self._time, self._step = time.monotonic(), None
-        self.loss: float | None = None
-        self.images_per_second: float | None = None
-
-    def write(self, step: int, loss: float, rate: float) -> None:
-        """Shows loss and speed; raises UserError when the loss is not finite."""
-        if not math.isfinite(loss):
-            raise UserError(diverged(step))
-        now = time.monotonic()
-        # The first steps include the tracing of the graph, and say nothing of the speed.
-        if self._step is not None:
-            images = (step - self._step) * self._batch_size
-            self.images_per_second = images / (now - self._time)
-            tf.summary.scalar("train/images_per_second", self.images_per_second, step)
-        self.loss, self._time, self._step = loss, now, step
-        tf.summary.scalar("train/loss", loss, step)
-        tf.summary.scalar("train/learning_rate", rate, step)
-        self._progress.update(step * self._batch_size, loss=loss)
-
-    def write_scores(self, step: int, scores: evaluation.Scores) -> None:
-        """Shows an evaluation, whose time does not count as training."""
-        for name in ("top1", "top5", "loss"):
-            tf.summary.scalar(f"eval/{name}", getattr(scores, name), step)
-        self._progress.say(
-            f"step {step}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, "
-            f"loss {scores.loss:.4f} on {scores.images} images"
-        )
-        self._time, self._step = time.monotonic(), step
-
-
 def is_due(step: int, every: float) -> bool:
     """Whether `step` is the nearest to a multiple of `every`, which need not be whole."""
     return step == round(round(step / every) * every)
+
+
+def _note_devices(workdir: Path, devices: int) -> None:
+    """Writes down how many devices share a batch; says so when they were others before."""
+    path, before = workdir / _DEVICES_FILE, devices
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["devices"]
+    if before != devices:
+        print(
+            f"{devices} devices go on with what {before} began: the order changes in which "
+            "gradients are added up, and in which images are read where each worker reads its own "
+            "files; the weights will not be to the bit those of a run that was not stopped",
+            flush=True,
+        )
+    files.write_json(path, {"devices": devices})
+
+
+def _what_decides(
+    config: TrainConfig, train_source: Source, eval_source: Source
+) -> dict[str, object]:
+    """Returns what must be the same on all workers."""
+    settings = dataclasses.asdict(config)
+    own = {*NOT_COMPARED, "data_dir"}
+    return {
+        **{f"--{name}": value for name, value in settings.items() if name not in own},
+        "numbers of training images": train_source.num_examples,
+        "numbers of evaluation images": eval_source.num_examples,
+        "class names": train_source.class_names,
+        "versions": library_versions(),
+    }
 
 
 def _check_sources(config: TrainConfig, train_source: Source, eval_source: Source) -> None:

@@ -11,7 +11,8 @@ import keras
 import keras_shufflenet
 from trainers import files
 from trainers.cli import UserError
-from trainers.config import TrainConfig
+from trainers.config import MODEL_SUFFIX, TrainConfig
+from trainers.mobilenet import mobilenet_v2
 from trainers.strategy import synchronize_batch_norms
 
 _DEFAULT_GROUPS = 3
@@ -30,14 +31,39 @@ def build_model(
         and precision matter.
       channels: of the input images.
       classes: number of classes.
-      weights: as the network's argument; None: random.
+      weights: as a ShuffleNet's argument; None: random.
 
     Raises:
-      UserError: a scale or number of groups that the papers do not have, or unusable weights.
+      UserError: a scale or number of groups that the papers do not have, unusable weights, or a
+        `.keras` file whose network is not for these images.
     """
+    shape = (config.input_size, config.input_size, channels)
+    if weights is not None and not config.model.startswith("shufflenet_"):
+        raise UserError(
+            f"--weights {weights} is for ShuffleNets; name a workdir or a .keras or "
+            ".weights.h5 file"
+        )
+    if config.model.endswith(MODEL_SUFFIX):
+        return _architecture(config.model, shape, classes)
+    try:
+        with _precision(config.precision):
+            if config.model == "mobilenet_v2":
+                return mobilenet_v2(config.scale, shape, classes, config.small_images)
+            return _build_shufflenet(config, shape, classes, weights)
+    # Weights may need a package, or a network that is not there.
+    except (ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
+        raise UserError(f"{config.model} cannot be built: {error}") from None
+
+
+def _build_shufflenet(
+    config: TrainConfig,
+    shape: tuple[int, int, int],
+    classes: int,
+    weights: str | os.PathLike | None,
+) -> keras.Model:
     arguments = {
         "scale": config.scale,
-        "input_shape": (config.input_size, config.input_size, channels),
+        "input_shape": shape,
         "classes": classes,
         "classifier_activation": None,
         "padding": config.padding,
@@ -46,15 +72,30 @@ def build_model(
         "small_images": config.small_images,
         "weights": weights,
     }
-    try:
-        with _precision(config.precision):
-            if config.model == "shufflenet_v1":
-                groups = _DEFAULT_GROUPS if config.groups is None else config.groups
-                return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)
-            return keras_shufflenet.ShuffleNetV2(**arguments)
-    # Weights may need a package, or a network that is not there.
-    except (ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
-        raise UserError(f"{config.model} cannot be built: {error}") from None
+    if config.model == "shufflenet_v1":
+        groups = _DEFAULT_GROUPS if config.groups is None else config.groups
+        return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)
+    return keras_shufflenet.ShuffleNetV2(**arguments)
+
+
+def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """Returns the network of a `.keras` file with weights drawn anew.
+
+    Raises:
+      UserError: it cannot be loaded, is for other images or classes, or gives probabilities.
+    """
+    model = load_model(path)
+    # Not those that it was saved with: a run's weights are its seed's.
+    model = keras.models.clone_model(model)
+    expected = (None, *shape), (None, classes)
+    if (model.input_shape, model.output_shape) != expected:
+        raise UserError(
+            f"{path} goes from {model.input_shape} to {model.output_shape}, but these images "
+            f"need {expected[0]} to {expected[1]}; build it so, or name another --input_size"
+        )
+    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
+        raise UserError(f"{path} ends with a softmax; build it without, for it to give logits")
+    return model
 
 
 def full_precision(model: keras.Model, config: TrainConfig) -> keras.Model:

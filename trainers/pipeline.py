@@ -6,41 +6,52 @@ exactly where it stopped, without replaying what came before.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from keras_shufflenet import preprocess_input
-from trainers import mixing
-from trainers.augmentation import augment, center_crop
+from keras_shufflenet.preprocessing import PREPROCESSING
+from trainers import data_service, mixing
+from trainers.augmentation import augment
 from trainers.cli import UserError
 from trainers.config import TrainConfig
-from trainers.datasets import decode, load_source
-from trainers.sources import Source
+from trainers.crops import center_crop
+from trainers.datasets import load_source
+from trainers.sources import Part, Source
+
+# In what TensorFlow says of a file that is missing or no image.
+_READING = ("ecode", "JPEG", "No such file")
+# One worker with one device.
+ALONE = tf.distribute.InputContext()
 
 
-def training_batches(config: TrainConfig, source: Source, start: int) -> tf.data.Dataset:
+def training_batches(
+    config: TrainConfig, source: Source, start: int, context: tf.distribute.InputContext = ALONE
+) -> tf.data.Dataset:
     """Returns the endless training stream of (images, labels).
 
     Args:
-      config: sizes, preprocessing, augmentation, mixing, batch_size and seed matter.
+      config: sizes, preprocessing, augmentation, mixing, batch_size, seed and data_service matter.
       source: the training split.
       start: steps already taken; the stream goes on behind them.
+      context: which worker reads, of how many; a batch is shared evenly by workers and devices.
 
     Returns:
-      Batches of float32 [batch, size, size, channels], normalized, and int64 [batch]; with mixup
-      or CutMix the labels are float32 [batch, classes], shares. Every batch is full: it runs on
-      into the next epoch.
+      For each of the worker's devices in turn, its share of the batch: float32 [share, size,
+      size, channels], normalized, and int64 [share]; with mixup or CutMix the labels are float32
+      [share, classes], shares of classes. Every batch is full: it runs on into the next epoch.
     """
     classes = len(source.class_names)
+    part = _part(config, context)
 
     def load(position: tf.Tensor, image: tf.Tensor, label: tf.Tensor):
-        image = augment(decode(image, source.channels), position, config)
-        return position, image, label
+        image = augment(image, position, config, source.channels)
+        # Here and not on the whole batch, which lies in no cache.
+        return position, _normalize(image, config), label
 
     def finish(positions: tf.Tensor, images: tf.Tensor, labels: tf.Tensor):
-        images = _normalize(images, config)
         if config.random_erasing:
             images = mixing.erase(images, positions[0], config)
         if mixing.mixes(config):
@@ -48,13 +59,32 @@ def training_batches(config: TrainConfig, source: Source, start: int) -> tf.data
             images, labels = mixing.mix(images, labels, positions[0], config)
         return images, labels
 
-    stream = _repeated(source, config, start * config.batch_size)
+    stream = _repeated(source, config, start * config.batch_size, part)
     stream = stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    stream = stream.batch(config.batch_size, drop_remainder=True)
-    return stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    stream = stream.batch(part.length, drop_remainder=True)
+    stream = stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    if config.data_service:
+        stream = data_service.distribute(stream, config.data_service)
+    return _divided(stream, config, context).prefetch(2)
 
 
-def _repeated(source: Source, config: TrainConfig, start: int) -> tf.data.Dataset:
+def _part(config: TrainConfig, context: tf.distribute.InputContext) -> Part:
+    """Returns what a worker reads of each batch."""
+    workers = context.num_input_pipelines
+    return Part(context.input_pipeline_id, workers, config.batch_size // workers)
+
+
+def _divided(
+    batches: tf.data.Dataset, config: TrainConfig, context: tf.distribute.InputContext
+) -> tf.data.Dataset:
+    """Returns a worker's batches cut into those of its devices."""
+    if context.num_replicas_in_sync == context.num_input_pipelines:
+        return batches
+    share = context.get_per_replica_batch_size(config.batch_size)
+    return batches.rebatch(share, drop_remainder=True)
+
+
+def _repeated(source: Source, config: TrainConfig, start: int, part: Part) -> tf.data.Dataset:
     """Returns the shuffled stream with each example as often as the config wants it.
 
     Hoffer et al., 2020; Berman et al., 2019. An epoch has as many positions as ever, so it shows
@@ -62,34 +92,45 @@ def _repeated(source: Source, config: TrainConfig, start: int) -> tf.data.Datase
     """
     times = config.repeated_augmentation
     if times == 1:
-        return source.shuffled(config.seed, start)
+        return source.shuffled(config.seed, start, part)
 
     def repeat(position: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
         positions = tf.data.Dataset.range(position * times, (position + 1) * times)
         return positions.map(lambda position: (position, image, label))
 
-    # A batch holds whole groups, so that every start is the begin of one.
-    return source.shuffled(config.seed, start // times).flat_map(repeat)
+    # A worker's batch holds whole groups, so that every start is the begin of one.
+    part = dataclasses.replace(part, length=part.length // times)
+    return source.shuffled(config.seed, start // times, part).flat_map(repeat)
 
 
-def evaluation_batches(config: TrainConfig, source: Source) -> tf.data.Dataset:
+def evaluation_batches(
+    config: TrainConfig, source: Source, context: tf.distribute.InputContext = ALONE
+) -> tf.data.Dataset:
     """Returns every image of the source once, as (images, labels, weights).
 
+    Args:
+      config: sizes, preprocessing and batch_size matter.
+      source: the evaluation split.
+      context: as of `training_batches`; all devices of all workers get equally many batches.
+
     Returns:
-      Batches of float32 [batch, size, size, channels], normalized, int64 [batch] and float32
-      [batch]. The last batch is filled up with zeros of weight 0, so that shapes are static
-      and no image is lost or counted twice, on however many devices.
+      Shares of batches, as `training_batches`: float32 [share, size, size, channels], normalized,
+      int64 [share] and float32 [share]. The last batch is filled up with zeros of weight 0, so
+      that shapes are static and no image is lost or counted twice, on however many devices.
     """
-    batch = config.batch_size
-    images = _uint8_examples(config, source).map(
+    batch, part = config.batch_size, _part(config, context)
+    examples = source.ordered(part)
+    images = _uint8_examples(config, source, examples).map(
         lambda image, label: (image, label, tf.constant(1.0))
     )
-    filled = -source.num_examples % batch
+    total = source.num_examples + -source.num_examples % batch
+    filled = part.size(total) - part.size(source.num_examples)
     shape = (config.input_size, config.input_size, source.channels)
     nothing = (tf.zeros(shape, tf.uint8), tf.constant(0, tf.int64), tf.constant(0.0))
     filling = tf.data.Dataset.from_tensors(nothing).repeat(filled)
-    batches = images.concatenate(filling).batch(batch, drop_remainder=True)
-    return batches.map(lambda image, *rest: (_normalize(image, config), *rest)).prefetch(2)
+    batches = images.concatenate(filling).batch(part.length, drop_remainder=True)
+    batches = batches.map(lambda image, *rest: (_normalize(image, config), *rest))
+    return _divided(batches, config, context).prefetch(2)
 
 
 def uint8_images(
@@ -137,7 +178,7 @@ def reading_errors(config: TrainConfig) -> Iterator[None]:
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        if "ecode" not in error.message and "No such file" not in error.message:
+        if not any(word in error.message for word in _READING):
             raise
         reason = error.message.strip().partition("\n")[0]
         raise UserError(
@@ -150,8 +191,7 @@ def _uint8_examples(
     config: TrainConfig, source: Source, examples: tf.data.Dataset | None = None
 ) -> tf.data.Dataset:
     def transform(image: tf.Tensor, label: tf.Tensor):
-        image = decode(image, source.channels)
-        image = center_crop(image, config.resize_size, config.input_size)
+        image = center_crop(image, config.resize_size, config.input_size, source.channels)
         return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
 
     examples = source.ordered() if examples is None else examples
@@ -159,4 +199,10 @@ def _uint8_examples(
 
 
 def _normalize(images: tf.Tensor, config: TrainConfig) -> tf.Tensor:
-    return preprocess_input(images, mode=config.preprocessing)
+    """Returns what `preprocess_input` does, in a third of the time where channels differ."""
+    mode = PREPROCESSING[config.preprocessing]
+    width, channels = images.shape[-2:]
+    repeats = width * channels // len(mode.scale)
+    rows = tf.reshape(images, [-1, width * channels])
+    rows = tf.cast(rows, tf.float32) * tf.tile(tf.constant(mode.scale), [repeats])
+    return tf.reshape(rows + tf.tile(tf.constant(mode.offset), [repeats]), images.shape)

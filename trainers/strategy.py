@@ -1,29 +1,77 @@
 """Where a training runs: on one device, or the same step mirrored over several."""
 
+import urllib.error
+
 import keras
 import tensorflow as tf
 
 from trainers.cli import UserError
+from trainers.cluster import ALONE, Cluster
 from trainers.config import TrainConfig
 
 
-def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
+def make_strategy(config: TrainConfig, cluster: Cluster = ALONE) -> tf.distribute.Strategy:
     """Returns the strategy that the config names; call it before TensorFlow is used.
 
     Args:
-      config: `strategy`, `devices` and `batch_size` matter.
+      config: `strategy`, `devices`, `tpu`, `batch_size` and `repeated_augmentation` matter.
+      cluster: the workers of `strategy="multiworker"`; this waits for all of them.
 
     Raises:
-      UserError: more GPUs than there are, or a batch that the devices cannot share evenly.
+      UserError: more GPUs than there are, no TPU, or a batch that the devices cannot share evenly.
     """
-    if config.strategy == "one":
-        return tf.distribute.get_strategy()
-    if config.batch_size % config.devices:
-        raise UserError(
-            f"--batch_size {config.batch_size} cannot be shared by --devices {config.devices}; "
-            "make it a multiple"
-        )
+    if config.strategy == "mirrored":
+        # Before the devices are divided, which cannot be undone.
+        _check_batch(config, config.devices, 1)
+    strategy = _MAKERS[config.strategy](config, cluster)
+    _check_batch(config, strategy.num_replicas_in_sync, cluster.size)
+    return strategy
+
+
+def _one(unused_config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+    return tf.distribute.get_strategy()
+
+
+def _mirrored(config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(_devices(config.devices))
+
+
+def _multiworker(unused_config: TrainConfig, cluster: Cluster) -> tf.distribute.Strategy:
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver)
+
+
+def _tpu(config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+    """Not run by any test: there was no TPU."""
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=config.tpu)
+        # A TPU of this machine is no other machine to connect to.
+        if config.tpu != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (ValueError, tf.errors.OpError, urllib.error.URLError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"--tpu={config.tpu} is not there ({type(error).__name__}: {reason}); name the TPU, or "
+            "'local' on a machine that has one"
+        ) from None
+
+
+_MAKERS = {"one": _one, "mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}
+
+
+def _check_batch(config: TrainConfig, devices: int, workers: int) -> None:
+    if config.batch_size % devices:
+        raise UserError(
+            f"--batch_size {config.batch_size} cannot be shared by {devices} devices; make it a "
+            "multiple"
+        )
+    times = config.repeated_augmentation
+    if config.batch_size // workers % times:
+        raise UserError(
+            f"--repeated_augmentation {times} does not divide a worker's share of --batch_size, "
+            f"{config.batch_size // workers}; change one of them"
+        )
 
 
 def _devices(count: int) -> list[str]:
@@ -53,3 +101,23 @@ def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     # Private, but the only way to layers inside of layers, where the units keep theirs.
     layers = model._flatten_layers()
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def moments_over_devices(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns mean and variance of the batch over all devices, in one all-reduce.
+
+    The same numbers as `keras.ops.moments(synchronized=True)` gives with three, one of which adds
+    up counts that are known: all devices have equally many images. Call it in a replica.
+
+    Args:
+      x: float [batch, height, width, channels].
+
+    Returns:
+      Two tensors [channels].
+    """
+    context = tf.distribute.get_replica_context()
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]) * context.num_replicas_in_sync, x.dtype)
+    sums = tf.stack([tf.reduce_sum(x, (0, 1, 2)), tf.reduce_sum(tf.square(x), (0, 1, 2))])
+    sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+    mean, square = tf.unstack(sums / count)
+    return mean, tf.maximum(square - tf.square(mean), 0)

@@ -1,4 +1,4 @@
-"""An aligned table for a terminal."""
+"""Tables: aligned for a terminal, and in markdown."""
 
 from collections.abc import Sequence
 
@@ -34,3 +34,20 @@ def _format_row(cells: Sequence[str], widths: Sequence[int], left_columns: int) 
         for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(aligned).rstrip()
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a markdown table, its first column to the left and the others to the right.
+
+    Examples:
+      >>> print(markdown_table(["network", "ms"], [["v2-1x", "0.83"]]))
+      | network | ms |
+      |---|---:|
+      | v2-1x | 0.83 |
+    """
+    lines = [headers, ["---", *["---:"] * (len(headers) - 1)], *rows]
+    rule = 1
+    return "\n".join(
+        f"|{'|'.join(cells)}|" if index == rule else f"| {' | '.join(cells)} |"
+        for index, cells in enumerate(lines)
+    )

@@ -41,10 +41,31 @@ flags.DEFINE_string("eval_split", None, "Evaluation images, such as 'test' or 't
 flags.DEFINE_bool(
     "verify_images", None, "Decode each file of an image folder once; leave out the unreadable."
 )
+flags.DEFINE_integer(
+    "cache_mb",
+    None,
+    "Keep a split of at most so many MiB in memory (default 512); 0: read again in every epoch.",
+)
+flags.DEFINE_string(
+    "data_service",
+    None,
+    "Have the training batches made elsewhere: grpc://HOST:PORT of trainers.data_server, or "
+    "'local', to try it. Their order is then not the same in every run.",
+)
 
 # Network.
-flags.DEFINE_string("model", None, f"Network: {', '.join(config.MODELS)}.")
-flags.DEFINE_float("scale", None, "Width of the network: 0.5, 1, 1.5, 2; V1 has 0.25 too.")
+flags.DEFINE_string(
+    "model",
+    None,
+    f"Network: {', '.join(config.MODELS)}; or a {config.MODEL_SUFFIX} file, whose architecture is "
+    "trained from random weights.",
+)
+flags.DEFINE_float(
+    "scale",
+    None,
+    "Width of the network: 0.5, 1, 1.5, 2; V1 has 0.25 too. MobileNetV2 gets the multiply-adds of "
+    "ShuffleNet V2 at that scale.",
+)
 flags.DEFINE_integer("groups", None, "Groups of V1's convolutions: 1, 2, 3, 4 or 8 (default 3).")
 flags.DEFINE_string(
     "padding",
@@ -141,6 +162,15 @@ flags.DEFINE_string("strategy", None, f"Where to run: {', '.join(config.STRATEGI
 flags.DEFINE_integer(
     "devices", None, "GPUs of --strategy=mirrored; without a GPU, parts of the CPU, to try it."
 )
+flags.DEFINE_string(
+    "cluster",
+    None,
+    f"Where --strategy=multiworker finds the workers: {', '.join(config.CLUSTERS)}. To try it on "
+    "one machine: python -m trainers.launch --help",
+)
+flags.DEFINE_string("pod_label", None, "Label of the workers' pods, for --cluster=kubernetes.")
+flags.DEFINE_integer("pods", None, "How many pods have that label.")
+flags.DEFINE_string("tpu", None, "Name of the TPU of --strategy=tpu; 'local': this machine's.")
 flags.DEFINE_integer("eval_every", None, "Steps between evaluations; default: one epoch.")
 flags.DEFINE_integer(
     "checkpoint_every", None, "Steps between checkpoints; default: with every evaluation."
@@ -177,6 +207,9 @@ def _new_config() -> config.TrainConfig:
         raise cli.UserError(f"--recipe is missing; name one of {', '.join(recipes.RECIPES)}")
     made = recipes.make_config(FLAGS.recipe, FLAGS.workdir, _overrides())
     workdir = Path(FLAGS.workdir)
+    if made.strategy == "multiworker":
+        # The chief, who may have begun already, checks the folder and makes it.
+        return made
     if (workdir / config.CONFIG_FILE).exists():
         raise cli.UserError(
             f"{workdir} already holds a run; add --resume to go on with it, or name another "
@@ -198,7 +231,8 @@ def _resumed_config() -> config.TrainConfig:
             f"{FLAGS.workdir} was trained with other values ({', '.join(changed)}); "
             "resume with the same flags, or name another --workdir"
         )
-    return saved
+    # Where it runs may be elsewhere than before.
+    return dataclasses.replace(saved, **{name: getattr(wanted, name) for name in config.WHERE})
 
 
 def _overrides() -> dict[str, Any]:

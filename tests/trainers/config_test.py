@@ -33,7 +33,9 @@ def test_the_file_has_versions_and_command(tmp_path):
         ("padding", "valid"),
         ("preprocessing", "caffe"),
         ("crop", "center"),
-        ("strategy", "tpu"),
+        ("strategy", "gpu"),
+        ("cluster", "yarn"),
+        ("pods", 0),
         ("input_size", 31),
         ("batch_size", 0),
         ("epochs", -1.0),
@@ -72,8 +74,22 @@ def test_a_wrong_value_is_refused_by_name(name, value):
 
 
 def test_choices_are_named():
-    with pytest.raises(ValueError, match="shufflenet_v1, shufflenet_v2, got 'resnet'"):
+    with pytest.raises(ValueError, match=r"shufflenet_v1, .* or a \.keras file, got 'resnet'"):
         TrainConfig(**BASE, model="resnet")
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        ("mobilenet_v2", {"padding": "symmetric"}),
+        ("net.keras", {"convention": "megvii"}),
+        ("net.keras", {"precision": "mixed_float16"}),
+    ],
+)
+def test_what_other_networks_do_not_have_is_refused(model, values):
+    (name,) = values
+    with pytest.raises(ValueError, match=f"^{name} .*{values[name]}"):
+        TrainConfig(**BASE, model=model, **values)
 
 
 def test_padding_must_leave_something_to_reflect():
@@ -104,3 +120,10 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config\.json cannot be read"):
         TrainConfig.load(tmp_path)
+
+
+def test_where_a_run_goes_on_is_no_difference():
+    config = TrainConfig(**BASE)
+    elsewhere = {"strategy": "multiworker", "devices": 4, "cluster": "slurm", "tpu": "name"}
+    assert config.differences(dataclasses.replace(config, **elsewhere)) == []
+    assert config.differences(dataclasses.replace(config, seed=1)) == ["seed: 0 → 1"]

@@ -19,7 +19,9 @@ def test_ctrl_c_waits_for_the_check():
     done = []
     with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
         interrupts.check()
+        assert not interrupts.received
         signal.raise_signal(signal.SIGINT)
+        assert interrupts.received
         done.append("the step is finished")
         interrupts.check()
     assert done

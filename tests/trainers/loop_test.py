@@ -137,6 +137,7 @@ def test_a_workdir_has_what_others_read(whole):
         "best.keras",
         "checkpoints",
         "config.json",
+        "devices.json",
         "labels.txt",
         "metrics.jsonl",
         "model.keras",
@@ -219,6 +220,16 @@ def test_due_steps_are_the_nearest_to_the_multiples(every):
     due = [step for step in range(1, 100) if loop.is_due(step, every)]
     expected = sorted({round(k * every) for k in range(1, 110)} & set(range(1, 100)))
     assert due == expected
+
+
+def test_another_number_of_devices_is_told(tmp_path, capsys):
+    for devices in (2, 2):
+        loop._note_devices(tmp_path, devices)
+    assert capsys.readouterr().out == ""
+    loop._note_devices(tmp_path, 3)
+    assert "3 devices go on with what 2 began: the order changes" in capsys.readouterr().out
+    loop._note_devices(tmp_path, 3)
+    assert capsys.readouterr().out == ""
 
 
 # All that a run can carry from step to step, and all that is drawn at random.
@@ -468,5 +479,5 @@ def test_two_devices_train_as_one(tmp_path, data_dir):
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     config = make_config("digits", "w", {"strategy": "mirrored", "devices": 3, "batch_size": 64})
-    with pytest.raises(UserError, match=r"--batch_size 64 cannot be shared by --devices 3"):
+    with pytest.raises(UserError, match=r"--batch_size 64 cannot be shared by 3 devices"):
         make_strategy(config)

@@ -139,6 +139,53 @@ def test_every_image_is_evaluated_once(digits):
     assert np.isfinite(images).all()
 
 
+CLUSTERS = [(1, 2), (2, 2), (2, 4)]
+
+
+def contexts(workers, devices):
+    return [tf.distribute.InputContext(workers, worker, devices) for worker in range(workers)]
+
+
+@pytest.mark.parametrize(("workers", "devices"), CLUSTERS)
+def test_workers_and_devices_share_each_training_batch(digits, train_source, workers, devices):
+    config = dataclasses.replace(digits, batch_size=48, flip=True, repeated_augmentation=2)
+    whole = batches(config, train_source, 3, 2)
+    shares = []
+    for context in contexts(workers, devices):
+        stream = pipeline.training_batches(config, train_source, 3, context).as_numpy_iterator()
+        shares.append(list(itertools.islice(stream, 2 * devices // workers)))
+    for step in range(2):
+        own = slice(step * devices // workers, (step + 1) * devices // workers)
+        images, labels = map(
+            np.concatenate, zip(*itertools.chain(*(s[own] for s in shares)), strict=True)
+        )
+        assert len(shares[0][0][0]) == 48 // devices
+        np.testing.assert_array_equal(images, whole[step][0])
+        np.testing.assert_array_equal(labels, whole[step][1])
+
+
+@pytest.mark.parametrize(("workers", "devices"), CLUSTERS)
+def test_every_image_is_evaluated_once_however_many_workers(digits, workers, devices):
+    source = load_source(digits, "test[:70]")
+    config = dataclasses.replace(digits, batch_size=48)
+    shares = [
+        list(pipeline.evaluation_batches(config, source, c)) for c in contexts(workers, devices)
+    ]
+    assert {len(share) for share in shares} == {2 * devices // workers}
+    images, labels, weights = map(np.concatenate, zip(*itertools.chain(*shares), strict=True))
+    assert len(images) == 96 and weights.sum() == 70
+    (whole, whole_labels, _), (rest, rest_labels, _) = pipeline.evaluation_batches(config, source)
+    expected = sorted(
+        zip(
+            map(bytes, np.concatenate([whole, rest])[:70]),
+            np.concatenate([whole_labels, rest_labels])[:70],
+            strict=True,
+        )
+    )
+    counted = weights == 1
+    assert sorted(zip(map(bytes, images[counted]), labels[counted], strict=True)) == expected
+
+
 def test_a_split_that_fills_its_batches_gets_no_filling(digits):
     source = load_source(digits, "test[:100]")
     batches = list(pipeline.evaluation_batches(digits, source))
@@ -168,13 +215,17 @@ def test_a_limit_above_the_split_gives_the_split(digits):
     assert len(pipeline.uint8_images(digits, "test[:7]", limit=1000)[0]) == 7
 
 
-def test_a_corrupt_image_names_the_remedy(digits_folder, tmp_path):
+# No image, a JPEG's first bytes, and half of one.
+@pytest.mark.parametrize("resize_size", [32, 80])
+@pytest.mark.parametrize("damage", [lambda _: b"no picture", lambda d: d[:4], lambda d: d[:500]])
+def test_a_corrupt_image_names_the_remedy(digits_folder, tmp_path, damage, resize_size):
     import shutil
 
     root = shutil.copytree(digits_folder, tmp_path / "images")
-    (root / "test" / "one" / "040.jpg").write_bytes(b"no picture")
-    values = {"data_dir": str(root), "verify_images": False}
-    config = make_config("folder", str(tmp_path), values)
+    file = root / "test" / "one" / "040.jpg"
+    file.write_bytes(damage(file.read_bytes()))
+    values = {"data_dir": str(root), "verify_images": False, "resize_size": resize_size}
+    config = make_config("folder", str(tmp_path), {**values, "input_size": 32})
     with pytest.raises(UserError, match=r"cannot be read .* --verify_images"):
         pipeline.uint8_images(config, "test")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from trainers.table import format_table
+from trainers.table import format_table, markdown_table
 
 
 def test_text_stands_left_and_numbers_right():
@@ -22,3 +22,8 @@ def test_headers_alone_are_a_table():
 def test_row_of_another_length_is_named():
     with pytest.raises(ValueError, match="rows must have 2 cells, received: \\['a'\\]"):
         format_table(["file", "device"], [["a"]])
+
+
+def test_markdown_table():
+    table = markdown_table(["network", "ms"], [["a", "1.0"], ["b", "2.0"]])
+    assert table == "| network | ms |\n|---|---:|\n| a | 1.0 |\n| b | 2.0 |"

@@ -32,7 +32,7 @@ def refused(done, pattern):
         (["--recipe=x"], r"unknown recipe 'x'.*digits, cifar10, folder"),
         (["--recipe=digits", "--model=resnet"], r"--model .*shufflenet_v1, shufflenet_v2.*resnet"),
         (["--recipe=digits", "--batch_size=0"], r"--batch_size must be .*1, got 0"),
-        (["--recipe=digits", "--strategy=tpu"], r"--strategy must be one of one, mirrored"),
+        (["--recipe=digits", "--strategy=gpu"], r"--strategy must be one of one, mirrored, multiw"),
         (["--recipe=folder"], r"--data_dir must name the root"),
         ([], r"--recipe is missing; name one of digits"),
         (["--resume"], r"--recipe is missing"),

@@ -1,0 +1,143 @@
+"""Tells what several workers cost: bytes added up in a step, and when the network is the limit.
+
+The bytes are counted in the training graph of each network. On this machine one worker and two are
+timed in turns, one thread each, on images of 32 pixels.
+
+Example:
+  python -m benchmarks.scaling --networks=v2-0.5x,v1-1x-g3 --turns=0
+"""
+
+import dataclasses
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.report import write_results
+from edge.provenance import describe_run
+from trainers import cli
+from trainers.document import read_document
+from trainers.startup import import_tensorflow
+from trainers.table import markdown_table
+
+_NETWORKS = flags.DEFINE_list(
+    "networks", None, "Networks to count, separated by commas; all by default."
+)
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Images of a step, per worker.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer("workers", 8, "Workers that the table is for.", lower_bound=2)
+_LINKS = flags.DEFINE_multi_float(
+    "gigabits", [1, 10, 25], "Speeds of a worker's link, Gb/s, each way.", lower_bound=0.001
+)
+_TURNS = flags.DEFINE_integer(
+    "turns", 3, "How often one worker and two are timed here; 0: only count.", lower_bound=0
+)
+_STEPS = flags.DEFINE_integer(
+    "steps", 60, "Steps of a turn; the last 20 are timed.", lower_bound=60
+)
+_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for scaling.json.")
+_DOCUMENT = flags.DEFINE_string(
+    "document", "docs/distribution.md", "Markdown that gets the tables between its markers."
+)
+
+
+def main() -> None:
+    """Reads the flags, counts, measures, and writes the JSON file and the tables."""
+    document = Path(_DOCUMENT.value)
+    read_document(document)
+    command = shlex.join(["python", "-m", "benchmarks.scaling", *sys.argv[1:]])
+    import_tensorflow()
+    from benchmarks.networks import build, check_names
+    from benchmarks.traffic import images_per_second, traffic
+    from converters.source_digest import versions
+
+    names = check_names(_NETWORKS.value)
+    run = describe_run(command, versions())
+    # First, because counting is load as well.
+    rates = _measure(_TURNS.value, _STEPS.value, _BATCH.value)
+    run |= {"batch_size": _BATCH.value, "workers": _WORKERS.value, "networks": {}}
+    for name in names:
+        counted = traffic(build(name))
+        run["networks"][name] = dataclasses.asdict(counted) | {
+            "images_per_second": {
+                f"{link:g}": images_per_second(counted, _WORKERS.value, _BATCH.value, link)
+                for link in _LINKS.value
+            }
+        }
+    table = _counted_table(run["networks"])
+    if rates:
+        run["measured"] = rates
+        table += f"\n\n{_measured_table(rates)}"
+    write_results(Path(_OUTPUT.value), document, "scaling", run, table)
+    print(table)
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def _measure(turns: int, steps: int, batch: int) -> dict[str, list[float]]:
+    """Returns the images/s of all workers together, by their number, one value a turn."""
+    rates: dict[str, list[float]] = {}
+    for _ in range(turns):
+        for workers in (1, 2):
+            rates.setdefault(str(workers), []).append(_images_per_second(workers, steps, batch))
+    return rates
+
+
+def _images_per_second(workers: int, steps: int, batch: int) -> float:
+    """Trains for some steps, with one thread for each worker's operators."""
+    module = ["trainers.train"] if workers == 1 else ["trainers.launch", f"--workers={workers}"]
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = Path(folder, "work")
+        command = [
+            sys.executable, "-m", *module, "--recipe=digits", f"--workdir={workdir}",
+            f"--steps={steps}", f"--eval_every={steps}", f"--batch_size={batch * workers}",
+        ]  # fmt: skip
+        threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+        done = subprocess.run(
+            command, env={**os.environ, **threads}, stdout=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            raise cli.UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
+        lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return json.loads(lines[-1])["images_per_second"]
+
+
+def _counted_table(networks: dict[str, dict]) -> str:
+    rows = [
+        [
+            name,
+            f"{counted['gradients'] / 1e6:.2f}",
+            f"{counted['statistics'] / 1e6:.3f}",
+            # The gradients go in one.
+            str(counted["reductions"] + 1),
+            *(f"{limit:,.0f}" for limit in counted["images_per_second"].values()),
+        ]
+        for name, counted in networks.items()
+    ]
+    links = next(iter(networks.values()))["images_per_second"]
+    headers = ["network", "gradients, MB", "BatchNorm's sums, MB", "all-reduces"]
+    return markdown_table([*headers, *(f"images/s at {link} Gb/s" for link in links)], rows)
+
+
+def _measured_table(rates: dict[str, list[float]]) -> str:
+    """Returns a markdown table of one worker and two; the ratio is of the same turn."""
+    one, two = rates.values()
+    ratios = [b / a for a, b in zip(one, two, strict=True)]
+    ratio = f"**{statistics.median(ratios):.2f}x** ({min(ratios):.2f}-{max(ratios):.2f})"
+    rows = [
+        ["1", f"{statistics.median(one):.0f}", "1"],
+        ["2", f"{statistics.median(two):.0f}", ratio],
+    ]
+    return markdown_table(["workers, one thread each", "images/s together", "times one"], rows)
+
+
+if __name__ == "__main__":
+    entry_point()
