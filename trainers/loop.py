@@ -333,9 +333,14 @@ def is_due(step: int, every: float) -> bool:
 
 def _note_devices(workdir: Path, devices: int) -> None:
     """Writes down how many devices share a batch; says so when they were others before."""
-    path, before = workdir / _DEVICES_FILE, devices
-    if path.exists():
+    path = workdir / _DEVICES_FILE
+    try:
         before = json.loads(path.read_text(encoding="utf-8"))["devices"]
+    except FileNotFoundError:
+        before = devices
+    except (ValueError, KeyError, TypeError):
+        # Only a message depends on it, no reason to stop.
+        before = f"an unknown number ({path} cannot be read)"
     if before != devices:
         print(
             f"{devices} devices go on with what {before} began: the order changes in which "

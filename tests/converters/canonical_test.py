@@ -70,7 +70,7 @@ def test_int8_refuses_an_operator_without_an_integer_kernel(images):
 
 def test_model_as_second_argument_is_caught_as_nan(network, images, tmp_path):
     """The converter's trap that `canonical` avoids: the check would see it."""
-    function = canonical._inference_function(network)
+    function = canonical._inference_function(network, batch=1)
     wrong = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
     path = tmp_path / "wrong.tflite"
     path.write_bytes(wrong.convert())

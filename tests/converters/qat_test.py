@@ -173,6 +173,7 @@ def test_the_folder_has_what_others_read(float_workdir, whole):
         "best.weights.h5",
         "checkpoints",
         "config.json",
+        "devices.json",
         "fake_quant.weights.h5",
         "labels.txt",
         "metrics.jsonl",
