@@ -26,7 +26,7 @@ _NETWORKS = flags.DEFINE_list(
 _DATASET = flags.DEFINE_string("dataset", "cifar10", "As --dataset of trainers.train.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As --data_dir of trainers.train.")
 _EPOCHS = flags.DEFINE_integer("epochs", 20, "Of the float training.", lower_bound=1)
-_QAT_EPOCHS = flags.DEFINE_integer("qat_epochs", 2, "Trained with quantization.", lower_bound=1)
+_QAT_EPOCHS = flags.DEFINE_integer("qat_epochs", 4, "Trained with quantization.", lower_bound=1)
 _WORKDIRS = flags.DEFINE_string("workdirs", "build/accuracy", "Folder of the trainings, kept.")
 _OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for accuracy.json.")
 _DOCUMENT = flags.DEFINE_string(
