@@ -333,6 +333,7 @@ assert error < 0.01, error
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(float_workdir, tmp_path):
     values = {**VALUES, "strategy": "mirrored", "devices": 2, "workdir": str(tmp_path / "qat")}
     config = dataclasses.replace(TrainConfig.load(float_workdir), **values)
