@@ -5,7 +5,6 @@ again, what is half done is resumed, and what was done with other values is refu
 """
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from trainers.choices import choose
 from trainers.cli import UserError
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.datasets import load_source
+from trainers.metrics import METRICS_FILE, last_evaluation
 from trainers.models import load_model, save_model
 from trainers.recipes import make_config
 from trainers.task import Task
@@ -243,11 +243,10 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _last_scores(workdir: Path) -> dict[str, Any]:
-    path = workdir / loop.METRICS_FILE
     try:
-        return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+        return last_evaluation(workdir)
     except (OSError, IndexError, ValueError) as error:
         raise UserError(
-            f"{path} of a finished training cannot be read ({error}); remove {workdir} to train "
-            "again"
+            f"{workdir / METRICS_FILE} of a finished training cannot be read ({error}); remove "
+            f"{workdir} to train again"
         ) from None

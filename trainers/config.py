@@ -1,5 +1,6 @@
 """Everything that decides a training run, as one frozen value that is saved with the run."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -8,6 +9,7 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -289,19 +291,8 @@ class TrainConfig:
         Raises:
           UserError: the file is missing, damaged, or from an incompatible version.
         """
-        path = Path(workdir) / CONFIG_FILE
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))["config"]
-            return cls(**{**values, "workdir": str(workdir)})
-        except (FileNotFoundError, NotADirectoryError):
-            raise UserError(
-                f"{workdir} is no training folder: it has no {CONFIG_FILE}; "
-                "name the --workdir of a training"
-            ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error}); restore it, or train again in a new folder"
-            ) from None
+        with reading_record(workdir, "train again in a new folder") as record:
+            return cls(**{**record["config"], "workdir": str(workdir)})
 
     def differences(self, other: "TrainConfig") -> list[str]:
         """Returns one "name: mine → other's" per setting that changes what a run computes."""
@@ -311,6 +302,30 @@ class TrainConfig:
             if field.name not in NOT_COMPARED
             and getattr(self, field.name) != getattr(other, field.name)
         ]
+
+
+@contextlib.contextmanager
+def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]:
+    """Gives what `TrainConfig.save` wrote; what the block cannot use of it is told as damage.
+
+    Args:
+      workdir: of a training.
+      remedy: what else than to restore a damaged file the user can do.
+
+    Raises:
+      UserError: the file is missing, is no JSON, or the block raised ValueError, KeyError or
+        TypeError.
+    """
+    path = Path(workdir) / CONFIG_FILE
+    try:
+        yield json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{workdir} is no training folder: it has no {CONFIG_FILE}; "
+            "name the --workdir of a training"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); restore it, or {remedy}") from None
 
 
 def library_versions() -> dict[str, Any]:

@@ -15,8 +15,8 @@ from trainers.cli import UserError
 from trainers.progress import Progress
 
 _LAYOUT = "expected ROOT/SPLIT/CLASS/*.jpg (or .jpeg, .png), such as ROOT/train/cat/1.jpg"
-# Every file that is left out is in the cache file; the screen shows the first ones.
 _BATCH = 256
+# Every file that is left out is in the cache file; the screen shows the first ones.
 _MAX_WARNINGS = 20
 
 

@@ -24,6 +24,7 @@ from trainers.datasets import load_source
 from trainers.interrupts import Interrupts
 from trainers.log import Log
 from trainers.memory import resident_megabytes
+from trainers.metrics import METRICS_FILE
 from trainers.optimizers import add_weight_decay, make_optimizer
 from trainers.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.progress import Progress
@@ -37,7 +38,6 @@ from trainers.workers import Workers, losses_told, own_folder
 # Steps between two looks at the loss: each makes the host wait for the device.
 _LOG_EVERY = 20
 _NEVER = -1  # instead of a step
-METRICS_FILE = "metrics.jsonl"
 _DEVICES_FILE = "devices.json"
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from trainers.cli import UserError
-from trainers.config import CONFIG_FILE
+from trainers.config import reading_record
+from trainers.metrics import METRICS_FILE
 
-METRICS_FILE = "metrics.jsonl"
 # What every evaluation has; the other numbers may be missing, as the loss before the first step.
 _NEEDED = ("step", "epoch", "top1")
 
@@ -58,7 +58,9 @@ def read_runs(workdirs: Sequence[Path]) -> list[Run]:
 
 def read_run(workdir: Path) -> Run:
     """Reads one workdir; a line of its metrics that is damaged becomes a warning."""
-    record = _read_config(workdir)
+    with reading_record(workdir, "leave it out") as record:
+        if not isinstance(record["config"], dict):
+            raise TypeError("its config holds no names")
     records, warnings = _read_metrics(workdir / METRICS_FILE)
     # Where it lies is its name already.
     settings = {name: value for name, value in record["config"].items() if name != "workdir"}
@@ -77,22 +79,6 @@ def differing(runs: Sequence[Run], kind: str) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for table in tables for name in table)
     values = {name: [table.get(name) for table in tables] for name in names}
     return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
-
-
-def _read_config(workdir: Path) -> dict[str, Any]:
-    path = workdir / CONFIG_FILE
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record["config"], dict):
-            raise TypeError("its config holds no names")
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{workdir} is no training folder: it has no {CONFIG_FILE}; name the --workdir of a "
-            "training"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); restore it, or leave it out") from None
-    return record
 
 
 def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
