@@ -91,13 +91,14 @@ def run(settings: Settings, options: Options = Options()) -> Result:
     verdicts = list(_time_verdicts(chosen, found))
     data = {"networks": [found.as_json(_group(one.scale), one.name) for one in chosen]}
     folder = trainings_folder(settings.output, "ablations")
-    if trained := finished([one.name for one in chosen], folder):
-        paper = {one.name: one.error for one in chosen}
-        title = "V1 Tables 2 and 3, trained"
-        tables.append(accuracies.accuracy_table(title, trained, paper))
-        verdicts += _accuracy_verdicts(trained)
-        data["accuracies"] = accuracies.as_json(trained)
-    return Result(tables, verdicts, [_picture(chosen, found)], data)
+    trained = finished([one.name for one in chosen], folder)
+    return accuracies.with_accuracies(
+        Result(tables, verdicts, [_picture(chosen, found)], data),
+        "V1 Tables 2 and 3, trained",
+        trained,
+        {one.name: one.error for one in chosen},
+        _accuracy_verdicts(trained),
+    )
 
 
 def _scales(chosen: Sequence[Variant]) -> list[float]:

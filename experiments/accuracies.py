@@ -1,16 +1,42 @@
 """What trainings reached, as a table, and whether it tells two networks apart."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from experiments.experiment import Table
+from experiments.experiment import Result, Table
 from experiments.training_queue import Accuracy
 
 _NONE = "-"
 # Standard errors of the difference within which two shares of a test set are not told apart.
 _MARGIN = 2.0
+
+
+def with_accuracies(
+    result: Result,
+    title: str,
+    trained: Mapping[str, Accuracy],
+    paper: Mapping[str, float],
+    verdicts: Iterable[str],
+) -> Result:
+    """Returns the result with what its networks were trained to; as it is where none was.
+
+    Args:
+      result: of the measuring.
+      title: of the table, which comes last.
+      trained: by the network's name.
+      paper: as `accuracy_table` has it.
+      verdicts: on the accuracies; they come last.
+    """
+    if not trained:
+        return result
+    return Result(
+        [*result.tables, accuracy_table(title, trained, paper)],
+        [*result.verdicts, *verdicts],
+        result.pictures,
+        {**result.data, "accuracies": as_json(trained)},
+    )
 
 
 def accuracy_table(

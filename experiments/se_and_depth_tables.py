@@ -111,13 +111,14 @@ def run(settings: Settings, options: Options = Options()) -> Result:
     verdicts = list(_time_verdicts(chosen, found))
     data = {"networks": [found.as_json(one.base, one.name) for one in chosen]}
     folder = trainings_folder(settings.output, "se_and_depth")
-    if trained := finished([one.name for one in chosen], folder):
-        paper = {one.name: one.error for one in chosen if one.error}
-        title = "Squeeze-and-Excitation, residual connections and depth, trained"
-        tables.append(accuracies.accuracy_table(title, trained, paper))
-        verdicts += _accuracy_verdicts(chosen, trained)
-        data["accuracies"] = accuracies.as_json(trained)
-    return Result(tables, verdicts, _pictures(chosen, found), data)
+    trained = finished([one.name for one in chosen], folder)
+    return accuracies.with_accuracies(
+        Result(tables, verdicts, _pictures(chosen, found), data),
+        "Squeeze-and-Excitation, residual connections and depth, trained",
+        trained,
+        {one.name: one.error for one in chosen if one.error},
+        _accuracy_verdicts(chosen, trained),
+    )
 
 
 def _plain(one: Variant) -> Variant | None:

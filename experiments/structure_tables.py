@@ -75,12 +75,14 @@ def run(settings: Settings, options: Options = Options()) -> Result:
     verdicts = [_time_verdict(millions, found) for millions in solved]
     data = {"networks": [_record(m, n, solved[m][n], found) for m in solved for n in solved[m]]}
     folder = trainings_folder(settings.output, "structures")
-    if trained := finished([training.name for training in trainings], folder):
-        paper = {_full_name(n, m): e for m, errors in _PAPER.items() for n, e in errors.items()}
-        tables.append(accuracies.accuracy_table("V1 Table 4, trained", trained, paper))
-        verdicts += _accuracy_verdicts(solved, trained)
-        data["accuracies"] = accuracies.as_json(trained)
-    return Result(tables, verdicts, [_picture(solved, found)], data)
+    trained = finished([training.name for training in trainings], folder)
+    return accuracies.with_accuracies(
+        Result(tables, verdicts, [_picture(solved, found)], data),
+        "V1 Table 4, trained",
+        trained,
+        {_full_name(n, m): e for m, errors in _PAPER.items() for n, e in errors.items()},
+        _accuracy_verdicts(solved, trained),
+    )
 
 
 def _group(millions: float) -> str:
