@@ -1,9 +1,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,10 +16,8 @@ from trainers.datasets import load_source
 from trainers.lock import locked
 from trainers.models import load_model
 from trainers.recipes import make_config
-from trainers.strategy import make_strategy
 from trainers.task import Task
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS, STOP = 6, 4
 VALUES = {
     "steps": STEPS,
@@ -222,16 +217,6 @@ def test_due_steps_are_the_nearest_to_the_multiples(every):
     assert due == expected
 
 
-def test_another_number_of_devices_is_told(tmp_path, capsys):
-    for devices in (2, 2):
-        loop._note_devices(tmp_path, devices)
-    assert capsys.readouterr().out == ""
-    loop._note_devices(tmp_path, 3)
-    assert "3 devices go on with what 2 began: the order changes" in capsys.readouterr().out
-    loop._note_devices(tmp_path, 3)
-    assert capsys.readouterr().out == ""
-
-
 # All that a run can carry from step to step, and all that is drawn at random.
 EVERYTHING = {
     "input_size": 32,
@@ -409,75 +394,3 @@ def test_colour_statistics_need_colour(tmp_path, data_dir):
     config = make_config("digits", str(tmp_path), {"data_dir": data_dir, "preprocessing": "torch"})
     with pytest.raises(UserError, match=r"--preprocessing=torch is for colour images.*1 channel"):
         loop.train(config)
-
-
-MIRRORED = """
-import dataclasses, sys
-import keras
-import keras_shufflenet
-from trainers import averaging, loop, pipeline, strategy
-from trainers.config import TrainConfig
-from trainers.datasets import load_source
-from trainers.task import Task
-
-real = keras_shufflenet.ShuffleNetV2
-small = {"units_per_stage": (1, 1, 1), "stage_channels": (8, 16, 24), "head_channels": 16}
-keras_shufflenet.ShuffleNetV2 = lambda scale, **arguments: real(**arguments, **small)
-config = TrainConfig.load(sys.argv[1])
-two = strategy.make_strategy(config)
-one = strategy.make_strategy(dataclasses.replace(config, strategy="one"))
-sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
-
-# A whole run: all devices hold the same values, moving statistics too.
-trainer = loop.Trainer(Task(config), two, *sources)
-trainer.start(resume=False)
-trainer.run()
-variables = [v.value for v in trainer.model.weights + trainer.optimizer.variables]
-for variable in variables + trainer._average.shadows:
-    first, second = two.experimental_local_results(variable)
-    assert (first.numpy() == second.numpy()).all(), variable.name
-    assert first.device != second.device
-
-# Two devices against one. In double precision, because a ReLU at a rounding error from 0 would
-# hide an error of the loop.
-keras.config.set_floatx("float64")
-keras.config.set_dtype_policy("float64")
-weights = []
-for where in (two, one):
-    trainer = loop.Trainer(Task(config), where, *sources)
-    batches = where.experimental_distribute_dataset(
-        pipeline.training_batches(config, sources[0], 0)
-    )
-    iterator = iter(batches)
-    start = trainer.model.trainable_variables[0].numpy()
-    for _ in range(2):
-        trainer._train_step(iterator)
-    with trainer._averaged():
-        averaging.reestimate_batch_norms(trainer.model, where, [next(iterator)])
-    assert abs(trainer.model.trainable_variables[0].numpy() - start).max() > 1e-3
-    weights.append([weight.numpy() for weight in trainer.model.weights + trainer._average.shadows])
-difference = max(abs(first - second).max() for first, second in zip(*weights))
-assert difference < 1e-9, difference
-"""
-
-
-def test_two_devices_train_as_one(tmp_path, data_dir):
-    workdir = tmp_path / "work"
-    workdir.mkdir()
-    values = {**VALUES, "data_dir": data_dir, "strategy": "mirrored", "devices": 2}
-    values |= {"warmup_epochs": 0, "ema_decay": 0.5, "batch_norm_steps": 1}
-    make_config("digits", str(workdir), values).save(workdir)
-    # Apart, because a process can divide its CPU only before it uses it.
-    command = [sys.executable, "-c", MIRRORED, str(workdir)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [record["eval_images"] for record in metrics(workdir)] == [50, 50]
-    layers = load_model(workdir / "model.keras")._flatten_layers()
-    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert len(norms) > 10 and not any(layer.synchronized for layer in norms)
-
-
-def test_a_batch_that_devices_cannot_share_is_refused():
-    config = make_config("digits", "w", {"strategy": "mirrored", "devices": 3, "batch_size": 64})
-    with pytest.raises(UserError, match=r"--batch_size 64 cannot be shared by 3 devices"):
-        make_strategy(config)

@@ -1,0 +1,110 @@
+"""The loop on several devices."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from trainers import loop
+from trainers.cli import UserError
+from trainers.models import load_model
+from trainers.recipes import make_config
+from trainers.strategy import make_strategy
+
+ROOT = Path(__file__).resolve().parents[2]
+VALUES = {
+    "steps": 6,
+    "batch_size": 16,
+    "eval_split": "test[:50]",
+    "eval_every": 3,
+    "checkpoint_every": 2,
+    "warmup_epochs": 0,
+    "ema_decay": 0.5,
+    "batch_norm_steps": 1,
+    "strategy": "mirrored",
+    "devices": 2,
+}
+
+MIRRORED = """
+import dataclasses, sys
+import keras
+import keras_shufflenet
+from trainers import averaging, loop, pipeline, strategy
+from trainers.config import TrainConfig
+from trainers.datasets import load_source
+from trainers.task import Task
+
+real = keras_shufflenet.ShuffleNetV2
+small = {"units_per_stage": (1, 1, 1), "stage_channels": (8, 16, 24), "head_channels": 16}
+keras_shufflenet.ShuffleNetV2 = lambda scale, **arguments: real(**arguments, **small)
+config = TrainConfig.load(sys.argv[1])
+two = strategy.make_strategy(config)
+one = strategy.make_strategy(dataclasses.replace(config, strategy="one"))
+sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
+
+# A whole run: all devices hold the same values, moving statistics too.
+trainer = loop.Trainer(Task(config), two, *sources)
+trainer.start(resume=False)
+trainer.run()
+variables = [v.value for v in trainer.model.weights + trainer.optimizer.variables]
+for variable in variables + trainer._average.shadows:
+    first, second = two.experimental_local_results(variable)
+    assert (first.numpy() == second.numpy()).all(), variable.name
+    assert first.device != second.device
+
+# Two devices against one. In double precision, because a ReLU at a rounding error from 0 would
+# hide an error of the loop.
+keras.config.set_floatx("float64")
+keras.config.set_dtype_policy("float64")
+weights = []
+for where in (two, one):
+    trainer = loop.Trainer(Task(config), where, *sources)
+    batches = where.experimental_distribute_dataset(
+        pipeline.training_batches(config, sources[0], 0)
+    )
+    iterator = iter(batches)
+    start = trainer.model.trainable_variables[0].numpy()
+    for _ in range(2):
+        trainer._train_step(iterator)
+    with trainer._averaged():
+        averaging.reestimate_batch_norms(trainer.model, where, [next(iterator)])
+    assert abs(trainer.model.trainable_variables[0].numpy() - start).max() > 1e-3
+    weights.append([weight.numpy() for weight in trainer.model.weights + trainer._average.shadows])
+difference = max(abs(first - second).max() for first, second in zip(*weights))
+assert difference < 1e-9, difference
+"""
+
+
+def test_two_devices_train_as_one(tmp_path):
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    values = {**VALUES, "data_dir": str(tmp_path / "tfds")}
+    make_config("digits", str(workdir), values).save(workdir)
+    # Apart, because a process can divide its CPU only before it uses it.
+    command = [sys.executable, "-c", MIRRORED, str(workdir)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["eval_images"] for line in lines] == [50, 50]
+    layers = load_model(workdir / "model.keras")._flatten_layers()
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) > 10 and not any(layer.synchronized for layer in norms)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+    config = make_config("digits", "w", {"strategy": "mirrored", "devices": 3, "batch_size": 64})
+    with pytest.raises(UserError, match=r"--batch_size 64 cannot be shared by 3 devices"):
+        make_strategy(config)
+
+
+def test_another_number_of_devices_is_told(tmp_path, capsys):
+    for devices in (2, 2):
+        loop._note_devices(tmp_path, devices)
+    assert capsys.readouterr().out == ""
+    loop._note_devices(tmp_path, 3)
+    assert "3 devices go on with what 2 began: the order changes" in capsys.readouterr().out
+    loop._note_devices(tmp_path, 3)
+    assert capsys.readouterr().out == ""
