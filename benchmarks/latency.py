@@ -7,37 +7,30 @@ Example:
   python -m benchmarks.latency --networks=v2-1x,v1-1x-g3
 """
 
-import shlex
-import sys
 from pathlib import Path
 
 from absl import flags
 
-from benchmarks import turn_flags
-from benchmarks.report import write_results
+from benchmarks import result_flags, turn_flags
+from benchmarks.report import warn_if_busy
 from edge.provenance import describe_run
 from trainers import cli
-from trainers.document import read_document
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
     "networks", None, "Networks to measure, separated by commas; all by default."
 )
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for latency.json.")
-_DOCUMENT = flags.DEFINE_string(
-    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
-)
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
+result_flags.define("latency")
 turn_flags.define(rounds=40)
 # So that --help shows them.
+flags.adopt_module_key_flags(result_flags)
 flags.adopt_module_key_flags(turn_flags)
 
 
 def main() -> None:
     """Reads the flags, converts, measures, and writes the JSON file and the table."""
-    document = Path(_DOCUMENT.value)
-    read_document(document)
-    command = shlex.join(["python", "-m", "benchmarks.latency", *sys.argv[1:]])
+    destination = result_flags.read("latency")
     import_tensorflow()
     from benchmarks.networks import check_names
     from benchmarks.side_by_side import LatencyConfig, convert_all, latency_table, measure_all
@@ -49,14 +42,11 @@ def main() -> None:
         turns=turn_flags.read(),
     )
     # First, because converting is load as well.
-    run = describe_run(command, versions())
-    if run["warning"]:
-        print(f"warning: {run['warning']}; the times will be noisy", file=sys.stderr)
+    run = describe_run(destination.command, versions())
+    warn_if_busy(run, "times")
     files = convert_all(config)
     run["networks"] = measure_all(config, files)
-    table = latency_table(run["networks"])
-    write_results(Path(_OUTPUT.value), document, "latency", run, table)
-    print(table)
+    destination.write(run, latency_table(run["networks"]))
 
 
 def entry_point() -> None:

@@ -7,34 +7,28 @@ Example:
   python -m benchmarks.micro_and_npu --networks=v2-0.5x
 """
 
-import shlex
-import sys
 from pathlib import Path
 
 from absl import flags
 
-from benchmarks.report import write_results
+from benchmarks import result_flags
 from edge.provenance import describe_run
 from trainers import cli
-from trainers.document import read_document
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
     "networks", ["v2-0.5x", "v2-1x", "v1-1x-g3"], "Networks, separated by commas."
 )
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for micro_and_npu.json.")
-_DOCUMENT = flags.DEFINE_string(
-    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
-)
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
 _RUNS = flags.DEFINE_integer("runs", 9, "Inferences in TFLite Micro.", lower_bound=1)
+result_flags.define("micro_and_npu")
+# So that --help shows them.
+flags.adopt_module_key_flags(result_flags)
 
 
 def main() -> None:
     """Reads the flags, converts, measures, and writes the JSON file and the table."""
-    document = Path(_DOCUMENT.value)
-    read_document(document)
-    command = shlex.join(["python", "-m", "benchmarks.micro_and_npu", *sys.argv[1:]])
+    destination = result_flags.read("micro_and_npu")
     import_tensorflow()
     from benchmarks.networks import check_names
     from benchmarks.small_devices import (
@@ -47,11 +41,9 @@ def main() -> None:
 
     tools = tool_versions()
     config = SmallDevicesConfig(check_names(_NETWORKS.value), Path(_CACHE.value), _RUNS.value)
-    run = describe_run(command, {**versions(), **tools})
+    run = describe_run(destination.command, {**versions(), **tools})
     run["rows"] = measure_all(config)
-    table = comparison_table(run["rows"])
-    write_results(Path(_OUTPUT.value), document, "micro_and_npu", run, table)
-    print(table)
+    destination.write(run, comparison_table(run["rows"]))
 
 
 def entry_point() -> None:

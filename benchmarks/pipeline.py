@@ -7,20 +7,18 @@ Example:
   python -m benchmarks.pipeline --rounds=3
 """
 
-import shlex
-import sys
 from importlib import metadata
 from pathlib import Path
 
 from absl import flags
 
+from benchmarks import result_flags
 from benchmarks.pipeline_comparison import PipelineConfig, compare, pipelines_table
 from benchmarks.pipeline_settings import PIPELINES, SETTINGS
-from benchmarks.report import write_results
+from benchmarks.report import warn_if_busy
 from edge.provenance import describe_run
 from trainers import cli
 from trainers.choices import choose
-from trainers.document import read_document
 
 _SETTINGS = flags.DEFINE_list("settings", None, f"Of {', '.join(SETTINGS)}; all by default.")
 _PIPELINES = flags.DEFINE_list("pipelines", None, f"Of {', '.join(PIPELINES)}; all by default.")
@@ -29,18 +27,17 @@ _SECONDS = flags.DEFINE_float(
     "seconds", 6, "About how long a turn reads, half of it before counting.", lower_bound=0.1
 )
 _CORES = flags.DEFINE_list("cores", ["0", "1"], "CPU cores to run on.")
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for pipeline.json.")
-_DOCUMENT = flags.DEFINE_string(
-    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
-)
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for the images, kept.")
+result_flags.define("pipeline")
+# So that --help shows them.
+flags.adopt_module_key_flags(result_flags)
+
 _PACKAGES = ("tensorflow", "torch", "torchvision", "pillow")
 
 
 def main() -> None:
     """Reads the flags, measures, and writes the JSON file and the table."""
-    document = Path(_DOCUMENT.value)
-    read_document(document)
+    destination = result_flags.read("pipeline")
     config = PipelineConfig(
         settings=choose("setting", _SETTINGS.value, SETTINGS),
         pipelines=choose("pipeline", _PIPELINES.value, PIPELINES),
@@ -49,14 +46,10 @@ def main() -> None:
         cores=tuple(map(int, _CORES.value)),
         cache=Path(_CACHE.value),
     )
-    command = shlex.join(["python", "-m", "benchmarks.pipeline", *sys.argv[1:]])
-    run = describe_run(command, _versions(config.pipelines))
-    if run["warning"]:
-        print(f"warning: {run['warning']}; the rates will be noisy", file=sys.stderr)
+    run = describe_run(destination.command, _versions(config.pipelines))
+    warn_if_busy(run, "rates")
     run["settings"] = compare(config)
-    table = pipelines_table(run["settings"])
-    write_results(Path(_OUTPUT.value), document, "pipeline", run, table)
-    print(table)
+    destination.write(run, pipelines_table(run["settings"]))
 
 
 def entry_point() -> None:

@@ -1,6 +1,8 @@
 """What benchmarks leave behind: a JSON file, and a table between two markers of a document."""
 
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +12,49 @@ from trainers.document import read_document, replace_section
 from trainers.files import write_json, write_text
 
 
-def write_results(output: Path, document: Path, name: str, run: dict, table: str) -> None:
-    """Writes `output`/`name`.json and the table into the document's place for `name`.
+@dataclass(frozen=True)
+class Destination:
+    """Where a benchmark's results go: the flags of `benchmarks.result_flags`.
+
+    Attributes:
+      name: of the benchmark, such as "latency".
+      output: folder of the JSON file, `name`.json.
+      document: markdown with the lines `<!-- name: begin -->` and `<!-- name: end -->`.
+      command: that measures the same again.
+    """
+
+    name: str
+    output: Path
+    document: Path
+    command: str
+
+    def write(self, run: dict, table: str) -> None:
+        """Writes the JSON file and the table into the document's place, and prints the table.
+
+        Args:
+          run: all that was measured, JSON values, with what `describe_run` gives.
+          table: markdown.
+
+        Raises:
+          UserError: the document is missing or lacks the markers.
+        """
+        content = f"{table}\n\n{describe(run)}"
+        text = replace_section(read_document(self.document), self.name, content)
+        self.output.mkdir(parents=True, exist_ok=True)
+        write_json(self.output / f"{self.name}.json", run)
+        write_text(self.document, text)
+        print(table)
+
+
+def warn_if_busy(run: dict, figures: str) -> None:
+    """Warns on stderr if others were using the machine when `describe_run` made the record.
 
     Args:
-      output: folder of the JSON files.
-      document: markdown with the lines `<!-- name: begin -->` and `<!-- name: end -->`.
-      name: such as "latency".
-      run: all that was measured, JSON values, with what `describe_run` gives.
-      table: markdown.
-
-    Raises:
-      UserError: the document is missing or lacks the markers.
+      run: the record.
+      figures: what will be noisy, such as "times".
     """
-    text = replace_section(read_document(document), name, f"{table}\n\n{describe(run)}")
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(output / f"{name}.json", run)
-    write_text(document, text)
+    if run["warning"]:
+        print(f"warning: {run['warning']}; the {figures} will be noisy", file=sys.stderr)
 
 
 def spread(ratios: np.ndarray) -> dict[str, float]:

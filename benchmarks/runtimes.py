@@ -8,19 +8,16 @@ Example:
   python -m benchmarks.runtimes --networks=v2-1x --runtimes=onnxruntime
 """
 
-import shlex
-import sys
 from pathlib import Path
 
 from absl import flags
 
-from benchmarks import turn_flags
-from benchmarks.report import write_results
+from benchmarks import result_flags, turn_flags
+from benchmarks.report import warn_if_busy
 from benchmarks.runtime_models import check_runtimes
 from benchmarks.runtime_models import versions as runtime_versions
 from edge.provenance import describe_run
 from trainers import cli
-from trainers.document import read_document
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -31,21 +28,17 @@ _NETWORKS = flags.DEFINE_list(
 _RUNTIMES = flags.DEFINE_list(
     "runtimes", None, "Runtimes beside LiteRT: onnxruntime, openvino, ncnn; all by default."
 )
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for runtimes.json.")
-_DOCUMENT = flags.DEFINE_string(
-    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
-)
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for converted files.")
+result_flags.define("runtimes")
 turn_flags.define(rounds=20)
 # So that --help shows them.
+flags.adopt_module_key_flags(result_flags)
 flags.adopt_module_key_flags(turn_flags)
 
 
 def main() -> None:
     """Reads the flags, converts, checks, measures, and writes the JSON file and the table."""
-    document = Path(_DOCUMENT.value)
-    read_document(document)
-    command = shlex.join(["python", "-m", "benchmarks.runtimes", *sys.argv[1:]])
+    destination = result_flags.read("runtimes")
     runtimes = check_runtimes(_RUNTIMES.value)
     packages = runtime_versions(runtimes)
     import_tensorflow()
@@ -60,13 +53,10 @@ def main() -> None:
         turns=turn_flags.read(),
     )
     # First, because converting is load as well.
-    run = describe_run(command, {**versions(), **packages})
-    if run["warning"]:
-        print(f"warning: {run['warning']}; the times will be noisy", file=sys.stderr)
+    run = describe_run(destination.command, {**versions(), **packages})
+    warn_if_busy(run, "times")
     run["networks"] = compare_all(config)
-    table = runtimes_table(run["networks"])
-    write_results(Path(_OUTPUT.value), document, "runtimes", run, table)
-    print(table)
+    destination.write(run, runtimes_table(run["networks"]))
 
 
 def entry_point() -> None:

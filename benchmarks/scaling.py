@@ -8,7 +8,6 @@ Example:
 """
 
 import dataclasses
-import json
 import os
 import shlex
 import statistics
@@ -19,10 +18,10 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.report import write_results
+from benchmarks import result_flags
 from edge.provenance import describe_run
 from trainers import cli
-from trainers.document import read_document
+from trainers.metrics import last_evaluation
 from trainers.startup import import_tensorflow
 from trainers.table import markdown_table
 
@@ -40,24 +39,21 @@ _TURNS = flags.DEFINE_integer(
 _STEPS = flags.DEFINE_integer(
     "steps", 60, "Steps of a turn; the last 20 are timed.", lower_bound=60
 )
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for scaling.json.")
-_DOCUMENT = flags.DEFINE_string(
-    "document", "docs/distribution.md", "Markdown that gets the tables between its markers."
-)
+result_flags.define("scaling", document="docs/distribution.md")
+# So that --help shows them.
+flags.adopt_module_key_flags(result_flags)
 
 
 def main() -> None:
     """Reads the flags, counts, measures, and writes the JSON file and the tables."""
-    document = Path(_DOCUMENT.value)
-    read_document(document)
-    command = shlex.join(["python", "-m", "benchmarks.scaling", *sys.argv[1:]])
+    destination = result_flags.read("scaling")
     import_tensorflow()
     from benchmarks.networks import build, check_names
     from benchmarks.traffic import images_per_second, traffic
     from converters.source_digest import versions
 
     names = check_names(_NETWORKS.value)
-    run = describe_run(command, versions())
+    run = describe_run(destination.command, versions())
     # First, because counting is load as well.
     rates = _measure(_TURNS.value, _STEPS.value, _BATCH.value)
     run |= {"batch_size": _BATCH.value, "workers": _WORKERS.value, "networks": {}}
@@ -73,8 +69,7 @@ def main() -> None:
     if rates:
         run["measured"] = rates
         table += f"\n\n{_measured_table(rates)}"
-    write_results(Path(_OUTPUT.value), document, "scaling", run, table)
-    print(table)
+    destination.write(run, table)
 
 
 def entry_point() -> None:
@@ -106,8 +101,7 @@ def _images_per_second(workers: int, steps: int, batch: int) -> float:
         )
         if done.returncode:
             raise cli.UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
-        lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return json.loads(lines[-1])["images_per_second"]
+        return last_evaluation(workdir)["images_per_second"]
 
 
 def _counted_table(networks: dict[str, dict]) -> str:

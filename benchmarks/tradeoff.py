@@ -33,7 +33,7 @@ def train_and_convert(config: AccuracyConfig) -> list[dict]:
     """Trains the networks that are not trained yet and converts them to int8.
 
     Args:
-      config: networks are of `NETWORKS` or `RIVALS`; qat_epochs does not matter.
+      config: which networks, and how they are trained.
 
     Returns:
       A point per int8 file: network, graph, file, macs, parameters, float accuracy, accuracy of

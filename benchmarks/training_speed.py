@@ -10,18 +10,14 @@ Example:
 """
 
 import importlib.metadata
-import shlex
-import sys
-from pathlib import Path
 
 from absl import flags
 
-from benchmarks.report import write_results
+from benchmarks import result_flags
 from benchmarks.training_steps import SETTINGS, measure, speed_table, summary
 from edge.provenance import describe_run
 from trainers import cli
 from trainers.choices import choose
-from trainers.document import read_document
 from trainers.progress import Progress
 
 _SETTINGS = flags.DEFINE_list(
@@ -35,20 +31,17 @@ _STEPS = flags.DEFINE_integer(
 _CLOCK = flags.DEFINE_enum(
     "clock", "wall", ["wall", "process"], "process: CPU time, for one thread on a busy machine."
 )
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder for training_speed.json.")
-_DOCUMENT = flags.DEFINE_string(
-    "document", "docs/benchmarks.md", "Markdown that gets the table between its markers."
-)
+result_flags.define("training_speed")
+# So that --help shows them.
+flags.adopt_module_key_flags(result_flags)
 
 
 def main() -> None:
     """Reads the flags, measures, and writes the JSON file and the table."""
-    document = Path(_DOCUMENT.value)
-    read_document(document)
+    destination = result_flags.read("training_speed")
     names = choose("setting", _SETTINGS.value, SETTINGS)
     threads = _numbers(_THREADS.value)
-    command = shlex.join(["python", "-m", "benchmarks.training_speed", *sys.argv[1:]])
-    run = describe_run(command, _versions())
+    run = describe_run(destination.command, _versions())
     run["clock"], run["steps"] = _CLOCK.value, []
     with Progress("measuring", len(names) * len(threads), unit="setting") as progress:
         for name in names:
@@ -57,9 +50,7 @@ def main() -> None:
                 batch = SETTINGS[name].batch_size
                 run["steps"].append({"setting": name, "threads": count, **summary(times, batch)})
                 progress.update(len(run["steps"]))
-    table = speed_table(run["steps"])
-    write_results(Path(_OUTPUT.value), document, "training_speed", run, table)
-    print(table)
+    destination.write(run, speed_table(run["steps"]))
 
 
 def entry_point() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainers.choices import choose
 from trainers.cli import UserError
-from trainers.loop import METRICS_FILE
+from trainers.metrics import last_evaluation
 from trainers.table import markdown_table
 
 # More than any test split that is trained on here: all of its images are counted.
@@ -38,12 +38,12 @@ _CONVERSIONS = {
 
 @dataclass(frozen=True)
 class AccuracyConfig:
-    """What to train, for how long, on what, and where.
+    """What to train, for how long, on what, and where: the flags of `benchmarks.training_flags`.
 
     Attributes:
-      networks: keys of `NETWORKS`.
+      networks: keys of `NETWORKS` or `RIVALS`.
       dataset, data_dir: as the flags of `trainers.train`.
-      epochs, qat_epochs: passes in float and with quantization.
+      epochs: passes in float.
       workdirs: folder of the trainings; what is finished there is not done again.
     """
 
@@ -51,7 +51,6 @@ class AccuracyConfig:
     dataset: str
     data_dir: str | None
     epochs: int
-    qat_epochs: int
     workdirs: Path
 
 
@@ -64,8 +63,13 @@ def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
     return choose("network", names or None, NETWORKS)
 
 
-def measure(name: str, config: AccuracyConfig) -> dict:
+def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
     """Trains a network in float and with quantization, converts it and counts all test images.
+
+    Args:
+      name: a key of `NETWORKS`.
+      config: how it is trained in float; its networks do not matter.
+      qat_epochs: passes with quantization.
 
     Returns:
       `images`, `float`, and per conversion `accuracy` and `argmax`, the share of images with the
@@ -76,7 +80,7 @@ def measure(name: str, config: AccuracyConfig) -> dict:
     """
     workdir = config.workdirs / name
     train(workdir, name, config, f"--epochs={config.epochs}")
-    _quantize(workdir, config)
+    _quantize(workdir, qat_epochs)
     manifests = {
         column: convert(workdir, config.workdirs / f"{name}-artifact", *flags)
         for column, flags in _CONVERSIONS.items()
@@ -88,7 +92,7 @@ def measure(name: str, config: AccuracyConfig) -> dict:
         "float": model["accuracy"],
         "converted": {column: _scores(manifest) for column, manifest in manifests.items()},
         "epochs": config.epochs,
-        "qat_epochs": config.qat_epochs,
+        "qat_epochs": qat_epochs,
         "qat_step_cost": _qat_step_cost(workdir, name, config),
     }
 
@@ -113,10 +117,10 @@ def _scores(manifest: dict) -> dict[str, float]:
     return {"accuracy": entry["accuracy"], "argmax": entry["agreement"]["argmax"]}
 
 
-def _quantize(workdir: Path, config: AccuracyConfig) -> None:
+def _quantize(workdir: Path, epochs: int) -> None:
     if (workdir / "qat" / "fake_quant.weights.h5").exists():
         return
-    _run("converters.quantize", f"--model={workdir}", f"--epochs={config.qat_epochs}", "--resume")
+    _run("converters.quantize", f"--model={workdir}", f"--epochs={epochs}", "--resume")
 
 
 def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
@@ -143,7 +147,8 @@ def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
                 "converters.quantize", f"--model={workdir}", f"--workdir={quantized}",
                 f"--steps={_STEPS}",
             )  # fmt: skip
-            ratios.append(_images_per_second(plain) / _images_per_second(quantized))
+            rates = [last_evaluation(one)["images_per_second"] for one in (plain, quantized)]
+            ratios.append(rates[0] / rates[1])
     return statistics.median(ratios)
 
 
@@ -166,11 +171,6 @@ def train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None
         "trainers.train", "--recipe=cifar10", f"--dataset={config.dataset}", *data,
         *{**NETWORKS, **RIVALS}[name], length, f"--workdir={workdir}", "--resume",
     )  # fmt: skip
-
-
-def _images_per_second(workdir: Path) -> float:
-    last = (workdir / METRICS_FILE).read_text(encoding="utf-8").splitlines()[-1]
-    return json.loads(last)["images_per_second"]
 
 
 def _run(module: str, *args: str) -> None:
