@@ -1,12 +1,13 @@
 """Processes that stay alive and take turns, for what is slow to set up."""
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
+from edge import worker
 from trainers.cli import UserError
 
 _CLOCKS = {"wall": time.perf_counter, "process": time.process_time}
@@ -30,17 +31,14 @@ class LiveWorker:
 
     def __init__(self, module: str, request: dict, environment: dict[str, str] | None = None):
         self._module = module
+        # A file: nobody reads while it runs, and a full pipe would stop it.
+        self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # The worker must find the packages wherever this process found them.
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                **(environment or {}),
-            },
+            stderr=self._stderr,
+            env={**worker.environment(), **(environment or {})},
             text=True,
             errors="replace",
         )
@@ -61,6 +59,7 @@ class LiveWorker:
     def __exit__(self, *unused: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self._stderr.close()
 
     def _ask(self, request: dict) -> dict:
         try:
@@ -69,8 +68,10 @@ class LiveWorker:
             return json.loads(self._process.stdout.readline())
         # It is gone: no pipe to write to, or an empty line.
         except (BrokenPipeError, json.JSONDecodeError):
-            _, stderr = self._process.communicate()
-            last = next(iter(reversed(stderr.strip().splitlines())), "no message")
+            self._process.communicate()
+            with self._stderr:
+                self._stderr.seek(0)
+                last = worker.last_line(self._stderr.read()) or "no message"
             raise UserError(f"python -m {self._module} ended: {last}") from None
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 
-from converters.random_weights import randomize_batch_norms
+from converters.random_weights import SEED, randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from trainers.choices import choose
 
 SIZE = 224
-SEED = 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.networks import SEED, build
+from benchmarks.networks import build
 from benchmarks.plain_graph import is_v2, plain_graph, shuffle_free_graph
 from converters import canonical
 from converters.calibration import calibrate
@@ -16,6 +16,7 @@ from converters.deployment import deployment_graph
 from converters.emitter import emit
 from converters.graph import Graph
 from converters.quantization import fake_quant_model
+from converters.random_weights import SEED
 from converters.tflite import convert_fake_quant, convert_float
 from edge import worker
 from keras_shufflenet import preprocess_input

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from benchmarks import vela
 from benchmarks.files import int8_file
-from converters.micro_runtime import arena_total
 from edge import worker
 from edge.measurement import statistics
 from trainers.cli import UserError
@@ -47,14 +46,11 @@ def measure_all(config: SmallDevicesConfig) -> list[dict]:
 
 def measure_micro(path: Path, runs: int) -> dict:
     """Returns TFLite Micro's arena in bytes and its times on this machine."""
-    reply = worker.call("benchmarks.micro_worker", {"file": str(path), "runs": runs})
-    arena_bytes = arena_total(reply.notes)
-    if arena_bytes is None:
-        raise UserError(f"TFLite Micro did not tell its arena for {path}")
+    found = worker.call("benchmarks.micro_worker", {"file": str(path), "runs": runs}).values
     return {
         "bytes": path.stat().st_size,
-        "arena_bytes": arena_bytes,
-        "simulated_ms": statistics(reply.values["milliseconds"]),
+        "arena_bytes": found["arena_bytes"],
+        "simulated_ms": statistics(found["milliseconds"]),
     }
 
 

@@ -34,6 +34,14 @@ def arena_total(notes: str) -> int | None:
     return int(totals[-1]) if totals else None
 
 
+class RefusedError(UserError):
+    """A file that TFLite Micro cannot run; `reason` is the first line of what it says."""
+
+    def __init__(self, error: Exception):
+        self.reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        super().__init__(f"it refuses the file ({self.reason})")
+
+
 class MicroRuntime:
     """TFLite Micro's own interpreter, with its portable kernels.
 
@@ -42,7 +50,12 @@ class MicroRuntime:
       outputs: how many the file has.
 
     Raises:
-      UserError: it is not installed, or refuses the file.
+      RefusedError: it refuses the file; `invoke` and `run` raise it too.
+      UserError: it is not installed.
+
+    Examples:
+      >>> runtime = MicroRuntime(path.read_bytes())
+      >>> (scores,) = runtime.run([image])
     """
 
     def __init__(self, content: bytes, outputs: int = 1):
@@ -54,16 +67,29 @@ class MicroRuntime:
         except ImportError as error:
             raise UserError("it is not installed; pip install 'keras_shufflenet[micro]'") from error
         except (ValueError, RuntimeError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise UserError(f"it refuses the file ({reason})") from error
+            raise RefusedError(error) from error
         self._outputs = outputs
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the outputs for integer inputs with a batch of one, both in the file's order."""
-        # Every time: the interpreter overwrites its inputs.
+        self.set_inputs(inputs)
+        self.invoke()
+        return self.outputs()
+
+    def set_inputs(self, inputs: Sequence[np.ndarray]) -> None:
+        """Copies the inputs in; before every `invoke`, because the interpreter overwrites them."""
         for index, x in enumerate(inputs):
             self._interpreter.set_input(x, index)
-        self._interpreter.invoke()
+
+    def invoke(self) -> None:
+        """Computes the outputs, and nothing else: what a timing counts."""
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise RefusedError(error) from error
+
+    def outputs(self) -> list[np.ndarray]:
+        """Returns copies of the outputs that were computed last."""
         return [self._interpreter.get_output(index).copy() for index in range(self._outputs)]
 
     def arena_bytes(self) -> int:

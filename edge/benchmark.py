@@ -22,6 +22,7 @@ from edge.measurement import (
     append_measurements,
     check_writable,
     describe_machine,
+    device_name,
     now,
 )
 from trainers import cli
@@ -60,7 +61,6 @@ _HEADERS = (
     *("peak MB", "arena KB", "max LSB", "<=1 LSB", "max LSB ref", "<=1 LSB ref"),
 )
 _NONE = "-"
-_MARKS = {"simulation": "(simulated)", "estimate": "(estimate)"}
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _row(record: dict) -> list[str]:
     median = latency["median"]
     return [
         record["file"],
-        _device(record),
+        device_name(record),
         _scaled(record["bytes"], 1e3),
         _percent(record["accuracy"]),
         f"~{latency['mean']:.3f}" if median is None else f"{median:.3f}",
@@ -209,13 +209,6 @@ def _row(record: dict) -> list[str]:
         *_agreement(record.get("agreement")),
         *_agreement(record.get("agreement_reference")),
     ]
-
-
-def _device(record: dict) -> str:
-    """Returns which device it was, and that it was none where it was not."""
-    parts = [record["device"], record.get("place"), record.get("delegate")]
-    marks = [mark for key, mark in _MARKS.items() if record.get(key)]
-    return " ".join([*filter(None, parts), *marks])
 
 
 def _agreement(agreement: dict | None) -> list[str]:

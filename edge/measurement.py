@@ -4,7 +4,9 @@ import datetime
 import json
 import os
 import sys
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from edge.runner import describe_machine as describe_machine
 from trainers.cli import UserError
 
 SCHEMA_VERSION = 1
+_Found = TypeVar("_Found")
+# What stands behind the device's name, by the record's field that says so.
+_MARKS = {"simulation": "(simulated)", "estimate": "(estimate)"}
 
 
 def statistics(milliseconds: list[float]) -> dict[str, float | int]:
@@ -77,6 +82,71 @@ def compare_outputs(expected: np.ndarray, actual: np.ndarray) -> dict:
         "within_1_lsb": float((difference <= 1).mean()),
         "images": len(expected),
     }
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> dict[str, float | int | None]:
+    """Returns how many classes were right.
+
+    Args:
+      outputs: raw ones or scores, [images, classes].
+      labels: the right classes, [images]; None where they are not known.
+
+    Returns:
+      The share `accuracy`, None without labels, and `accuracy_images`.
+    """
+    if labels is None:
+        return {"accuracy": None, "accuracy_images": 0}
+    right = outputs.argmax(axis=-1) == labels
+    return {"accuracy": float(right.mean()), "accuracy_images": len(labels)}
+
+
+def noise_images(count: int, input_shape: Sequence[int]) -> np.ndarray:
+    """Returns uint8 noise, always the same, for artifacts without samples.
+
+    Args:
+      count: how many images.
+      input_shape: (batch, height, width, channels); the batch does not matter.
+    """
+    return np.random.default_rng(0).integers(0, 256, (count, *input_shape[1:]), np.uint8)
+
+
+def graph_pairs(
+    found: Iterable[_Found],
+    network: Callable[[_Found], Hashable],
+    graph: Callable[[_Found], str | None],
+) -> list[tuple[_Found, _Found]]:
+    """Returns what was found of the canonical and of the deployment graph of each network.
+
+    Args:
+      found: of any kind; of several for the same graph the last one counts.
+      network: what two have in common to be compared.
+      graph: "canonical", "deployment", or another, which is in no pair.
+    """
+    networks: dict[Hashable, dict[str | None, _Found]] = {}
+    for one in found:
+        networks.setdefault(network(one), {})[graph(one)] = one
+    return [
+        (graphs["canonical"], graphs["deployment"])
+        for graphs in networks.values()
+        if {"canonical", "deployment"} <= graphs.keys()
+    ]
+
+
+def device_name(record: dict) -> str:
+    """Returns which device a record is of, and that it was none where it was not.
+
+    Examples:
+      >>> device_name({"device": "micro-sim", "simulation": True})
+      'micro-sim (simulated)'
+    """
+    parts = [record.get("device", "unknown device"), record.get("place"), record.get("delegate")]
+    marks = [mark for field, mark in _MARKS.items() if record.get(field)]
+    return " ".join(map(str, [*filter(None, parts), *marks]))
+
+
+def is_measured(record: dict) -> bool:
+    """Says whether a record's times are a device's, neither simulated nor estimated."""
+    return not any(record.get(field) for field in _MARKS)
 
 
 def now() -> str:

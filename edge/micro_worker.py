@@ -1,18 +1,18 @@
 """What the micro-sim device does in a fresh process; run by `edge.worker.call`."""
 
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from converters.artifact import Artifact
+from converters.micro_runtime import MicroRuntime, RefusedError
 from edge import worker
-from edge.measurement import compare_outputs
+from edge.measurement import accuracy, compare_outputs, noise_images
 from edge.runner import pin, read_state
 from trainers.cli import UserError
 from trainers.litert import LiteRTModel
-
-# More than any microcontroller has: what is used of it is measured, not chosen.
-ARENA_BYTES = 64 * 2**20
 
 
 def measure(request: dict) -> dict:
@@ -28,52 +28,55 @@ def measure(request: dict) -> dict:
     images, labels = _images(artifact, request["images"])
     inputs = model.quantize_input(artifact.preprocess(images))
     before = read_state()
-    outputs, milliseconds = _run_micro(model, inputs)
+    outputs, milliseconds, arena_bytes = run_micro(model.path, inputs)
     after = read_state()
     reference = artifact.load(request["file"], reference_kernels=True)
     return {
         "milliseconds": milliseconds,
+        "arena_bytes": arena_bytes,
         "state_before": before,
         "state_after": after,
         # Two, because LiteRT's optimized kernels round otherwise than its reference kernels,
         # layer after layer: a difference to the former alone is no fault of TFLite Micro.
         "agreement": compare_outputs(_run_litert(model, inputs), outputs),
         "agreement_reference": compare_outputs(_run_litert(reference, inputs), outputs),
-        "accuracy": None if labels is None else float((outputs.argmax(-1) == labels).mean()),
-        "accuracy_images": 0 if labels is None else len(labels),
+        **accuracy(outputs, labels),
     }
 
 
+def run_micro(path: Path, inputs: Iterable[np.ndarray]) -> tuple[np.ndarray, list[float], int]:
+    """Runs a .tflite file in TFLite Micro, one input after the other.
+
+    Args:
+      path: of the file, with one input and one output.
+      inputs: in the file's dtype, without a batch axis.
+
+    Returns:
+      The outputs, stacked; the milliseconds of each; the arena's bytes.
+
+    Raises:
+      UserError: it refuses the file, or does not tell its arena.
+    """
+    outputs, milliseconds = [], []
+    try:
+        runtime = MicroRuntime(path.read_bytes())
+        for x in inputs:
+            runtime.set_inputs([x[np.newaxis]])
+            start = time.perf_counter()
+            runtime.invoke()
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+            outputs.append(runtime.outputs()[0][0])
+    except RefusedError as error:
+        raise UserError(f"TFLite Micro refuses it: {error.reason}") from error
+    return np.stack(outputs), milliseconds, runtime.arena_bytes()
+
+
 def _images(artifact: Artifact, count: int) -> tuple[np.ndarray, np.ndarray | None]:
-    samples = artifact.samples(limit=count)
-    if samples is not None:
-        return samples
-    shape = (count, *artifact.input_shape[1:])
-    return np.random.default_rng(0).integers(0, 256, shape, np.uint8), None
+    return artifact.samples(limit=count) or (noise_images(count, artifact.input_shape), None)
 
 
 def _run_litert(model: LiteRTModel, inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([model.invoke(x[np.newaxis]) for x in inputs])
-
-
-def _run_micro(model: LiteRTModel, inputs: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    from tflite_micro.python.tflite_micro import runtime
-
-    try:
-        interpreter = runtime.Interpreter.from_file(str(model.path), arena_size=ARENA_BYTES)
-        outputs, milliseconds = [], []
-        for x in inputs:
-            # Every time: the interpreter overwrites its input.
-            interpreter.set_input(x[np.newaxis], 0)
-            start = time.perf_counter()
-            interpreter.invoke()
-            milliseconds.append((time.perf_counter() - start) * 1e3)
-            outputs.append(interpreter.get_output(0)[0].copy())
-        # To stderr, where the device reads the arena's size.
-        interpreter.print_allocations()
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"TFLite Micro refuses it: {error}") from error
-    return np.stack(outputs), milliseconds
 
 
 if __name__ == "__main__":

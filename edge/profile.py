@@ -14,9 +14,9 @@ from absl import flags
 from converters.artifact import Artifact, sha256
 from edge.measurement import SCHEMA_VERSION, append_measurements, describe_machine, now
 from edge.profile_picture import save_picture
-from edge.profile_run import AUTO, METHODS, ProfileRequest, profile_files
+from edge.profile_run import AUTO, ProfileRequest, profile_files
 from edge.profile_table import caution, kind_table, markdown, operator_table, pairs, side_by_side
-from edge.provenance import BUSY
+from edge.provenance import busy_warning, describe
 from trainers import cli
 from trainers.cli import UserError
 from trainers.document import read_document, replace_section
@@ -109,17 +109,10 @@ def entry_point() -> None:
 
 
 def _request() -> ProfileRequest:
-    for name, (flag, low) in {
-        "runs": (_RUNS, 1),
-        "warmup": (_WARMUP, 0),
-        "threads": (_THREADS, 1),
-    }.items():
-        if flag.value < low:
-            raise UserError(f"--{name} must be at least {low}; received {flag.value}")
-    if _METHOD.value not in (AUTO, *METHODS):
-        known = ", ".join((AUTO, *METHODS))
-        raise UserError(f"--method must be one of {known}; received {_METHOD.value!r}")
-    return ProfileRequest(_RUNS.value, _WARMUP.value, _THREADS.value, _METHOD.value)
+    try:
+        return ProfileRequest(_RUNS.value, _WARMUP.value, _THREADS.value, _METHOD.value)
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
 
 
 def _files(config: ProfileConfig) -> tuple[list[dict], list[Path]]:
@@ -192,14 +185,8 @@ def _write(config: ProfileConfig, records: list[dict]) -> None:
 
 def _about(record: dict) -> str:
     """Returns in words what was measured on, and whether others were using the machine."""
-    machine = record["machine"]
-    load, cores = (machine["load_average"] or [0.0])[0], machine["cores"] or 1
-    lines = [f"{machine['cpu']}, {cores} cores, {machine['litert']}; {record['date']}."]
-    if load > BUSY * cores:
-        lines.append(
-            f"**Not a quiet machine**: {load:.1f} processes were running on {cores} cores."
-        )
-    return "\n\n".join([*lines, f"`{record['command']}`"])
+    # A profile needs no package but LiteRT, which the machine names.
+    return describe({**record, "versions": {}, "warning": busy_warning(record["machine"])})
 
 
 if __name__ == "__main__":

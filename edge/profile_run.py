@@ -46,10 +46,10 @@ class ProfileRequest:
     def __post_init__(self):
         for name, low in {"runs": 1, "warmup": 0, "threads": 1}.items():
             if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, received: {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least {low}; received {getattr(self, name)}")
         if self.method not in (AUTO, *METHODS):
             known = ", ".join((AUTO, *METHODS))
-            raise ValueError(f"method must be one of {known}, received: {self.method!r}")
+            raise ValueError(f"method must be one of {known}; received {self.method!r}")
 
 
 def profile_files(paths: Sequence[Path], request: ProfileRequest | None = None) -> list[dict]:

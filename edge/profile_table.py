@@ -1,7 +1,9 @@
 """Profiles as tables: by kind, canonical beside deployment, and operator by operator."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
+from edge.measurement import graph_pairs
 from edge.profile_layers import KINDS
 from trainers.table import format_table, markdown_table
 
@@ -87,15 +89,9 @@ def pairs(records: Sequence[dict]) -> list[tuple[dict, dict]]:
     """
     if len(records) == 2 and all(record["graph"] is None for record in records):
         return [(records[0], records[1])]
-    found: dict[tuple, dict[str, dict]] = {}
-    for record in records:
-        key = (record["artifact"], record["model"], record["quantization"])
-        found.setdefault(key, {})[record["graph"]] = record
-    return [
-        (by_graph["canonical"], by_graph["deployment"])
-        for by_graph in found.values()
-        if {"canonical", "deployment"} <= set(by_graph)
-    ]
+    return graph_pairs(
+        records, itemgetter("artifact", "model", "quantization"), itemgetter("graph")
+    )
 
 
 def side_by_side(first: dict, second: dict, markdown: bool = False) -> str:

@@ -3,7 +3,7 @@
 from edge.measurement import describe_machine, now
 
 # Above this share of the cores at work before a benchmark starts, its record warns.
-BUSY = 0.5
+_BUSY = 0.5
 
 
 def describe_run(command: str, versions: dict[str, str]) -> dict:
@@ -12,29 +12,39 @@ def describe_run(command: str, versions: dict[str, str]) -> dict:
     Call it before measuring: `warning` then says whether others were using the machine.
     """
     machine = describe_machine()
-    load, cores = (machine["load_average"] or [0.0])[0], machine["cores"] or 1
-    busy = load > BUSY * cores
     return {
         "schema_version": 1,
         "date": now(),
         "command": command,
         "machine": machine,
         "versions": versions,
-        "warning": f"{load:.1f} processes were running on {cores} cores before it started"
-        if busy
-        else None,
+        "warning": busy_warning(machine),
     }
+
+
+def busy_warning(machine: dict) -> str | None:
+    """Returns that others were using a machine, None if they were not.
+
+    Args:
+      machine: what `describe_machine` gave before anything was measured.
+    """
+    load, cores = (machine["load_average"] or [0.0])[0], machine["cores"] or 1
+    if load <= _BUSY * cores:
+        return None
+    return f"{load:.1f} processes were running on {cores} cores before it started"
 
 
 def describe(run: dict) -> str:
     """Returns in words what a table was measured on."""
-    machine = run["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    lines = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['litert']}, {versions}; "
-        f"{run['date']}.",
-        f"`{run['command']}`",
-    ]
+    lines = [where_and_when(run), f"`{run['command']}`"]
     if run["warning"]:
         lines.insert(1, f"**Not a quiet machine**: {run['warning']}.")
     return "\n\n".join(lines)
+
+
+def where_and_when(run: dict) -> str:
+    """Returns the machine, the versions and the date of a run in one line."""
+    machine = run["machine"]
+    parts = [machine["cpu"], f"{machine['cores']} cores", machine["litert"]]
+    parts += [f"{name} {version}" for name, version in run["versions"].items()]
+    return f"{', '.join(parts)}; {run['date']}."

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from converters.manifest import read_manifest
-from edge.measurement import read_measurements
+from edge.measurement import device_name, graph_pairs, is_measured, read_measurements
 from edge.profile_layers import KINDS
 from edge.profile_match import kinds_of_nodes
 from trainers.cli import UserError
-
-CANONICAL, DEPLOYMENT = "canonical", "deployment"
-_MARKS = {"simulation": "(simulated)", "estimate": "(estimate)"}
 
 
 @dataclass(frozen=True)
@@ -135,35 +132,16 @@ def by_group(points: Sequence[Point]) -> dict[str, list[Point]]:
     return dict(groups)
 
 
-def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """Returns the points that no other beats in both latency and accuracy, fastest first.
-
-    Examples:
-      >>> [point.label for point in pareto_front(points)]
-      ['v2-0.5x', 'v2-1x']
-    """
-    front: list[Point] = []
-    known = [point for point in points if point.accuracy is not None]
-    for point in sorted(known, key=lambda point: (point.ms, -point.accuracy)):
-        if not front or point.accuracy > front[-1].accuracy:
-            front.append(point)
-    return front
-
-
 def canonical_pairs(points: Sequence[Point]) -> list[tuple[Point, Point]]:
     """Returns the last canonical and deployment measurement of each model that has both.
 
     Of the same artifact, quantization and device.
     """
-    pairs: dict[tuple, dict[str, Point]] = defaultdict(dict)
-    for point in points:
-        key = (point.group, *map(point.text, ("artifact", "model", "quantization")))
-        pairs[key][point.text("graph")] = point
-    return [
-        (found[CANONICAL], found[DEPLOYMENT])
-        for found in pairs.values()
-        if CANONICAL in found and DEPLOYMENT in found
-    ]
+    return graph_pairs(
+        points,
+        lambda point: (point.group, *map(point.text, ("artifact", "model", "quantization"))),
+        lambda point: point.text("graph"),
+    )
 
 
 def manifest_of(record: dict, folders: Sequence[Path]) -> tuple[str, dict] | str:
@@ -228,12 +206,9 @@ def _groups(records: Sequence[dict]) -> list[str]:
 
 
 def _device(record: dict) -> str:
-    """Returns which device it was, and that it was none where it was not."""
-    parts = [record.get("device", "unknown device"), record.get("place"), record.get("delegate")]
-    marks = [mark for key, mark in _MARKS.items() if record.get(key)]
-    name = " ".join(map(str, [*filter(None, parts), *marks]))
-    threads = number(record.get("threads"))
-    if threads is None or marks:
+    """Returns which device it was, with its threads where it was one."""
+    name, threads = device_name(record), number(record.get("threads"))
+    if threads is None or not is_measured(record):
         return name
     return f"{name}, {threads:.0f} thread{'s' if threads != 1 else ''}"
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from plotly import graph_objects
 from plotly.colors import qualitative
 
+from edge.pareto import pareto_front
 from edge.profile_layers import KINDS
 from edge.profile_picture import COLORS
-from edge.report_data import Breakdown, Point, by_group, pareto_front
+from edge.report_data import Breakdown, Point, by_group
 from edge.report_page import figure_text
 
 _SYMBOLS = {"canonical": "circle-open", "deployment": "circle"}
@@ -25,7 +26,7 @@ def latency_against_accuracy(points: Sequence[Point]) -> graph_objects.Figure:
         color = _PALETTE[index % len(_PALETTE)]
         known = [point for point in own if point.accuracy is not None]
         figure.add_trace(_points(group, known, color))
-        front = pareto_front(own)
+        front = pareto_front(known, cost=lambda point: point.ms, value=lambda point: point.accuracy)
         figure.add_trace(
             graph_objects.Scatter(
                 x=[point.ms for point in front],

@@ -60,7 +60,8 @@ def turn(model: Runnable, invokes: int, clock: Callable[[], float] = time.perf_c
 
 def pin(core: int) -> None:
     """Keeps this process on one core."""
-    # Not on every system; there the scheduler may move the process.
+    # Not on every system; there the scheduler may move the process. `runner.pin` refuses instead:
+    # it gets what the user asked for by --cores, while here some core is taken in any case.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
 

@@ -36,8 +36,7 @@ def call(module: str, request: dict) -> Reply:
     done = subprocess.run(
         [sys.executable, "-m", module],
         input=json.dumps(request),
-        # The worker must find the packages wherever this process found them.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment(),
         capture_output=True,
         text=True,
         errors="replace",
@@ -51,6 +50,16 @@ def call(module: str, request: dict) -> Reply:
     return Reply(values, done.stderr)
 
 
+def environment() -> dict[str, str]:
+    """Returns the variables of a worker: it finds the packages wherever this process found them."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def last_line(text: str) -> str:
+    """Returns the last line that is not empty, or "": of a traceback the exception."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 def serve(task: Callable[[dict], dict]) -> None:
     """Reads a request from stdin, runs `task` on it and prints the reply to stdout."""
     runner.serve(task, (UserError, runner.RunnerError))
@@ -59,5 +68,4 @@ def serve(task: Callable[[dict], dict]) -> None:
 def _describe_exit(done: subprocess.CompletedProcess) -> str:
     if done.returncode < 0:
         return signal.Signals(-done.returncode).name
-    last_line = next(iter(reversed(done.stderr.strip().splitlines())), "no message")
-    return f"exit code {done.returncode}: {last_line}"
+    return f"exit code {done.returncode}: {last_line(done.stderr) or 'no message'}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 
+from edge.provenance import where_and_when
 from experiments.catalogue import Experiment
 from experiments.experiment import Picture, Result, Settings, Table
 from trainers.cli import UserError
@@ -106,11 +107,9 @@ def measured_on(run: dict, code: str = "") -> list[str]:
       run: of its record.
       code: what stands around the command, such as "`".
     """
-    machine, said = run["machine"], run["device_says"] or {}
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    here = f"{machine['cpu']}, {machine['cores']} cores, {machine['litert']}, {versions}"
-    lines = [f"{here}; {run['date']}.", f"{code}{run['command']}{code}"]
+    lines = [where_and_when(run), f"{code}{run['command']}{code}"]
     if run["device"] not in (None, "host"):
+        said = run["device_says"] or {}
         there = said.get("machine") or {}
         parts = [said.get("place"), *(there.get(key) for key in ("cpu", "platform", "litert"))]
         device = ", ".join([run["device"], *filter(None, parts)])

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from edge.measurement import read_measurements
+from edge.pareto import pareto_front
 from experiments.experiment import Picture, Result, Settings, Table
 from experiments.latencies import SHOWN, Latencies, measure_networks
 from experiments.model_files import network
@@ -90,13 +91,8 @@ def run(settings: Settings, measurements: Sequence[Path] = ()) -> Result:
 
 
 def front(points: Sequence[Point], cost: str) -> list[Point]:
-    """Returns the Pareto front, cheapest first: those that no other beats in cost and accuracy."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.costs[cost], -one.top1)):
-        # A cost that is not known (NaN) is on no front.
-        if point.costs[cost] > 0 and (not best or point.top1 > best[-1].top1):
-            best.append(point)
-    return best
+    """Returns the Pareto front of a cost and accuracy; a cost that is not known is on none."""
+    return pareto_front(points, cost=lambda one: one.costs[cost], value=lambda one: one.top1)
 
 
 def _measure(settings: Settings) -> Latencies:

@@ -8,7 +8,8 @@ from threading import Thread
 from converters.artifact import sha256
 from edge.devices.adb_device import DELEGATES, AdbDevice
 from edge.devices.device import Job, Result
-from edge.devices.shell import call, last_line
+from edge.devices.shell import call
+from edge.worker import last_line
 from trainers.cli import UserError
 
 _SECONDS_TO_LIST = 30

@@ -9,6 +9,7 @@ from edge.devices import shell as shells
 from edge.devices.device import Job
 from edge.devices.remote_folder import RemoteFolder
 from edge.devices.shell import SshShell
+from edge.worker import last_line
 from trainers.cli import UserError
 
 _RUNNER = Path(runner.__file__)
@@ -41,7 +42,7 @@ class Board:
           UserError: the board does not answer, is busy or full, or lacks Python or LiteRT.
         """
         # Where the board keeps temporary files: as its TMPDIR says, or /tmp.
-        name = shells.last_line(shells.run(self._shell, "mktemp", "-u"))
+        name = last_line(shells.run(self._shell, "mktemp", "-u"))
         self._folder = RemoteFolder(self._shell, str(PurePosixPath(name).parent))
         self._folder.create()
         try:

@@ -86,6 +86,11 @@ class Result:
     error: str | None = None
 
 
+def is_integer(entry: dict) -> bool:
+    """Says whether a file's input and output are integers, by its entry in the manifest."""
+    return all(entry[end].get("scale") is not None for end in ("input", "output"))
+
+
 class Device(Protocol):
     """A place where .tflite files run."""
 

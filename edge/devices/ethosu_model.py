@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from edge.devices.device import Job, Result
+from edge.devices.device import Job, Result, is_integer
 from trainers.cli import UserError
 
 # Nothing ran, so nothing varies.
@@ -18,7 +18,7 @@ class EthosUModel:
 
     def takes(self, entry: dict) -> bool:
         """Says whether the file is an integer one: Vela puts floats on the CPU."""
-        return all(entry[end].get("scale") is not None for end in ("input", "output"))
+        return is_integer(entry)
 
     def prepare(self, job: Job) -> None:
         """Does nothing: each file may have its estimate already."""

@@ -3,11 +3,9 @@
 import importlib.util
 from collections.abc import Iterator
 
-from converters.micro_runtime import arena_total
 from edge import worker
-from edge.devices.device import Job, Result
+from edge.devices.device import Job, Result, is_integer
 from edge.measurement import drift, statistics
-from edge.worker import Reply
 from trainers.cli import UserError
 
 _WORKER = "edge.micro_worker"
@@ -23,7 +21,7 @@ class MicroSim:
 
     def takes(self, entry: dict) -> bool:
         """Says whether input and output are integers, which agreement is counted in."""
-        return all(entry[end].get("scale") is not None for end in ("input", "output"))
+        return is_integer(entry)
 
     def prepare(self, job: Job) -> None:
         """Checks that the interpreter is installed.
@@ -47,7 +45,7 @@ class MicroSim:
                 "cores": list(job.options["cores"]),
             }
             try:
-                yield Result(name, values=_values(worker.call(_WORKER, request)))
+                yield Result(name, values=_values(worker.call(_WORKER, request).values))
             except UserError as error:
                 yield Result(name, error=str(error))
 
@@ -55,15 +53,13 @@ class MicroSim:
         """Does nothing: the processes have ended."""
 
 
-def _values(reply: Reply) -> dict:
-    values = dict(reply.values)
-    milliseconds = values.pop("milliseconds")
+def _values(found: dict) -> dict:
+    milliseconds = found["milliseconds"]
     return {
         "simulation": True,
         "threads": 1,
         "warmup": 0,
         "latency_ms": statistics(milliseconds),
         "drift": drift(milliseconds),
-        "arena_bytes": arena_total(reply.notes),
-        **values,
+        **{key: value for key, value in found.items() if key != "milliseconds"},
     }

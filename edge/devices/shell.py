@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 from typing import Protocol
 
 from edge.devices.device import DeviceLostError
+from edge.worker import last_line
 from trainers.cli import UserError
 
 # A board that is there answers within this many seconds, one that vanished is noticed.
@@ -69,11 +70,6 @@ def explain(shell: Shell, done: CompletedProcess) -> str:
     line = last_line(done.stderr) or last_line(done.stdout) or f"exit code {done.returncode}"
     remedy = "; free some space on it" if _FULL in line else ""
     return f"{shell.name}: {line}{remedy}"
-
-
-def last_line(text: str) -> str:
-    """Returns the last line that is not empty, or ""."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 class SshShell:

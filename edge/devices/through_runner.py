@@ -6,15 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
-from converters.artifact import Artifact
 from converters.manifest import SAMPLES
 from edge import worker
 from edge.devices.device import DeviceLostError, Job, Result
-from edge.measurement import compare_outputs, drift, statistics
+from edge.measurement import accuracy, compare_outputs, drift, noise_images, statistics
 from trainers.cli import UserError
 
 _DTYPES = ("float32", "int8", "uint8", "int16")
@@ -73,7 +71,7 @@ def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]
                 "drift": drift(timings[name]),
                 **{key: reply[key] for key in _MEASURED},
                 **common,
-                **accuracy(job.artifact, outputs),
+                **_accuracy(job, outputs),
             }
             yield Result(name, values=values), outputs
 
@@ -107,26 +105,15 @@ def files_here(job: Job) -> dict[str, dict]:
     }
 
 
-def accuracy(artifact: Artifact, outputs: np.ndarray | None) -> dict[str, Any]:
-    """Returns the share of right classes on the artifact's samples; None without samples."""
-    samples = artifact.samples()
-    if samples is None or outputs is None:
-        return {"accuracy": None, "accuracy_images": 0}
-    _, labels = samples
-    right = outputs.argmax(axis=-1) == labels
-    return {"accuracy": float(right.mean()), "accuracy_images": len(labels)}
-
-
 @contextmanager
 def samples_file(job: Job) -> Iterator[Path]:
     """Gives the artifact's samples, or seeded noise where it has none, as an .npz file."""
     if job.artifact.manifest["samples"] is not None:
         yield (job.artifact.folder / SAMPLES).resolve()
         return
-    shape = (job.agreement_images, *job.artifact.input_shape[1:])
     with TemporaryDirectory() as folder:
         path = Path(folder) / SAMPLES
-        np.savez(path, images=np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+        np.savez(path, images=noise_images(job.agreement_images, job.artifact.input_shape))
         yield path
 
 
@@ -151,6 +138,12 @@ def _time_together(job: Job, place: Place, names: list[str]) -> tuple[dict, dict
     reply = place.call({"task": "together", **request})
     timings = dict(zip(names, reply["milliseconds"], strict=True))
     return timings, {key: reply[key] for key in _DISTURBANCES}
+
+
+def _accuracy(job: Job, outputs: np.ndarray | None) -> dict:
+    samples = job.artifact.samples()
+    # Noise, which the outputs may be of instead, has no classes.
+    return accuracy(outputs, None if samples is None or outputs is None else samples[1])
 
 
 def _request(job: Job, place: Place, names: list[str]) -> dict:

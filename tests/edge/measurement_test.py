@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 
 from edge.measurement import (
+    accuracy,
     append_measurements,
     check_writable,
     compare_outputs,
     describe_machine,
+    device_name,
     drift,
+    graph_pairs,
+    is_measured,
+    noise_images,
     read_measurements,
     statistics,
 )
@@ -33,6 +38,39 @@ def test_no_timings_are_refused():
 def test_drift_is_the_last_tenth_against_the_first():
     assert drift([1.0] * 10 + [7.0] * 80 + [1.25] * 10) == 0.25
     assert drift([1.0] * 19) is None
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "measured"),
+    [
+        ({"device": "host"}, "host", True),
+        ({"device": "android", "place": "R58", "delegate": "gpu"}, "android R58 gpu", True),
+        ({"device": "micro-sim", "simulation": True}, "micro-sim (simulated)", False),
+        ({"device": "ethosu-model", "estimate": True}, "ethosu-model (estimate)", False),
+        ({}, "unknown device", True),
+    ],
+)
+def test_a_device_s_name_says_if_it_was_none(record, name, measured):
+    assert (device_name(record), is_measured(record)) == (name, measured)
+
+
+def test_accuracy_is_the_share_of_right_classes():
+    outputs = np.array([[3, 1], [-2, 5], [7, 0], [9, 8]], np.int8)
+    labels = np.array([0, 1, 1, 0])
+    assert accuracy(outputs, labels) == {"accuracy": 0.75, "accuracy_images": 4}
+    assert accuracy(outputs, None) == {"accuracy": None, "accuracy_images": 0}
+
+
+def test_noise_is_always_the_same():
+    images = noise_images(3, (1, 8, 8, 1))
+    assert (images.shape, images.dtype) == ((3, 8, 8, 1), np.uint8)
+    np.testing.assert_array_equal(images, noise_images(3, (16, 8, 8, 1)))
+
+
+def test_pairs_of_graphs_are_the_last_of_each():
+    found = ["a canonical 1", "a canonical 2", "b deployment 1", "a deployment 1", "a other 1"]
+    pairs = graph_pairs(found, lambda one: one[0], lambda one: one.split()[1])
+    assert pairs == [("a canonical 2", "a deployment 1")]
 
 
 def test_integers_are_compared_in_last_bits():

@@ -78,10 +78,10 @@ def test_the_middle_mean_keeps_fractions_and_drops_what_disturbed():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"runs": 0}, "runs must be at least 1, received: 0"),
+        ({"runs": 0}, "runs must be at least 1; received 0"),
         ({"warmup": -1}, "warmup must be at least 0"),
         ({"threads": 0}, "threads must be at least 1"),
-        ({"method": "guess"}, "method must be one of auto, profiler, single, received: 'guess'"),
+        ({"method": "guess"}, "method must be one of auto, profiler, single; received 'guess'"),
     ],
 )
 def test_wrong_requests_are_refused(values, message):

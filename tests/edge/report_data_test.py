@@ -7,27 +7,9 @@ from edge.report_data import (
     canonical_pairs,
     latest,
     manifest_of,
-    pareto_front,
     read_report_data,
 )
 from trainers.cli import UserError
-
-
-def record(file="deployment_int8_ptq.tflite", ms=1.0, accuracy=0.9, **changes):
-    return {
-        "device": "host",
-        "threads": 1,
-        "artifact": "artifact",
-        "model": "v2",
-        "file": file,
-        "graph": file.split("_")[0],
-        "quantization": "int8-ptq",
-        "sha256": "0" * 64,
-        "accuracy": accuracy,
-        "latency_ms": {"median": ms, "p10": ms - 0.1, "p90": ms + 0.1, "runs": 50},
-        "machine": {"cpu": "EPYC"},
-        **changes,
-    }
 
 
 def read(tmp_path, *records):
@@ -36,14 +18,14 @@ def read(tmp_path, *records):
     return read_report_data([path])
 
 
-def test_points(tmp_path):
+def test_points(record, tmp_path):
     (point,) = read(tmp_path, record(ms=2.0)).points
     assert (point.label, point.group) == ("deployment_int8_ptq.tflite", "host, 1 thread")
     assert (point.ms, point.low, point.high, point.accuracy) == (2.0, 1.9, 2.1, 0.9)
     assert point.text("model") == "v2" and point.text("nothing") == ""
 
 
-def test_what_is_no_device_s_number_says_so(tmp_path):
+def test_what_is_no_device_s_number_says_so(record, tmp_path):
     data = read(
         tmp_path,
         record(device="micro-sim", simulation=True),
@@ -57,7 +39,7 @@ def test_what_is_no_device_s_number_says_so(tmp_path):
     ]
 
 
-def test_machines_of_one_name_are_told_apart(tmp_path):
+def test_machines_of_one_name_are_told_apart(record, tmp_path):
     data = read(tmp_path, record(), record(machine={"cpu": "Xeon"}))
     assert [point.group for point in data.points] == [
         "host, 1 thread, EPYC",
@@ -65,44 +47,31 @@ def test_machines_of_one_name_are_told_apart(tmp_path):
     ]
 
 
-def test_artifacts_are_told_apart(tmp_path):
+def test_artifacts_are_told_apart(record, tmp_path):
     data = read(tmp_path, record(), record(artifact="other"))
     assert [point.label.split(":")[0] for point in data.points] == ["artifact", "other"]
 
 
-def test_a_mean_stands_in_for_a_median(tmp_path):
+def test_a_mean_stands_in_for_a_median(record, tmp_path):
     latency = {"median": None, "mean": 3.0, "p10": None, "p90": None}
     (point,) = read(tmp_path, record(latency_ms=latency)).points
     assert (point.ms, point.low, point.high) == (3.0, None, None)
 
 
-def test_pareto_front(tmp_path):
-    data = read(
-        tmp_path,
-        record("a", 1.0, 0.70),
-        record("b", 2.0, 0.65),  # Slower and worse than a.
-        record("c", 3.0, 0.80),
-        record("d", 3.0, 0.75),  # As fast as c and worse.
-        record("e", 0.5, None),
-        record("f", 4.0, 0.80),  # As good as c and slower.
-    )
-    assert [point.label for point in pareto_front(data.points)] == ["a", "c"]
-
-
-def test_the_last_measurement_of_a_file_counts(tmp_path):
+def test_the_last_measurement_of_a_file_counts(record, tmp_path):
     data = read(tmp_path, record(ms=5.0), record("canonical_int8.tflite", 3.0), record(ms=2.0))
     assert [point.ms for point in latest(data.points)] == [2.0, 3.0]
     ((old, new),) = canonical_pairs(data.points)
     assert (old.ms, new.ms) == (3.0, 2.0)
 
 
-def test_pairs_are_of_one_device_and_quantization(tmp_path):
+def test_pairs_are_of_one_device_and_quantization(record, tmp_path):
     canonical = "canonical_int8.tflite"
     for other in ({"device": "ssh"}, {"quantization": "none"}, {"artifact": "b"}, {"threads": 2}):
         assert canonical_pairs(read(tmp_path, record(), record(canonical, **other)).points) == []
 
 
-def test_profiles_of_both_kinds(tmp_path):
+def test_profiles_of_both_kinds(record, tmp_path):
     kinds = [{"kind": "convolution", "us": 60.0, "share": 0.6, "operators": 3}]
     own = {"kinds": kinds, "method_description": "a profiler", "whole_ms": {"median": 0.1}}
     nodes = [
@@ -135,13 +104,13 @@ def test_profiles_of_both_kinds(tmp_path):
         {},
     ],
 )
-def test_records_that_are_none_are_counted(tmp_path, broken):
+def test_records_that_are_none_are_counted(record, tmp_path, broken):
     data = read(tmp_path, record(), broken)
     assert len(data.points) == 1 and data.breakdowns == ()
     assert data.notes == ("left out: 1 of the records, neither measurements nor profiles",)
 
 
-def test_torn_lines_are_noted(tmp_path):
+def test_torn_lines_are_noted(record, tmp_path):
     path = tmp_path / "torn.jsonl"
     path.write_text(json.dumps(record()) + '\n{"device": "ho')
     data = read_report_data([path])

@@ -11,37 +11,22 @@ MODULE = "edge.report"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
-def record(file, ms, accuracy, **changes):
-    return {
-        "date": "2026-11-20T11:26:30+00:00",
-        "device": "host",
-        "threads": 1,
-        "artifact": "artifact",
-        "model": "v2",
-        "file": file,
-        "graph": file.split("_")[0],
-        "quantization": "int8-ptq",
-        "accuracy": accuracy,
-        "bytes": 500_000,
-        "latency_ms": {"median": ms, "p10": ms * 0.9, "p90": ms * 1.2},
-        **changes,
-    }
-
-
-RECORDS = [
-    record("deployment_int8_ptq.tflite", 10.25, 0.857),
-    record("canonical_int8_ptq.tflite", 9.5, 0.75),
-    record(HOSTILE, 100.0, None, device="micro-sim", simulation=True, model=HOSTILE),
-]
+DEPLOYMENT, CANONICAL = "deployment_int8_ptq.tflite", "canonical_int8_ptq.tflite"
 KINDS = [{"kind": "data movement", "us": 40.0, "share": 1.0, "operators": 3}]
 PROFILE = {"method_description": "by hand", "whole_ms": {"median": 0.05}, "kinds": KINDS}
-RECORDS.append({"file": "canonical.tflite", "device": "host", "operator_profile": PROFILE})
 
 
 @pytest.fixture
-def measurements(tmp_path):
+def measurements(record, tmp_path):
     path = tmp_path / "measurements.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in RECORDS))
+    latency = {"median": 10.25, "p10": 9.225, "p90": 12.3}
+    records = [
+        record(DEPLOYMENT, accuracy=0.857, latency_ms=latency),
+        record(CANONICAL, 9.5, 0.75),
+        record(HOSTILE, 100.0, None, device="micro-sim", simulation=True, model=HOSTILE),
+        {"file": "canonical.tflite", "device": "host", "operator_profile": PROFILE},
+    ]
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
     return path
 
 
@@ -125,20 +110,19 @@ def _check_sorting_and_filter(page):
     box = page.locator("section", has=page.get_by_role("heading", name="All measurements"))
     rows = box.locator("tbody tr:visible")
     names = lambda: [text.split("\t")[0] for text in rows.all_inner_texts()]  # noqa: E731
-    deployment, canonical = (one["file"] for one in RECORDS[:2])
-    assert names() == [deployment, canonical, HOSTILE]
+    assert names() == [DEPLOYMENT, CANONICAL, HOSTILE]
     header = box.get_by_role("button", name="median ms")
     header.click()
     # As numbers: as text 10 and 100 would come before 9.5.
-    assert names() == [canonical, deployment, HOSTILE]
+    assert names() == [CANONICAL, DEPLOYMENT, HOSTILE]
     header.click()
-    assert names() == [HOSTILE, deployment, canonical]
+    assert names() == [HOSTILE, DEPLOYMENT, CANONICAL]
     assert box.locator("th[aria-sort=descending]").inner_text().startswith("median ms")
     for _ in range(2):
         box.get_by_role("button", name="accuracy").click()
         assert names()[-1] == HOSTILE  # Without a value, last in both directions.
     box.get_by_role("searchbox").fill("INT8 host")
-    assert sorted(names()) == [canonical, deployment]
+    assert sorted(names()) == [CANONICAL, DEPLOYMENT]
     assert box.locator("output").inner_text() == "2 of 3"
     cells = rows.first.locator("td").all_inner_texts()
     assert cells[5:9] == ["85.7", "10.250", "9.225", "12.300"]

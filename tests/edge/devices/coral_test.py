@@ -1,6 +1,3 @@
-import json
-import shutil
-
 import pytest
 
 from converters.artifact import Artifact
@@ -10,18 +7,9 @@ FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
 
 
 @pytest.fixture
-def job(artifact_dir, tmp_path):
-    """A job whose int8 file has been "compiled": its copy stands for edgetpu_compiler's work."""
-    folder = shutil.copytree(artifact_dir, tmp_path / "artifact")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    entry = manifest["files"][INT8]
-    shutil.copy(folder / INT8, folder / "compiled_edgetpu.tflite")
-    compiled = {"name": "compiled_edgetpu.tflite", **{k: entry[k] for k in ("sha256", "bytes")}}
-    prediction = {"operators": 1, "mapped": 1, "certain": 1}
-    entry["edgetpu"] = {"status": "compiled", "prediction": prediction, "log": None}
-    entry["edgetpu"]["compiled"] = compiled
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return Job(Artifact.open(folder), (FLOAT, INT8), 1, 1, 2, 8, {"edgetpu_library": "libnone.so"})
+def job(compiled_artifact):
+    options = {"edgetpu_library": "libnone.so"}
+    return Job(Artifact.open(compiled_artifact), (FLOAT, INT8), 1, 1, 2, 8, options)
 
 
 def test_compiled_files_are_for_it(job):

@@ -244,18 +244,9 @@ def test_an_unreachable_board_is_told(job):
         run(Ssh(), replace(job, options=options))
 
 
-def test_an_edge_tpu_of_a_board_needs_its_library(server, job, tmp_path):
-    folder = shutil.copytree(job.artifact.folder, tmp_path / "artifact")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    entry = manifest["files"][INT8]
-    shutil.copy(folder / INT8, folder / "compiled_edgetpu.tflite")
-    compiled = {"name": "compiled_edgetpu.tflite", **{k: entry[k] for k in ("sha256", "bytes")}}
-    prediction = {"operators": 1, "mapped": 1, "certain": 1}
-    entry["edgetpu"] = {"status": "compiled", "prediction": prediction, "log": None}
-    entry["edgetpu"]["compiled"] = compiled
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+def test_an_edge_tpu_of_a_board_needs_its_library(server, job, compiled_artifact):
     options = {**job.options, "edgetpu_library": "libnone.so.1"}
-    job = replace(job, artifact=Artifact.open(folder), options=options)
+    job = replace(job, artifact=Artifact.open(compiled_artifact), options=options)
     (result,) = run(Coral(), job)
     assert result.error.startswith("board: libnone.so.1 cannot be loaded")
     assert list(server.temporary.iterdir()) == []

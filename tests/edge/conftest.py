@@ -1,0 +1,50 @@
+"""What the tests of `edge` share: records of measurements, and an artifact with a compiled file."""
+
+import json
+import shutil
+
+import pytest
+
+_INT8, _COMPILED = "deployment_int8_ptq.tflite", "compiled_edgetpu.tflite"
+
+
+def _record(file=_INT8, ms=1.0, accuracy=0.9, **changes):
+    return {
+        "date": "2026-11-20T11:26:30+00:00",
+        "device": "host",
+        "threads": 1,
+        "artifact": "artifact",
+        "model": "v2",
+        "file": file,
+        "graph": file.split("_")[0],
+        "quantization": "int8-ptq",
+        "sha256": "0" * 64,
+        "bytes": 500_000,
+        "accuracy": accuracy,
+        "latency_ms": {"median": ms, "p10": ms - 0.1, "p90": ms + 0.1, "runs": 50},
+        "machine": {"cpu": "EPYC"},
+        **changes,
+    }
+
+
+@pytest.fixture
+def record():
+    """`record(file, ms, accuracy, **changes)` makes a record as edge.benchmark writes it."""
+    return _record
+
+
+@pytest.fixture
+def compiled_artifact(artifact_dir, tmp_path):
+    """A folder whose int8 file has been "compiled": its copy stands for edgetpu_compiler's work."""
+    folder = shutil.copytree(artifact_dir, tmp_path / "compiled")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["files"][_INT8]
+    shutil.copy(folder / _INT8, folder / _COMPILED)
+    entry["edgetpu"] = {
+        "status": "compiled",
+        "prediction": {"operators": 1, "mapped": 1, "certain": 1},
+        "log": None,
+        "compiled": {"name": _COMPILED, "sha256": entry["sha256"], "bytes": entry["bytes"]},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
