@@ -7,7 +7,7 @@ exactly where it stopped, without replaying what came before.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -59,8 +59,7 @@ def training_batches(
             images, labels = mixing.mix(images, labels, positions[0], config)
         return images, labels
 
-    stream = _repeated(source, config, start * config.batch_size, part)
-    stream = stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    stream = _loaded(source, config, start * config.batch_size, part, load)
     stream = stream.batch(part.length, drop_remainder=True)
     stream = stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     if config.data_service:
@@ -84,15 +83,17 @@ def _divided(
     return batches.rebatch(share, drop_remainder=True)
 
 
-def _repeated(source: Source, config: TrainConfig, start: int, part: Part) -> tf.data.Dataset:
-    """Returns the shuffled stream with each example as often as the config wants it.
+def _loaded(
+    source: Source, config: TrainConfig, start: int, part: Part, load: Callable
+) -> tf.data.Dataset:
+    """Returns the shuffled stream, loaded, with each example as often as the config wants it.
 
     Hoffer et al., 2020; Berman et al., 2019. An epoch has as many positions as ever, so it shows
     a part of the images only, several times.
     """
     times = config.repeated_augmentation
     if times == 1:
-        return source.shuffled(config.seed, start, part)
+        return source.shuffled(config.seed, start, part, load)
 
     def repeat(position: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
         positions = tf.data.Dataset.range(position * times, (position + 1) * times)
@@ -100,7 +101,8 @@ def _repeated(source: Source, config: TrainConfig, start: int, part: Part) -> tf
 
     # A worker's batch holds whole groups, so that every start is the begin of one.
     part = dataclasses.replace(part, length=part.length // times)
-    return source.shuffled(config.seed, start // times, part).flat_map(repeat)
+    stream = source.shuffled(config.seed, start // times, part).flat_map(repeat)
+    return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def evaluation_batches(

@@ -14,6 +14,10 @@ _FILES_AT_ONCE = 4
 _SEED_STRIDE = 1_000_003
 
 
+def _as_it_is(*example: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return example
+
+
 @dataclasses.dataclass(frozen=True)
 class Part:
     """Which examples of a stream are read here: of every workers x length, those of one worker.
@@ -74,7 +78,9 @@ class Source:
         """Returns (image, label) of every example of the part once, in a fixed order."""
         raise NotImplementedError
 
-    def shuffled(self, seed: int, start: int, part: Part = WHOLE) -> tf.data.Dataset:
+    def shuffled(
+        self, seed: int, start: int, part: Part = WHOLE, load: Callable = _as_it_is
+    ) -> tf.data.Dataset:
         """Returns an endless stream of (position, image, label) that begins at `start`.
 
         The position counts examples since the run began, on all workers; every epoch has its own
@@ -85,6 +91,9 @@ class Source:
           seed: of the order.
           start: a multiple of the part's workers x length.
           part: what of the stream is read here.
+          load: a graph function of (position, image, label) whose result the stream has instead.
+            It is called in the step that reads; a step of its own takes as long as a small image
+            takes to be decoded.
         """
         raise NotImplementedError
 
@@ -105,17 +114,19 @@ class IndexedSource(Source):
             lambda place: self.read(part.position(place)), num_parallel_calls=tf.data.AUTOTUNE
         )
 
-    def shuffled(self, seed: int, start: int, part: Part = WHOLE) -> tf.data.Dataset:
+    def shuffled(
+        self, seed: int, start: int, part: Part = WHOLE, load: Callable = _as_it_is
+    ) -> tf.data.Dataset:
         """See the base class."""
 
-        def read(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def read(place: tf.Tensor) -> tuple[tf.Tensor, ...]:
             position = part.position(place)
             epoch, place = position // self.num_examples, position % self.num_examples
             index = tf.random.experimental.index_shuffle(
                 place, seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
                 max_index=tf.constant(self.num_examples - 1, tf.int64),
             )  # fmt: skip
-            return (position, *self.read(index))
+            return load(position, *self.read(index))
 
         return tf.data.Dataset.range(start // part.workers, tf.int64.max).map(
             read, num_parallel_calls=tf.data.AUTOTUNE
@@ -147,13 +158,17 @@ class RecordSource(Source):
         mine = records.enumerate().filter(lambda position, example: part.holds(position))
         return mine.map(lambda position, example: example)
 
-    def shuffled(self, seed: int, start: int, part: Part = WHOLE) -> tf.data.Dataset:
+    def shuffled(
+        self, seed: int, start: int, part: Part = WHOLE, load: Callable = _as_it_is
+    ) -> tf.data.Dataset:
         """See the base class."""
         if len(self.sizes) < part.workers:
             stream = self._stream(seed, start, 0, 1)
-            return stream.filter(lambda position, *example: part.holds(position))
-        stream = self._stream(seed, start // part.workers, part.worker, part.workers)
-        return stream.map(lambda place, *example: (part.position(place), *example))
+            stream = stream.filter(lambda position, *example: part.holds(position))
+        else:
+            stream = self._stream(seed, start // part.workers, part.worker, part.workers)
+            stream = stream.map(lambda place, *example: (part.position(place), *example))
+        return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _stream(self, seed: int, start: int, reader: int, readers: int) -> tf.data.Dataset:
         """Returns (place, image, label) of the files of one of several readers, from a place on."""

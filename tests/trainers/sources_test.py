@@ -58,6 +58,14 @@ def test_a_stream_can_begin_anywhere(make, start):
 
 
 @pytest.mark.parametrize("make", [indexed, recorded, in_files])
+@pytest.mark.parametrize("part", [WHOLE, Part(worker=1, workers=2, length=3)])
+def test_what_is_loaded_takes_the_examples_places(make, part):
+    stream = make().shuffled(3, 6, part, load=lambda *example: tf.reduce_sum(example))
+    sums = [int(total) for total in itertools.islice(stream.as_numpy_iterator(), COUNT)]
+    assert sums == [sum(example) for example in take(make(), 3, 6, COUNT, part)]
+
+
+@pytest.mark.parametrize("make", [indexed, recorded, in_files])
 def test_the_seed_decides_the_order(make):
     assert take(make(), 1, 0, COUNT) == take(make(), 1, 0, COUNT)
     assert take(make(), 1, 0, COUNT) != take(make(), 2, 0, COUNT)
