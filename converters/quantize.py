@@ -116,6 +116,8 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         "steps": None,
         "learning_rate": rate,
         "warmup_epochs": 0.0,
+        # The kernels hold the scales of their BatchNorm: they are long gone from orthogonal.
+        "optimizer": "sgd",
         "eval_every": None,
         "checkpoint_every": None,
         # For float training alone: it was the start, or needs BatchNorm, or other input sizes.

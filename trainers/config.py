@@ -24,6 +24,7 @@ CONVENTIONS = ("paper", "megvii")
 PREPROCESSINGS = ("tf", "torch", "raw")
 CROPS = ("none", "pad", "resized")
 SCHEDULES = ("cosine", "linear")
+OPTIMIZERS = ("sgd", "muon")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # On this machine alone, and on others.
 LOCAL_STRATEGIES = ("one", "mirrored")
@@ -38,6 +39,7 @@ _CHOICES = {
     "preprocessing": PREPROCESSINGS,
     "crop": CROPS,
     "schedule": SCHEDULES,
+    "optimizer": OPTIMIZERS,
     "precision": PRECISIONS,
     "strategy": STRATEGIES,
     "cluster": CLUSTERS,
@@ -121,6 +123,7 @@ class TrainConfig:
       batch_size: images per step, over all devices.
       learning_rate: peak of the schedule, reached after warmup_epochs.
       schedule: "cosine" or "linear", to 0 at the last step.
+      optimizer: "sgd", or "muon" for the kernels of 1x1 convolutions, see `trainers.optimizers`.
       nesterov: look ahead with the momentum.
       weight_decay: L2 penalty on kernels, through the momentum as in the papers' code.
       label_smoothing: in [0, 1).
@@ -183,6 +186,7 @@ class TrainConfig:
     learning_rate: float = 0.1
     schedule: str = "cosine"
     warmup_epochs: float = 0.0
+    optimizer: str = "sgd"
     nesterov: bool = True
     weight_decay: float = 0.0
     label_smoothing: float = 0.0

@@ -280,7 +280,9 @@ class Trainer:
         # `apply` adds the devices' gradients up, so each brings its share of the decay.
         decay = config.weight_decay / self._strategy.num_replicas_in_sync
         decay = self.optimizer.scale_loss(decay)
-        self.optimizer.apply(add_weight_decay(gradients, variables, decay), variables)
+        pointwise = config.optimizer != "muon"
+        decayed = add_weight_decay(gradients, variables, decay, pointwise)
+        self.optimizer.apply(decayed, variables)
         return loss
 
     def _evaluation_batches(self) -> Iterator:

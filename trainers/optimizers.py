@@ -1,4 +1,4 @@
-"""The optimizer of a training: SGD, with loss scaling where float16 needs it."""
+"""The optimizer of a training: SGD or Muon, with loss scaling where float16 needs it."""
 
 import keras
 import tensorflow as tf
@@ -6,6 +6,11 @@ import tensorflow as tf
 from trainers.config import TrainConfig
 
 _MOMENTUM = 0.9
+# Muon's part of the learning rate. What it takes off a kernel has the same length at every step, as
+# the gradient's has not; at this share one schedule serves it and SGD's variables.
+_MUON_SHARE = 0.3
+_NEWTON_SCHULZ_STEPS = 5
+_TINY = 1e-7
 
 
 def make_optimizer(
@@ -14,11 +19,62 @@ def make_optimizer(
     """Returns the optimizer, not yet built; call it in the strategy's scope.
 
     Args:
-      config: nesterov and precision matter.
+      config: optimizer, nesterov and precision matter.
       rate: learning rate by step.
     """
-    sgd = keras.optimizers.SGD(rate, momentum=_MOMENTUM, nesterov=config.nesterov)
-    return ScaledOptimizer(sgd) if config.precision == "mixed_float16" else sgd
+    kind = {"sgd": keras.optimizers.SGD, "muon": Muon}[config.optimizer]
+    optimizer = kind(rate, momentum=_MOMENTUM, nesterov=config.nesterov)
+    return ScaledOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
+
+
+class Muon(keras.optimizers.SGD):
+    """SGD that takes orthogonal steps with the kernels of 1x1 convolutions.
+
+    Such a kernel is a matrix, and its momentum is replaced by the nearest one whose singular values
+    are all about 1: directions that few images ask for are learnt as fast as the others (Jordan et
+    al., 2024, https://kellerjordan.github.io/posts/muon). A grouped kernel counts as one matrix.
+    All other variables get SGD's step. `keras.optimizers.Muon` does so for dense layers alone, and
+    gives the kernels of convolutions to Adam.
+
+    Args:
+      learning_rate, momentum, nesterov: as of SGD.
+
+    Examples:
+      >>> optimizer = Muon(0.1, momentum=0.9, nesterov=True)
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Changes one variable; see the base class."""
+        if not _is_pointwise(variable):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        momentum = self.momentums[self._get_variable_index(variable)]
+        self.assign(momentum, self.momentum * momentum + gradient)
+        ahead = self.momentum * momentum + gradient if self.nesterov else momentum
+        *_, inputs, outputs = variable.shape
+        step = orthogonalized(tf.reshape(ahead, [inputs, outputs]))
+        # Each output's kernel changes by the same length, however many outputs there are.
+        share = _MUON_SHARE * max(1.0, outputs / inputs) ** 0.5
+        step = tf.cast(learning_rate, step.dtype) * share * step
+        self.assign_sub(variable, tf.reshape(step, variable.shape))
+
+
+def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
+    """Returns the matrix with singular values of about 1, between 0.7 and 1.2.
+
+    Those below 0.002 of the matrix's norm stay smaller. Muon's Newton-Schulz iteration, with the
+    authors' coefficients: they converge fast and not exactly, which is enough.
+
+    Args:
+      matrix: float32 [rows, columns].
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix / (tf.norm(matrix) + _TINY)
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        square = tf.matmul(x, x, transpose_a=tall, transpose_b=not tall)
+        factor = -4.7750 * square + 2.0315 * tf.matmul(square, square)
+        x = 3.4445 * x + (tf.matmul(x, factor) if tall else tf.matmul(factor, x))
+    return x
 
 
 class ScaledOptimizer(keras.optimizers.LossScaleOptimizer):
@@ -43,7 +99,9 @@ class ScaledOptimizer(keras.optimizers.LossScaleOptimizer):
         super().apply([grad * tf.cast(poison, grad.dtype) for grad in grads], trainable_variables)
 
 
-def add_weight_decay(gradients: list, variables: list, decay: float | tf.Tensor) -> list:
+def add_weight_decay(
+    gradients: list, variables: list, decay: float | tf.Tensor, pointwise: bool = True
+) -> list:
     """Returns the gradients with those of an L2 penalty, decay/2 times the squared weights.
 
     Only what has more than one dimension decays: kernels, not biases and batch norms (the
@@ -52,8 +110,19 @@ def add_weight_decay(gradients: list, variables: list, decay: float | tf.Tensor)
     Args:
       gradients, variables: in the same order.
       decay: factor of the weights.
+      pointwise: the kernels of 1x1 convolutions decay too. Not those that `Muon` changes: it would
+        turn their steps, and BatchNorm behind them makes their length irrelevant.
     """
+
+    def decays(variable: keras.Variable) -> bool:
+        return len(variable.shape) > 1 and (pointwise or not _is_pointwise(variable))
+
     return [
-        gradient + decay * variable if len(variable.shape) > 1 else gradient
+        gradient + decay * variable if decays(variable) else gradient
         for gradient, variable in zip(gradients, variables, strict=True)
     ]
+
+
+def _is_pointwise(variable: keras.Variable) -> bool:
+    """Whether this is the kernel of a 1x1 convolution, [1, 1, inputs, outputs]."""
+    return len(variable.shape) == 4 and tuple(variable.shape[:2]) == (1, 1)

@@ -130,6 +130,9 @@ flags.DEFINE_integer(
 flags.DEFINE_float("learning_rate", None, "Peak of the schedule.")
 flags.DEFINE_string("schedule", None, f"{' or '.join(config.SCHEDULES)}, to 0 at the end.")
 flags.DEFINE_float("warmup_epochs", None, "Epochs of linear warm-up.")
+flags.DEFINE_string(
+    "optimizer", None, "sgd, or muon: orthogonal steps for 1x1 convolutions, SGD for the rest."
+)
 flags.DEFINE_bool("nesterov", None, "Momentum that looks ahead.")
 flags.DEFINE_float("weight_decay", None, "L2 penalty on kernels.")
 flags.DEFINE_float("label_smoothing", None, "Share of the target spread over all classes.")

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.optimizers import ScaledOptimizer, add_weight_decay, make_optimizer
+from trainers.optimizers import (
+    Muon,
+    ScaledOptimizer,
+    add_weight_decay,
+    make_optimizer,
+    orthogonalized,
+)
 from trainers.recipes import make_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +33,64 @@ def test_momentum_with_and_without_nesterov():
     # v = 0.9 v - 0.1 g; w += v, or with Nesterov w += 0.9 v - 0.1 g.
     assert after([1.0, 1.0], nesterov=False)[0] == pytest.approx(1 - 0.1 - 0.19)
     assert after([1.0, 1.0], nesterov=True)[0] == pytest.approx(1 - 0.19 - 0.271)
+
+
+def random_matrix(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (96, 16), (16, 96), (1, 5)])
+def test_an_orthogonalized_matrix_keeps_its_directions(shape):
+    matrix = random_matrix(*shape)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    values /= np.linalg.norm(matrix)
+    found = left.T @ orthogonalized(tf.constant(matrix)).numpy() @ right.T
+    diagonal = np.diagonal(found)
+    large = diagonal[values > 0.002]
+    assert len(large) > 0.9 * len(values)
+    assert 0.65 < large.min() <= large.max() < 1.25
+    np.testing.assert_allclose(found, np.diag(diagonal), atol=1e-4)
+
+
+def test_the_zero_matrix_stays_zero():
+    np.testing.assert_array_equal(orthogonalized(tf.zeros((3, 4))), np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
+    optimizer = Muon(0.1, momentum=0.9, nesterov=nesterov)
+    kernel = keras.Variable(np.zeros((1, 1, 6, 24), np.float32))
+    optimizer.build([kernel])
+    first, second = random_matrix(2, 6, 24)
+    optimizer.apply([tf.constant(first[None, None])], [kernel])
+    before = kernel.numpy()
+    optimizer.apply([tf.constant(second[None, None])], [kernel])
+    momentum = 0.9 * first + second
+    ahead = 0.9 * momentum + second if nesterov else momentum
+    # Four times as many outputs as inputs: twice the length.
+    expected = -0.1 * 0.3 * 2 * orthogonalized(tf.constant(ahead))
+    np.testing.assert_allclose((kernel.numpy() - before)[0, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (3, 3, 8, 1), (8,), (8, 4)])
+def test_muon_gives_all_other_variables_sgds_step(shape):
+    results = []
+    for kind in (Muon, keras.optimizers.SGD):
+        optimizer, variable = kind(0.1, momentum=0.9, nesterov=True), keras.Variable(np.ones(shape))
+        optimizer.build([variable])
+        for gradient in random_matrix(2, *shape):
+            optimizer.apply([tf.constant(gradient)], [variable])
+        results.append(variable.numpy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_the_config_chooses_the_optimizer():
+    makers = [
+        make_optimizer(make_config("digits", "w", {"optimizer": name, "nesterov": False}), 0.1)
+        for name in ("sgd", "muon")
+    ]
+    assert [type(optimizer) for optimizer in makers] == [keras.optimizers.SGD, Muon]
+    assert [optimizer.nesterov for optimizer in makers] == [False, False]
 
 
 def test_loss_scaling_is_for_float16_alone():
@@ -98,16 +162,22 @@ def test_an_overflow_on_one_device_is_one_on_all():
     assert done.returncode == 0, done.stderr
 
 
-def test_only_kernels_decay():
+@pytest.mark.parametrize("pointwise", [False, True])
+def test_only_kernels_decay(pointwise):
     model = keras.Sequential(
-        [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Conv2D(2, 1, name="pointwise"),
+        ]
     )
     variables = model.trainable_variables
     gradients = [tf.zeros(v.shape) for v in variables]
     for variable in variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
-    decayed = add_weight_decay(gradients, variables, 0.5)
+    decayed = add_weight_decay(gradients, variables, 0.5, pointwise)
     for variable, gradient in zip(variables, decayed, strict=True):
-        is_kernel = variable.name == "kernel"
-        expected = 0.5 * variable.numpy() if is_kernel else np.zeros(variable.shape)
+        decays = variable.name == "kernel" and (pointwise or "pointwise" not in variable.path)
+        expected = 0.5 * variable.numpy() if decays else np.zeros(variable.shape)
         np.testing.assert_array_equal(gradient, expected, variable.path)
