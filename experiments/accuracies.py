@@ -149,4 +149,4 @@ def _training(accuracy: Accuracy) -> str:
     settings = accuracy.settings
     steps = settings["steps"]
     length = f"{settings['epochs']:g} epochs" if steps is None else f"{steps} steps"
-    return f"{settings['recipe']}, {length}"
+    return f"{settings['recipe']}, {settings['optimizer']}, {length}"

@@ -13,7 +13,9 @@ from trainers.cli import UserError
 
 FLAGS = flags.FLAGS
 # What --train takes over from `trainers.train`, by the same names.
-_VALUES = ("dataset", "data_dir", "epochs", "steps", "batch_size", "learning_rate")
+_VALUES = (
+    "dataset", "data_dir", "epochs", "steps", "batch_size", "learning_rate", "optimizer",
+)  # fmt: skip
 
 
 def define(recipe: str = "cifar10") -> None:
@@ -35,6 +37,7 @@ def define(recipe: str = "cifar10") -> None:
     flags.DEFINE_integer("steps", None, "Of --train: steps, instead of --epochs.")
     flags.DEFINE_integer("batch_size", None, "Of --train: images a step.")
     flags.DEFINE_float("learning_rate", None, "Of --train: peak of the schedule.")
+    flags.DEFINE_string("optimizer", None, "Of --train: sgd, as the papers, or muon.")
 
 
 def read(name: str) -> QueueConfig | None:

@@ -5,7 +5,8 @@ from experiments.training_queue import Accuracy
 
 
 def reached(name, *top1, images=10_000, **settings):
-    settings = {"recipe": "cifar10", "epochs": 10.0, "steps": None, "data_dir": "/d", **settings}
+    told = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10.0, "steps": None}
+    settings = {**told, "data_dir": "/d", **settings}
     return Accuracy(name, 1_000_000, 2000, images, dict(enumerate(top1)), settings)
 
 
@@ -46,8 +47,8 @@ def test_the_table_has_mean_and_spread():
     found = {"a": reached("a", 0.80, 0.82), "b": reached("b", 0.5, steps=7)}
     table = accuracy_table("T", found, {"a": 32.4})
     assert table.rows == [
-        ["a", "1.00", "2,000", "cifar10, 10 epochs", "81.00", "80.00-82.00", "2", "67.6"],
-        ["b", "1.00", "2,000", "cifar10, 7 steps", "50.00", "-", "1", "-"],
+        ["a", "1.00", "2,000", "cifar10, sgd, 10 epochs", "81.00", "80.00-82.00", "2", "67.6"],
+        ["b", "1.00", "2,000", "cifar10, sgd, 7 steps", "50.00", "-", "1", "-"],
     ]
     assert table.note.startswith("Counted on 10,000 images.")
 
@@ -55,4 +56,9 @@ def test_the_table_has_mean_and_spread():
 def test_the_record_has_everything_but_the_place_of_the_images():
     record = as_json({"a": reached("a", 0.80)})["a"]
     assert record["top1"] == {"0": 0.80}
-    assert record["settings"] == {"recipe": "cifar10", "epochs": 10.0, "steps": None}
+    assert record["settings"] == {
+        "recipe": "cifar10",
+        "optimizer": "sgd",
+        "epochs": 10.0,
+        "steps": None,
+    }

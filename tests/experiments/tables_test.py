@@ -81,7 +81,7 @@ def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tm
     def reached(names, folder):
         assert folder == tmp_path / "trainings" / "structures"
         top1 = {name: 0.80 if "shufflenet" in name else 0.75 for name in names}
-        told = {"recipe": "cifar10", "epochs": 10, "steps": None}
+        told = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10, "steps": None}
         return {name: Accuracy(name, 1, 1, 10_000, {0: top1[name]}, told) for name in names}
 
     monkeypatch.setattr(structure_tables, "finished", reached)
