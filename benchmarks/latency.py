@@ -12,8 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import result_flags, turn_flags
-from benchmarks.report import warn_if_busy
-from edge.provenance import describe_run
+from edge.provenance import describe_run, warn_if_busy
 from trainers import cli
 from trainers.startup import import_tensorflow
 

@@ -15,8 +15,7 @@ from absl import flags
 from benchmarks import result_flags
 from benchmarks.pipeline_comparison import PipelineConfig, compare, pipelines_table
 from benchmarks.pipeline_settings import PIPELINES, SETTINGS
-from benchmarks.report import warn_if_busy
-from edge.provenance import describe_run
+from edge.provenance import describe_run, warn_if_busy
 from trainers import cli
 from trainers.choices import choose
 

@@ -81,6 +81,6 @@ def _turn(config: PipelineConfig, setting: str, pipeline: str) -> float:
         "cores": list(config.cores),
     }
     try:
-        return worker.call(PIPELINES[pipeline], request).values["images_per_second"]
+        return worker.call(PIPELINES[pipeline], request)["images_per_second"]
     except UserError as error:
         raise UserError(f"{pipeline} cannot be measured: {error}") from error

@@ -1,6 +1,5 @@
 """What the input pipelines are compared on, and how they are timed."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -63,13 +62,6 @@ def rate(batches: Iterable, batch_size: int, seconds: float) -> float:
     _read(iterator, seconds / 2)
     count, elapsed = _read(iterator, seconds / 2)
     return batch_size * count / elapsed
-
-
-def pin(cores: list[int]) -> None:
-    """Keeps this process, and those that it starts, on these cores; none: wherever it is."""
-    # Not on every system; there the scheduler may use others.
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
 
 
 def _read(iterator: Iterator, seconds: float) -> tuple[int, float]:

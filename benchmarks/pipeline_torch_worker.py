@@ -7,8 +7,9 @@ from types import ModuleType
 import torch
 from torch.utils.data import DataLoader, RandomSampler
 
-from benchmarks.pipeline_settings import Setting, pin, rate
+from benchmarks.pipeline_settings import Setting, rate
 from edge import worker
+from edge.timing import pin
 
 # Defined by torchvision's own binary. Where that cannot be loaded, as a build for CUDA beside
 # PyTorch's for CPUs, only their names are missing for its transforms, which do not use them.

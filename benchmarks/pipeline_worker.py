@@ -4,8 +4,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from benchmarks.pipeline_settings import OURS, Setting, pin, rate
+from benchmarks.pipeline_settings import OURS, Setting, rate
 from edge import worker
+from edge.timing import pin
 from keras_shufflenet import preprocess_input
 from trainers.config import TrainConfig
 from trainers.datasets import load_source

@@ -1,6 +1,5 @@
 """What benchmarks leave behind: a JSON file, and a table between two markers of a document."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,17 +43,6 @@ class Destination:
         write_json(self.output / f"{self.name}.json", run)
         write_text(self.document, text)
         print(table)
-
-
-def warn_if_busy(run: dict, figures: str) -> None:
-    """Warns on stderr if others were using the machine when `describe_run` made the record.
-
-    Args:
-      run: the record.
-      figures: what will be noisy, such as "times".
-    """
-    if run["warning"]:
-        print(f"warning: {run['warning']}; the {figures} will be noisy", file=sys.stderr)
 
 
 def spread(ratios: np.ndarray) -> dict[str, float]:

@@ -14,7 +14,7 @@ def measure(request: dict) -> dict:
       `logits` [models, images, classes], and `milliseconds` [models, rounds] of one inference:
       the median of a turn's `invokes`. The first turn of each is not counted.
     """
-    pin(request["core"])
+    pin([request["core"]])
     images = np.load(request["images"])
     models = [load(runtime, path) for runtime, path in request["models"]]
     logits = [[_logits(model, image).tolist() for image in images] for model in models]

@@ -46,7 +46,7 @@ def measure_all(config: SmallDevicesConfig) -> list[dict]:
 
 def measure_micro(path: Path, runs: int) -> dict:
     """Returns TFLite Micro's arena in bytes and its times on this machine."""
-    found = worker.call("benchmarks.micro_worker", {"file": str(path), "runs": runs}).values
+    found = worker.call("benchmarks.micro_worker", {"file": str(path), "runs": runs})
     return {
         "bytes": path.stat().st_size,
         "arena_bytes": found["arena_bytes"],

@@ -1,12 +1,12 @@
 """Takes training steps of V2 as the trainer does, in one of two graphs; see `benchmarks.live`."""
 
-import os
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from benchmarks import live
+from edge.timing import pin
 from keras_shufflenet import ShuffleNetV2
 from trainers.optimizers import add_weight_decay
 from trainers.training_graph import training_forward
@@ -21,8 +21,7 @@ def make(request: dict) -> Callable[[], float]:
         and threads.
     """
     threads = request["threads"]
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(threads))
+    pin(range(threads))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     size, classes, batch = request["size"], request["classes"], request["batch_size"]

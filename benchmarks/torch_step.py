@@ -1,12 +1,12 @@
 """Takes training steps of V2 in PyTorch, channels last; see `benchmarks.live`."""
 
-import os
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from benchmarks import live
+from edge.timing import pin
 from keras_shufflenet.shufflenet_v2 import VARIANTS
 
 _UNITS_PER_STAGE = (4, 8, 4)
@@ -19,8 +19,7 @@ def make(request: dict) -> Callable[[], float]:
       request: as `benchmarks.tensorflow_step` takes it; there is one kind of graph.
     """
     threads = request["threads"]
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(threads))
+    pin(range(threads))
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     size, classes, batch = request["size"], request["classes"], request["batch_size"]

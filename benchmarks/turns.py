@@ -57,6 +57,6 @@ def measure(module: str, requests: Mapping[str, dict], turns: Turns) -> dict[str
 def call(module: str, network: str, request: dict) -> dict:
     """Returns a worker's reply; a UserError names the network."""
     try:
-        return worker.call(module, request).values
+        return worker.call(module, request)
     except UserError as error:
         raise UserError(f"{network} cannot be measured: {error}") from error

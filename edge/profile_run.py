@@ -80,12 +80,12 @@ def profile_files(paths: Sequence[Path], request: ProfileRequest | None = None) 
 def _measure(paths: list[str], request: ProfileRequest) -> tuple[str, list[dict]]:
     wanted = {"files": paths, **asdict(request)}
     if request.method != AUTO:
-        return request.method, worker.call(_WORKER, wanted).values["files"]
+        return request.method, worker.call(_WORKER, wanted)["files"]
     try:
-        return PROFILER, worker.call(_WORKER, {**wanted, "method": PROFILER}).values["files"]
+        return PROFILER, worker.call(_WORKER, {**wanted, "method": PROFILER})["files"]
     except UserError as error:
         reason = error
-    collected = worker.call(_WORKER, {**wanted, "method": SINGLE}).values["files"]
+    collected = worker.call(_WORKER, {**wanted, "method": SINGLE})["files"]
     # Not before: what is wrong with a file is told once, by the other method.
     print(f"No profiler: {reason}. Instead: {METHODS[SINGLE]}", file=sys.stderr)
     return SINGLE, collected

@@ -1,5 +1,7 @@
 """What a result was measured on, as a record and in words."""
 
+import sys
+
 from edge.measurement import describe_machine, now
 
 # Above this share of the cores at work before a benchmark starts, its record warns.
@@ -32,6 +34,17 @@ def busy_warning(machine: dict) -> str | None:
     if load <= _BUSY * cores:
         return None
     return f"{load:.1f} processes were running on {cores} cores before it started"
+
+
+def warn_if_busy(run: dict, figures: str) -> None:
+    """Warns on stderr if others were using the machine when `describe_run` made the record.
+
+    Args:
+      run: the record.
+      figures: what will be noisy, such as "times".
+    """
+    if run["warning"]:
+        print(f"warning: {run['warning']}; the {figures} will be noisy", file=sys.stderr)
 
 
 def describe(run: dict) -> str:

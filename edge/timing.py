@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import numpy as np
@@ -33,7 +33,7 @@ def measure(request: dict) -> dict:
       For each file `rounds` times of one inference in milliseconds, in the request's order: the
       median of a turn's `invokes`.
     """
-    pin(request["core"])
+    pin([request["core"]])
     models = [LiteRTModel(path) for path in request["files"]]
     rng = np.random.default_rng(0)
     for model in models:
@@ -58,12 +58,12 @@ def turn(model: Runnable, invokes: int, clock: Callable[[], float] = time.perf_c
     return float(np.median(times)) * 1e3
 
 
-def pin(core: int) -> None:
-    """Keeps this process on one core."""
+def pin(cores: Collection[int]) -> None:
+    """Keeps this process, and those that it starts, on these cores; none: wherever it is."""
     # Not on every system; there the scheduler may move the process. `runner.pin` refuses instead:
     # it gets what the user asked for by --cores, while here some core is taken in any case.
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
 
 
 if __name__ == "__main__":

@@ -9,22 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edge import runner
 from trainers.cli import UserError
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What a worker answered, and what its C++ libraries wrote to stderr."""
-
-    values: dict
-    notes: str
-
-
-def call(module: str, request: dict) -> Reply:
-    """Runs `python -m module` on a request and waits for its reply.
+def call(module: str, request: dict) -> dict:
+    """Runs `python -m module` on a request and returns its reply.
 
     Args:
       module: a module whose main part is `serve(task)`.
@@ -47,7 +38,7 @@ def call(module: str, request: dict) -> Reply:
     values = json.loads(done.stdout)
     if "error" in values:
         raise UserError(values["error"])
-    return Reply(values, done.stderr)
+    return values
 
 
 def environment() -> dict[str, str]:

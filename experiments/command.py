@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from converters.source_digest import versions
-from edge.provenance import describe_run
+from edge.provenance import describe_run, warn_if_busy
 from experiments.catalogue import find
 from experiments.devices import describe_device, unfinished_path
 from experiments.experiment import Result, Settings
@@ -36,8 +36,7 @@ def perform(
     described["device"] = settings.device if experiment.measures else None
     if not experiment.measures:
         described["warning"] = None
-    elif described["warning"]:
-        print(f"warning: {described['warning']}; the times will be noisy", file=sys.stderr)
+    warn_if_busy(described, "times")
     result = (run or experiment.run)(settings)
     described["device_says"] = describe_device(settings.output, name)
     record = save(experiment, settings, described, result)

@@ -181,7 +181,7 @@ def _measure_on_host(group: str, files: Mapping[str, File], settings: Settings) 
         "core": next(iter(settings.options["cores"]), 0),
     }
     try:
-        times = worker.call("edge.timing", request).values["milliseconds"]
+        times = worker.call("edge.timing", request)["milliseconds"]
     except UserError as error:
         raise UserError(f"{group} cannot be measured: {error}") from error
     return {label: float(np.median(row)) for label, row in zip(files, times, strict=True)}

@@ -36,7 +36,7 @@ def write_index(folder: Path, records: Sequence[dict], failures: Sequence[str] =
             ],
             "verdicts": [_marked(text) for text in record["verdicts"]],
             "tables": [{**table, "note": _marked(table["note"])} for table in record["tables"]],
-            "measured_on": [_marked(line) for line in measured_on(record["run"], code="`")],
+            "measured_on": [_marked(line) for line in measured_on(record["run"])],
         }
         for record in records
     ]

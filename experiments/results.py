@@ -96,18 +96,17 @@ def to_markdown(record: dict, pictures: str = "") -> str:
         parts.extend([table["note"]] if table["note"] else [])
     for picture in record["pictures"]:
         parts.append(f"![{picture['title']}]({pictures}{picture['file']})")
-    parts.extend(measured_on(record["run"], code="`"))
+    parts.extend(measured_on(record["run"]))
     return "\n\n".join(parts)
 
 
-def measured_on(run: dict, code: str = "") -> list[str]:
+def measured_on(run: dict) -> list[str]:
     """Returns lines about where, when and by which command a result was found.
 
     Args:
       run: of its record.
-      code: what stands around the command, such as "`".
     """
-    lines = [where_and_when(run), f"{code}{run['command']}{code}"]
+    lines = [where_and_when(run), f"`{run['command']}`"]
     if run["device"] not in (None, "host"):
         said = run["device_says"] or {}
         there = said.get("machine") or {}

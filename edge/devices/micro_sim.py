@@ -45,7 +45,7 @@ class MicroSim:
                 "cores": list(job.options["cores"]),
             }
             try:
-                yield Result(name, values=_values(worker.call(_WORKER, request).values))
+                yield Result(name, values=_values(worker.call(_WORKER, request)))
             except UserError as error:
                 yield Result(name, error=str(error))
 

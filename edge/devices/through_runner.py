@@ -39,7 +39,7 @@ class Place:
 
 def call_here(request: dict) -> dict:
     """Runs the runner in a fresh process of this machine."""
-    return worker.call("edge.runner", request).values
+    return worker.call("edge.runner", request)
 
 
 def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]]:

@@ -1,6 +1,6 @@
 import json
 
-from benchmarks.report import Destination, warn_if_busy
+from benchmarks.report import Destination
 from edge.provenance import describe_run
 
 DOCUMENT = "# Title\n<!-- latency: begin -->\nold\n<!-- latency: end -->\nrest\n"
@@ -16,12 +16,3 @@ def test_results_go_to_a_file_and_into_the_document(tmp_path):
     text = document.read_text(encoding="utf-8")
     assert "| table |" in text and "keras 3.99" in text and "`python -m x`" in text
     assert "old" not in text and text.endswith("rest\n")
-
-
-def test_a_busy_machine_is_warned_of(capsys):
-    warn_if_busy({"warning": None}, "times")
-    assert capsys.readouterr().err == ""
-    warn_if_busy({"warning": "3 processes were running"}, "rates")
-    assert capsys.readouterr().err == (
-        "warning: 3 processes were running; the rates will be noisy\n"
-    )

@@ -19,7 +19,6 @@ from benchmarks.runtime_comparison import (
 from benchmarks.runtime_files import OURS, Comparison, Variant, settle_batch_norms, variants
 from benchmarks.turns import Turns
 from converters.emitter import emit
-from edge.worker import Reply
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from trainers.cli import UserError
 
@@ -132,7 +131,7 @@ def config(tmp_path, network="v2", runtimes=()):
 def test_a_wrong_runtime_is_not_timed(monkeypatch, tmp_path, precision, factor, refused):
     logits = np.random.default_rng(0).normal(size=(3, 10))
     comparison = Comparison({Variant("ncnn", "canonical", precision): tmp_path}, tmp_path, logits)
-    reply = Reply({"logits": [(logits * factor).tolist()]}, "")
+    reply = {"logits": [(logits * factor).tolist()]}
     monkeypatch.setattr("edge.worker.call", lambda *unused: reply)
     if not refused:
         assert len(check_outputs("v2", comparison, config(tmp_path))) == 1
@@ -146,7 +145,7 @@ def test_a_wrong_runtime_is_not_timed(monkeypatch, tmp_path, precision, factor, 
 def test_nonsense_is_not_timed(monkeypatch, tmp_path, precision, value):
     logits = np.random.default_rng(0).normal(size=(3, 10))
     comparison = Comparison({Variant("ncnn", "canonical", precision): tmp_path}, tmp_path, logits)
-    reply = Reply({"logits": [np.full_like(logits, value).tolist()]}, "")
+    reply = {"logits": [np.full_like(logits, value).tolist()]}
     monkeypatch.setattr("edge.worker.call", lambda *unused: reply)
     with pytest.raises(UserError, match="does not compute what Keras does"):
         check_outputs("v2", comparison, config(tmp_path))

@@ -6,7 +6,6 @@ import pytest
 from edge import worker
 from edge.profile_litert import TRIED_VERSIONS
 from edge.profile_run import ProfileRequest, middle_mean, profile_files
-from edge.worker import Reply
 from trainers.cli import UserError
 
 INT8, FLOAT = "deployment_int8_ptq.tflite", "deployment_float32.tflite"
@@ -47,7 +46,7 @@ def test_a_litert_without_profiler_gets_the_other_method_by_name(artifact_dir, m
         if request["method"] == "profiler":
             raise UserError("its process died with SIGSEGV")
         one = {"whole_ms": [1.0], "names": [None], "indices": [0], "microseconds": [[7.0]]}
-        return Reply({"files": [one]}, "")
+        return {"files": [one]}
 
     monkeypatch.setattr(worker, "call", call)
     (profile,) = profile_files([artifact_dir / INT8])

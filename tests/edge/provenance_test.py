@@ -1,4 +1,4 @@
-from edge.provenance import describe, describe_run
+from edge.provenance import describe, describe_run, warn_if_busy
 
 
 def test_a_busy_machine_is_warned_of(monkeypatch):
@@ -27,3 +27,12 @@ def test_a_run_in_words():
         "",
         "`python -m x`",
     ]
+
+
+def test_the_warning_is_printed(capsys):
+    warn_if_busy({"warning": None}, "times")
+    assert capsys.readouterr().err == ""
+    warn_if_busy({"warning": "3 processes were running"}, "rates")
+    assert capsys.readouterr().err == (
+        "warning: 3 processes were running; the rates will be noisy\n"
+    )

@@ -32,9 +32,7 @@ def call(tmp_path, monkeypatch):
 
 
 def test_reply_is_apart_from_the_chatter(call):
-    reply = call("ä")
-    assert reply.values == {"echo": "ä"}
-    assert "chatter of C++" in reply.notes
+    assert call("ä") == {"echo": "ä"}
 
 
 @pytest.mark.parametrize(

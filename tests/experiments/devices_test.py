@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from edge.devices import Result
-from edge.worker import Reply
 from experiments import devices
 from experiments.devices import File, describe_device, measure, unfinished_path
 from experiments.experiment import Settings
@@ -38,7 +37,7 @@ class WorkerDouble:
         self.requests.append(request)
         count = len(self.requests)
         times = [[count + place] * 3 for place, _ in enumerate(request["files"])]
-        return Reply({"milliseconds": times}, "")
+        return {"milliseconds": times}
 
 
 def test_every_pass_measures_every_group(monkeypatch, tmp_path, groups):
