@@ -6,9 +6,9 @@ import tensorflow as tf
 from trainers.config import TrainConfig
 
 _MOMENTUM = 0.9
-# Muon's part of the learning rate. What it takes off a kernel has the same length at every step, as
-# the gradient's has not; at this share one schedule serves it and SGD's variables.
-_MUON_SHARE = 0.3
+# Muon's part of the learning rate, so that one schedule serves it and SGD's variables: with the
+# usual rates a new network's kernels turn by a few percent a step.
+_MUON_SHARE = 0.1
 _NEWTON_SCHULZ_STEPS = 5
 _TINY = 1e-7
 
@@ -19,11 +19,14 @@ def make_optimizer(
     """Returns the optimizer, not yet built; call it in the strategy's scope.
 
     Args:
-      config: optimizer, nesterov and precision matter.
+      config: optimizer, nesterov, precision and, for Muon, weight_decay matter.
       rate: learning rate by step.
     """
-    kind = {"sgd": keras.optimizers.SGD, "muon": Muon}[config.optimizer]
-    optimizer = kind(rate, momentum=_MOMENTUM, nesterov=config.nesterov)
+    settings = {"momentum": _MOMENTUM, "nesterov": config.nesterov}
+    if config.optimizer == "muon":
+        optimizer = Muon(rate, decay=config.weight_decay / (1 - _MOMENTUM), **settings)
+    else:
+        optimizer = keras.optimizers.SGD(rate, **settings)
     return ScaledOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
 
 
@@ -38,10 +41,16 @@ class Muon(keras.optimizers.SGD):
 
     Args:
       learning_rate, momentum, nesterov: as of SGD.
+      decay: what the kernels lose at a step, as a share of the learning rate. In a gradient, as
+        SGD has it, it would turn the step; without it they grow, and turn ever more slowly.
 
     Examples:
-      >>> optimizer = Muon(0.1, momentum=0.9, nesterov=True)
+      >>> optimizer = Muon(0.1, decay=0.005, momentum=0.9, nesterov=True)
     """
+
+    def __init__(self, learning_rate, decay: float = 0.0, **settings):
+        super().__init__(learning_rate, **settings)
+        self._decay = decay
 
     def update_step(self, gradient, variable, learning_rate):
         """Changes one variable; see the base class."""
@@ -55,8 +64,8 @@ class Muon(keras.optimizers.SGD):
         step = orthogonalized(tf.reshape(ahead, [inputs, outputs]))
         # Each output's kernel changes by the same length, however many outputs there are.
         share = _MUON_SHARE * max(1.0, outputs / inputs) ** 0.5
-        step = tf.cast(learning_rate, step.dtype) * share * step
-        self.assign_sub(variable, tf.reshape(step, variable.shape))
+        step = share * tf.reshape(step, variable.shape) + self._decay * variable
+        self.assign_sub(variable, tf.cast(learning_rate, step.dtype) * step)
 
 
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
@@ -110,8 +119,7 @@ def add_weight_decay(
     Args:
       gradients, variables: in the same order.
       decay: factor of the weights.
-      pointwise: the kernels of 1x1 convolutions decay too. Not those that `Muon` changes: it would
-        turn their steps, and BatchNorm behind them makes their length irrelevant.
+      pointwise: the kernels of 1x1 convolutions decay too; with `Muon` they do so by themselves.
     """
 
     def decays(variable: keras.Variable) -> bool:

@@ -22,6 +22,7 @@ VALUES = {
     "eval_every": 3,
     "checkpoint_every": 2,
     "warmup_epochs": 0,
+    "optimizer": "muon",
     "ema_decay": 0.5,
     "batch_norm_steps": 1,
     "strategy": "mirrored",

@@ -229,6 +229,7 @@ EVERYTHING = {
     "mixup": 0.2,
     "cutmix": 1.0,
     "schedule": "linear",
+    "optimizer": "muon",
     "nesterov": False,
     "ema_decay": 0.8,
     "batch_norm_steps": 2,

@@ -58,7 +58,7 @@ def test_the_zero_matrix_stays_zero():
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
-    optimizer = Muon(0.1, momentum=0.9, nesterov=nesterov)
+    optimizer = Muon(0.1, decay=0.5, momentum=0.9, nesterov=nesterov)
     kernel = keras.Variable(np.zeros((1, 1, 6, 24), np.float32))
     optimizer.build([kernel])
     first, second = random_matrix(2, 6, 24)
@@ -68,8 +68,9 @@ def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
     momentum = 0.9 * first + second
     ahead = 0.9 * momentum + second if nesterov else momentum
     # Four times as many outputs as inputs: twice the length.
-    expected = -0.1 * 0.3 * 2 * orthogonalized(tf.constant(ahead))
-    np.testing.assert_allclose((kernel.numpy() - before)[0, 0], expected, atol=1e-6)
+    step = 0.1 * 2 * orthogonalized(tf.constant(ahead)).numpy()
+    expected = before[0, 0] - 0.1 * (step + 0.5 * before[0, 0])
+    np.testing.assert_allclose(kernel.numpy()[0, 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 4, 8), (3, 3, 8, 1), (8,), (8, 4)])
@@ -85,12 +86,32 @@ def test_muon_gives_all_other_variables_sgds_step(shape):
 
 
 def test_the_config_chooses_the_optimizer():
-    makers = [
-        make_optimizer(make_config("digits", "w", {"optimizer": name, "nesterov": False}), 0.1)
+    values = {"nesterov": False, "weight_decay": 0.0}
+    optimizers = [
+        make_optimizer(make_config("digits", "w", {**values, "optimizer": name}), 0.1)
         for name in ("sgd", "muon")
     ]
-    assert [type(optimizer) for optimizer in makers] == [keras.optimizers.SGD, Muon]
-    assert [optimizer.nesterov for optimizer in makers] == [False, False]
+    assert [type(optimizer) for optimizer in optimizers] == [keras.optimizers.SGD, Muon]
+    assert [optimizer.nesterov for optimizer in optimizers] == [False, False]
+
+
+def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
+    """With no other gradient; SGD's momentum needs some steps until it is as fast."""
+    lengths = {}
+    for name in ("sgd", "muon"):
+        config = make_config("digits", "w", {"optimizer": name, "weight_decay": 0.001})
+        kernel = keras.Variable(random_matrix(1, 1, 4, 8))
+        optimizer = make_optimizer(config, 0.1)
+        optimizer.build([kernel])
+        for _ in range(300):
+            gradients = add_weight_decay(
+                [tf.zeros(kernel.shape)], [kernel], 0.001, pointwise=name == "sgd"
+            )
+            optimizer.apply(gradients, [kernel])
+        lengths[name] = np.linalg.norm(kernel) / np.linalg.norm(random_matrix(1, 1, 4, 8))
+    # A rate of 0.1 that the momentum makes ten times as large.
+    assert lengths["muon"] == pytest.approx(0.999**300, rel=1e-3)
+    assert lengths["sgd"] == pytest.approx(lengths["muon"], rel=0.02)
 
 
 def test_loss_scaling_is_for_float16_alone():
