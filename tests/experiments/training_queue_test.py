@@ -101,6 +101,15 @@ def test_a_network_that_is_not_there_is_named(tmp_path):
         train_all([FOUR, TWO], queue_in(tmp_path, tmp_path, names=["three"]))
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """A suite that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_what_was_interrupted_goes_on_as_if_it_had_not_been(
     trained, tmp_path, digits_folder, monkeypatch, capsys
 ):
