@@ -53,7 +53,7 @@ lint: venv
 	@$(VENV)/bin/lint-imports
 
 test: lint
-	@echo "== tests (ten minutes on 2 cores; the slow ones: make test-slow)"
+	@echo "== tests (a quarter of an hour on 2 cores; the slow ones: make test-slow)"
 	@$(PY) -m pytest -n 2 --dist worksteal
 
 test-slow: venv
