@@ -116,7 +116,8 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         "steps": None,
         "learning_rate": rate,
         "warmup_epochs": 0.0,
-        # The kernels hold the scales of their BatchNorm: they are long gone from orthogonal.
+        # Muon's steps are for kernels whose length a BatchNorm makes irrelevant; these hold its
+        # scales.
         "optimizer": "sgd",
         "eval_every": None,
         "checkpoint_every": None,

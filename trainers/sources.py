@@ -165,10 +165,12 @@ class RecordSource(Source):
         if len(self.sizes) < part.workers:
             stream = self._stream(seed, start, 0, 1)
             stream = stream.filter(lambda position, *example: part.holds(position))
-        else:
-            stream = self._stream(seed, start // part.workers, part.worker, part.workers)
-            stream = stream.map(lambda place, *example: (part.position(place), *example))
-        return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+            return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        stream = self._stream(seed, start // part.workers, part.worker, part.workers)
+        return stream.map(
+            lambda place, *example: load(part.position(place), *example),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
 
     def _stream(self, seed: int, start: int, reader: int, readers: int) -> tf.data.Dataset:
         """Returns (place, image, label) of the files of one of several readers, from a place on."""
