@@ -115,9 +115,21 @@ def moments_over_devices(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
       Two tensors [channels].
     """
-    context = tf.distribute.get_replica_context()
-    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]) * context.num_replicas_in_sync, x.dtype)
     sums = tf.stack([tf.reduce_sum(x, (0, 1, 2)), tf.reduce_sum(tf.square(x), (0, 1, 2))])
-    sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+    sums, count = sum_over_devices(sums, tf.reduce_prod(tf.shape(x)[:-1]))
     mean, square = tf.unstack(sums / count)
     return mean, tf.maximum(square - tf.square(mean), 0)
+
+
+def sum_over_devices(sums: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the sums of all devices, and of how many addends they are, in the sums' dtype.
+
+    All devices have equally many, so that these need not be added up. Call it in a replica.
+
+    Args:
+      sums: float, of this device.
+      count: int32 scalar, addends of this device.
+    """
+    context = tf.distribute.get_replica_context()
+    total = tf.cast(count * context.num_replicas_in_sync, sums.dtype)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, sums), total

@@ -5,9 +5,10 @@ What holds a plain graph back is moving memory, not multiplying (`benchmarks.tra
 - No channel is shuffled. In V1 the kernels behind a shuffle have their rows in the order in which
   the channels come. In V2 a unit's convolutions lay the channels that one later unit will take
   side by side, so that each is split off once and concatenated once.
+- 1x1 convolutions are products of matrices, and so are the BatchNormalizations around them where
+  that is faster (`trainers/normalized_product.py`); the others are the fused operator.
 - Widths are multiples of 8, as TensorFlow's CPU kernels want them: the fused BatchNormalization
   takes much longer for 58 channels than for 64. What is added is zero and stays so.
-- BatchNormalization is the fused operator, and 1x1 convolutions are products of matrices.
 
 The variables are the Keras model's own: optimizer, checkpoints and files see no difference.
 """
@@ -21,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_shufflenet import ChannelShuffle, ShuffleUnit, ShuffleUnitV2
-from trainers import wires
+from trainers import normalized_product, wires
 from trainers.wires import Wire
 
 _UNITS = (ShuffleUnit, ShuffleUnitV2)
@@ -85,10 +86,11 @@ def _goes_on(layer: keras.layers.Layer) -> bool:
 
 
 def _groups(layers: Sequence[keras.layers.Layer]) -> list[list[keras.layers.Layer]]:
-    """Returns the units of V2's stages together, and all other layers by themselves."""
+    """Returns the units of V2's stages together, and the layers that lie between units."""
     groups: list[list[keras.layers.Layer]] = []
     for layer in layers:
-        if _goes_on(layer):
+        plain = not isinstance(layer, _UNITS)
+        if _goes_on(layer) or (groups and plain and not isinstance(groups[-1][-1], _UNITS)):
             groups[-1].append(layer)
         else:
             groups.append([layer])
@@ -105,22 +107,32 @@ def _step(group: Sequence[keras.layers.Layer]) -> Callable[[Wire], Wire]:
 
 def _path(layers: Sequence[keras.layers.Layer], x: Wire, order: np.ndarray | None = None) -> Wire:
     """Computes layers one after the other; the last convolution gives its channels in `order`."""
-    convs = [layer for layer in layers if wires.is_conv(layer)]
-    for layer in layers:
-        if wires.is_conv(layer):
-            x = wires.conv(x, layer, order if layer is convs[-1] else None)
-        elif wires.is_depthwise(layer):
-            x = wires.depthwise(x, layer)
-        elif wires.is_batch_norm(layer):
-            x = wires.batch_norm(x, layer)
-        elif isinstance(layer, ChannelShuffle):
-            x = wires.shuffle(x, layer)
-        elif isinstance(layer, _CHANNELWISE):
-            x = Wire(layer(x.tensor), x.order)
+    *_, last = [None, *(layer for layer in layers if wires.is_conv(layer))]
+    while layers:
+        product = normalized_product.find(layers, x.tensor.shape[-1])
+        if product is None:
+            layer, *layers = layers
+            x = _layer(layer, x, order if layer is last else None)
         else:
-            y = layer(wires.reordered(x), training=True)
-            x = Wire(y, np.arange(y.shape[-1]))
+            x = normalized_product.compute(x, product, order if product.conv is last else None)
+            layers = layers[product.length :]
     return x
+
+
+def _layer(layer: keras.layers.Layer, x: Wire, order: np.ndarray | None) -> Wire:
+    """Computes one layer; the order is a convolution's."""
+    if wires.is_conv(layer):
+        return wires.conv(x, layer, order)
+    if wires.is_depthwise(layer):
+        return wires.depthwise(x, layer)
+    if wires.is_batch_norm(layer):
+        return wires.batch_norm(x, layer)
+    if isinstance(layer, ChannelShuffle):
+        return wires.shuffle(x, layer)
+    if isinstance(layer, _CHANNELWISE):
+        return Wire(layer(x.tensor), x.order)
+    y = layer(wires.reordered(x), training=True)
+    return Wire(y, np.arange(y.shape[-1]))
 
 
 def _unit_v1(unit: ShuffleUnit, x: Wire) -> Wire:

@@ -61,6 +61,11 @@ def _is_plain(layer: keras.layers.Layer) -> bool:
     return is_linear and not layer.use_bias and tuple(layer.dilation_rate) == (1, 1)
 
 
+def is_pointwise(layer: keras.layers.Conv2D) -> bool:
+    """Whether the convolution is a product of matrices."""
+    return layer.kernel_size == layer.strides == (1, 1)
+
+
 def conv(x: Wire, layer: keras.layers.Conv2D, order: np.ndarray | None = None) -> Wire:
     """Returns a convolution without bias.
 
@@ -69,15 +74,37 @@ def conv(x: Wire, layer: keras.layers.Conv2D, order: np.ndarray | None = None) -
       layer: Conv2D; with groups it must be 1x1.
       order: in which it shall make its channels, -1 among them or not; None: as the layer does.
     """
+    weights, order = kernel(layer, x.order, order)
+    if not is_pointwise(layer):
+        return Wire(tf.nn.conv2d(x.tensor, weights, layer.strides, layer.padding.upper()), order)
+    # Two dimensions: with four it is a product for every row of every image.
+    pixels = tf.matmul(tf.reshape(x.tensor, [-1, x.tensor.shape[-1]]), weights[0, 0])
+    return Wire(shaped(pixels, x.tensor), order)
+
+
+def kernel(
+    layer: keras.layers.Conv2D, rows: np.ndarray, order: np.ndarray | None = None
+) -> tuple[tf.Tensor, np.ndarray]:
+    """Returns a convolution's kernel, ungrouped, and the order of the channels that it makes.
+
+    Args:
+      layer: as of `conv`.
+      rows: order of its input.
+      order: as of `conv`.
+
+    Returns:
+      [height, width, rows, channels], and int [channels], a multiple of the vector's length.
+    """
     order = padded(np.arange(layer.filters) if order is None else order)
-    kernel = tf.cast(layer.kernel.value, layer.compute_dtype)
+    weights = tf.cast(layer.kernel.value, layer.compute_dtype)
     if layer.groups > 1:
-        kernel = _block_diagonal(kernel, layer.groups)
-    kernel = select(select(kernel, x.order, 2), order, 3)
-    if layer.kernel_size == layer.strides == (1, 1):
-        return Wire(_product(x.tensor, kernel[0, 0]), order)
-    padding = layer.padding.upper()
-    return Wire(tf.nn.conv2d(x.tensor, kernel, layer.strides, padding), order)
+        weights = _block_diagonal(weights, layer.groups)
+    return select(select(weights, rows, 2), order, 3), order
+
+
+def shaped(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Returns pixels, [n, channels], as an image of another's height and width."""
+    return tf.reshape(pixels, tf.concat([tf.shape(image)[:-1], [pixels.shape[-1]]], 0))
 
 
 def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
@@ -85,12 +112,6 @@ def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
     _, _, rows, filters = kernel.shape
     mask = block_diagonal(groups, rows, filters // groups)
     return tf.tile(kernel, [1, 1, groups, 1]) * tf.cast(mask, kernel.dtype)
-
-
-def _product(x: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    # Two dimensions: with four it is a product for every row of every image.
-    pixels = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), matrix)
-    return tf.reshape(pixels, tf.concat([tf.shape(x)[:-1], [matrix.shape[-1]]], 0))
 
 
 def depthwise(x: Wire, layer: keras.layers.DepthwiseConv2D) -> Wire:
@@ -104,24 +125,52 @@ def batch_norm(x: Wire, layer: keras.layers.BatchNormalization) -> Wire:
     """Returns the batch normalized by its own statistics, and updates the moving ones."""
     # As Keras does: sums of half precision would overflow.
     tensor = tf.cast(x.tensor, keras.backend.result_type(x.tensor.dtype, "float32"))
-    gamma, beta = (select(variable.value, x.order, 0) for variable in (layer.gamma, layer.beta))
     # The fused operator has no double precision, and knows one device.
     if layer.synchronized or tensor.dtype == tf.float64:
         mean, variance = moments_over_devices(tensor)
-        y = tf.nn.batch_normalization(tensor, mean, variance, beta, gamma, layer.epsilon)
+        scale, beta = normalization(layer, x.order, mean, variance)
+        y = tensor * scale + (beta - mean * scale)
     else:
+        gamma, beta = _scale_and_shift(layer, x.order)
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             tensor, gamma, beta, epsilon=layer.epsilon, is_training=True
         )
         # It gives the estimate for the population, Keras keeps that of the batch.
         count = tf.cast(tf.reduce_prod(tf.shape(tensor)[:3]), tf.float32)
-        variance *= (count - 1) / count
-    present = np.flatnonzero(x.order >= 0)
-    places = present[np.argsort(x.order[present])]
+        _keep(layer, x.order, mean, variance * (count - 1) / count)
+    return Wire(tf.cast(y, layer.compute_dtype), x.order)
+
+
+def normalization(
+    layer: keras.layers.BatchNormalization, order: np.ndarray, mean: tf.Tensor, variance: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what channels are multiplied by, and what their means become; [channels] each.
+
+    Args:
+      layer: its moving statistics are updated.
+      order: of the channels.
+      mean, variance: of the batch, [channels].
+    """
+    _keep(layer, order, mean, variance)
+    gamma, beta = _scale_and_shift(layer, order)
+    return gamma * tf.math.rsqrt(variance + layer.epsilon), beta
+
+
+def _scale_and_shift(
+    layer: keras.layers.BatchNormalization, order: np.ndarray
+) -> tuple[tf.Tensor, tf.Tensor]:
+    return select(layer.gamma.value, order, 0), select(layer.beta.value, order, 0)
+
+
+def _keep(
+    layer: keras.layers.BatchNormalization, order: np.ndarray, mean: tf.Tensor, variance: tf.Tensor
+) -> None:
+    """Updates the moving statistics."""
+    present = np.flatnonzero(order >= 0)
+    places = present[np.argsort(order[present])]
     for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         new = tf.stop_gradient(tf.gather(new, places))
         moving.assign(moving.value * layer.momentum + new * (1 - layer.momentum))
-    return Wire(tf.cast(y, layer.compute_dtype), x.order)
 
 
 def concat(wires: Sequence[Wire]) -> Wire:

@@ -16,10 +16,19 @@ def test_traffic_of_a_network():
     counted = traffic(model)
     weights = sum(variable.value.shape.num_elements() for variable in model.trainable_variables)
     assert counted.gradients == 4 * weights
+    # Of each product the sums of its input and of their squares, and their gradients: of three 1x1
+    # convolutions, and without gradients of the image, 27 numbers in a window.
+    assert len(batch_norms(model)) == 6 and counted.reductions == 1 + 3 * 2
+    assert counted.statistics == 4 * (28 * 27 + 3 * 2 * 17 * 16)
+
+
+def test_traffic_of_a_wide_network():
+    inputs = keras.Input((32, 32, 128))
+    x = keras_shufflenet.ShuffleUnitV2(256, stride=2)(inputs)
+    counted = traffic(keras.Model(inputs, x))
     # Of each BatchNormalization two sums a channel, and their gradients.
-    norms = batch_norms(model)
-    assert len(norms) == 6 and counted.reductions == 2 * len(norms)
-    assert counted.statistics == 4 * 2 * 2 * sum(layer.gamma.shape[0] for layer in norms)
+    assert counted.reductions == 2 * 5
+    assert counted.statistics == 4 * 2 * 2 * 5 * 128
 
 
 def test_a_ring_sends_everything_twice_but_one_part():

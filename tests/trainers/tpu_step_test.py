@@ -34,7 +34,7 @@ def test_a_step_has_static_shapes_and_nothing_for_the_host(tmp_path, small):
     assert report.operators > 500
     # It has the whole step: gradients, momentum and BatchNorm's statistics.
     kinds = {operation.type for operation in function.graph.get_operations()}
-    assert {"Conv2DBackpropFilter", "AssignVariableOp", "ReadVariableOp"} <= kinds
+    assert {"DepthwiseConv2dNativeBackpropFilter", "AssignVariableOp", "ReadVariableOp"} <= kinds
     assert not (tmp_path / "work").exists() and trainer.optimizer.iterations == 0
 
 

@@ -1,0 +1,148 @@
+"""A 1x1 convolution and the BatchNormalizations around it, as one product of matrices.
+
+BatchNormalization passes over memory some ten times with its gradient, which on CPUs takes longer
+than the convolutions. A product x W needs none of these passes: the mean and the variance of what
+it makes follow from the mean m and the covariance C of its input, the mean as m W, the variance as
+the diagonal of W' C W. They are known before the product is computed, so that the normalization's
+scale goes into W and its shift into a bias, which TensorFlow adds in the same operator, as it does
+a ReLU. A BatchNormalization of the input goes into W as well.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainers import wires
+from trainers.strategy import sum_over_devices
+from trainers.wires import Wire
+
+# The covariance of c channels takes c * c multiply-adds a pixel, and as many in its gradient;
+# BatchNormalization takes passes over each channel that is made, as long as this many.
+_MACS_PER_CHANNEL = 96
+# A larger kernel is a product of what lies under it, where that is little: the stem's 27 numbers.
+_MOST_COLUMNS = 32
+_PRECISIONS = ("float32", "float64")
+
+
+class Product(NamedTuple):
+    """Layers one behind the other that `compute` takes as one.
+
+    Attributes:
+      before: normalizes the input, or None.
+      conv: of any size.
+      after: normalizes what the convolution makes.
+      relu: what follows, or None.
+    """
+
+    before: keras.layers.BatchNormalization | None
+    conv: keras.layers.Conv2D
+    after: keras.layers.BatchNormalization
+    relu: keras.layers.ReLU | None
+
+    @property
+    def length(self) -> int:
+        """How many layers these are."""
+        return sum(layer is not None for layer in self)
+
+
+def find(layers: Sequence[keras.layers.Layer], channels: int) -> Product | None:
+    """Returns the product that `layers` begin with, if they do and it saves time.
+
+    Args:
+      layers: some layers in a row.
+      channels: of the first one's input.
+    """
+    before, *rest = layers if wires.is_batch_norm(layers[0]) else (None, *layers)
+    if len(rest) < 2 or not (wires.is_conv(rest[0]) and wires.is_batch_norm(rest[1])):
+        return None
+    conv, after, *behind = rest
+    relu = behind[0] if behind and _is_relu(behind[0]) else None
+    if conv.compute_dtype not in _PRECISIONS:
+        return None
+    if wires.is_pointwise(conv):
+        pays = channels**2 <= _MACS_PER_CHANNEL * conv.filters
+    else:
+        # Zeros around the image are no pixels that `before` normalizes.
+        pays = before is None and _columns(conv, channels) <= _MOST_COLUMNS
+    return Product(before, conv, after, relu) if pays else None
+
+
+def _is_relu(layer: keras.layers.Layer) -> bool:
+    if not isinstance(layer, keras.layers.ReLU):
+        return False
+    return layer.max_value is None and not layer.negative_slope and not layer.threshold
+
+
+def _columns(conv: keras.layers.Conv2D, channels: int) -> int:
+    height, width = conv.kernel_size
+    return height * width * channels
+
+
+def compute(x: Wire, product: Product, order: np.ndarray | None = None) -> Wire:
+    """Returns the last layer's output for the input of the first, and updates moving statistics.
+
+    Args:
+      x: float32 or float64.
+      product: what `find` returned for layers behind `x`.
+      order: as of `wires.conv`.
+    """
+    before, conv, after, relu = product
+    kernel, order = wires.kernel(conv, x.order, order)
+    image = x.tensor if wires.is_pointwise(conv) else _windows(x.tensor, conv)
+    pixels, matrix = (tf.reshape(tensor, [-1, tensor.shape[-1]]) for tensor in (image, kernel))
+    mean, covariance = _moments(pixels, after.synchronized)
+    # What the product makes of pixels x is x matrix + shift.
+    shift = tf.zeros_like(matrix[0])
+    if before is not None:
+        scale, beta = wires.normalization(before, x.order, mean, tf.linalg.diag_part(covariance))
+        shift = tf.linalg.matvec(matrix, beta - mean * scale, transpose_a=True)
+        matrix *= scale[:, None]
+    made = tf.linalg.matvec(matrix, mean, transpose_a=True) + shift
+    # Where all pixels are the same, rounding can take it below zero.
+    variance = tf.maximum(tf.reduce_sum(matrix * tf.matmul(covariance, matrix), 0), 0)
+    scale, beta = wires.normalization(after, order, made, variance)
+    matrix, shift = matrix * scale, beta + (shift - made) * scale
+    # ReLU here, and not behind the new shape: so the three are one operator.
+    y = tf.nn.bias_add(tf.matmul(pixels, matrix), shift)
+    y = y if relu is None else tf.nn.relu(y)
+    return Wire(wires.shaped(y, image), order)
+
+
+def _windows(image: tf.Tensor, conv: keras.layers.Conv2D) -> tf.Tensor:
+    """Returns what lies under the kernel at each place of it, [batch, height, width, columns]."""
+    columns = _columns(conv, image.shape[-1])
+    # Laid out by a convolution: strided slices take four times as long.
+    shape = (*conv.kernel_size, image.shape[-1], columns)
+    each = tf.reshape(tf.eye(columns, dtype=image.dtype), shape)
+    return tf.nn.conv2d(image, each, conv.strides, conv.padding.upper())
+
+
+def _moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean, [channels], and the covariance, [channels, channels], of [n, channels].
+
+    Args:
+      pixels: float.
+      synchronized: those of all devices.
+    """
+    sums, count = _sums(pixels), tf.shape(pixels)[0]
+    if synchronized:
+        sums, count = sum_over_devices(sums, count)
+    mean, squares = tf.split(sums / tf.cast(count, sums.dtype), [1, pixels.shape[-1]])
+    return mean[0], squares - tf.matmul(mean, mean, transpose_a=True)
+
+
+@tf.custom_gradient
+def _sums(pixels: tf.Tensor) -> tuple:
+    """Returns the sums of pixels x and, in the rows below, of x' x: [1 + channels, channels]."""
+    ones = tf.ones([1, tf.shape(pixels)[0]], pixels.dtype)
+    squares = tf.matmul(pixels, pixels, transpose_a=True)
+
+    def gradient(sums: tf.Tensor) -> tf.Tensor:
+        # By itself TensorFlow would multiply twice, and add.
+        first, squares = tf.split(sums, [1, sums.shape[-1]])
+        return tf.nn.bias_add(tf.matmul(pixels, squares + tf.transpose(squares)), first[0])
+
+    return tf.concat([tf.matmul(ones, pixels), squares], 0), gradient
