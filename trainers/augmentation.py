@@ -20,13 +20,20 @@ _LEAST_BITS = 2
 
 
 def augment(
-    image: tf.Tensor, position: tf.Tensor, config: TrainConfig, channels: int = 3
+    image: tf.Tensor,
+    position: tf.Tensor,
+    visit: tf.Tensor,
+    config: TrainConfig,
+    channels: int = 3,
 ) -> tf.Tensor:
     """Returns a random variant of an image for training.
 
     Args:
       image: bytes of a file, or uint8 [height, width, channels].
       position: int64 scalar, the example's place in the training stream.
+      visit: int64 scalar that grows by one whenever the image comes again: in every other epoch it
+        is mirrored. Each epoch then shows what the one before did not, which is worth a quarter
+        more epochs than a random choice (Jordan, 2024, https://arxiv.org/abs/2404.00498).
       config: seed, crop, flip, color_jitter, trivial_augment, their values and sizes matter.
       channels: 1 or 3, of an encoded image.
 
@@ -34,17 +41,16 @@ def augment(
       float32 [size, size, channels], 0 to 255; size is the config's training_size.
     """
     key = tf.stack([tf.constant(config.seed, tf.int64), position])
-    # One draw for all: for small images it costs as much as all the rest.
-    mirrored, *place = tf.unstack(tf.random.stateless_uniform([3], key))
     if config.crop == "resized":
         size, min_area = config.training_size, config.crop_min_area
         image = resized_crop(image, key + _CROP, size, min_area, channels)
     else:
         image = center_crop(image, config.resize_size, config.training_size, channels)
     if config.crop == "pad":
-        image = _padded_crop(image, place, config.crop_padding)
+        image = _padded_crop(image, key, config.crop_padding)
     if config.flip:
-        image = tf.cond(mirrored < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
+        mirrored = (visit + config.seed) % 2 == 1
+        image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
     if config.color_jitter:
         image = color_jitter(image, _fold(key, _COLOR), config.color_jitter)
     if config.trivial_augment:
@@ -131,9 +137,11 @@ def _fold(key: tf.Tensor, number: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(key, tf.constant(number, tf.int64))
 
 
-def _padded_crop(image: tf.Tensor, place: list[tf.Tensor], padding: int) -> tf.Tensor:
-    """Cuts at a place, two numbers in [0, 1), out of the image that is larger by its reflection."""
-    top, left = (tf.cast(share * (2 * padding + 1), tf.int32) for share in place)
+def _padded_crop(image: tf.Tensor, key: tf.Tensor, padding: int) -> tf.Tensor:
+    """Cuts at a random place out of the image that is larger by its reflection."""
+    # One draw of floats for both: for small images it costs as much as all the rest.
+    place = tf.random.stateless_uniform([2], key) * (2 * padding + 1)
+    top, left = tf.unstack(tf.cast(place, tf.int32))
     padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]], "REFLECT")
     height, width, _ = image.shape
     return tf.ensure_shape(padded[top : top + height, left : left + width], image.shape)

@@ -113,7 +113,7 @@ class TrainConfig:
       preprocessing: mode of `preprocess_input`.
       crop: "none", "pad" (reflect by crop_padding pixels, cut at random) or "resized" (a
         random part of at least crop_min_area of the area, scaled).
-      flip: mirror half of the training images.
+      flip: mirror half of the training images, each of them in every other epoch.
       color_jitter: most that brightness, contrast and saturation change, as a share.
       trivial_augment: one random operation of random strength on each training image.
       random_erasing: share of training images that lose a random rectangle.

@@ -46,8 +46,8 @@ def training_batches(
     classes = len(source.class_names)
     part = _part(config, context)
 
-    def load(position: tf.Tensor, image: tf.Tensor, label: tf.Tensor):
-        image = augment(image, position, config, source.channels)
+    def load(position: tf.Tensor, visit: tf.Tensor, image: tf.Tensor, label: tf.Tensor):
+        image = augment(image, position, visit, config, source.channels)
         # Here and not on the whole batch, which lies in no cache.
         return position, _normalize(image, config), label
 
@@ -95,9 +95,9 @@ def _loaded(
     if times == 1:
         return source.shuffled(config.seed, start, part, load)
 
-    def repeat(position: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
-        positions = tf.data.Dataset.range(position * times, (position + 1) * times)
-        return positions.map(lambda position: (position, image, label))
+    def repeat(position: tf.Tensor, visit: tf.Tensor, *example: tf.Tensor) -> tf.data.Dataset:
+        variants = tf.data.Dataset.range(times)
+        return variants.map(lambda n: (position * times + n, visit + n, *example))
 
     # A worker's batch holds whole groups, so that every start is the begin of one.
     part = dataclasses.replace(part, length=part.length // times)
@@ -167,7 +167,7 @@ def uint8_images(
     count = source.num_examples if limit is None else min(limit, source.num_examples)
     examples = None
     if shuffle:
-        examples = source.shuffled(seed, 0).map(lambda position, *example: example)
+        examples = source.shuffled(seed, 0).map(lambda position, visit, *example: example)
     with reading_errors(config):
         chosen = _uint8_examples(config, source, examples).take(count)
         images, labels = chosen.batch(count).get_single_element()

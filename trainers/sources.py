@@ -81,19 +81,20 @@ class Source:
     def shuffled(
         self, seed: int, start: int, part: Part = WHOLE, load: Callable = _as_it_is
     ) -> tf.data.Dataset:
-        """Returns an endless stream of (position, image, label) that begins at `start`.
+        """Returns an endless stream of (position, visit, image, label) that begins at `start`.
 
         The position counts examples since the run began, on all workers; every epoch has its own
-        order. What stands at a position depends on the seed and the number of workers alone, so
-        that a run resumes exactly.
+        order. The visit is a number of the image's own that grows by one in each epoch. What
+        stands at a position depends on the seed and the number of workers alone, so that a run
+        resumes exactly.
 
         Args:
           seed: of the order.
           start: a multiple of the part's workers x length.
           part: what of the stream is read here.
-          load: a graph function of (position, image, label) whose result the stream has instead.
-            It is called in the step that reads; a step of its own takes as long as a small image
-            takes to be decoded.
+          load: a graph function of (position, visit, image, label) whose result the stream has
+            instead. It is called in the step that reads; a step of its own takes as long as a small
+            image takes to be decoded.
         """
         raise NotImplementedError
 
@@ -126,7 +127,7 @@ class IndexedSource(Source):
                 place, seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
                 max_index=tf.constant(self.num_examples - 1, tf.int64),
             )  # fmt: skip
-            return load(position, *self.read(index))
+            return load(position, index + epoch, *self.read(index))
 
         return tf.data.Dataset.range(start // part.workers, tf.int64.max).map(
             read, num_parallel_calls=tf.data.AUTOTUNE
@@ -173,7 +174,7 @@ class RecordSource(Source):
         )
 
     def _stream(self, seed: int, start: int, reader: int, readers: int) -> tf.data.Dataset:
-        """Returns (place, image, label) of the files of one of several readers, from a place on."""
+        """Returns (place, visit, image, label) of the files of one of several readers."""
 
         def groups(epoch: tf.Tensor) -> tf.data.Dataset:
             files = tf.data.Dataset.from_tensor_slices(self._files(seed, epoch, reader, readers))
@@ -184,7 +185,7 @@ class RecordSource(Source):
         stream = stream.flat_map(lambda epoch, files: self._group(seed, epoch, files))
         # While a group is read into the shuffle's buffer, nothing comes out of it.
         stream = stream.skip(rest).enumerate(start).prefetch(_PREFETCHED)
-        return stream.map(lambda place, example: (place, *example))
+        return stream.map(lambda place, example: (place, example[0], *example[1]))
 
     def _group_size(self) -> int:
         """Returns how many files fill the shuffle's buffer."""
@@ -216,12 +217,14 @@ class RecordSource(Source):
         return epoch, group, start - (int(group_ends[group - 1]) if group else 0)
 
     def _group(self, seed: int, epoch: tf.Tensor, files: tf.Tensor) -> tf.data.Dataset:
-        """Returns a group's examples, shuffled."""
+        """Returns a group's examples, shuffled, as (visit, (image, label))."""
         # This function's own seed: a global seed would change the order, and one of 0 makes
         # `shuffle` compare the group's, a tensor, with 0 in Python.
         tf.compat.v1.set_random_seed(_SEED_STRIDE)
         examples = tf.data.Dataset.from_tensor_slices(files).interleave(
-            self.read, cycle_length=_FILES_AT_ONCE, num_parallel_calls=_FILES_AT_ONCE
+            lambda file: self.read(file).enumerate(epoch),
+            cycle_length=_FILES_AT_ONCE,
+            num_parallel_calls=_FILES_AT_ONCE,
         )
         # One seed per epoch and group: an order is known without playing those before.
         own = epoch * len(self.sizes) + files[0]

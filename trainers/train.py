@@ -109,7 +109,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("crop_padding", None, "Pixels, for --crop=pad.")
 flags.DEFINE_float("crop_min_area", None, "Share of the image's area, for --crop=resized.")
-flags.DEFINE_bool("flip", None, "Mirror half of the training images.")
+flags.DEFINE_bool("flip", None, "Mirror training images, each in every other epoch.")
 flags.DEFINE_float(
     "color_jitter", None, "Change brightness, contrast and saturation by at most this share."
 )

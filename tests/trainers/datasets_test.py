@@ -58,7 +58,7 @@ def test_slices_of_records(digits):
     assert first + rest == whole
     assert [sum(part.sizes) for part in parts] == [part.num_examples for part in parts]
     shuffled = parts[1].shuffled(0, 0).take(len(first))
-    assert sorted(elements((image, label) for _, image, label in shuffled)) == sorted(first)
+    assert sorted(elements((image, label) for _, _, image, label in shuffled)) == sorted(first)
 
 
 def test_a_data_set_to_be_fetched_by_hand_brings_its_instructions(tmp_path):

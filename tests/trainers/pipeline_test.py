@@ -65,6 +65,9 @@ def test_repeated_augmentation_shows_each_image_in_variants(digits, train_source
     np.testing.assert_array_equal(four_labels, np.repeat(labels, 4))
     ((variants, _),) = batches(dataclasses.replace(repeated, crop="pad"), train_source, 0, 1)
     assert len({image.tobytes() for image in variants}) > 40
+    ((mirrored, _),) = batches(dataclasses.replace(repeated, flip=True), train_source, 0, 1)
+    same = (mirrored == four).all((1, 2, 3)).reshape(-1, 4)
+    assert np.all(same.sum(1) == 2) and np.all(same[:, 0] != same[:, 1])
 
 
 def test_everything_random_can_begin_anywhere_too(digits, train_source):

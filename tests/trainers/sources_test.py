@@ -43,11 +43,21 @@ def test_ordered_gives_every_example_once(make):
 @pytest.mark.parametrize("make", [indexed, recorded, in_files])
 def test_every_epoch_has_every_example_once_in_its_own_order(make):
     stream = take(make(), seed=3, start=0, count=3 * COUNT)
-    assert [position for position, _, _ in stream] == list(range(3 * COUNT))
-    assert all(label == image % 2 for _, image, label in stream)
-    epochs = [tuple(image for _, image, _ in stream[e * COUNT : (e + 1) * COUNT]) for e in range(3)]
+    assert [position for position, *_ in stream] == list(range(3 * COUNT))
+    assert all(label == image % 2 for *_, image, label in stream)
+    epochs = [tuple(e[2] for e in stream[n * COUNT : (n + 1) * COUNT]) for n in range(3)]
     assert all(sorted(epoch) == list(range(COUNT)) for epoch in epochs)
     assert len({*epochs, tuple(range(COUNT))}) == 4
+
+
+@pytest.mark.parametrize("make", [indexed, recorded, in_files])
+def test_the_visits_of_an_image_are_consecutive_numbers(make):
+    visits = {}
+    for _, visit, image, _ in take(make(), seed=3, start=0, count=4 * COUNT):
+        visits.setdefault(image, []).append(visit)
+    assert all(np.diff(numbers).tolist() == [1, 1, 1] for numbers in visits.values())
+    # Half of the images are at an even number.
+    assert abs(sum(numbers[0] % 2 for numbers in visits.values()) - COUNT / 2) <= 2
 
 
 @pytest.mark.parametrize("make", [indexed, recorded, in_files])
@@ -89,7 +99,7 @@ def groups_of_two_files(monkeypatch):
 @pytest.mark.parametrize("start", [0, 1, 8, 9, 14, COUNT - 1, COUNT, 2 * COUNT + 5])
 def test_a_stream_of_many_groups_can_begin_anywhere(start):
     whole = take(in_files(), seed=3, start=0, count=start + COUNT)
-    assert sorted(image for _, image, _ in whole[:COUNT]) == list(range(COUNT))
+    assert sorted(image for _, _, image, _ in whole[:COUNT]) == list(range(COUNT))
     assert take(in_files(), seed=3, start=start, count=COUNT) == whole[start:]
 
 
@@ -112,9 +122,9 @@ def test_each_worker_reads_files_of_its_own(groups_of_two_files):
         part = Part(worker, 2, length=3)
         stream = in_files().shuffled(3, 6, part).as_numpy_iterator()
         elements = [tuple(map(int, e)) for e in itertools.islice(stream, COUNT)]
-        assert [p for p, _, _ in elements] == [part.position(3 + n) for n in range(COUNT)]
+        assert [p for p, *_ in elements] == [part.position(3 + n) for n in range(COUNT)]
         first = itertools.islice(in_files().shuffled(3, 0, part).as_numpy_iterator(), 8)
-        seen.append({int(image) for _, image, _ in first})
+        seen.append({int(image) for _, _, image, _ in first})
     assert len(seen[0] | seen[1]) == 16
 
 
