@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
 from benchmarks import live
 from edge.timing import pin
 from keras_shufflenet import ShuffleNetV2
-from trainers.optimizers import add_weight_decay
+from trainers.optimizers import SGD
 from trainers.training_graph import training_forward
 
 
@@ -34,9 +33,8 @@ def make(request: dict) -> Callable[[], float]:
     )
     forward = model if request["graph"] == "plain" else training_forward(model)
     arguments = {"training": True} if request["graph"] == "plain" else {}
-    optimizer = keras.optimizers.SGD(
-        request["learning_rate"], momentum=request["momentum"], nesterov=True
-    )
+    rate, decay, momentum = (request[x] for x in ("learning_rate", "weight_decay", "momentum"))
+    optimizer = SGD(rate, decay, momentum=momentum, nesterov=True)
     variables = model.trainable_variables
     optimizer.build(variables)
     images = tf.random.stateless_normal((batch, size, size, 3), (0, 0))
@@ -49,8 +47,7 @@ def make(request: dict) -> Callable[[], float]:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, variables)
-        decayed = add_weight_decay(gradients, variables, request["weight_decay"])
-        optimizer.apply(decayed, variables)
+        optimizer.apply(gradients, variables)
         return loss
 
     # The host waits for the loss, so that a step's time is all of it.

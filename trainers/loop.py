@@ -25,7 +25,7 @@ from trainers.interrupts import Interrupts
 from trainers.log import Log
 from trainers.memory import resident_megabytes
 from trainers.metrics import METRICS_FILE
-from trainers.optimizers import add_weight_decay, make_optimizer
+from trainers.optimizers import make_optimizer
 from trainers.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.progress import Progress
 from trainers.schedules import learning_rate
@@ -277,12 +277,7 @@ class Trainer:
             loss = tf.nn.compute_average_loss(losses, global_batch_size=config.batch_size)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables)
-        # `apply` adds the devices' gradients up, so each brings its share of the decay.
-        decay = config.weight_decay / self._strategy.num_replicas_in_sync
-        decay = self.optimizer.scale_loss(decay)
-        pointwise = config.optimizer != "muon"
-        decayed = add_weight_decay(gradients, variables, decay, pointwise)
-        self.optimizer.apply(decayed, variables)
+        self.optimizer.apply(gradients, variables)
         return loss
 
     def _evaluation_batches(self) -> Iterator:

@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.optimizers import (
-    Muon,
-    ScaledOptimizer,
-    add_weight_decay,
-    make_optimizer,
-    orthogonalized,
-)
+from trainers.optimizers import SGD, Muon, ScaledOptimizer, make_optimizer, orthogonalized
 from trainers.recipes import make_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +52,7 @@ def test_the_zero_matrix_stays_zero():
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
-    optimizer = Muon(0.1, decay=0.5, momentum=0.9, nesterov=nesterov)
+    optimizer = Muon(0.1, decay=0.05, momentum=0.9, nesterov=nesterov)
     kernel = keras.Variable(np.zeros((1, 1, 6, 24), np.float32))
     optimizer.build([kernel])
     first, second = random_matrix(2, 6, 24)
@@ -73,11 +67,26 @@ def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
     np.testing.assert_allclose(kernel.numpy()[0, 0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 4, 8), (3, 3, 8, 1), (8,), (8, 4)])
+def test_sgd_takes_kerass_step(shape, nesterov):
+    results = []
+    for kind in (SGD, keras.optimizers.SGD):
+        optimizer = kind(0.1, momentum=0.9, nesterov=nesterov)
+        variable = keras.Variable(np.ones(shape))
+        optimizer.build([variable])
+        for gradient in random_matrix(3, *shape):
+            optimizer.apply([tf.constant(gradient)], [variable])
+        results.append(variable.numpy())
+    np.testing.assert_allclose(*results, rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(3, 3, 4, 8), (3, 3, 8, 1), (8,), (8, 4)])
 def test_muon_gives_all_other_variables_sgds_step(shape):
     results = []
-    for kind in (Muon, keras.optimizers.SGD):
-        optimizer, variable = kind(0.1, momentum=0.9, nesterov=True), keras.Variable(np.ones(shape))
+    for kind in (Muon, SGD):
+        optimizer = kind(0.1, 0.05, momentum=0.9, nesterov=True)
+        variable = keras.Variable(np.ones(shape))
         optimizer.build([variable])
         for gradient in random_matrix(2, *shape):
             optimizer.apply([tf.constant(gradient)], [variable])
@@ -86,13 +95,15 @@ def test_muon_gives_all_other_variables_sgds_step(shape):
 
 
 def test_the_config_chooses_the_optimizer():
-    values = {"nesterov": False, "weight_decay": 0.0}
+    values = {"nesterov": False, "weight_decay": 0.01}
     optimizers = [
         make_optimizer(make_config("digits", "w", {**values, "optimizer": name}), 0.1)
         for name in ("sgd", "muon")
     ]
-    assert [type(optimizer) for optimizer in optimizers] == [keras.optimizers.SGD, Muon]
-    assert [optimizer.nesterov for optimizer in optimizers] == [False, False]
+    assert [type(optimizer) for optimizer in optimizers] == [SGD, Muon]
+    assert [(optimizer.nesterov, optimizer.decay) for optimizer in optimizers] == [
+        (False, 0.01)
+    ] * 2
 
 
 def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
@@ -104,10 +115,7 @@ def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
         optimizer = make_optimizer(config, 0.1)
         optimizer.build([kernel])
         for _ in range(300):
-            gradients = add_weight_decay(
-                [tf.zeros(kernel.shape)], [kernel], 0.001, pointwise=name == "sgd"
-            )
-            optimizer.apply(gradients, [kernel])
+            optimizer.apply([tf.zeros(kernel.shape)], [kernel])
         lengths[name] = np.linalg.norm(kernel) / np.linalg.norm(random_matrix(1, 1, 4, 8))
     # A rate of 0.1 that the momentum makes ten times as large.
     assert lengths["muon"] == pytest.approx(0.999**300, rel=1e-3)
@@ -119,7 +127,7 @@ def test_loss_scaling_is_for_float16_alone():
         type(make_optimizer(make_config("digits", "w", {"precision": precision}), 0.1))
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     ]
-    assert kinds == [keras.optimizers.SGD, keras.optimizers.SGD, ScaledOptimizer]
+    assert kinds == [SGD, SGD, ScaledOptimizer]
 
 
 def test_scaled_steps_are_the_same_steps():
@@ -183,22 +191,21 @@ def test_an_overflow_on_one_device_is_one_on_all():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("pointwise", [False, True])
-def test_only_kernels_decay(pointwise):
+def test_only_kernels_decay():
     model = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
             keras.layers.Conv2D(4, 3),
             keras.layers.BatchNormalization(),
-            keras.layers.Conv2D(2, 1, name="pointwise"),
+            keras.layers.Dense(2),
         ]
     )
-    variables = model.trainable_variables
-    gradients = [tf.zeros(v.shape) for v in variables]
-    for variable in variables:
+    for variable in model.trainable_variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
-    decayed = add_weight_decay(gradients, variables, 0.5, pointwise)
-    for variable, gradient in zip(variables, decayed, strict=True):
-        decays = variable.name == "kernel" and (pointwise or "pointwise" not in variable.path)
-        expected = 0.5 * variable.numpy() if decays else np.zeros(variable.shape)
-        np.testing.assert_array_equal(gradient, expected, variable.path)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    optimizer = SGD(0.1, decay=0.5, momentum=0.9)
+    gradients = [tf.zeros(value.shape) for value in before]
+    optimizer.apply(gradients, model.trainable_variables)
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        factor = 1 - 0.1 * 0.5 if variable.name == "kernel" else 1
+        np.testing.assert_allclose(variable.numpy(), factor * value, 1e-6, err_msg=variable.path)
