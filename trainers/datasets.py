@@ -70,7 +70,7 @@ def _folder_source(config: TrainConfig, split: str, must_match: bool) -> Source:
 def _file_reader(paths: list[str], config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from an index to a file's bytes, of all that are small in memory."""
     names = tf.constant(paths, tf.string)
-    if not paths or sum(Path(path).stat().st_size for path in paths) > _cache_bytes(config):
+    if not paths or sum(folder.file_status(path).st_size for path in paths) > _cache_bytes(config):
         return lambda index: tf.io.read_file(names[index])
     files = tf.data.Dataset.from_tensor_slices(names).map(
         tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -144,9 +145,15 @@ def _stamp(paths: Sequence[str]) -> str:
     """Returns a hash of names, sizes and times: when it is the same, so are the files."""
     digest = hashlib.sha256()
     for path in paths:
-        status = Path(path).stat()
+        status = file_status(path)
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def file_status(path: str) -> os.stat_result:
+    """Returns a file's size and times."""
+    # A Path for each of 50,000 files takes longer than asking for them.
+    return os.stat(path)  # noqa: PTH116
 
 
 def _first_line(error: Exception) -> str:
