@@ -1,8 +1,7 @@
 """Measures accuracy on CIFAR-10: trained in float, quantized in three ways.
 
-Trains each network with the recipe `cifar10`, trains it on with quantization, converts, and runs
-every test image through every file. An interrupted run goes on where it stopped: the trainings
-lie in --workdirs.
+Trains each network, trains it on with quantization, converts, and runs every test image through
+every file. An interrupted run goes on where it stopped: the trainings lie in --workdirs.
 
 Example:
   python -m benchmarks.accuracy --dataset=folder --data_dir=ROOT
@@ -18,7 +17,7 @@ from trainers import cli
 
 _QAT_EPOCHS = flags.DEFINE_integer("qat_epochs", 4, "Trained with quantization.", lower_bound=1)
 result_flags.define("accuracy")
-training_flags.define()
+training_flags.define(recipe="cifar10", workdirs="build/accuracy")
 # So that --help shows them.
 flags.adopt_module_key_flags(result_flags)
 flags.adopt_module_key_flags(training_flags)

@@ -1,8 +1,7 @@
 """Compares V2, V1 and MobileNetV2 on CIFAR-10: accuracy against multiply-adds and int8 latency.
 
-As V2's Figure 1, for networks of equal multiply-adds. Each is trained with the recipe `cifar10` and
-the same budget, converted to int8 and timed on one thread; a trained network is not trained again,
-and `benchmarks.accuracy` uses the same folder.
+As V2's Figure 1, for networks of equal multiply-adds. Each is trained with the same recipe and the
+same budget, converted to int8 and timed on one thread; a trained network is not trained again.
 
 Example:
   python -m benchmarks.accuracy_tradeoff --dataset=folder --data_dir=ROOT
@@ -16,7 +15,7 @@ from edge.provenance import describe_run
 from trainers import cli
 
 result_flags.define("accuracy_tradeoff", more="; accuracy_tradeoff.png comes beside it")
-training_flags.define()
+training_flags.define(recipe="cifar10_40px", workdirs="build/accuracy_tradeoff")
 turn_flags.define(rounds=40)
 # So that --help shows them.
 flags.adopt_module_key_flags(result_flags)

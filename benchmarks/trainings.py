@@ -19,7 +19,7 @@ _ALL_IMAGES = 1_000_000
 # For the cost of a step: so many steps a turn, both trainings in turns.
 _STEPS, _TURNS = 100, 3
 
-# By name: what differs from the recipe `cifar10`.
+# By name: what differs from the recipe.
 NETWORKS = {
     "v2-0.5x": ("--model=shufflenet_v2", "--scale=0.5"),
     "v1-0.5x-g3": ("--model=shufflenet_v1", "--scale=0.5", "--groups=3"),
@@ -42,12 +42,14 @@ class AccuracyConfig:
 
     Attributes:
       networks: keys of `NETWORKS` or `RIVALS`.
+      recipe: of all of them.
       dataset, data_dir: as the flags of `trainers.train`.
       epochs: passes in float.
       workdirs: folder of the trainings; what is finished there is not done again.
     """
 
     networks: tuple[str, ...]
+    recipe: str
     dataset: str
     data_dir: str | None
     epochs: int
@@ -153,12 +155,12 @@ def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
 
 
 def train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None:
-    """Trains a network with the recipe `cifar10`, or goes on with its training, unless it is done.
+    """Trains a network, or goes on with its training, unless it is done.
 
     Args:
       workdir: of the training.
       name: a key of `NETWORKS` or `RIVALS`.
-      config: dataset and data_dir matter.
+      config: recipe, dataset and data_dir matter.
       length: the flag that says how long.
 
     Raises:
@@ -168,7 +170,7 @@ def train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None
         return
     data = () if config.data_dir is None else (f"--data_dir={config.data_dir}",)
     _run(
-        "trainers.train", "--recipe=cifar10", f"--dataset={config.dataset}", *data,
+        "trainers.train", f"--recipe={config.recipe}", f"--dataset={config.dataset}", *data,
         *{**NETWORKS, **RIVALS}[name], length, f"--workdir={workdir}", "--resume",
     )  # fmt: skip
 
