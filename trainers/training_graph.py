@@ -29,6 +29,7 @@ _UNITS = (ShuffleUnit, ShuffleUnitV2)
 # What works on each channel by itself.
 _CHANNELWISE = (
     keras.layers.AveragePooling2D,
+    keras.layers.GlobalAveragePooling2D,
     keras.layers.MaxPooling2D,
     keras.layers.ReLU,
     keras.layers.ZeroPadding2D,

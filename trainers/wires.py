@@ -205,6 +205,8 @@ def renumbered(x: Wire, numbers: np.ndarray) -> Wire:
 def reordered(x: Wire, order: np.ndarray | None = None) -> tf.Tensor:
     """Returns the tensor with its channels in another order; None: as the model has them."""
     order = np.arange(x.order.max() + 1) if order is None else order
+    if np.array_equal(order, x.order):
+        return x.tensor
     places = np.full(len(order) + 1, _NO_CHANNEL)
     places[x.order[x.order >= 0]] = np.flatnonzero(x.order >= 0)
     return select(x.tensor, places[order], len(x.tensor.shape) - 1)

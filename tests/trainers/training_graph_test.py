@@ -123,6 +123,17 @@ def test_no_operator_of_a_shuffle_or_a_normalization_is_left():
     assert not kinds & {"Transpose", "StridedSliceGrad", "FusedBatchNormV3"}
 
 
+@pytest.mark.parametrize("name", ["v1", "v2"])
+def test_no_image_is_reordered(name):
+    """Kernels are, though the networks' widths are no multiples of 8."""
+    batch = 8
+    graph = tf.function(training_forward(build(name))).get_concrete_function(
+        tf.TensorSpec((batch, 32, 32, 3))
+    )
+    gathered = [op.inputs[0].shape for op in graph.graph.get_operations() if op.type == "GatherV2"]
+    assert gathered and not [s for s in gathered if s.rank == 4 and s[0] == batch]
+
+
 def test_another_model_computes_itself():
     image = keras.Input((8, 8, 3))
     x = keras.layers.BatchNormalization()(image)
