@@ -166,10 +166,8 @@ def _keep(
     layer: keras.layers.BatchNormalization, order: np.ndarray, mean: tf.Tensor, variance: tf.Tensor
 ) -> None:
     """Updates the moving statistics."""
-    present = np.flatnonzero(order >= 0)
-    places = present[np.argsort(order[present])]
     for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        new = tf.stop_gradient(tf.gather(new, places))
+        new = tf.stop_gradient(reordered(Wire(new, order)))
         moving.assign(moving.value * layer.momentum + new * (1 - layer.momentum))
 
 
