@@ -94,9 +94,7 @@ def test_fine_tuning_needs_weights():
 
 
 def test_an_unknown_recipe_names_the_choices():
-    with pytest.raises(
-        UserError, match=r"unknown recipe 'x'; .*digits, cifar10, .*folder"
-    ):
+    with pytest.raises(UserError, match=r"unknown recipe 'x'; .*digits, cifar10, .*folder"):
         make_config("x", "w", {})
 
 
