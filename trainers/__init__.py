@@ -6,6 +6,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The training loop is tf.distribute's; only the networks run on any backend.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# TensorFlow takes oneDNN's kernels by itself only on CPUs with AVX-512 VNNI or AMX. On those with
-# AVX2 alone, too, a training step takes two thirds of the time with them.
+# TensorFlow takes oneDNN's kernels by itself only on CPUs with AVX-512 VNNI or AMX. With AVX2
+# alone, too, they make a training step faster: by a quarter at 32 px, by two fifths at 224 px.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -32,8 +32,8 @@ def augment(
       image: bytes of a file, or uint8 [height, width, channels].
       position: int64 scalar, the example's place in the training stream.
       visit: int64 scalar that grows by one whenever the image comes again: in every other epoch it
-        is mirrored. Each epoch then shows what the one before did not, which is worth a quarter
-        more epochs than a random choice (Jordan, 2024, https://arxiv.org/abs/2404.00498).
+        is mirrored, so that each epoch shows what the one before did not (Jordan, 2024,
+        https://arxiv.org/abs/2404.00498; here, on CIFAR-10 in 10 epochs, no gain was seen).
       config: seed, crop, flip, color_jitter, trivial_augment, their values and sizes matter.
       channels: 1 or 3, of an encoded image.
 
