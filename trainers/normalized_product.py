@@ -25,6 +25,8 @@ _MACS_PER_CHANNEL = 96
 # A larger kernel is a product of what lies under it, where that is little: the stem's 27 numbers.
 _MOST_COLUMNS = 32
 _PRECISIONS = ("float32", "float64")
+# By the largest value.
+_RELUS = {None: tf.nn.relu, 6: tf.nn.relu6}
 
 
 class Product(NamedTuple):
@@ -73,7 +75,7 @@ def find(layers: Sequence[keras.layers.Layer], channels: int) -> Product | None:
 def _is_relu(layer: keras.layers.Layer) -> bool:
     if not isinstance(layer, keras.layers.ReLU):
         return False
-    return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return layer.max_value in _RELUS and not layer.negative_slope and not layer.threshold
 
 
 def _columns(conv: keras.layers.Conv2D, channels: int) -> int:
@@ -107,7 +109,7 @@ def compute(x: Wire, product: Product, order: np.ndarray | None = None) -> Wire:
     matrix, shift = matrix * scale, beta + (shift - made) * scale
     # ReLU here, and not behind the new shape: so the three are one operator.
     y = tf.nn.bias_add(tf.matmul(pixels, matrix), shift)
-    y = y if relu is None else tf.nn.relu(y)
+    y = y if relu is None else _RELUS[relu.max_value](y)
     return Wire(wires.shaped(y, image), order)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_shufflenet import ChannelShuffle, ShuffleUnit, ShuffleUnitV2
-from trainers import normalized_product, wires
+from trainers import chains, normalized_product, wires
 from trainers.wires import Wire
 
 _UNITS = (ShuffleUnit, ShuffleUnitV2)
@@ -48,37 +48,30 @@ def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     Examples:
       >>> logits = training_forward(model)(images)
     """
-    layers = _chain(model)
-    if not any(isinstance(layer, _UNITS) for layer in layers):
+    parts = chains.split(model)
+    if not parts or any(_starts_within_a_stage(part.layers) for part in parts):
         return functools.partial(model, training=True)
-    steps = [_step(group) for group in _groups(layers)]
+    steps = [[_step(group) for group in _groups(part.layers)] for part in parts]
 
     # No branch depends on a tensor; looking for one would take longer than all else.
     @tf.autograph.experimental.do_not_convert
     def forward(images: tf.Tensor) -> tf.Tensor:
-        x = Wire(tf.cast(images, layers[0].compute_dtype), np.arange(images.shape[-1]))
-        for step in steps:
-            x = step(x)
+        x = _as_it_is(tf.cast(images, model.compute_dtype))
+        made = {chains.key_of_images(model): x}
+        for part, computed in zip(parts, steps, strict=True):
+            x = _merge(part.merge, [made[key] for key in part.inputs])
+            for step in computed:
+                x = step(x)
+            made[part.output] = x
         return wires.reordered(x)
 
     return forward
 
 
-def _chain(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns the layers behind the input in order, or none if this is no plain chain of ours."""
-    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
-        return []
-    before, *layers = model.layers
-    for layer in layers:
-        if not layer.trainable or layer.input is not before.output:
-            return []
-        # A subclass may compute something else; and V2's stages start with stride 2.
-        if isinstance(layer, _UNITS) and type(layer) not in _UNITS:
-            return []
-        if _goes_on(layer) and not isinstance(before, ShuffleUnitV2):
-            return []
-        before = layer
-    return layers
+def _starts_within_a_stage(layers: Sequence[keras.layers.Layer]) -> bool:
+    """Whether one of V2's units takes what is none's output; its stages start with stride 2."""
+    pairs = zip([None, *layers], layers, strict=False)
+    return any(_goes_on(layer) and not isinstance(before, ShuffleUnitV2) for before, layer in pairs)
 
 
 def _goes_on(layer: keras.layers.Layer) -> bool:
@@ -126,14 +119,24 @@ def _layer(layer: keras.layers.Layer, x: Wire, order: np.ndarray | None) -> Wire
         return wires.conv(x, layer, order)
     if wires.is_depthwise(layer):
         return wires.depthwise(x, layer)
-    if wires.is_batch_norm(layer):
+    if wires.is_batch_norm(layer) and len(x.tensor.shape) == 4:
         return wires.batch_norm(x, layer)
     if isinstance(layer, ChannelShuffle):
         return wires.shuffle(x, layer)
     if isinstance(layer, _CHANNELWISE):
         return Wire(layer(x.tensor), x.order)
-    y = layer(wires.reordered(x), training=True)
-    return Wire(y, np.arange(y.shape[-1]))
+    return _as_it_is(layer(wires.reordered(x), training=True))
+
+
+def _merge(layer: keras.layers.Layer | None, inputs: Sequence[Wire]) -> Wire:
+    """Computes a layer of several inputs; None: the only one."""
+    if layer is None:
+        return inputs[0]
+    return _as_it_is(layer([wires.reordered(x) for x in inputs]))
+
+
+def _as_it_is(tensor: tf.Tensor) -> Wire:
+    return Wire(tensor, np.arange(tensor.shape[-1]))
 
 
 def _unit_v1(unit: ShuffleUnit, x: Wire) -> Wire:

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from trainers import normalized_product
+from trainers.mobilenet import mobilenet_v2
 from trainers.strategy import batch_norms, synchronize_batch_norms
 from trainers.training_graph import training_forward
 
@@ -19,6 +20,13 @@ SMALL = {
 }
 V2 = {"stage_channels": (20, 36), "head_channels": 30}
 V1 = {"stage_channels": (36, 60)}
+
+
+def mobilenet(**_):
+    """keras.applications' network: it branches, and its ReLUs end at 6."""
+    return mobilenet_v2(0.5, (32, 32, 3), classes=10, small_images=True)
+
+
 VARIANTS = {
     "v2": (ShuffleNetV2, V2),
     "v2 megvii": (ShuffleNetV2, {**V2, "convention": "megvii"}),
@@ -26,6 +34,7 @@ VARIANTS = {
     "v1": (ShuffleNetV1, V1),
     "v1 megvii, se": (ShuffleNetV1, {**V1, "convention": "megvii", "se": True, "groups": 2}),
     "v1 no shuffle": (ShuffleNetV1, {**V1, "shuffle": False, "padding": "symmetric"}),
+    "mobilenet v2": (mobilenet, {}),
 }
 
 
@@ -134,12 +143,18 @@ def test_no_image_is_reordered(name):
     assert gathered and not [s for s in gathered if s.rank == 4 and s[0] == batch]
 
 
-def test_another_model_computes_itself():
+def test_what_the_graph_has_no_form_of_is_called():
     image = keras.Input((8, 8, 3))
-    x = keras.layers.BatchNormalization()(image)
-    model = keras.Model(image, keras.layers.Flatten()(x))
+    x = keras.layers.BatchNormalization()(keras.layers.Flatten()(image))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(4, activation="gelu")(x))
+    model = keras.Model(image, x)
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
-    np.testing.assert_allclose(training_forward(model)(images), model(images, training=True))
+    before = model.get_weights()
+    found, statistics = training_forward(model)(images), model.get_weights()
+    model.set_weights(before)
+    np.testing.assert_allclose(found, model(images, training=True), atol=1e-6)
+    for value, wanted in zip(statistics, model.get_weights(), strict=True):
+        np.testing.assert_allclose(value, wanted, atol=1e-6)
 
 
 def test_frozen_layers_keep_their_statistics():

@@ -1,0 +1,101 @@
+"""A functional Keras model as chains of layers, between which it branches and merges."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import keras
+
+# Others are subclasses that may compute something else than the layer whose name they have.
+_PACKAGES = ("keras", "keras_shufflenet")
+_MERGES = (
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Concatenate,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Multiply,
+    keras.layers.Subtract,
+)
+
+
+class Chain(NamedTuple):
+    """Layers each of which alone takes what the one before it makes.
+
+    Attributes:
+      inputs: keys of what is taken: one, or more for the merge.
+      merge: what makes one tensor of several, or None.
+      layers: in order; none, where a merge is all there is.
+    """
+
+    inputs: list[int]
+    merge: keras.layers.Layer | None
+    layers: list[keras.layers.Layer]
+
+    @property
+    def output(self) -> int:
+        """The key of what the chain makes."""
+        return id([self.merge, *self.layers][-1].output)
+
+
+def key_of_images(model: keras.Model) -> int:
+    """Returns the key of the model's input."""
+    return id(model.input)
+
+
+def split(model: keras.Model) -> list[Chain]:
+    """Returns a model's layers as chains, each behind those whose output it takes.
+
+    None at all, where there is more to the model than to call each layer once, with
+    `training=True`: frozen layers, other packages' layers, several inputs or outputs.
+
+    Args:
+      model: any.
+    """
+    if not _is_plain(model):
+        return []
+    layers = model.layers[1:]
+    inputs = [[id(tensor) for tensor in keras.tree.flatten(layer.input)] for layer in layers]
+    uses = Counter(key for keys in inputs for key in keys)
+    chains: list[Chain] = []
+    ends: dict[int, Chain | None] = {key_of_images(model): None}
+    for layer, keys in zip(layers, inputs, strict=True):
+        if not all(key in ends for key in keys):
+            return []
+        chain = ends[keys[0]]
+        if len(keys) > 1:
+            if not isinstance(layer, _MERGES):
+                return []
+            chain = Chain(keys, layer, [])
+            chains.append(chain)
+        else:
+            if chain is None or uses[keys[0]] > 1:
+                chain = Chain(keys, None, [])
+                chains.append(chain)
+            chain.layers.append(layer)
+        ends[id(layer.output)] = chain
+    return chains
+
+
+def _is_plain(model: keras.Model) -> bool:
+    """Whether the model calls layers that are known here, once each and without conditions."""
+    # Functional, and not Sequential or of a class of its own.
+    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
+        return False
+    several = [model.input, model.output]
+    if any(not isinstance(tensor, keras.KerasTensor) for tensor in several):
+        return False
+    if len(model.operations) != len(model.layers):
+        return False
+    calls = {layer["name"]: layer["inbound_nodes"] for layer in model.get_config()["layers"]}
+    return all(_is_known(layer, calls[layer.name]) for layer in model.layers[1:])
+
+
+def _is_known(layer: keras.layers.Layer, calls: list[dict]) -> bool:
+    """Whether a layer is called once, with nothing but its input."""
+    if not layer.trainable or type(layer).__module__.partition(".")[0] not in _PACKAGES:
+        return False
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return False
+    if not isinstance(layer.output, keras.KerasTensor):
+        return False
+    return len(calls) == 1 and all(value is None for value in calls[0]["kwargs"].values())
