@@ -1,4 +1,4 @@
-"""A ShuffleNet's training graph: the same network and the same weights, in less time on CPUs.
+"""A network's training graph: the same layers and the same weights, in less time on CPUs.
 
 What holds a plain graph back is moving memory, not multiplying (`benchmarks.training_speed`):
 
@@ -39,8 +39,8 @@ _CHANNELWISE = (
 def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function that computes `model(images, training=True)`, moving statistics included.
 
-    Equal but for the order in which is summed. A network that is no chain of layers with
-    ShuffleNet's units in it, or has frozen layers, computes itself.
+    Equal but for the order in which is summed. A network that `chains.split` finds no chains in,
+    as one with frozen layers, computes itself.
 
     Args:
       model: as `trainers.models.build_model` gives it.
@@ -56,7 +56,7 @@ def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     # No branch depends on a tensor; looking for one would take longer than all else.
     @tf.autograph.experimental.do_not_convert
     def forward(images: tf.Tensor) -> tf.Tensor:
-        x = _as_it_is(tf.cast(images, model.compute_dtype))
+        x = _as_it_is(tf.cast(images, model.layers[1].compute_dtype))
         made = {chains.key_of_images(model): x}
         for part, computed in zip(parts, steps, strict=True):
             x = _merge(part.merge, [made[key] for key in part.inputs])
