@@ -108,7 +108,16 @@ def test_other_layers_are_left_to_themselves(chain, channels):
     assert normalized_product.find(chain, channels) is None
 
 
-def test_only_a_plain_relu_belongs_to_it():
-    chain = [pointwise(FILTERS), batch_norm(), keras.layers.ReLU(6.0)]
-    assert normalized_product.find(chain, CHANNELS).length == 2
-    assert normalized_product.find([*chain[:2], keras.layers.ReLU()], CHANNELS).length == 3
+@pytest.mark.parametrize(
+    ("relu", "length"),
+    [
+        (keras.layers.ReLU(), 3),
+        (keras.layers.ReLU(6.0), 3),
+        (keras.layers.ReLU(5.0), 2),
+        (keras.layers.ReLU(negative_slope=0.1), 2),
+        (keras.layers.ReLU(threshold=0.1), 2),
+    ],
+)
+def test_the_relus_of_one_operator_belong_to_it(relu, length):
+    chain = [pointwise(FILTERS), batch_norm(), relu]
+    assert normalized_product.find(chain, CHANNELS).length == length
