@@ -59,18 +59,15 @@ def split(model: keras.Model) -> list[Chain]:
     chains: list[Chain] = []
     ends: dict[int, Chain | None] = {key_of_images(model): None}
     for layer, keys in zip(layers, inputs, strict=True):
+        # That of a layer that another model called before.
         if not all(key in ends for key in keys):
             return []
         chain = ends[keys[0]]
-        if len(keys) > 1:
-            if not isinstance(layer, _MERGES):
-                return []
-            chain = Chain(keys, layer, [])
+        merge = layer if len(keys) > 1 else None
+        if merge or chain is None or uses[keys[0]] > 1:
+            chain = Chain(keys, merge, [])
             chains.append(chain)
-        else:
-            if chain is None or uses[keys[0]] > 1:
-                chain = Chain(keys, None, [])
-                chains.append(chain)
+        if not merge:
             chain.layers.append(layer)
         ends[id(layer.output)] = chain
     return chains
@@ -81,8 +78,7 @@ def _is_plain(model: keras.Model) -> bool:
     # Functional, and not Sequential or of a class of its own.
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
         return False
-    several = [model.input, model.output]
-    if any(not isinstance(tensor, keras.KerasTensor) for tensor in several):
+    if not all(isinstance(tensor, keras.KerasTensor) for tensor in (model.input, model.output)):
         return False
     if len(model.operations) != len(model.layers):
         return False
@@ -91,11 +87,13 @@ def _is_plain(model: keras.Model) -> bool:
 
 
 def _is_known(layer: keras.layers.Layer, calls: list[dict]) -> bool:
-    """Whether a layer is called once, with nothing but its input."""
+    """Whether a layer is called once, with nothing but its input, or merges several."""
     if not layer.trainable or type(layer).__module__.partition(".")[0] not in _PACKAGES:
         return False
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return False
     if not isinstance(layer.output, keras.KerasTensor):
+        return False
+    if len(keras.tree.flatten(layer.input)) > 1 and not isinstance(layer, _MERGES):
         return False
     return len(calls) == 1 and all(value is None for value in calls[0]["kwargs"].values())
