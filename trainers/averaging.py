@@ -62,7 +62,7 @@ class WeightAverage(tf.Module):
         finally:
             self._exchange()
 
-    @tf.function
+    @tf.function(autograph=False)
     def _exchange(self) -> None:
         # In one graph, so that no Ctrl-C falls between two weights.
         def exchange(shadow: tf.Variable, weight: tf.Variable) -> None:
@@ -99,7 +99,7 @@ def reestimate_batch_norms(
     momenta = [layer.momentum for layer in norms]
     statistics = [value for layer in norms for value in (layer.moving_mean, layer.moving_variance)]
 
-    @tf.function
+    @tf.function(autograph=False)
     def forward(batch: tuple) -> None:
         strategy.run(lambda images, *unused_rest: model(images, training=True), args=batch)
 

@@ -45,38 +45,39 @@ def load_source(config: TrainConfig, split: str, must_match: bool = False) -> So
 def _folder_source(config: TrainConfig, split: str, must_match: bool) -> Source:
     builder = folder.open_folder(config.data_dir)
     paths, labels = builder.examples(split)
+    read = _file_reader(paths, config)
     bad: list[str] = []
     if config.verify_images:
         cache = Path(config.workdir) / f"unreadable-{re.sub(r'[^0-9A-Za-z]+', '-', split)}.json"
-        bad = folder.unreadable(paths, 3, cache, must_match)
+        bad = folder.unreadable(paths, read, 3, cache, must_match)
     skip = set(bad)
-    good = [(path, label) for path, label in zip(paths, labels, strict=True) if path not in skip]
+    good = [number for number, path in enumerate(paths) if path not in skip]
     if paths and not good:
         raise UserError(
             f"none of the {len(paths)} images of split {split!r} in {config.data_dir} can be "
             "decoded; check what they are"
         )
-    classes = tf.constant([label for _, label in good], tf.int64)
-    file = _file_reader([path for path, _ in good], config)
+    numbers, classes = tf.constant(good, tf.int64), tf.constant(labels, tf.int64)
+
+    def read_good(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return read(numbers[index]), classes[numbers[index]]
+
     return IndexedSource(
         class_names=tuple(builder.info.features["label"].names),
         num_examples=len(good),
         channels=3,
-        read=lambda index: (file(index), classes[index]),
+        read=read_good,
         skipped=tuple(bad),
     )
 
 
 def _file_reader(paths: list[str], config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from an index to a file's bytes, of all that are small in memory."""
-    names = tf.constant(paths, tf.string)
-    if not paths or sum(folder.file_status(path).st_size for path in paths) > _cache_bytes(config):
-        return lambda index: tf.io.read_file(names[index])
-    files = tf.data.Dataset.from_tensor_slices(names).map(
-        tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE
-    )
-    contents = files.batch(len(paths)).get_single_element()
-    return lambda index: contents[index]
+    """Returns a function from a path's number to the file's bytes, from memory if all are small."""
+    if sum(folder.file_status(path).st_size for path in paths) > _cache_bytes(config):
+        names = tf.constant(paths, tf.string)
+        return lambda number: tf.io.read_file(names[number])
+    data = tf.constant(folder.contents(paths), tf.string)
+    return lambda number: data[number]
 
 
 def _cache_bytes(config: TrainConfig) -> int:
@@ -129,6 +130,7 @@ def _record_source(builder: tfds.core.DatasetBuilder, split: str, about: tuple) 
     return RecordSource(*about, sizes=tuple(piece.take for piece in pieces), read=read)
 
 
+@tf.autograph.experimental.do_not_convert
 def _in_memory(
     builder: tfds.core.DatasetBuilder, split: str, channels: int, num_examples: int
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None:

@@ -86,7 +86,7 @@ def make_counter(
     def count_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
         return count(model(images, training=False), labels, weights)
 
-    @tf.function
+    @tf.function(autograph=False)
     def count_batch(batch: tuple[tf.Tensor, ...]) -> Counts:
         counts = strategy.run(count_replica, args=batch)
         return {

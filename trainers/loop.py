@@ -259,7 +259,7 @@ class Trainer:
     def _step(self) -> int:
         return int(self.optimizer.iterations.numpy())
 
-    @tf.function
+    @tf.function(autograph=False)
     def _train_step(self, iterator: tf.data.Iterator) -> tf.Tensor:
         losses = self._strategy.run(self.replica_step, args=next(iterator))
         if self._average:

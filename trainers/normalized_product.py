@@ -1,11 +1,10 @@
 """A 1x1 convolution and the BatchNormalizations around it, as one product of matrices.
 
 BatchNormalization passes over memory some ten times with its gradient, which on CPUs takes longer
-than the convolutions. A product x W needs none of these passes: the mean and the variance of what
-it makes follow from the mean m and the covariance C of its input, the mean as m W, the variance as
-the diagonal of W' C W. They are known before the product is computed, so that the normalization's
-scale goes into W and its shift into a bias, which TensorFlow adds in the same operator, as it does
-a ReLU. A BatchNormalization of the input goes into W as well.
+than the convolutions. A product needs none of these passes: what it makes has a mean and a variance
+that follow from those of its input. They are known before the product is computed, so that the
+normalization becomes part of its matrix (`trainers/batch_norm_fold.py`) and of a bias, which
+TensorFlow adds in the same operator, as it does a ReLU.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainers import wires
-from trainers.strategy import sum_over_devices
+from trainers.batch_norm_fold import Norm, fold
 from trainers.wires import Wire
 
 # The covariance of c channels takes c * c multiply-adds a pixel, and as many in its gradient;
@@ -95,20 +94,13 @@ def compute(x: Wire, product: Product, order: np.ndarray | None = None) -> Wire:
     kernel, order = wires.kernel(conv, x.order, order)
     image = x.tensor if wires.is_pointwise(conv) else _windows(x.tensor, conv)
     pixels, matrix = (tf.reshape(tensor, [-1, tensor.shape[-1]]) for tensor in (image, kernel))
-    mean, covariance = _moments(pixels, after.synchronized)
-    # What the product makes of pixels x is x matrix + shift.
-    shift = tf.zeros_like(matrix[0])
-    if before is not None:
-        scale, beta = wires.normalization(before, x.order, mean, tf.linalg.diag_part(covariance))
-        shift = tf.linalg.matvec(matrix, beta - mean * scale, transpose_a=True)
-        matrix *= scale[:, None]
-    made = tf.linalg.matvec(matrix, mean, transpose_a=True) + shift
-    # Where all pixels are the same, rounding can take it below zero.
-    variance = tf.maximum(tf.reduce_sum(matrix * tf.matmul(covariance, matrix), 0), 0)
-    scale, beta = wires.normalization(after, order, made, variance)
-    matrix, shift = matrix * scale, beta + (shift - made) * scale
+    norms = {after: order} if before is None else {after: order, before: x.order}
+    learnt = [Norm(*wires.scale_and_shift(*norm), norm[0].epsilon) for norm in norms.items()]
+    matrix, bias, statistics = fold(pixels, matrix, learnt, after.synchronized)
+    for norm, seen in zip(norms.items(), statistics, strict=True):
+        wires.keep(*norm, *seen)
     # ReLU here, and not behind the new shape: so the three are one operator.
-    y = tf.nn.bias_add(tf.matmul(pixels, matrix), shift)
+    y = tf.nn.bias_add(tf.matmul(pixels, matrix), bias)
     y = y if relu is None else _RELUS[relu.max_value](y)
     return Wire(wires.shaped(y, image), order)
 
@@ -120,31 +112,3 @@ def _windows(image: tf.Tensor, conv: keras.layers.Conv2D) -> tf.Tensor:
     shape = (*conv.kernel_size, image.shape[-1], columns)
     each = tf.reshape(tf.eye(columns, dtype=image.dtype), shape)
     return tf.nn.conv2d(image, each, conv.strides, conv.padding.upper())
-
-
-def _moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the mean, [channels], and the covariance, [channels, channels], of [n, channels].
-
-    Args:
-      pixels: float.
-      synchronized: those of all devices.
-    """
-    sums, count = _sums(pixels), tf.shape(pixels)[0]
-    if synchronized:
-        sums, count = sum_over_devices(sums, count)
-    mean, squares = tf.split(sums / tf.cast(count, sums.dtype), [1, pixels.shape[-1]])
-    return mean[0], squares - tf.matmul(mean, mean, transpose_a=True)
-
-
-@tf.custom_gradient
-def _sums(pixels: tf.Tensor) -> tuple:
-    """Returns the sums of pixels x and, in the rows below, of x' x: [1 + channels, channels]."""
-    ones = tf.ones([1, tf.shape(pixels)[0]], pixels.dtype)
-    squares = tf.matmul(pixels, pixels, transpose_a=True)
-
-    def gradient(sums: tf.Tensor) -> tf.Tensor:
-        # By itself TensorFlow would multiply twice, and add.
-        first, squares = tf.split(sums, [1, sums.shape[-1]])
-        return tf.nn.bias_add(tf.matmul(pixels, squares + tf.transpose(squares)), first[0])
-
-    return tf.concat([tf.matmul(ones, pixels), squares], 0), gradient

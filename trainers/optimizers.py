@@ -99,6 +99,8 @@ class Muon(SGD):
         self.assign_sub(variable, tf.cast(learning_rate, step.dtype) * step)
 
 
+# Traced once for each shape, of which a network has few.
+@tf.function(autograph=False)
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     """Returns the matrix with singular values of about 1, between 0.7 and 1.2.
 

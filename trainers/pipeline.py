@@ -27,6 +27,7 @@ _READING = ("ecode", "JPEG", "No such file")
 ALONE = tf.distribute.InputContext()
 
 
+@tf.autograph.experimental.do_not_convert
 def training_batches(
     config: TrainConfig, source: Source, start: int, context: tf.distribute.InputContext = ALONE
 ) -> tf.data.Dataset:
@@ -105,6 +106,7 @@ def _loaded(
     return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
 
 
+@tf.autograph.experimental.do_not_convert
 def evaluation_batches(
     config: TrainConfig, source: Source, context: tf.distribute.InputContext = ALONE
 ) -> tf.data.Dataset:
@@ -135,6 +137,7 @@ def evaluation_batches(
     return _divided(batches, config, context).prefetch(2)
 
 
+@tf.autograph.experimental.do_not_convert
 def uint8_images(
     config: TrainConfig,
     split: str,

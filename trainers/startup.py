@@ -1,14 +1,36 @@
 """TensorFlow's start, which takes seconds and tells much."""
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
 from trainers.quiet import quiet_stderr
+
+# Keras imports them for scikit-learn's interface and for galleries of images, if they are there:
+# a fifth of the start.
+_NOT_NEEDED = ("matplotlib", "sklearn")
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow and has it look for its devices, without a word about either.
 
-    TF_CPP_MIN_LOG_LEVEL does not silence what it prints before its logging is set up.
+    TF_CPP_MIN_LOG_LEVEL does not silence what it prints before its logging is set up. Keras's
+    interface to scikit-learn does not work afterwards.
     """
-    with quiet_stderr():
+    with quiet_stderr(), _missing(_NOT_NEEDED):
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _missing(names: tuple[str, ...]) -> Iterator[None]:
+    """Has imports of packages fail in the block, as if they were not installed."""
+    hidden = [name for name in names if name not in sys.modules]
+    # None: Python's own mark of what cannot be imported.
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

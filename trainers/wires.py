@@ -104,7 +104,7 @@ def kernel(
 
 def shaped(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns pixels, [n, channels], as an image of another's height and width."""
-    return tf.reshape(pixels, tf.concat([tf.shape(image)[:-1], [pixels.shape[-1]]], 0))
+    return tf.reshape(pixels, [-1, *image.shape[1:-1], pixels.shape[-1]])
 
 
 def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
@@ -128,47 +128,42 @@ def batch_norm(x: Wire, layer: keras.layers.BatchNormalization) -> Wire:
     # The fused operator has no double precision, and knows one device.
     if layer.synchronized or tensor.dtype == tf.float64:
         mean, variance = moments_over_devices(tensor)
-        scale, beta = normalization(layer, x.order, mean, variance)
+        keep(layer, x.order, mean, variance)
+        gamma, beta = scale_and_shift(layer, x.order)
+        scale = gamma * tf.math.rsqrt(variance + layer.epsilon)
         y = tensor * scale + (beta - mean * scale)
     else:
-        gamma, beta = _scale_and_shift(layer, x.order)
+        gamma, beta = scale_and_shift(layer, x.order)
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             tensor, gamma, beta, epsilon=layer.epsilon, is_training=True
         )
         # It gives the estimate for the population, Keras keeps that of the batch.
         count = tf.cast(tf.reduce_prod(tf.shape(tensor)[:3]), tf.float32)
-        _keep(layer, x.order, mean, variance * (count - 1) / count)
+        keep(layer, x.order, mean, variance * (count - 1) / count)
     return Wire(tf.cast(y, layer.compute_dtype), x.order)
 
 
-def normalization(
-    layer: keras.layers.BatchNormalization, order: np.ndarray, mean: tf.Tensor, variance: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns what channels are multiplied by, and what their means become; [channels] each.
-
-    Args:
-      layer: its moving statistics are updated.
-      order: of the channels.
-      mean, variance: of the batch, [channels].
-    """
-    _keep(layer, order, mean, variance)
-    gamma, beta = _scale_and_shift(layer, order)
-    return gamma * tf.math.rsqrt(variance + layer.epsilon), beta
-
-
-def _scale_and_shift(
+def scale_and_shift(
     layer: keras.layers.BatchNormalization, order: np.ndarray
 ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns gamma and beta for channels in an order, [channels] each."""
     return select(layer.gamma.value, order, 0), select(layer.beta.value, order, 0)
 
 
-def _keep(
+def keep(
     layer: keras.layers.BatchNormalization, order: np.ndarray, mean: tf.Tensor, variance: tf.Tensor
 ) -> None:
-    """Updates the moving statistics."""
+    """Updates the moving statistics.
+
+    Args:
+      layer: whose they are.
+      order: of the channels.
+      mean, variance: of the batch, [channels].
+    """
     for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        new = tf.stop_gradient(reordered(Wire(new, order)))
-        moving.assign(moving.value * layer.momentum + new * (1 - layer.momentum))
+        before = moving.value
+        change = reordered(Wire(new, order)) - before
+        moving.assign(before + change * (1 - layer.momentum))
 
 
 def concat(wires: Sequence[Wire]) -> Wire:
