@@ -52,10 +52,40 @@ def fold(
       [channels, outputs], [outputs], and the statistics of each of the normalizations. These are
       for keeping: they have no gradient.
     """
-    computation = _Fold([norm.epsilon for norm in norms], synchronized)
+    computation = _Fold([norm.epsilon for norm in norms])
     learnt = [tensor for norm in norms for tensor in (norm.gamma, norm.beta)]
-    matrix, bias = tf.custom_gradient(computation.forward)(pixels, matrix, *learnt)
+    moments = _moments(pixels, synchronized)
+    matrix, bias = tf.custom_gradient(computation.forward)(*moments, matrix, *learnt)
     return matrix, bias, computation.statistics
+
+
+def _moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns means over pixels, of their channels and of the products of each two of these.
+
+    Returns:
+      [1, channels] and [channels, channels]. The gradient of the second is that of one factor of
+      the products, for both are the same pixel: it must come doubled.
+    """
+
+    def averages(sums: tf.Tensor, products: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Asked for as a tensor only where it must be: that takes six operators.
+        count = pixels.shape[0] or tf.shape(pixels)[0]
+        if synchronized:
+            both, count = sum_over_devices(tf.concat([sums, products], 0), count)
+            sums, products = tf.split(both, [1, products.shape[-1]])
+        count = tf.cast(count, sums.dtype)
+        return sums / count, products / count
+
+    @tf.custom_gradient
+    def forward(pixels: tf.Tensor) -> tuple:
+        def gradient(mean: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
+            mean, products = averages(mean, products)
+            return tf.nn.bias_add(tf.matmul(pixels, products), tf.squeeze(mean, 0))
+
+        sums = tf.expand_dims(tf.raw_ops.BiasAddGrad(out_backprop=pixels), 0)
+        return averages(sums, tf.matmul(pixels, pixels, transpose_a=True)), gradient
+
+    return forward(pixels)
 
 
 class _Scale:
@@ -79,29 +109,28 @@ class _Fold:
         would each be given a gradient, of zeros.
     """
 
-    def __init__(self, epsilons: Sequence[float], synchronized: bool):
-        self._epsilons, self._synchronized = epsilons, synchronized
+    def __init__(self, epsilons: Sequence[float]):
+        self._epsilons = epsilons
         self.statistics: list[Statistics] = []
 
     def forward(
         self,
-        pixels: tf.Tensor,
+        mean: tf.Tensor,
+        products: tf.Tensor,
         kernel: tf.Tensor,
         gamma: tf.Tensor,
         beta: tf.Tensor,
         *before: tf.Tensor,
     ) -> tuple:
         """Returns the matrix and the bias, and the function of their gradient."""
-        self._pixels, self._kernel, self._has_before = pixels, kernel, bool(before)
-        sums = tf.expand_dims(tf.raw_ops.BiasAddGrad(out_backprop=pixels), 0)
-        self._mean, squares = self._averages(sums, tf.matmul(pixels, pixels, transpose_a=True))
-        covariance = squares - tf.matmul(self._mean, self._mean, transpose_a=True)
+        self._mean, self._kernel, self._has_before = mean, kernel, bool(before)
+        covariance = products - tf.matmul(mean, mean, transpose_a=True)
         if before:
-            seen = Statistics(tf.squeeze(self._mean, 0), tf.linalg.diag_part(covariance))
+            seen = Statistics(tf.squeeze(mean, 0), tf.linalg.diag_part(covariance))
             self._rows = _Scale(before[0], seen.variance, self._epsilons[1])
             kernel *= tf.expand_dims(self._rows.value, 1)
         self._scaled, self._covaried = kernel, tf.matmul(covariance, kernel)
-        mean = tf.squeeze(tf.matmul(self._mean, kernel), 0)
+        mean = tf.squeeze(tf.matmul(mean, kernel), 0)
         # Where all pixels are the same, rounding can take it below zero.
         variance = tf.maximum(tf.reduce_sum(kernel * self._covaried, 0), 0)
         self._columns = _Scale(gamma, variance, self._epsilons[0])
@@ -119,29 +148,13 @@ class _Fold:
         centred = matrix - tf.matmul(self._mean, row, transpose_a=True)
         gamma, variance = self._columns.gradient(tf.reduce_sum(self._scaled * centred, 0))
         kernel = centred * self._columns.value - self._covaried * variance
-        # Twice that of the covariance, which a pixel is in twice.
-        squares = -tf.matmul(self._scaled * variance, self._scaled, transpose_b=True)
+        # Doubled, as `_moments` wants it.
+        products = -tf.matmul(self._scaled * variance, self._scaled, transpose_b=True)
         learnt = [gamma, bias]
         if self._has_before:
             gamma, variance = self._rows.gradient(tf.reduce_sum(kernel * self._kernel, 1))
             kernel *= tf.expand_dims(self._rows.value, 1)
-            squares -= tf.linalg.diag(variance)
+            products -= tf.linalg.diag(variance)
             learnt += [gamma, tf.zeros_like(gamma)]
         mean = -tf.matmul(row * self._columns.value, self._scaled, transpose_b=True)
-        mean, squares = self._averages(mean - tf.matmul(self._mean, squares), squares)
-        pixels = tf.nn.bias_add(tf.matmul(self._pixels, squares), tf.squeeze(mean, 0))
-        return [pixels, kernel, *learnt]
-
-    def _averages(self, sums: tf.Tensor, squares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns sums over pixels divided by how many there are, on all devices if synchronized.
-
-        Args:
-          sums, squares: [1, channels] and [channels, channels].
-        """
-        # Asked for as a tensor only where it must be: that takes six operators.
-        count = self._pixels.shape[0] or tf.shape(self._pixels)[0]
-        if self._synchronized:
-            both, count = sum_over_devices(tf.concat([sums, squares], 0), count)
-            sums, squares = tf.split(both, [1, squares.shape[-1]])
-        count = tf.cast(count, sums.dtype)
-        return sums / count, squares / count
+        return [mean - tf.matmul(self._mean, products), products, kernel, *learnt]
