@@ -103,7 +103,7 @@ def kernel(
 
 
 def shaped(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Returns pixels, [n, channels], as an image of another's height and width."""
+    """Returns pixels, [n, channels], as an image of another's height and width, which are known."""
     return tf.reshape(pixels, [-1, *image.shape[1:-1], pixels.shape[-1]])
 
 

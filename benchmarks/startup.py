@@ -1,0 +1,121 @@
+"""Measures how long a training takes to start: from the process's start to its first step's end.
+
+Each turn is a new training of one step in a workdir of its own, as a user starts it: all images are
+verified. When the step ended is in its TensorBoard file.
+
+Example:
+  python -m benchmarks.startup --dataset=folder --data_dir=ROOT
+"""
+
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks import result_flags
+from edge.provenance import describe_run
+from trainers import cli, recipes
+from trainers.choices import choose
+from trainers.startup import import_tensorflow
+from trainers.table import markdown_table
+
+_RECIPES = flags.DEFINE_list(
+    "recipes",
+    ["cifar10", "cifar10_40px"],
+    f"Recipes to start, separated by commas, of: {', '.join(recipes.RECIPES)}.",
+)
+_DATASET = flags.DEFINE_string("dataset", "cifar10", "As --dataset of trainers.train.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "As --data_dir of trainers.train.")
+_EVAL_SPLIT = flags.DEFINE_string(
+    "eval_split", "test[:64]", "What is evaluated behind the step, for which nothing waits."
+)
+_TURNS = flags.DEFINE_integer("turns", 3, "Starts of each recipe, in turns.", lower_bound=1)
+result_flags.define("startup")
+# So that --help shows them.
+flags.adopt_module_key_flags(result_flags)
+
+
+def main() -> None:
+    """Reads the flags, measures, and writes the JSON file and the table."""
+    destination = result_flags.read("startup")
+    names = choose("recipe", _RECIPES.value, recipes.RECIPES)
+    import_tensorflow()
+    from converters.source_digest import versions
+
+    run = describe_run(destination.command, versions()) | {"recipes": {}}
+    for _ in range(_TURNS.value):
+        for recipe in names:
+            started = run["recipes"].setdefault(recipe, {"seconds": [], "cpu_seconds": []})
+            seconds, cpu_seconds = _start(recipe)
+            started["seconds"].append(seconds)
+            started["cpu_seconds"].append(cpu_seconds)
+    destination.write(run, startup_table(run["recipes"]))
+
+
+def entry_point() -> None:
+    """Starts the command."""
+    cli.run(main)
+
+
+def startup_table(measured: dict[str, dict[str, list[float]]]) -> str:
+    """Returns a markdown table with a line for each recipe.
+
+    Args:
+      measured: by recipe, `seconds` and `cpu_seconds` of each turn.
+    """
+    rows = [
+        [
+            recipe,
+            f"**{statistics.median(seconds):.1f}** ({min(seconds):.1f}-{max(seconds):.1f})",
+            f"{statistics.median(values['cpu_seconds']):.1f}",
+        ]
+        for recipe, values in measured.items()
+        for seconds in (values["seconds"],)
+    ]
+    headers = ["recipe", "to the first step's end, s (range)", "CPU time of the whole command, s"]
+    return markdown_table(headers, rows)
+
+
+def first_step_time(workdir: Path) -> float:
+    """Returns when a training's first loss was known, in seconds since 1970.
+
+    Raises:
+      UserError: the training has written none.
+    """
+    from tensorflow.compat.v1.train import summary_iterator
+
+    for file in sorted((workdir / "tensorboard").glob("events.*")):
+        for event in summary_iterator(str(file)):
+            if any(value.tag == "train/loss" for value in event.summary.value):
+                return event.wall_time
+    raise cli.UserError(f"{workdir} has no training in its tensorboard folder; start again")
+
+
+def _start(recipe: str) -> tuple[float, float]:
+    """Returns the seconds to the first step's end, and the CPU's of the whole training."""
+    data = () if _DATA_DIR.value is None else (f"--data_dir={_DATA_DIR.value}",)
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = Path(folder, "work")
+        command = [
+            sys.executable, "-m", "trainers.train", f"--recipe={recipe}", f"--workdir={workdir}",
+            f"--dataset={_DATASET.value}", *data, f"--eval_split={_EVAL_SPLIT.value}", "--steps=1",
+        ]  # fmt: skip
+        before, begin = _children_seconds(), time.time()
+        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+            raise cli.UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
+        return first_step_time(workdir) - begin, _children_seconds() - before
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    entry_point()
