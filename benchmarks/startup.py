@@ -69,15 +69,11 @@ def startup_table(measured: dict[str, dict[str, list[float]]]) -> str:
     Args:
       measured: by recipe, `seconds` and `cpu_seconds` of each turn.
     """
-    rows = [
-        [
-            recipe,
-            f"**{statistics.median(seconds):.1f}** ({min(seconds):.1f}-{max(seconds):.1f})",
-            f"{statistics.median(values['cpu_seconds']):.1f}",
-        ]
-        for recipe, values in measured.items()
-        for seconds in (values["seconds"],)
-    ]
+    rows = []
+    for recipe, values in measured.items():
+        seconds, cpu_seconds = values["seconds"], values["cpu_seconds"]
+        spread = f"**{statistics.median(seconds):.1f}** ({min(seconds):.1f}-{max(seconds):.1f})"
+        rows.append([recipe, spread, f"{statistics.median(cpu_seconds):.1f}"])
     headers = ["recipe", "to the first step's end, s (range)", "CPU time of the whole command, s"]
     return markdown_table(headers, rows)
 

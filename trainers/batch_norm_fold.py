@@ -5,8 +5,8 @@ diagonal of W' C W. A BatchNormalization of the product multiplies W by its scal
 that follows. One of the pixels multiplies the rows of W by its scale; what it adds is the same for
 every pixel, and the other one takes it away again.
 
-The gradient is written out. TensorFlow would derive it with twice as many operators, which are
-small, but a network has thousands: they take seconds to be traced and optimized.
+The gradient is written out. TensorFlow would derive it with many more operators, which are small,
+but a network has thousands: they take seconds to be traced and optimized.
 """
 
 from collections.abc import Sequence

@@ -94,10 +94,10 @@ def compute(x: Wire, product: Product, order: np.ndarray | None = None) -> Wire:
     kernel, order = wires.kernel(conv, x.order, order)
     image = x.tensor if wires.is_pointwise(conv) else _windows(x.tensor, conv)
     pixels, matrix = (tf.reshape(tensor, [-1, tensor.shape[-1]]) for tensor in (image, kernel))
-    norms = {after: order} if before is None else {after: order, before: x.order}
-    learnt = [Norm(*wires.scale_and_shift(*norm), norm[0].epsilon) for norm in norms.items()]
+    norms = [(after, order)] if before is None else [(after, order), (before, x.order)]
+    learnt = [Norm(*wires.scale_and_shift(*norm), norm[0].epsilon) for norm in norms]
     matrix, bias, statistics = fold(pixels, matrix, learnt, after.synchronized)
-    for norm, seen in zip(norms.items(), statistics, strict=True):
+    for norm, seen in zip(norms, statistics, strict=True):
         wires.keep(*norm, *seen)
     # ReLU here, and not behind the new shape: so the three are one operator.
     y = tf.nn.bias_add(tf.matmul(pixels, matrix), bias)

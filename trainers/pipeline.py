@@ -27,6 +27,7 @@ _READING = ("ecode", "JPEG", "No such file")
 ALONE = tf.distribute.InputContext()
 
 
+# Where AutoGraph would look for Python's ifs and loops there are none; looking takes seconds.
 @tf.autograph.experimental.do_not_convert
 def training_batches(
     config: TrainConfig, source: Source, start: int, context: tf.distribute.InputContext = ALONE

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from trainers.quiet import quiet_stderr
 
-# Keras imports them for scikit-learn's interface and for galleries of images, if they are there:
-# a fifth of the start.
+# Keras imports them for scikit-learn's interface and for galleries of images, if they are there,
+# which takes a second or two.
 _NOT_NEEDED = ("matplotlib", "sklearn")
 
 
