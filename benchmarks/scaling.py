@@ -8,17 +8,14 @@ Example:
 """
 
 import dataclasses
-import os
-import shlex
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from absl import flags
 
 from benchmarks import result_flags
+from benchmarks.trainings import run_silently
 from edge.provenance import describe_run
 from trainers import cli
 from trainers.metrics import last_evaluation
@@ -88,19 +85,14 @@ def _measure(turns: int, steps: int, batch: int) -> dict[str, list[float]]:
 
 def _images_per_second(workers: int, steps: int, batch: int) -> float:
     """Trains for some steps, with one thread for each worker's operators."""
-    module = ["trainers.train"] if workers == 1 else ["trainers.launch", f"--workers={workers}"]
+    command = ["trainers.train"] if workers == 1 else ["trainers.launch", f"--workers={workers}"]
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "work")
-        command = [
-            sys.executable, "-m", *module, "--recipe=digits", f"--workdir={workdir}",
-            f"--steps={steps}", f"--eval_every={steps}", f"--batch_size={batch * workers}",
-        ]  # fmt: skip
-        threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-        done = subprocess.run(
-            command, env={**os.environ, **threads}, stdout=subprocess.DEVNULL, check=False
-        )
-        if done.returncode:
-            raise cli.UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
+        run_silently(
+            *command, "--recipe=digits", f"--workdir={workdir}", f"--steps={steps}",
+            f"--eval_every={steps}", f"--batch_size={batch * workers}",
+            env={"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
+        )  # fmt: skip
         return last_evaluation(workdir)["images_per_second"]
 
 

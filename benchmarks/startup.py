@@ -8,10 +8,7 @@ Example:
 """
 
 import resource
-import shlex
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import result_flags
+from benchmarks.trainings import run_silently
 from edge.provenance import describe_run
 from trainers import cli, recipes
 from trainers.choices import choose
@@ -98,13 +96,11 @@ def _start(recipe: str) -> tuple[float, float]:
     data = () if _DATA_DIR.value is None else (f"--data_dir={_DATA_DIR.value}",)
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "work")
-        command = [
-            sys.executable, "-m", "trainers.train", f"--recipe={recipe}", f"--workdir={workdir}",
-            f"--dataset={_DATASET.value}", *data, f"--eval_split={_EVAL_SPLIT.value}", "--steps=1",
-        ]  # fmt: skip
         before, begin = _children_seconds(), time.time()
-        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-            raise cli.UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
+        run_silently(
+            "trainers.train", f"--recipe={recipe}", f"--workdir={workdir}", "--steps=1",
+            f"--dataset={_DATASET.value}", *data, f"--eval_split={_EVAL_SPLIT.value}",
+        )  # fmt: skip
         return first_step_time(workdir) - begin, _children_seconds() - before
 
 

@@ -1,11 +1,13 @@
 """The trainings whose accuracy is measured: the commands a user types, and what they leave."""
 
 import json
+import os
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,6 +175,23 @@ def train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None
         "trainers.train", f"--recipe={config.recipe}", f"--dataset={config.dataset}", *data,
         *{**NETWORKS, **RIVALS}[name], length, f"--workdir={workdir}", "--resume",
     )  # fmt: skip
+
+
+def run_silently(module: str, *args: str, env: Mapping[str, str] | None = None) -> None:
+    """Runs a command without its standard output.
+
+    Args:
+      module: as of `python -m`.
+      args: its flags.
+      env: added to the environment.
+
+    Raises:
+      UserError: the command failed; it has said why.
+    """
+    command = [sys.executable, "-m", module, *args]
+    env = {**os.environ, **(env or {})}
+    if subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
 
 
 def _run(module: str, *args: str) -> None:
