@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from trainers import augmentation
+from trainers.crops import center_crop
 from trainers.recipes import make_config
 
 
@@ -72,6 +73,14 @@ def test_a_training_size_of_its_own():
         image, count=2, crop="resized", input_size=40, resize_size=48, train_size=36, flip=False
     )
     assert out.shape == (2, 36, 36, 3)
+
+
+@pytest.mark.parametrize("size", [32, 60])
+def test_at_another_size_as_much_of_the_image_is_seen(size):
+    image = tf.constant(picture(64, 48))
+    sizes = {"input_size": 40, "resize_size": 50, "train_size": size}
+    (out,) = augmented(image, count=1, crop="none", flip=False, **sizes)
+    np.testing.assert_array_equal(out, center_crop(image, round(1.25 * size), size))
 
 
 def jittered(image, count, strength):
