@@ -1,5 +1,7 @@
 """The README's commands, run as a newcomer types them, one after the other."""
 
+import json
+import math
 import os
 import re
 import shlex
@@ -67,6 +69,48 @@ def test_the_readme_s_python(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def _result(name):
+    """Returns what a benchmark has written, of which docs/benchmarks.md shows the table."""
+    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8"))
+
+
+def _says(sentence):
+    return sentence in " ".join(README.split())
+
+
+def test_the_readme_s_speeds_are_those_of_the_tables():
+    medians = {
+        name: network["canonical_to_deployment"]["median"]
+        for name, network in _result("latency")["networks"].items()
+    }
+    v1 = [median for name, median in medians.items() if name.startswith("v1")]
+    v2 = [medians[f"v2-{scale}x"] for scale in ("0.5", "1", "1.5", "2")]
+    assert _says(f"V2 is {min(v2):.2f} to {max(v2):.2f} times and V1 more than twice as fast")
+    assert min(v1) > 2
+    best = {}
+    for network, rows in _result("runtimes")["networks"].items():
+        for row in rows:
+            key = network, row["runtime"], row["graph"]
+            best[key] = min(best.get(key, math.inf), row["to_ours"]["median"])
+    others = [ratio for (_, runtime, _), ratio in best.items() if runtime != "litert"]
+    assert _says(f"{min(others):.1f} to {max(others):.1f} times as fast as the best that ONNX")
+    steps = [
+        step["faster_than"]["PyTorch"]["median"] for step in _result("training_speed")["steps"]
+    ]
+    assert _says(f"a step of V2 is {min(steps):.2f} to {max(steps):.2f} times as fast as PyTorch's")
+
+
+def test_the_readme_s_accuracies_are_those_of_the_table():
+    found = _result("accuracy")["networks"]["v2-0.5x"]
+    ptq, qat = (
+        found["converted"][way]["accuracy"] for way in ("deployment PTQ, minmax", "deployment QAT")
+    )
+    assert _says(
+        f"V2 0.5x of {found['float']:.1%} keeps {ptq:.1%} after quantization and {qat:.1%} after "
+        "quantization-aware training"
+    )
 
 
 def test_every_command_explains_its_flags(run_cli):
