@@ -1,7 +1,9 @@
 """What the tests share: commands run as a user runs them, and one small job through the chain."""
 
+import fcntl
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,24 @@ def _run(folder, module, *args, check=True, timeout=300, env=None):
             f"{module} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         )
     return done
+
+
+def _made_once(tmp_path_factory, name, make):
+    """Returns a folder that `make(folder)` has filled, in one of the tests' processes for all."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each process has a folder of its own in a common one.
+        base = base.parent
+    folder, done = base / name, base / f"{name}.done"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            # What another process left that failed.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -68,24 +88,28 @@ def digits_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_workdir(tmp_path_factory):
     """A workdir as the train command leaves it: five epochs on digits. Do not write into it."""
-    folder = tmp_path_factory.mktemp("trained")
-    _run(folder, "trainers.train", "--recipe=digits", "--workdir=work", "--epochs=5")
-    return folder / "work"
+
+    def train(folder):
+        _run(folder, "trainers.train", "--recipe=digits", "--workdir=work", "--epochs=5")
+
+    return _made_once(tmp_path_factory, "trained", train) / "work"
 
 
 @pytest.fixture(scope="session")
 def artifact_dir(tmp_path_factory, trained_workdir):
     """The deployment graph of `trained_workdir` in float32 and int8. Do not write into it."""
-    folder = tmp_path_factory.mktemp("converted")
-    _run(
-        folder,
-        "converters.convert",
-        f"--model={trained_workdir}",
-        "--output=artifact",
-        "--quantization=none,int8-ptq",
-        "--samples=100",
-    )
-    return folder / "artifact"
+
+    def convert(folder):
+        _run(
+            folder,
+            "converters.convert",
+            f"--model={trained_workdir}",
+            "--output=artifact",
+            "--quantization=none,int8-ptq",
+            "--samples=100",
+        )
+
+    return _made_once(tmp_path_factory, "converted", convert) / "artifact"
 
 
 # What it prints has the words and the order of edgetpu_compiler 16.0, as in public transcripts.

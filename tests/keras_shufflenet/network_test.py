@@ -169,6 +169,7 @@ def test_weights_from_a_file(network, suffix, tmp_path):
         np.testing.assert_array_equal(as_array(loaded), as_array(weight), err_msg=weight.path)
 
 
+@pytest.fixture(scope="module")
 def other_networks():
     return {
         "other classes": ShuffleNetV2(0.5, classes=4, input_shape=(32, 32, 3)),
@@ -182,8 +183,8 @@ def other_networks():
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
-def test_weights_of_another_network_are_refused(suffix, tmp_path):
-    for name, model in other_networks().items():
+def test_weights_of_another_network_are_refused(suffix, other_networks, tmp_path):
+    for name, model in other_networks.items():
         path = tmp_path / f"other{suffix}"
         (model.save if suffix == ".keras" else model.save_weights)(path)
         with pytest.raises(ValueError, match=f"`weights` file .*other.*{suffix}") as caught:
