@@ -17,7 +17,7 @@ def digits(batch_size: int = 64) -> dict[str, Any]:
 
     python -m trainers.train --recipe=digits --workdir=/tmp/digits
 
-    Test accuracy 100.0% with seed 0, 99.4% with seed 1 (360 images); 49 s of training on 2 cores.
+    Test accuracy 99.2% (seed 0, 360 images; README.md has the output).
     """
     return {
         "dataset": "digits",
