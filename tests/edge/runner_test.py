@@ -69,6 +69,20 @@ def test_it_describes_the_machine_from_any_folder(tmp_path):
     assert machine["litert"].split()[0] in ("ai-edge-litert", "tflite-runtime")
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("model name\t: AMD EPYC\nflags\t: avx2 avx512f avx512_vnni", "AMD EPYC with avx512_vnni"),
+        ("model name\t: AMD EPYC\nflags\t\t: fpu fma avx2", "AMD EPYC with avx2"),
+        ("Features\t: fp asimd\nModel\t\t: Raspberry Pi 4", "Raspberry Pi 4"),
+        ("Features\t: fp asimd asimddp\nModel\t\t: Raspberry Pi 5", "Raspberry Pi 5 with asimddp"),
+    ],
+)
+def test_a_cpu_tells_its_best_instructions(monkeypatch, told, expected):
+    monkeypatch.setattr(runner, "_read", lambda path: told)
+    assert runner._cpu_model() == expected
+
+
 def test_models_take_turns_and_warm_up_is_not_counted():
     journal = []
     found = time_in_turn([ModelDouble(name, journal) for name in "ab"], warmup=0, runs=2)
