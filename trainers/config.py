@@ -253,6 +253,11 @@ class TrainConfig:
                 f"crop_padding must be below the training's size ({self.training_size}), "
                 f"got {self.crop_padding}"
             )
+        if self.train_size is not None and self.train_size > self.resize_size:
+            raise ValueError(
+                f"train_size must be at most resize_size ({self.resize_size}), "
+                f"got {self.train_size}"
+            )
         if self.batch_size % self.repeated_augmentation:
             raise ValueError(
                 f"repeated_augmentation must divide batch_size ({self.batch_size}), "

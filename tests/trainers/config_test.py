@@ -50,6 +50,7 @@ def test_the_file_has_versions_and_command(tmp_path):
         ("crop_min_area", 0.0),
         ("resize_size", 100),
         ("train_size", 31),
+        ("train_size", 257),
         ("schedule", "step"),
         ("precision", "float16"),
         ("color_jitter", 1.0),
