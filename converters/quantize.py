@@ -119,10 +119,12 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         # Muon's steps are for kernels whose length a BatchNorm makes irrelevant; these hold its
         # scales.
         "optimizer": "sgd",
+        "bias_rate": 1.0,
         "eval_every": None,
         "checkpoint_every": None,
         # For float training alone: it was the start, or needs BatchNorm, or other input sizes.
         "weights": None,
+        "whiten_stem": False,
         "train_size": None,
         "ema_decay": 0.0,
         "batch_norm_steps": 0,

@@ -74,6 +74,7 @@ _INTERVALS = {
     "random_erasing": ("[0, 1]", lambda value: 0 <= value <= 1),
     "label_smoothing": ("[0, 1)", lambda value: 0 <= value < 1),
     "ema_decay": ("[0, 1)", lambda value: 0 <= value < 1),
+    "bias_rate": ("(0, inf)", lambda value: 0 < value < math.inf),
     "temperature": ("(0, inf)", lambda value: 0 < value < math.inf),
     "distill_weight": ("(0, 1]", lambda value: 0 < value <= 1),
 }
@@ -107,6 +108,8 @@ class TrainConfig:
       scale, groups, padding, convention, small_images: the network; groups for V1 only, padding
         and convention for ShuffleNets. A MobileNetV2 has the multiply-adds of V2 at that scale.
       weights: what to start from instead of random weights, see `trainers.starting_weights`.
+      whiten_stem: the first convolution has principal components of the training images as its
+        kernels and is not trained, see `trainers.whitening`.
       input_size: height and width of the network's input, pixels.
       train_size: height and width in training, pixels; None: input_size.
       resize_size: evaluation scales the shorter side to this, pixels, and cuts the centre.
@@ -124,6 +127,7 @@ class TrainConfig:
       learning_rate: peak of the schedule, reached after warmup_epochs.
       schedule: "cosine" or "linear", to 0 at the last step.
       optimizer: "sgd", or "muon" for the kernels of 1x1 convolutions, see `trainers.optimizers`.
+      bias_rate: what the learning rate of biases and BatchNorm's offsets is multiplied by.
       nesterov: look ahead with the momentum.
       weight_decay: L2 penalty on kernels, through the momentum as in the papers' code.
       label_smoothing: in [0, 1).
@@ -166,6 +170,7 @@ class TrainConfig:
     convention: str = "paper"
     small_images: bool = False
     weights: str | None = None
+    whiten_stem: bool = False
     input_size: int = 224
     train_size: int | None = None
     resize_size: int = 256
@@ -187,6 +192,7 @@ class TrainConfig:
     schedule: str = "cosine"
     warmup_epochs: float = 0.0
     optimizer: str = "sgd"
+    bias_rate: float = 1.0
     nesterov: bool = True
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
@@ -262,6 +268,10 @@ class TrainConfig:
             raise ValueError(
                 f"repeated_augmentation must divide batch_size ({self.batch_size}), "
                 f"got {self.repeated_augmentation}"
+            )
+        if self.whiten_stem and self.weights is not None:
+            raise ValueError(
+                "whiten_stem is for new networks, but weights names what to start from"
             )
         if self.steps is None and self.epochs == 0:
             raise ValueError("epochs must be above 0 where steps is not given, got 0.0")

@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,37 +19,54 @@ from trainers.sources import IndexedSource, RecordSource, Source
 
 
 def load_source(config: TrainConfig, split: str, must_match: bool = False) -> Source:
-    """Opens a split of the config's data set.
+    """Opens a split of the config's data set; see `load_sources`.
+
+    Examples:
+      >>> load_source(make_config("digits", "/tmp/digits", {}), "test").num_examples
+      360
+    """
+    (source,) = load_sources(config, [split], must_match)
+    return source
+
+
+def load_sources(
+    config: TrainConfig, splits: Sequence[str], must_match: bool = False
+) -> list[Source]:
+    """Opens splits of the config's data set, of which it looks for the files once.
 
     Args:
       config: its dataset, data_dir, verify_images, cache_mb, data_service and workdir matter.
-      split: in TFDS's notation, such as "train[:90%]".
+      splits: in TFDS's notation, such as "train[:90%]".
       must_match: refuse image files other than those the run in the workdir began with.
 
     Raises:
       UserError: unknown data set, split or folder; no images; no network for a download.
 
     Examples:
-      >>> load_source(make_config("digits", "/tmp/digits", {}), "test").num_examples
-      360
+      >>> config = make_config("digits", "/tmp/digits", {})
+      >>> train, test = load_sources(config, ["train", "test"])
     """
     if config.dataset == "folder":
-        source = _folder_source(config, split, must_match)
+        builder = folder.open_folder(config.data_dir)
+        sources = [_folder_source(builder, config, split, must_match) for split in splits]
     else:
-        source = _tfds_source(config, split)
-    if source.num_examples == 0:
-        raise UserError(f"split {split!r} of {config.dataset} is empty; name a larger slice")
-    return source
+        sources = [_tfds_source(config, split) for split in splits]
+    for source, split in zip(sources, splits, strict=True):
+        if source.num_examples == 0:
+            raise UserError(f"split {split!r} of {config.dataset} is empty; name a larger slice")
+    return sources
 
 
-def _folder_source(config: TrainConfig, split: str, must_match: bool) -> Source:
-    builder = folder.open_folder(config.data_dir)
+def _folder_source(
+    builder: folder.SlicedImageFolder, config: TrainConfig, split: str, must_match: bool
+) -> Source:
     paths, labels = builder.examples(split)
-    read = _file_reader(paths, config)
+    statuses = [folder.file_status(path) for path in paths]
+    read = _file_reader(paths, sum(status.st_size for status in statuses), config)
     bad: list[str] = []
     if config.verify_images:
         cache = Path(config.workdir) / f"unreadable-{re.sub(r'[^0-9A-Za-z]+', '-', split)}.json"
-        bad = folder.unreadable(paths, read, 3, cache, must_match)
+        bad = folder.unreadable(paths, statuses, read, 3, cache, must_match)
     skip = set(bad)
     good = [number for number, path in enumerate(paths) if path not in skip]
     if paths and not good:
@@ -71,9 +88,11 @@ def _folder_source(config: TrainConfig, split: str, must_match: bool) -> Source:
     )
 
 
-def _file_reader(paths: list[str], config: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+def _file_reader(
+    paths: list[str], size: int, config: TrainConfig
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from a path's number to the file's bytes, from memory if all are small."""
-    if sum(folder.file_status(path).st_size for path in paths) > _cache_bytes(config):
+    if size > _cache_bytes(config):
         names = tf.constant(paths, tf.string)
         return lambda number: tf.io.read_file(names[number])
     data = tf.constant(folder.contents(paths), tf.string)

@@ -104,6 +104,7 @@ def _contents(paths: Sequence[str]) -> list[bytes]:
 
 def unreadable(
     paths: Sequence[str],
+    statuses: Sequence[os.stat_result],
     read: Callable[[tf.Tensor], tf.Tensor],
     channels: int,
     cache: Path,
@@ -113,6 +114,7 @@ def unreadable(
 
     Args:
       paths: image files.
+      statuses: their `file_status`.
       read: a graph function from the number of a path to the bytes of its file.
       channels: 1 or 3.
       cache: JSON file that remembers the answer while the files stay as they are.
@@ -121,7 +123,7 @@ def unreadable(
     Raises:
       UserError: `must_match`, and files have come, gone, broken or been mended.
     """
-    stamp = _stamp(paths)
+    stamp = _stamp(paths, statuses)
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else None
     if known and known["stamp"] == stamp:
         return known["unreadable"]
@@ -171,11 +173,10 @@ def _readable(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int)
     return good
 
 
-def _stamp(paths: Sequence[str]) -> str:
+def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
     """Returns a hash of names, sizes and times: when it is the same, so are the files."""
     digest = hashlib.sha256()
-    for path in paths:
-        status = file_status(path)
+    for path, status in zip(paths, statuses, strict=True):
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 

@@ -20,7 +20,7 @@ from trainers.checkpoints import Checkpoints
 from trainers.cli import UserError
 from trainers.cluster import ALONE, find_cluster
 from trainers.config import NOT_COMPARED, TrainConfig, library_versions
-from trainers.datasets import load_source
+from trainers.datasets import load_sources
 from trainers.interrupts import Interrupts
 from trainers.log import Log
 from trainers.memory import resident_megabytes
@@ -67,8 +67,8 @@ def train(
         workers = Workers(cluster, strategy)
         # One of several processes prepares the data that all of them find then.
         with workers.chief_first():
-            train_source = load_source(config, config.train_split, must_match=resume)
-            eval_source = load_source(config, config.eval_split, must_match=resume)
+            splits = [config.train_split, config.eval_split]
+            train_source, eval_source = load_sources(config, splits, must_match=resume)
         _check_sources(config, train_source, eval_source)
         workers.check_same(_what_decides(config, train_source, eval_source))
         trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
@@ -115,7 +115,8 @@ class Trainer:
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
             self._forward = training_forward(self.model)
             self.optimizer = make_optimizer(config, learning_rate(config, self.total_steps, epoch))
-            self.optimizer.build(self.model.trainable_variables)
+            self._learnt = task.learnt(self.model)
+            self.optimizer.build(self._learnt)
             self._average: WeightAverage | None = None
             if config.ema_decay:
                 self._average = WeightAverage(self.model, config.ema_decay)
@@ -153,7 +154,7 @@ class Trainer:
         _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
 
     def _begin(self) -> None:
-        self._task.initialize(self.model)
+        self._task.initialize(self.model, self._train_source)
         if self._average:
             self._average.reset()
         # In this order: a folder with a config has a checkpoint, or it is damaged.
@@ -268,7 +269,7 @@ class Trainer:
 
     def replica_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Takes one step on a device's share of the batch; returns its part of the loss."""
-        config, variables = self._config, self.model.trainable_variables
+        config, variables = self._config, self._learnt
         with tf.GradientTape() as tape:
             logits = self._forward(images)
             if config.precision != "float32":

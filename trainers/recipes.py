@@ -85,6 +85,24 @@ def cifar10_40px(batch_size: int = 64) -> dict[str, Any]:
     }
 
 
+def cifar10_fast(batch_size: int = 128) -> dict[str, Any]:
+    """CIFAR-10 in little time: Muon, and a stem of principal components that need not be learnt.
+
+    python -m trainers.train --recipe=cifar10_fast --workdir=/tmp/cifar10
+
+    Test accuracy @@% (V2 0.5x, seed 0, 10,000 images) after 15 epochs, @@ minutes on 2 cores
+    without AVX-512.
+    """
+    return {
+        **cifar10(batch_size),
+        "epochs": 15,
+        "warmup_epochs": 1,
+        "optimizer": "muon",
+        "whiten_stem": True,
+        "bias_rate": 32.0,
+    }
+
+
 def folder(batch_size: int = 64) -> dict[str, Any]:
     """Your own photographs, in ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg.
 
@@ -229,6 +247,7 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "digits": digits,
     "cifar10": cifar10,
     "cifar10_40px": cifar10_40px,
+    "cifar10_fast": cifar10_fast,
     "folder": folder,
     "finetune": finetune,
     "shufflenet_v1_paper": shufflenet_v1_paper,

@@ -10,6 +10,7 @@ from trainers.distillation import Distillation, load_distillation
 from trainers.models import build_model, full_precision, save_model
 from trainers.sources import Source
 from trainers.starting_weights import load_starting_weights
+from trainers.whitening import stem, whiten_stem
 
 
 class Task:
@@ -49,10 +50,17 @@ class Task:
             model.input_spec = keras.layers.InputSpec(ndim=4)
         return model
 
-    def initialize(self, model: keras.Model) -> None:
-        """Gives the network the weights that a new run starts from."""
+    def initialize(self, model: keras.Model, source: Source) -> None:
+        """Gives the network the weights that a new run on the images of `source` starts from."""
         if self.config.weights:
             load_starting_weights(model, self.config)
+        if self.config.whiten_stem:
+            whiten_stem(model, self.config, source)
+
+    def learnt(self, model: keras.Model) -> list[keras.Variable]:
+        """Returns the network's weights that are trained."""
+        fixed = {id(stem(model).kernel)} if self.config.whiten_stem else set()
+        return [weight for weight in model.trainable_variables if id(weight) not in fixed]
 
     def losses(self, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Returns the loss of every example, float32 [batch].

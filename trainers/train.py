@@ -85,6 +85,12 @@ flags.DEFINE_string(
     ".weights.h5 file, or what the network's `weights` argument takes. New classes get a new "
     "classifier.",
 )
+flags.DEFINE_bool(
+    "whiten_stem",
+    None,
+    "Give the first convolution principal components of the training images' patches as its "
+    "kernels, and train all but these.",
+)
 flags.DEFINE_integer("input_size", None, "Height and width of the network's input, pixels.")
 flags.DEFINE_integer(
     "resize_size",
@@ -132,6 +138,9 @@ flags.DEFINE_string("schedule", None, f"{' or '.join(config.SCHEDULES)}, to 0 at
 flags.DEFINE_float("warmup_epochs", None, "Epochs of linear warm-up.")
 flags.DEFINE_string(
     "optimizer", None, "sgd, or muon: orthogonal steps for 1x1 convolutions, SGD for the rest."
+)
+flags.DEFINE_float(
+    "bias_rate", None, "Factor of the learning rate of biases and of BatchNorm's offsets."
 )
 flags.DEFINE_bool("nesterov", None, "Momentum that looks ahead.")
 flags.DEFINE_float("weight_decay", None, "L2 penalty on kernels.")

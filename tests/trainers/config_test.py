@@ -97,6 +97,11 @@ def test_padding_must_leave_something_to_reflect():
         TrainConfig(**BASE, crop="pad", crop_padding=32, input_size=32, resize_size=32)
 
 
+def test_a_stem_is_whitened_where_no_weights_are_loaded():
+    with pytest.raises(ValueError, match=r"^whiten_stem must be off where weights names"):
+        TrainConfig(**BASE, weights="model.keras", whiten_stem=True)
+
+
 def test_a_folder_needs_its_root():
     with pytest.raises(ValueError, match="data_dir"):
         TrainConfig(**{**BASE, "dataset": "folder"})

@@ -14,9 +14,10 @@ from trainers.cli import UserError
 from trainers.config import TrainConfig
 from trainers.datasets import load_source
 from trainers.lock import locked
-from trainers.models import load_model
+from trainers.models import build_model, load_model
 from trainers.recipes import make_config
 from trainers.task import Task
+from trainers.whitening import whiten_stem
 
 STEPS, STOP = 6, 4
 VALUES = {
@@ -230,6 +231,8 @@ EVERYTHING = {
     "cutmix": 1.0,
     "schedule": "linear",
     "optimizer": "muon",
+    "whiten_stem": True,
+    "bias_rate": 4.0,
     "nesterov": False,
     "ema_decay": 0.8,
     "batch_norm_steps": 2,
@@ -313,7 +316,19 @@ def test_the_saved_model_is_the_average_in_float32_at_the_evaluations_size(whole
         model.weights, trainer._average.shadows, trainer.model.weights, strict=True
     ):
         np.testing.assert_array_equal(weight, shadow, weight.path)
-        assert not np.array_equal(weight, trained), weight.path
+        is_fixed = weight.path == "stem_conv/kernel"
+        assert np.array_equal(weight, trained) == is_fixed, weight.path
+
+
+def test_a_whitened_stem_stays_as_it_is(whole_of_everything):
+    trainer, _ = whole_of_everything
+    kernels = [trainer.model.get_layer("stem_conv").kernel.numpy()]
+    model = build_model(trainer._config, 1, 10)
+    whiten_stem(model, trainer._config, trainer._train_source)
+    kernels.append(model.get_layer("stem_conv").kernel.numpy())
+    # Nine components of a grey patch; the other kernels are random, and do not learn either.
+    np.testing.assert_array_equal(*(kernel[..., :18] for kernel in kernels))
+    assert not any("stem_conv" in variable.path for variable in trainer.optimizer.variables)
 
 
 def test_what_is_evaluated_is_what_is_saved(whole_of_everything):

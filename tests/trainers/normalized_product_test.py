@@ -61,6 +61,27 @@ def test_it_is_the_layers_one_after_the_other(before, relu, groups):
         np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("filters", [256, 264, 600])
+def test_the_gradient_of_a_wide_one_is_made_in_pieces(filters):
+    model = layers(conv=pointwise(filters, dtype="float64"))
+    expected = gradients(lambda x: model(x, training=True), images(), model)
+    found = gradients(lambda x: compute(model, x).tensor, images(), model)
+    for value, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("largest", [None, 6.0])
+def test_the_gradient_stops_where_the_relu_does(largest):
+    model = layers(relu=False)
+    relu = keras.layers.ReLU(largest, dtype="float64")
+    model = keras.Sequential([*model.layers, relu])
+    expected = gradients(lambda x: model(x, training=True), images(), model)
+    found = gradients(lambda x: compute(model, x).tensor, images(), model)
+    assert np.max(expected[0]) == 6 if largest else np.max(expected[0]) > 6
+    for value, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "same"), (2, "valid")])
 def test_a_small_window_is_a_product_too(strides, padding):
     conv = keras.layers.Conv2D(

@@ -94,16 +94,29 @@ def test_muon_gives_all_other_variables_sgds_step(shape):
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.parametrize("kind", [SGD, Muon])
+def test_biases_have_a_rate_of_their_own(kind):
+    names = ["kernel", "gamma", "beta", "bias"]
+    changes = []
+    for bias_rate in (1.0, 8.0):
+        optimizer = kind(0.1, bias_rate=bias_rate, momentum=0.9, nesterov=True)
+        variables = [keras.Variable(np.ones(4), name=name) for name in names]
+        optimizer.build(variables)
+        for gradient in (1.0, 0.5):
+            optimizer.apply([tf.fill([4], gradient)] * 4, variables)
+        changes.append([variable.numpy()[0] - 1 for variable in variables])
+    np.testing.assert_allclose(np.divide(*changes[::-1]), [1, 1, 8, 8], rtol=1e-5)
+
+
 def test_the_config_chooses_the_optimizer():
-    values = {"nesterov": False, "weight_decay": 0.01}
+    values = {"nesterov": False, "weight_decay": 0.01, "bias_rate": 2.0}
     optimizers = [
         make_optimizer(make_config("digits", "w", {**values, "optimizer": name}), 0.1)
         for name in ("sgd", "muon")
     ]
     assert [type(optimizer) for optimizer in optimizers] == [SGD, Muon]
-    assert [(optimizer.nesterov, optimizer.decay) for optimizer in optimizers] == [
-        (False, 0.01)
-    ] * 2
+    for optimizer in optimizers:
+        assert (optimizer.nesterov, optimizer.decay, optimizer.bias_rate) == (False, 0.01, 2.0)
 
 
 def test_muon_lets_kernels_decay_as_fast_as_sgd_does():

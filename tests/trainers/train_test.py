@@ -29,7 +29,10 @@ def refused(done, pattern):
 @pytest.mark.parametrize(
     ("flags", "pattern"),
     [
-        (["--recipe=x"], r"unknown recipe 'x'.*digits, cifar10, cifar10_40px, folder"),
+        (
+            ["--recipe=x"],
+            r"unknown recipe 'x'.*digits, cifar10, cifar10_40px, cifar10_fast, ",
+        ),
         (["--recipe=digits", "--model=resnet"], r"--model .*shufflenet_v1, shufflenet_v2.*resnet"),
         (["--recipe=digits", "--batch_size=0"], r"--batch_size must be .*1, got 0"),
         (["--recipe=digits", "--strategy=gpu"], r"--strategy must be one of one, mirrored, multiw"),
