@@ -271,7 +271,7 @@ class TrainConfig:
             )
         if self.whiten_stem and self.weights is not None:
             raise ValueError(
-                "whiten_stem is for new networks, but weights names what to start from"
+                f"whiten_stem must be off where weights are given, got weights={self.weights!r}"
             )
         if self.steps is None and self.epochs == 0:
             raise ValueError("epochs must be above 0 where steps is not given, got 0.0")

@@ -127,7 +127,7 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     Those below 0.002 of the matrix's norm stay smaller. Muon's Newton-Schulz iteration, with the
     authors' coefficients: they converge fast and not exactly, which is enough. It runs on the
     products of the shorter side's vectors, and the matrix is multiplied once at the end: of a wide
-    kernel that is a third of the time.
+    kernel that takes less than half of the time.
 
     Args:
       matrix: float32 [rows, columns].

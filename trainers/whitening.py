@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from trainers.cli import UserError
 from trainers.config import TrainConfig
-from trainers.pipeline import evaluation_batches
+from trainers.pipeline import evaluation_batches, reading_errors
 from trainers.sources import Source
 
 _IMAGES = 1024
@@ -49,7 +49,7 @@ def whiten_stem(model: keras.Model, config: TrainConfig, source: Source) -> None
       source: its training images, of which a thousand are looked at.
 
     Raises:
-      UserError: the network has no convolution that sees all channels.
+      UserError: the network has no convolution that sees all channels, or an image cannot be read.
 
     Examples:
       >>> whiten_stem(model, config, load_source(config, config.train_split))
@@ -83,12 +83,13 @@ def _patch_covariance(config: TrainConfig, source: Source, size: tuple[int, int]
     """Returns the covariance of what lies in windows of a height and width, [n, n]."""
     few = dataclasses.replace(config, batch_size=_BATCH, repeated_augmentation=1)
     count, sums, products = 0, np.float64(0), np.float64(0)
-    for images, _, weights in evaluation_batches(few, source).take(_IMAGES // _BATCH):
-        # Some are there to fill a batch up.
-        patches = _patches(images[weights > 0], size)
-        count += patches.shape[0]
-        sums += tf.reduce_sum(patches, 0).numpy().astype(np.float64)
-        products += tf.matmul(patches, patches, transpose_a=True).numpy().astype(np.float64)
+    with reading_errors(config):
+        for images, _, weights in evaluation_batches(few, source).take(_IMAGES // _BATCH):
+            # Some are there to fill a batch up.
+            patches = _patches(images[weights > 0], size)
+            count += patches.shape[0]
+            sums += tf.reduce_sum(patches, 0).numpy().astype(np.float64)
+            products += tf.matmul(patches, patches, transpose_a=True).numpy().astype(np.float64)
     mean = sums / count
     return products / count - np.outer(mean, mean)
 

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from trainers import folder
 from trainers.cli import UserError
-from trainers.datasets import load_source
+from trainers.datasets import load_source, load_sources
 from trainers.recipes import make_config
 
 
@@ -27,6 +28,14 @@ def test_classes_and_sizes(digits_folder, tmp_path):
     source = load_source(config(digits_folder, tmp_path), "train")
     assert source.class_names == ("one", "two", "zero")
     assert (source.num_examples, source.channels, source.skipped) == (120, 3, ())
+
+
+def test_files_are_looked_for_once(digits_folder, tmp_path, monkeypatch):
+    opened = mock.Mock(wraps=folder.open_folder)
+    monkeypatch.setattr(folder, "open_folder", opened)
+    sources = load_sources(config(digits_folder, tmp_path), ["train", "test"])
+    assert [source.num_examples for source in sources] == [120, 30]
+    opened.assert_called_once_with(str(digits_folder))
 
 
 def test_slices_cover_the_split_without_overlap(digits_folder):

@@ -349,8 +349,8 @@ def test_batch_norms_statistics_are_those_of_the_batches_behind_the_last(whole_o
     batches = pipeline.training_batches(trainer._config, trainer._train_source, STEPS).take(2)
     reestimate_batch_norms(model, tf.distribute.get_strategy(), batches)
     for before, weight in zip(saved, model.weights, strict=True):
-        # The run's are of arithmetic in float16.
-        np.testing.assert_allclose(weight, before, rtol=0.02, atol=2e-3, err_msg=weight.path)
+        # The run's are of arithmetic in float16, where a whitened stem's outputs are about 1.
+        np.testing.assert_allclose(weight, before, rtol=0.02, atol=5e-3, err_msg=weight.path)
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(0.0, [0, 1, 2, 3]), (1000.0, [0, 3])])

@@ -11,11 +11,11 @@ from trainers.wires import Wire
 CHANNELS, FILTERS = 16, 24
 
 
-def layers(before=False, relu=True, dtype="float64", conv=None, channels=CHANNELS):
+def layers(before=False, relu=True, dtype="float64", conv=None, channels=CHANNELS, largest=None):
     """A convolution between batch norms, all with random weights."""
     conv = conv or pointwise(FILTERS, dtype=dtype)
     chain = [batch_norm(dtype=dtype)] * before + [conv, batch_norm(dtype=dtype)]
-    chain += [keras.layers.ReLU(dtype=dtype)] * relu
+    chain += [keras.layers.ReLU(largest, dtype=dtype)] * relu
     model = keras.Sequential([keras.Input((6, 5, channels), dtype=dtype), *chain])
     synchronize_batch_norms(model, True)
     rng = np.random.default_rng(0)
@@ -72,9 +72,10 @@ def test_the_gradient_of_a_wide_one_is_made_in_pieces(filters):
 
 @pytest.mark.parametrize("largest", [None, 6.0])
 def test_the_gradient_stops_where_the_relu_does(largest):
-    model = layers(relu=False)
-    relu = keras.layers.ReLU(largest, dtype="float64")
-    model = keras.Sequential([*model.layers, relu])
+    model = layers(largest=largest)
+    # So that both ends of the ReLU are reached.
+    gamma = model.layers[1].gamma
+    gamma.assign(4 * gamma)
     expected = gradients(lambda x: model(x, training=True), images(), model)
     found = gradients(lambda x: compute(model, x).tensor, images(), model)
     assert np.max(expected[0]) == 6 if largest else np.max(expected[0]) > 6

@@ -1,3 +1,5 @@
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -92,3 +94,15 @@ def test_a_network_that_begins_otherwise_is_refused(layers, tmp_path):
     model = keras.Sequential([keras.Input((32, 32, 1)), *layers])
     with pytest.raises(UserError, match="--whiten_stem is for networks that begin with"):
         whiten_stem(model, config, load_source(config, "test"))
+
+
+def test_an_image_that_cannot_be_read_is_told(digits_folder, tmp_path):
+    root = shutil.copytree(digits_folder, tmp_path / "images")
+    for image in (root / "train" / "one").iterdir():
+        image.write_bytes(b"no picture at all")
+    values = {"data_dir": str(root), "verify_images": False, "input_size": 32, "resize_size": 32}
+    config = make_config("folder", str(tmp_path / "work"), values)
+    source = load_source(config, "train")
+    model = build_model(config, source.channels, len(source.class_names))
+    with pytest.raises(UserError, match="an image of folder cannot be read"):
+        whiten_stem(model, config, source)
