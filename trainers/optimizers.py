@@ -135,10 +135,11 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix / (tf.norm(matrix) + _TINY)
     gram = tf.matmul(x, x, transpose_a=tall, transpose_b=not tall)
-    one = total = tf.eye(gram.shape[0], dtype=matrix.dtype)
+    one = tf.eye(gram.shape[0], dtype=matrix.dtype)
+    total = None
     for _ in range(_NEWTON_SCHULZ_STEPS):
         factor = 3.4445 * one - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
-        total = tf.matmul(factor, total)
+        total = factor if total is None else tf.matmul(factor, total)
         # Factors are polynomials of the first `gram`, so that the order does not matter.
         gram = tf.matmul(factor, tf.matmul(factor, gram))
     return tf.matmul(x, total) if tall else tf.matmul(total, x)

@@ -54,13 +54,14 @@ def whiten_stem(model: keras.Model, config: TrainConfig, source: Source) -> None
     Examples:
       >>> whiten_stem(model, config, load_source(config, config.train_split))
     """
-    kernel = stem(model).kernel.numpy()
+    layer = stem(model)
+    kernel = layer.kernel.numpy()
     height, width, channels, filters = kernel.shape
     covariance = _patch_covariance(config, source, (height, width))
     found = components(covariance, filters // 2).reshape(height, width, channels, -1)
     pairs = np.concatenate([found, -found], axis=-1)
     kernel[..., : pairs.shape[-1]] = pairs
-    stem(model).kernel.assign(kernel)
+    layer.kernel.assign(kernel)
 
 
 def components(covariance: np.ndarray, count: int) -> np.ndarray:

@@ -231,7 +231,6 @@ EVERYTHING = {
     "cutmix": 1.0,
     "schedule": "linear",
     "optimizer": "muon",
-    "whiten_stem": True,
     "bias_rate": 4.0,
     "nesterov": False,
     "ema_decay": 0.8,
@@ -316,19 +315,28 @@ def test_the_saved_model_is_the_average_in_float32_at_the_evaluations_size(whole
         model.weights, trainer._average.shadows, trainer.model.weights, strict=True
     ):
         np.testing.assert_array_equal(weight, shadow, weight.path)
+        assert not np.array_equal(weight, trained), weight.path
+
+
+def test_a_whitened_stem_stays_as_it_is(tmp_path, data_dir):
+    values = {"whiten_stem": True, "steps": 2, "optimizer": "muon"}
+    trainer = make_trainer(tmp_path / "work", data_dir, **values)
+    trainer.start(resume=False)
+    kernels = [weight for weight in trainer.model.weights if weight.name == "kernel"]
+    begin = [kernel.numpy() for kernel in kernels]
+    trainer.run()
+    for before, weight in zip(begin, kernels, strict=True):
         is_fixed = weight.path == "stem_conv/kernel"
-        assert np.array_equal(weight, trained) == is_fixed, weight.path
-
-
-def test_a_whitened_stem_stays_as_it_is(whole_of_everything):
-    trainer, _ = whole_of_everything
-    kernels = [trainer.model.get_layer("stem_conv").kernel.numpy()]
+        assert np.array_equal(before, weight) == is_fixed, weight.path
     model = build_model(trainer._config, 1, 10)
     whiten_stem(model, trainer._config, trainer._train_source)
-    kernels.append(model.get_layer("stem_conv").kernel.numpy())
+    stems = [net.get_layer("stem_conv").kernel.numpy() for net in (trainer.model, model)]
     # Nine components of a grey patch; the other kernels are random, and do not learn either.
-    np.testing.assert_array_equal(*(kernel[..., :18] for kernel in kernels))
+    np.testing.assert_array_equal(*(kernel[..., :18] for kernel in stems))
     assert not any("stem_conv" in variable.path for variable in trainer.optimizer.variables)
+    resumed = make_trainer(tmp_path / "work", data_dir, **values)
+    resumed.start(resume=True)
+    np.testing.assert_array_equal(resumed.model.get_layer("stem_conv").kernel, stems[0])
 
 
 def test_what_is_evaluated_is_what_is_saved(whole_of_everything):
@@ -349,8 +357,8 @@ def test_batch_norms_statistics_are_those_of_the_batches_behind_the_last(whole_o
     batches = pipeline.training_batches(trainer._config, trainer._train_source, STEPS).take(2)
     reestimate_batch_norms(model, tf.distribute.get_strategy(), batches)
     for before, weight in zip(saved, model.weights, strict=True):
-        # The run's are of arithmetic in float16, where a whitened stem's outputs are about 1.
-        np.testing.assert_allclose(weight, before, rtol=0.02, atol=5e-3, err_msg=weight.path)
+        # The run's are of arithmetic in float16.
+        np.testing.assert_allclose(weight, before, rtol=0.02, atol=2e-3, err_msg=weight.path)
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(0.0, [0, 1, 2, 3]), (1000.0, [0, 3])])

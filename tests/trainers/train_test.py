@@ -31,7 +31,7 @@ def refused(done, pattern):
     [
         (
             ["--recipe=x"],
-            r"unknown recipe 'x'.*digits, cifar10, cifar10_40px, cifar10_fast, ",
+            r"unknown recipe 'x'.*digits, cifar10, cifar10_40px, cifar10_fast, folder",
         ),
         (["--recipe=digits", "--model=resnet"], r"--model .*shufflenet_v1, shufflenet_v2.*resnet"),
         (["--recipe=digits", "--batch_size=0"], r"--batch_size must be .*1, got 0"),
