@@ -25,7 +25,7 @@ from trainers.table import markdown_table
 
 _RECIPES = flags.DEFINE_list(
     "recipes",
-    ["cifar10", "cifar10_40px"],
+    ["cifar10", "cifar10_fast"],
     f"Recipes to start, separated by commas, of: {', '.join(recipes.RECIPES)}.",
 )
 _DATASET = flags.DEFINE_string("dataset", "cifar10", "As --dataset of trainers.train.")

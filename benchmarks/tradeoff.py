@@ -14,6 +14,7 @@ from benchmarks.turns import Turns, measure
 from edge.measurement import statistics
 from trainers import files
 from trainers.choices import choose
+from trainers.config import TrainConfig
 from trainers.table import markdown_table
 
 # By marker of the picture.
@@ -45,15 +46,16 @@ def train_and_convert(config: AccuracyConfig) -> list[dict]:
     points = []
     for name in config.networks:
         workdir = config.workdirs / name
-        train(workdir, name, config, f"--epochs={config.epochs}")
+        train(workdir, name, config, *config.length)
+        epochs = TrainConfig.load(workdir).epochs
         for graph in ("canonical",) if name in RIVALS else ("canonical", "deployment"):
             artifact = config.workdirs / f"{name}-{graph}"
             manifest = convert(workdir, artifact, f"--graph={graph}", "--quantization=int8-ptq")
-            points.append(_point(name, graph, artifact, manifest, config.epochs))
+            points.append(_point(name, graph, artifact, manifest, epochs))
     return points
 
 
-def _point(name: str, graph: str, artifact: Path, manifest: dict, epochs: int) -> dict:
+def _point(name: str, graph: str, artifact: Path, manifest: dict, epochs: float) -> dict:
     ((file, entry),) = manifest["files"].items()
     model = manifest["model"]
     return {

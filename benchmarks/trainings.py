@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trainers.choices import choose
 from trainers.cli import UserError
+from trainers.config import TrainConfig
 from trainers.metrics import last_evaluation
 from trainers.table import markdown_table
 
@@ -46,7 +47,7 @@ class AccuracyConfig:
       networks: keys of `NETWORKS` or `RIVALS`.
       recipe: of all of them.
       dataset, data_dir: as the flags of `trainers.train`.
-      epochs: passes in float.
+      epochs: passes in float; None: the recipe's.
       workdirs: folder of the trainings; what is finished there is not done again.
     """
 
@@ -54,8 +55,13 @@ class AccuracyConfig:
     recipe: str
     dataset: str
     data_dir: str | None
-    epochs: int
+    epochs: float | None
     workdirs: Path
+
+    @property
+    def length(self) -> tuple[str, ...]:
+        """The flag that says how long to train, if one must."""
+        return () if self.epochs is None else (f"--epochs={self.epochs}",)
 
 
 def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
@@ -83,7 +89,7 @@ def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
       UserError: one of the commands failed; it has said why.
     """
     workdir = config.workdirs / name
-    train(workdir, name, config, f"--epochs={config.epochs}")
+    train(workdir, name, config, *config.length)
     _quantize(workdir, qat_epochs)
     manifests = {
         column: convert(workdir, config.workdirs / f"{name}-artifact", *flags)
@@ -95,7 +101,7 @@ def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
         "macs": model["macs"],
         "float": model["accuracy"],
         "converted": {column: _scores(manifest) for column, manifest in manifests.items()},
-        "epochs": config.epochs,
+        "epochs": TrainConfig.load(workdir).epochs,
         "qat_epochs": qat_epochs,
         "qat_step_cost": _qat_step_cost(workdir, name, config),
     }
@@ -156,14 +162,14 @@ def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
     return statistics.median(ratios)
 
 
-def train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None:
+def train(workdir: Path, name: str, config: AccuracyConfig, *length: str) -> None:
     """Trains a network, or goes on with its training, unless it is done.
 
     Args:
       workdir: of the training.
       name: a key of `NETWORKS` or `RIVALS`.
       config: recipe, dataset and data_dir matter.
-      length: the flag that says how long.
+      length: the flag that says how long; none: as long as the recipe.
 
     Raises:
       UserError: the command failed; it has said why.
@@ -173,7 +179,7 @@ def train(workdir: Path, name: str, config: AccuracyConfig, length: str) -> None
     data = () if config.data_dir is None else (f"--data_dir={config.data_dir}",)
     _run(
         "trainers.train", f"--recipe={config.recipe}", f"--dataset={config.dataset}", *data,
-        *{**NETWORKS, **RIVALS}[name], length, f"--workdir={workdir}", "--resume",
+        *{**NETWORKS, **RIVALS}[name], *length, f"--workdir={workdir}", "--resume",
     )  # fmt: skip
 
 

@@ -126,6 +126,7 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         "weights": None,
         "whiten_stem": False,
         "train_size": None,
+        "train_size_epochs": None,
         "ema_decay": 0.0,
         "batch_norm_steps": 0,
         "distill": None,

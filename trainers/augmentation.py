@@ -45,7 +45,8 @@ def augment(
         size, min_area = config.training_size, config.crop_min_area
         image = resized_crop(image, key + _CROP, size, min_area, channels)
     else:
-        image = center_crop(image, *_center_sizes(config), channels)
+        sizes = config.training_resize_size, config.training_size
+        image = center_crop(image, *sizes, channels)
     if config.crop == "pad":
         image = _padded_crop(image, key, config.crop_padding)
     if config.flip:
@@ -56,12 +57,6 @@ def augment(
     if config.trivial_augment:
         image = trivial_augment(image, _fold(key, _TRIVIAL))
     return image
-
-
-def _center_sizes(config: TrainConfig) -> tuple[int, int]:
-    """Returns the sizes of `center_crop` that show as much of an image as the evaluation sees."""
-    size = config.training_size
-    return round(config.resize_size * size / config.input_size), size
 
 
 def color_jitter(image: tf.Tensor, key: tf.Tensor, strength: float) -> tf.Tensor:

@@ -17,19 +17,6 @@ import tensorflow as tf
 from trainers.strategy import sum_over_devices
 
 
-class Norm(NamedTuple):
-    """What a BatchNormalization has learnt, and its epsilon.
-
-    Attributes:
-      gamma, beta: float [channels].
-      epsilon: what it adds to the variance.
-    """
-
-    gamma: tf.Tensor
-    beta: tf.Tensor
-    epsilon: float
-
-
 class Statistics(NamedTuple):
     """What a BatchNormalization sees of a batch, [channels] each."""
 
@@ -37,30 +24,12 @@ class Statistics(NamedTuple):
     variance: tf.Tensor
 
 
-def fold(
-    pixels: tf.Tensor, matrix: tf.Tensor, norms: Sequence[Norm], synchronized: bool
-) -> tuple[tf.Tensor, tf.Tensor, list[Statistics]]:
-    """Returns the matrix and the bias of the product that has its normalizations in it.
+def moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns means over pixels, of their channels and of the products of each two of these.
 
     Args:
       pixels: float32 or float64 [n, channels].
-      matrix: [channels, outputs].
-      norms: that of the product, and that of the pixels if there is one.
-      synchronized: by the statistics of all devices; call it in a replica then.
-
-    Returns:
-      [channels, outputs], [outputs], and the statistics of each of the normalizations. These are
-      for keeping: they have no gradient.
-    """
-    computation = _Fold([norm.epsilon for norm in norms])
-    learnt = [tensor for norm in norms for tensor in (norm.gamma, norm.beta)]
-    moments = _moments(pixels, synchronized)
-    matrix, bias = tf.custom_gradient(computation.forward)(*moments, matrix, *learnt)
-    return matrix, bias, computation.statistics
-
-
-def _moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns means over pixels, of their channels and of the products of each two of these.
+      synchronized: of the pixels of all devices; call it in a replica then.
 
     Returns:
       [1, channels] and [channels, channels]. The gradient of the second is that of one factor of
@@ -101,12 +70,16 @@ class _Scale:
         return gamma, gamma * self.value * self._inverse
 
 
-class _Fold:
-    """What `fold` computes, kept for the gradient.
+class Fold:
+    """Computes the matrix and the bias of the product that has its normalizations in it, once.
+
+    Args:
+      epsilons: what the BatchNormalization of the product adds to its variance, and that of the
+        pixels, if there is one.
 
     Attributes:
-      statistics: of each normalization, once `forward` was called. Among what that returns they
-        would each be given a gradient, of zeros.
+      statistics: what each of the normalizations saw, once `forward` was called. They are for
+        keeping: they have no gradient.
     """
 
     def __init__(self, epsilons: Sequence[float]):
@@ -121,8 +94,18 @@ class _Fold:
         gamma: tf.Tensor,
         beta: tf.Tensor,
         *before: tf.Tensor,
-    ) -> tuple:
-        """Returns the matrix and the bias, and the function of their gradient."""
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the matrix and the bias.
+
+        Args:
+          mean, products: the pixels' `moments`.
+          kernel: [channels, outputs].
+          gamma, beta: [outputs].
+          before: gamma and beta of the pixels' normalization, [channels] each.
+
+        Returns:
+          [channels, outputs] and [outputs].
+        """
         self._mean, self._kernel, self._has_before = mean, kernel, bool(before)
         covariance = products - tf.matmul(mean, mean, transpose_a=True)
         if before:
@@ -140,15 +123,15 @@ class _Fold:
             made = tf.linalg.matvec(self._kernel, before[1], transpose_a=True)
             self.statistics = [Statistics(made, variance), seen]
         scale = self._columns.value
-        return (kernel * scale, beta - mean * scale), self._gradient
+        return kernel * scale, beta - mean * scale
 
-    def _gradient(self, matrix: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
+    def gradient(self, matrix: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
         """Returns the gradients of `forward`'s arguments, for those of the matrix and the bias."""
         row = tf.expand_dims(bias, 0)
         centred = matrix - tf.matmul(self._mean, row, transpose_a=True)
         gamma, variance = self._columns.gradient(tf.reduce_sum(self._scaled * centred, 0))
         kernel = centred * self._columns.value - self._covaried * variance
-        # Doubled, as `_moments` wants it.
+        # Doubled, as `moments` wants it.
         products = -tf.matmul(self._scaled * variance, self._scaled, transpose_b=True)
         learnt = [gamma, bias]
         if self._has_before:

@@ -48,6 +48,7 @@ _CHOICES = {
 _MINIMA = {
     "input_size": 32,
     "train_size": 32,
+    "train_size_epochs": 0,
     "batch_size": 1,
     "batch_norm_steps": 0,
     "cache_mb": 0,
@@ -112,6 +113,8 @@ class TrainConfig:
         kernels and is not trained, see `trainers.whitening`.
       input_size: height and width of the network's input, pixels.
       train_size: height and width in training, pixels; None: input_size.
+      train_size_epochs: so many epochs have train_size, and the others input_size: small images
+        take less time, and what they teach holds for larger ones. None: all.
       resize_size: evaluation scales the shorter side to this, pixels, and cuts the centre.
       preprocessing: mode of `preprocess_input`.
       crop: "none", "pad" (reflect by crop_padding pixels, cut at random) or "resized" (a
@@ -173,6 +176,7 @@ class TrainConfig:
     whiten_stem: bool = False
     input_size: int = 224
     train_size: int | None = None
+    train_size_epochs: float | None = None
     resize_size: int = 256
     preprocessing: str = "tf"
     crop: str = "resized"
@@ -254,10 +258,15 @@ class TrainConfig:
                 f"resize_size must be at least input_size ({self.input_size}), "
                 f"got {self.resize_size}"
             )
-        if self.crop == "pad" and self.crop_padding >= self.training_size:
+        smallest = min(self.training_size, self.grown().training_size)
+        if self.crop == "pad" and self.crop_padding >= smallest:
             raise ValueError(
-                f"crop_padding must be below the training's size ({self.training_size}), "
+                f"crop_padding must be below the training's size ({smallest}), "
                 f"got {self.crop_padding}"
+            )
+        if self.train_size_epochs is not None and self.train_size is None:
+            raise ValueError(
+                f"train_size_epochs must come with train_size, got {self.train_size_epochs}"
             )
         if self.train_size is not None and self.train_size > self.resize_size:
             raise ValueError(
@@ -286,6 +295,17 @@ class TrainConfig:
     def training_size(self) -> int:
         """Height and width of the images in training, pixels."""
         return self.train_size or self.input_size
+
+    @property
+    def training_resize_size(self) -> int:
+        """What shows as much of an image at the training's size as the evaluation sees, pixels."""
+        return round(self.resize_size * self.training_size / self.input_size)
+
+    def grown(self) -> "TrainConfig":
+        """Returns the settings behind the epochs that have a size of their own."""
+        if self.train_size_epochs is None:
+            return self
+        return dataclasses.replace(self, train_size=None, train_size_epochs=None)
 
     def save(self, workdir: str | Path) -> None:
         """Writes every value, the library versions and the command to `workdir/config.json`."""

@@ -1,6 +1,7 @@
 """Data sets by name: digits, any of TFDS, or a folder of images."""
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -62,7 +63,7 @@ def _folder_source(
 ) -> Source:
     paths, labels = builder.examples(split)
     statuses = [folder.file_status(path) for path in paths]
-    read = _file_reader(paths, sum(status.st_size for status in statuses), config)
+    read = _file_reader(paths, statuses, config)
     bad: list[str] = []
     if config.verify_images:
         cache = Path(config.workdir) / f"unreadable-{re.sub(r'[^0-9A-Za-z]+', '-', split)}.json"
@@ -89,13 +90,13 @@ def _folder_source(
 
 
 def _file_reader(
-    paths: list[str], size: int, config: TrainConfig
+    paths: list[str], statuses: list[os.stat_result], config: TrainConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from a path's number to the file's bytes, from memory if all are small."""
-    if size > _cache_bytes(config):
+    if sum(status.st_size for status in statuses) > _cache_bytes(config):
         names = tf.constant(paths, tf.string)
         return lambda number: tf.io.read_file(names[number])
-    data = tf.constant(folder.contents(paths), tf.string)
+    data = tf.constant(folder.contents(paths, statuses), tf.string)
     return lambda number: data[number]
 
 

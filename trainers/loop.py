@@ -106,6 +106,8 @@ class Trainer:
         self._workdir = Path(config.workdir)
         epoch = train_source.num_examples / config.batch_size
         self.total_steps = config.steps or max(1, round(config.epochs * epoch))
+        # Where the images get their final size, if they have another before.
+        self._grows_at = round((config.train_size_epochs or 0) * epoch)
         self._eval_every = config.eval_every or max(1.0, epoch)
         self._checkpoint_every = config.checkpoint_every or self._eval_every
         # Here and no earlier: preparing a data set draws from the same generators.
@@ -227,6 +229,8 @@ class Trainer:
             if last:
                 return
             check()
+            if start < step == self._grows_at:
+                iterator = iter(self._training_batches(step))
             loss = self._train_step(iterator)
             step += 1
             if step % _LOG_EVERY == 0 or step == self.total_steps:
@@ -234,7 +238,8 @@ class Trainer:
 
     def _training_batches(self, start: int) -> tf.distribute.DistributedDataset:
         """Returns the training stream behind step `start`, for the devices of this worker."""
-        make = functools.partial(training_batches, self._config, self._train_source, start)
+        config = self._config if start < self._grows_at else self._config.grown()
+        make = functools.partial(training_batches, config, self._train_source, start)
         return self._strategy.distribute_datasets_from_function(make)
 
     def _is_evaluation_due(self, step: int) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainers import wires
-from trainers.batch_norm_fold import Norm, fold
+from trainers.batch_norm_fold import Fold, moments
 from trainers.wires import Wire
 
 # The covariance of c channels takes c * c multiply-adds a pixel, and as many in its gradient;
@@ -109,35 +109,45 @@ def compute(x: Wire, product: Product, order: np.ndarray | None = None) -> Wire:
     image = x.tensor if wires.is_pointwise(conv) else _windows(x.tensor, conv)
     pixels, matrix = (tf.reshape(tensor, [-1, tensor.shape[-1]]) for tensor in (image, kernel))
     norms = [(after, order)] if before is None else [(after, order), (before, x.order)]
-    learnt = [Norm(*wires.scale_and_shift(*norm), norm[0].epsilon) for norm in norms]
-    matrix, bias, statistics = fold(pixels, matrix, learnt, after.synchronized)
-    for norm, seen in zip(norms, statistics, strict=True):
-        wires.keep(*norm, *seen)
-    y = _linear(pixels, matrix, bias, None if relu is None else _RELUS[relu.max_value])
+    learnt = [tensor for norm in norms for tensor in wires.scale_and_shift(*norm)]
+    fold = Fold([norm.epsilon for norm, _ in norms])
+    seen = moments(pixels, after.synchronized)
+    known_relu = None if relu is None else _RELUS[relu.max_value]
+    y = _product(fold, known_relu, pixels, *seen, matrix, *learnt)
+    for norm, statistics in zip(norms, fold.statistics, strict=True):
+        wires.keep(*norm, *statistics)
     return Wire(wires.shaped(y, image), order)
 
 
-def _linear(pixels: tf.Tensor, matrix: tf.Tensor, bias: tf.Tensor, relu: _Relu | None) -> tf.Tensor:
-    """Returns pixels @ matrix + bias, behind the ReLU if there is one."""
+def _product(fold: Fold, relu: _Relu | None, *arguments: tf.Tensor) -> tf.Tensor:
+    """Returns pixels @ matrix + bias, behind the ReLU if there is one.
 
+    Args:
+      fold: computes matrix and bias.
+      relu: or None.
+      arguments: pixels, and the fold's.
+    """
+
+    # One for all: each takes milliseconds to be traced.
     @tf.custom_gradient
-    def forward(pixels: tf.Tensor, matrix: tf.Tensor, bias: tf.Tensor) -> tuple:
+    def forward(pixels: tf.Tensor, *folded: tf.Tensor) -> tuple:
+        matrix, bias = fold.forward(*folded)
         # One operator of the three, once TensorFlow has optimized the graph.
         y = tf.nn.bias_add(tf.matmul(pixels, matrix), bias)
         y = y if relu is None else relu.function(y)
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             if relu is not None:
                 upstream = relu.gradient(gradients=upstream, features=y)
-            return (
+            bias = tf.raw_ops.BiasAddGrad(out_backprop=upstream)
+            return [
                 tf.matmul(upstream, matrix, transpose_b=True),
-                _sum_of_products(pixels, upstream),
-                tf.raw_ops.BiasAddGrad(out_backprop=upstream),
-            )
+                *fold.gradient(_sum_of_products(pixels, upstream), bias),
+            ]
 
         return y, gradient
 
-    return forward(pixels, matrix, bias)
+    return forward(*arguments)
 
 
 def _sum_of_products(pixels: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:

@@ -86,18 +86,19 @@ def cifar10_40px(batch_size: int = 64) -> dict[str, Any]:
 
 
 def cifar10_fast(batch_size: int = 128) -> dict[str, Any]:
-    """CIFAR-10 in little time: Muon, and a stem of principal components that need not be learnt.
+    """CIFAR-10 in little time: small images first, and a stem that need not be learnt.
 
     python -m trainers.train --recipe=cifar10_fast --workdir=/tmp/cifar10
 
-    Test accuracy 86.6% (V2 0.5x, seed 0, 10,000 images) after 15 epochs and, with one evaluation
-    at the end, 30 minutes on 2 cores without AVX-512.
+    Test accuracy 87.4% (V2 0.5x, seed 0, 10,000 images) after 15 epochs, of which ten with 32
+    pixels, and with one evaluation at the end 34.5 minutes on 2 cores without AVX-512.
     """
     return {
-        **cifar10(batch_size),
+        **cifar10_40px(batch_size),
+        "train_size": 32,
+        "train_size_epochs": 10.0,
         "epochs": 15,
         "warmup_epochs": 1,
-        "optimizer": "muon",
         "whiten_stem": True,
         "bias_rate": 32.0,
     }

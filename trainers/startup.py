@@ -1,6 +1,7 @@
 """TensorFlow's start, which takes seconds and tells much."""
 
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 
@@ -17,10 +18,26 @@ def import_tensorflow() -> None:
     TF_CPP_MIN_LOG_LEVEL does not silence what it prints before its logging is set up. Keras's
     interface to scikit-learn does not work afterwards.
     """
-    with quiet_stderr(), _missing(_NOT_NEEDED):
+    with quiet_stderr(), _missing(_NOT_NEEDED), _nothing_discarded():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _nothing_discarded() -> Iterator[None]:
+    """Has Python not search for garbage in the block, nor later among what the block has made.
+
+    Modules stay, and looking through a million objects of theirs again and again takes long.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

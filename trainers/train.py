@@ -100,6 +100,11 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "train_size", None, "Height and width of training images, pixels (default: --input_size)."
 )
+flags.DEFINE_float(
+    "train_size_epochs",
+    None,
+    "So many epochs have --train_size, and the others --input_size (default: all have it).",
+)
 flags.DEFINE_string(
     "preprocessing",
     None,

@@ -82,7 +82,16 @@ def components(covariance: np.ndarray, count: int) -> np.ndarray:
 
 def _patch_covariance(config: TrainConfig, source: Source, size: tuple[int, int]) -> np.ndarray:
     """Returns the covariance of what lies in windows of a height and width, [n, n]."""
-    few = dataclasses.replace(config, batch_size=_BATCH, repeated_augmentation=1)
+    few = dataclasses.replace(
+        config,
+        batch_size=_BATCH,
+        repeated_augmentation=1,
+        # As the training begins.
+        input_size=config.training_size,
+        resize_size=config.training_resize_size,
+        train_size=None,
+        train_size_epochs=None,
+    )
     count, sums, products = 0, np.float64(0), np.float64(0)
     with reading_errors(config):
         for images, _, weights in evaluation_batches(few, source).take(_IMAGES // _BATCH):

@@ -51,6 +51,8 @@ def test_the_file_has_versions_and_command(tmp_path):
         ("resize_size", 100),
         ("train_size", 31),
         ("train_size", 257),
+        ("train_size_epochs", -1.0),
+        ("train_size_epochs", 2.0),
         ("schedule", "step"),
         ("precision", "float16"),
         ("color_jitter", 1.0),
@@ -95,6 +97,20 @@ def test_what_other_networks_do_not_have_is_refused(model, values):
 def test_padding_must_leave_something_to_reflect():
     with pytest.raises(ValueError, match="crop_padding must be below the training's size"):
         TrainConfig(**BASE, crop="pad", crop_padding=32, input_size=32, resize_size=32)
+    sizes = {"input_size": 32, "resize_size": 48, "train_size": 48, "train_size_epochs": 1.0}
+    with pytest.raises(ValueError, match=r"crop_padding must be below the training's size \(32\)"):
+        TrainConfig(**BASE, crop="pad", crop_padding=32, **sizes)
+
+
+def test_the_first_epochs_may_have_a_size_of_their_own():
+    sizes = {"input_size": 40, "resize_size": 50, "train_size": 32}
+    config = TrainConfig(**BASE, **sizes, train_size_epochs=2.0)
+    assert (config.training_size, config.training_resize_size) == (32, 40)
+    grown = config.grown()
+    assert (grown.training_size, grown.training_resize_size) == (40, 50)
+    assert grown.differences(config) == ["train_size: None → 32", "train_size_epochs: None → 2.0"]
+    always = TrainConfig(**BASE, **sizes)
+    assert always.grown() == always
 
 
 def test_a_stem_is_whitened_where_no_weights_are_loaded():

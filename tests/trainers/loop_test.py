@@ -20,6 +20,7 @@ from trainers.task import Task
 from trainers.whitening import whiten_stem
 
 STEPS, STOP = 6, 4
+EPOCH = 1437 / 16  # steps
 VALUES = {
     "steps": STEPS,
     "batch_size": 16,
@@ -223,6 +224,7 @@ EVERYTHING = {
     "input_size": 32,
     "resize_size": 36,
     "train_size": 36,
+    "train_size_epochs": 2 / EPOCH,
     "color_jitter": 0.4,
     "trivial_augment": True,
     "random_erasing": 0.5,
@@ -318,6 +320,24 @@ def test_the_saved_model_is_the_average_in_float32_at_the_evaluations_size(whole
         assert not np.array_equal(weight, trained), weight.path
 
 
+def test_images_have_the_size_of_the_evaluation_behind_their_first_epochs(tmp_path, data_dir):
+    values = {"resize_size": 40, "train_size": 40, "train_size_epochs": 4 / EPOCH}
+    trainer = make_trainer(tmp_path / "work", data_dir, **values)
+    trainer.start(resume=False)
+    step, sizes = trainer._train_step, []
+
+    def noting(iterator):
+        images, _ = iterator.element_spec
+        sizes.append(images.shape[1])
+        return step(iterator)
+
+    trainer._train_step = noting
+    trainer.run()
+    assert sizes == [40, 40, 40, 40, 32, 32]
+    model = load_model(tmp_path / "work" / "model.keras")
+    assert model.input_shape == (None, 32, 32, 1)
+
+
 def test_a_whitened_stem_stays_as_it_is(tmp_path, data_dir):
     values = {"whiten_stem": True, "steps": 2, "optimizer": "muon"}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
@@ -354,7 +374,9 @@ def test_batch_norms_statistics_are_those_of_the_batches_behind_the_last(whole_o
     model = load_model(workdir / "model.keras")
     model.input_spec = keras.layers.InputSpec(ndim=4)
     saved = [weight.numpy() for weight in model.weights]
-    batches = pipeline.training_batches(trainer._config, trainer._train_source, STEPS).take(2)
+    batches = pipeline.training_batches(trainer._config.grown(), trainer._train_source, STEPS).take(
+        2
+    )
     reestimate_batch_norms(model, tf.distribute.get_strategy(), batches)
     for before, weight in zip(saved, model.weights, strict=True):
         # The run's are of arithmetic in float16.
