@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 CHECK = """
+import gc
 import sys
 from trainers.startup import import_tensorflow
 import_tensorflow()
@@ -10,6 +11,8 @@ assert {"tensorflow", "keras"} <= set(sys.modules)
 assert not {"sklearn", "matplotlib"} & set(sys.modules)
 from sklearn.datasets import load_digits
 import matplotlib.pyplot
+# Its modules, and no garbage of later.
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
 print(len(load_digits().target))
 """
 
