@@ -175,3 +175,14 @@ def test_grey_and_transparent_images_get_three_channels(root, tmp_path):
         images, _ = uint8_images(config(root, tmp_path, input_size=32, resize_size=32), mode)
         assert images.shape == (3, 32, 32, 3)
         assert np.ptp(images) <= 1
+
+
+def test_contents_are_those_of_the_files(tmp_path):
+    written = [b"", b"one", bytes(range(256)) * 4096]
+    paths = [str(tmp_path / str(number)) for number in range(3)]
+    for path, data in zip(paths, written, strict=True):
+        Path(path).write_bytes(data)
+    statuses = [folder.file_status(path) for path in paths]
+    assert folder.contents(paths, statuses) == written
+    Path(paths[1]).unlink()
+    assert folder.contents(paths, statuses) == [written[0], b"", written[2]]
