@@ -119,8 +119,8 @@ class Muon(SGD):
         self.assign_sub(variable, tf.cast(learning_rate, step.dtype) * step)
 
 
-# Traced once for each shape, of which a network has few. Not inlined, so that it is optimized once
-# too: that takes seconds off a training's start.
+# Traced once for each shape, of which a network has few; not inlined, so that it is also optimized
+# once for each, and not for each kernel.
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     """Returns the matrix with singular values of about 1, between 0.7 and 1.2.
