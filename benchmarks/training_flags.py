@@ -24,8 +24,8 @@ def define(recipe: str, workdirs: str) -> None:
     flags.DEFINE_list("networks", None, "Networks to train, separated by commas; all by default.")
     flags.DEFINE_string("dataset", "cifar10", "As --dataset of trainers.train.")
     flags.DEFINE_string("data_dir", None, "As --data_dir of trainers.train.")
-    flags.DEFINE_float(
-        "epochs", None, "Of every float training (default: the recipe's).", lower_bound=0
+    flags.DEFINE_integer(
+        "epochs", None, "Of every float training (default: the recipe's).", lower_bound=1
     )
     flags.DEFINE_string("workdirs", workdirs, "Folder of the trainings, kept.")
 

@@ -55,7 +55,7 @@ class AccuracyConfig:
     recipe: str
     dataset: str
     data_dir: str | None
-    epochs: float | None
+    epochs: int | None
     workdirs: Path
 
     @property
