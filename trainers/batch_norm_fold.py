@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from trainers.constants import shared
 from trainers.strategy import sum_over_devices
 
 
@@ -42,6 +43,8 @@ def moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor
         if synchronized:
             both, count = sum_over_devices(tf.concat([sums, products], 0), count)
             sums, products = tf.split(both, [1, products.shape[-1]])
+        elif pixels.shape[0]:
+            count = shared(count, sums.dtype)
         count = tf.cast(count, sums.dtype)
         return sums / count, products / count
 
@@ -51,17 +54,29 @@ def moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor
             mean, products = averages(mean, products)
             return tf.nn.bias_add(tf.matmul(pixels, products), tf.squeeze(mean, 0))
 
-        sums = tf.expand_dims(tf.raw_ops.BiasAddGrad(out_backprop=pixels), 0)
+        sums = _row(tf.raw_ops.BiasAddGrad(out_backprop=pixels))
         return averages(sums, tf.matmul(pixels, pixels, transpose_a=True)), gradient
 
     return forward(pixels)
+
+
+def _row(vector: tf.Tensor) -> tf.Tensor:
+    return tf.expand_dims(vector, shared(0, tf.int32))
+
+
+def _column(vector: tf.Tensor) -> tf.Tensor:
+    return tf.expand_dims(vector, shared(1, tf.int32))
+
+
+def _sum(matrix: tf.Tensor, axis: int) -> tf.Tensor:
+    return tf.reduce_sum(matrix, shared(axis, tf.int32))
 
 
 class _Scale:
     """What a normalization multiplies by, gamma / sqrt(variance + epsilon)."""
 
     def __init__(self, gamma: tf.Tensor, variance: tf.Tensor, epsilon: float):
-        self._inverse = tf.math.rsqrt(variance + epsilon)
+        self._inverse = tf.math.rsqrt(variance + shared(epsilon, variance.dtype))
         self.value = gamma * self._inverse
 
     def gradient(self, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -109,35 +124,35 @@ class Fold:
         self._mean, self._kernel, self._has_before = mean, kernel, bool(before)
         covariance = products - tf.matmul(mean, mean, transpose_a=True)
         if before:
-            seen = Statistics(tf.squeeze(mean, 0), tf.linalg.diag_part(covariance))
+            seen = Statistics(tf.squeeze(mean, 0), tf.raw_ops.MatrixDiagPart(input=covariance))
             self._rows = _Scale(before[0], seen.variance, self._epsilons[1])
-            kernel *= tf.expand_dims(self._rows.value, 1)
+            kernel *= _column(self._rows.value)
         self._scaled, self._covaried = kernel, tf.matmul(covariance, kernel)
         mean = tf.squeeze(tf.matmul(mean, kernel), 0)
         # Where all pixels are the same, rounding can take it below zero.
-        variance = tf.maximum(tf.reduce_sum(kernel * self._covaried, 0), 0)
+        variance = tf.maximum(_sum(kernel * self._covaried, 0), shared(0, kernel.dtype))
         self._columns = _Scale(gamma, variance, self._epsilons[0])
         self.statistics = [Statistics(mean, variance)]
         if before:
             # Normalized pixels have the mean beta.
-            made = tf.linalg.matvec(self._kernel, before[1], transpose_a=True)
+            made = tf.squeeze(tf.matmul(_row(before[1]), self._kernel), 0)
             self.statistics = [Statistics(made, variance), seen]
         scale = self._columns.value
         return kernel * scale, beta - mean * scale
 
     def gradient(self, matrix: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
         """Returns the gradients of `forward`'s arguments, for those of the matrix and the bias."""
-        row = tf.expand_dims(bias, 0)
+        row = _row(bias)
         centred = matrix - tf.matmul(self._mean, row, transpose_a=True)
-        gamma, variance = self._columns.gradient(tf.reduce_sum(self._scaled * centred, 0))
+        gamma, variance = self._columns.gradient(_sum(self._scaled * centred, 0))
         kernel = centred * self._columns.value - self._covaried * variance
         # Doubled, as `moments` wants it.
         products = -tf.matmul(self._scaled * variance, self._scaled, transpose_b=True)
         learnt = [gamma, bias]
         if self._has_before:
-            gamma, variance = self._rows.gradient(tf.reduce_sum(kernel * self._kernel, 1))
-            kernel *= tf.expand_dims(self._rows.value, 1)
-            products -= tf.linalg.diag(variance)
+            gamma, variance = self._rows.gradient(_sum(kernel * self._kernel, 1))
+            kernel *= _column(self._rows.value)
+            products -= tf.raw_ops.MatrixDiag(diagonal=variance)
             learnt += [gamma, tf.zeros_like(gamma)]
         mean = -tf.matmul(row * self._columns.value, self._scaled, transpose_b=True)
         return [mean - tf.matmul(self._mean, products), products, kernel, *learnt]

@@ -78,7 +78,8 @@ def _folder_source(
     numbers, classes = tf.constant(good, tf.int64), tf.constant(labels, tf.int64)
 
     def read_good(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return read(numbers[index]), classes[numbers[index]]
+        number = tf.gather(numbers, index)
+        return read(number), tf.gather(classes, number)
 
     return IndexedSource(
         class_names=tuple(builder.info.features["label"].names),
@@ -95,9 +96,9 @@ def _file_reader(
     """Returns a function from a path's number to the file's bytes, from memory if all are small."""
     if sum(status.st_size for status in statuses) > _cache_bytes(config):
         names = tf.constant(paths, tf.string)
-        return lambda number: tf.io.read_file(names[number])
+        return lambda number: tf.io.read_file(tf.gather(names, number))
     data = tf.constant(folder.contents(paths, statuses), tf.string)
-    return lambda number: data[number]
+    return lambda number: tf.gather(data, number)
 
 
 def _cache_bytes(config: TrainConfig) -> int:

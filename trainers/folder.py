@@ -18,6 +18,7 @@ from trainers.progress import Progress
 
 _LAYOUT = "expected ROOT/SPLIT/CLASS/*.jpg (or .jpeg, .png), such as ROOT/train/cat/1.jpg"
 _BATCH = 256
+_DECODED_AT_ONCE = 64
 # Every file that is left out is in the cache file; the screen shows the first ones.
 _MAX_WARNINGS = 20
 
@@ -167,16 +168,22 @@ def _readable(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int)
         # The size is asked for because what nothing depends on is pruned, and never decoded.
         return tf.size(image)
 
-    def check_all(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return indices, tf.map_fn(check, indices, fn_output_signature=tf.int32)
+    def check_all(indices: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        # Each an operator of its own: a loop takes half as long again.
+        return indices, [check(index) for index in tf.unstack(indices)]
 
     good = np.zeros(count, bool)
     with Progress("verifying", total=count, unit="image") as progress:
         # Many at a time, which is faster; then, alone, those that had a bad one among them.
-        for size in (_BATCH, 1):
-            batches = tf.data.Dataset.from_tensor_slices(np.flatnonzero(~good)).batch(size)
-            checked = batches.map(check_all, num_parallel_calls=tf.data.AUTOTUNE)
-            for batch, _ in checked.ignore_errors().as_numpy_iterator():
+        for size in (_DECODED_AT_ONCE, 1):
+            if good.all():
+                break
+            left = np.flatnonzero(~good)
+            left = np.pad(left, (0, -len(left) % size), mode="edge").reshape(-1, size)
+            checked = tf.data.Dataset.from_tensor_slices(left).map(
+                check_all, num_parallel_calls=tf.data.AUTOTUNE
+            )
+            for batch, *_ in checked.ignore_errors().as_numpy_iterator():
                 good[batch] = True
                 progress.update(int(np.count_nonzero(good)))
     return good

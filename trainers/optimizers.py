@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from trainers.config import TrainConfig
+from trainers.constants import shared
 
 _MOMENTUM = 0.9
 # Muon's part of the learning rate, so that one schedule serves it and SGD's variables: with the
@@ -63,20 +64,26 @@ class SGD(keras.optimizers.SGD):
         # Here they have Keras's names; a step gets copies of theirs.
         self._shares = [self.bias_rate if v.name in _BIASES else 1.0 for v in variables]
 
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # One device has no other's gradients to add, only an operator for each of its own.
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
+
     def update_step(self, gradient, variable, learning_rate):
         """Changes one variable; see the base class."""
         gradient = tf.cast(gradient, variable.dtype)
         share = self._shares[self._get_variable_index(variable)]
         # Only where it changes something, for the sake of the graph's size.
-        learning_rate = learning_rate if share == 1 else share * learning_rate
+        learning_rate = learning_rate if share == 1 else shared(share, learning_rate.dtype) * learning_rate
         if self.decay and len(variable.shape) > 1:
-            gradient += self.decay * variable
+            gradient += shared(self.decay, variable.dtype) * variable
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,
             lr=tf.cast(learning_rate, variable.dtype),
             grad=gradient,
-            momentum=tf.cast(self.momentum, variable.dtype),
+            momentum=shared(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,
         )
 
@@ -106,22 +113,42 @@ class Muon(SGD):
         if len(variable.shape) != 4 or tuple(variable.shape[:2]) != (1, 1):
             super().update_step(gradient, variable, learning_rate)
             return
-        momentum = self.momentums[self._get_variable_index(variable)]
-        self.assign(momentum, self.momentum * momentum + gradient)
-        ahead = self.momentum * momentum + gradient if self.nesterov else momentum
-        *_, inputs, outputs = variable.shape
-        step = orthogonalized(tf.reshape(ahead, [inputs, outputs]))
-        # Each output's kernel changes by the same length, however many outputs there are.
-        share = _MUON_SHARE * max(1.0, outputs / inputs) ** 0.5
-        # SGD's momentum adds 1 / (1 - momentum) steps of its decay up.
-        decay = self.decay / (1 - self.momentum)
-        step = share * tf.reshape(step, variable.shape) + decay * variable
-        self.assign_sub(variable, tf.cast(learning_rate, step.dtype) * step)
+        momentum = self.momentums[self._get_variable_index(variable)].value
+        settings = (self.momentum, self.decay, self.nesterov)
+        after, step = _muon_step(gradient, momentum.value(), variable.value(), *settings)
+        momentum.assign(after)
+        variable.assign_sub(tf.cast(learning_rate, step.dtype) * step)
 
 
 # Traced once for each shape, of which a network has few; not inlined, so that it is also optimized
 # once for each, and not for each kernel.
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+def _muon_step(
+    gradient: tf.Tensor,
+    momentum: tf.Tensor,
+    kernel: tf.Tensor,
+    kept: float,
+    decay: float,
+    nesterov: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the next momentum, and what the kernel changes by at a learning rate of -1.
+
+    Args:
+      gradient, momentum, kernel: [1, 1, inputs, outputs].
+      kept: share of the momentum that stays.
+      decay: as of `SGD`.
+      nesterov: look ahead.
+    """
+    momentum = kept * momentum + gradient
+    ahead = kept * momentum + gradient if nesterov else momentum
+    *_, inputs, outputs = kernel.shape
+    step = orthogonalized(tf.reshape(ahead, [inputs, outputs]))
+    # Each output's kernel changes by the same length, however many outputs there are.
+    step *= _MUON_SHARE * max(1.0, outputs / inputs) ** 0.5
+    # SGD's momentum adds 1 / (1 - momentum) steps of its decay up.
+    return momentum, tf.reshape(step, kernel.shape) + decay / (1 - kept) * kernel
+
+
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     """Returns the matrix with singular values of about 1, between 0.7 and 1.2.
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_shufflenet.layers import ChannelShuffle, block_diagonal
+from trainers.constants import shared
 from trainers.strategy import moments_over_devices
 
 # Floats that a CPU's vector instructions take at once in TensorFlow's own kernels.
@@ -78,7 +79,7 @@ def conv(x: Wire, layer: keras.layers.Conv2D, order: np.ndarray | None = None) -
     if not is_pointwise(layer):
         return Wire(tf.nn.conv2d(x.tensor, weights, layer.strides, layer.padding.upper()), order)
     # Two dimensions: with four it is a product for every row of every image.
-    pixels = tf.matmul(tf.reshape(x.tensor, [-1, x.tensor.shape[-1]]), weights[0, 0])
+    pixels = tf.matmul(flat(x.tensor), flat(weights))
     return Wire(shaped(pixels, x.tensor), order)
 
 
@@ -102,9 +103,14 @@ def kernel(
     return select(select(weights, rows, 2), order, 3), order
 
 
+def flat(image: tf.Tensor) -> tf.Tensor:
+    """Returns an image's pixels, [n, channels]."""
+    return tf.reshape(image, shared((-1, image.shape[-1]), tf.int32))
+
+
 def shaped(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns pixels, [n, channels], as an image of another's height and width, which are known."""
-    return tf.reshape(pixels, [-1, *image.shape[1:-1], pixels.shape[-1]])
+    return tf.reshape(pixels, shared((-1, *image.shape[1:-1], pixels.shape[-1]), tf.int32))
 
 
 def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
@@ -117,8 +123,14 @@ def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
 def depthwise(x: Wire, layer: keras.layers.DepthwiseConv2D) -> Wire:
     """Returns a depthwise convolution without bias; the channels keep their order."""
     kernel = select(tf.cast(layer.kernel.value, layer.compute_dtype), x.order, 2)
-    strides = (1, *layer.strides, 1)
-    return Wire(tf.nn.depthwise_conv2d(x.tensor, kernel, strides, layer.padding.upper()), x.order)
+    # The operator itself: tf.nn's function looks for dilations first, in a dozen operators.
+    y = tf.raw_ops.DepthwiseConv2dNative(
+        input=x.tensor,
+        filter=kernel,
+        strides=[1, *layer.strides, 1],
+        padding=layer.padding.upper(),
+    )
+    return Wire(y, x.order)
 
 
 def batch_norm(x: Wire, layer: keras.layers.BatchNormalization) -> Wire:
@@ -161,9 +173,8 @@ def keep(
       mean, variance: of the batch, [channels].
     """
     for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        before = moving.value
-        change = reordered(Wire(new, order)) - before
-        moving.assign(before + change * (1 - layer.momentum))
+        change = moving.value - reordered(Wire(new, order))
+        moving.value.assign_sub(change * shared(1 - layer.momentum, change.dtype))
 
 
 def concat(wires: Sequence[Wire]) -> Wire:
@@ -229,7 +240,7 @@ def _gather(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
         return _append_zeros(values, absent, axis)
     if absent:
         values = _append_zeros(values, 1, axis)
-    return tf.gather(values, np.where(order < 0, size, order), axis=axis)
+    return tf.gather(values, np.where(order < 0, size, order), axis=shared(axis, tf.int32))
 
 
 def _append_zeros(values: tf.Tensor, count: int, axis: int) -> tf.Tensor:
