@@ -10,6 +10,9 @@ from trainers.quiet import quiet_stderr
 # Keras imports them for scikit-learn's interface and for galleries of images, if they are there,
 # which takes a second or two.
 _NOT_NEEDED = ("matplotlib", "sklearn")
+# Objects after which Python searches for garbage. Tracing makes them by the hundred thousand, and
+# they stay; Python's own 700 are for programs that make fewer.
+_OBJECTS = 20_000
 
 
 def import_tensorflow() -> None:
@@ -36,6 +39,7 @@ def _nothing_discarded() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
         if was_enabled:
             gc.enable()
 

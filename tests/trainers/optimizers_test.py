@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -106,6 +107,29 @@ def test_biases_have_a_rate_of_their_own(kind):
             optimizer.apply([tf.fill([4], gradient)] * 4, variables)
         changes.append([variable.numpy()[0] - 1 for variable in variables])
     np.testing.assert_allclose(np.divide(*changes[::-1]), [1, 1, 8, 8], rtol=1e-5)
+
+
+def operators_of_a_step(count):
+    """Returns how many operators of each type SGD's step of so many kernels has, with a decay."""
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    optimizer = SGD(rate, decay=0.01, momentum=0.9, nesterov=True)
+    kernels = [keras.Variable(np.ones((4, 4), np.float32)) for _ in range(count)]
+    optimizer.build(kernels)
+
+    @tf.function(autograph=False)
+    def step(*gradients):
+        optimizer.apply(gradients, kernels)
+
+    graph = step.get_concrete_function(*[tf.ones((4, 4))] * count).graph
+    return Counter(operator.type for operator in graph.get_operations())
+
+
+def test_a_kernel_adds_few_operators_to_sgds_step():
+    """Each takes time to be traced and optimized; no constants, and no sums over one device."""
+    added = operators_of_a_step(3) - operators_of_a_step(2)
+    step = {"ReadVariableOp": 1, "Mul": 1, "AddV2": 1, "ResourceApplyKerasMomentum": 1}
+    # Its gradient, itself and its momentum.
+    assert added == {"Placeholder": 3, **step}
 
 
 def test_the_config_chooses_the_optimizer():
