@@ -75,7 +75,8 @@ class SGD(keras.optimizers.SGD):
         gradient = tf.cast(gradient, variable.dtype)
         share = self._shares[self._get_variable_index(variable)]
         # Only where it changes something, for the sake of the graph's size.
-        learning_rate = learning_rate if share == 1 else shared(share, learning_rate.dtype) * learning_rate
+        if share != 1:
+            learning_rate = shared(share, learning_rate.dtype) * learning_rate
         if self.decay and len(variable.shape) > 1:
             gradient += shared(self.decay, variable.dtype) * variable
         tf.raw_ops.ResourceApplyKerasMomentum(
