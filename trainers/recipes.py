@@ -90,8 +90,9 @@ def cifar10_fast(batch_size: int = 128) -> dict[str, Any]:
 
     python -m trainers.train --recipe=cifar10_fast --workdir=/tmp/cifar10
 
-    Test accuracy 87.4% (V2 0.5x, seed 0, 10,000 images) after 15 epochs, of which ten with 32
-    pixels, and with one evaluation at the end 34.5 minutes on 2 cores without AVX-512.
+    Test accuracy 87.4% (V2 0.5x, seed 0, 10,000 images; int8, V1 and MobileNetV2 in
+    docs/benchmarks.md) after 15 epochs, of which ten with 32 pixels, and with one evaluation at the
+    end 34.5 minutes on 2 cores without AVX-512.
     """
     return {
         **cifar10_40px(batch_size),
