@@ -179,6 +179,7 @@ def _readable(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int)
             if good.all():
                 break
             left = np.flatnonzero(~good)
+            # The last one again and again, until all rows are as long: operators have no loop.
             left = np.pad(left, (0, -len(left) % size), mode="edge").reshape(-1, size)
             checked = tf.data.Dataset.from_tensor_slices(left).map(
                 check_all, num_parallel_calls=tf.data.AUTOTUNE
