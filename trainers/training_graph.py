@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from keras_shufflenet import ChannelShuffle, ShuffleUnit, ShuffleUnitV2
 from trainers import chains, normalized_product, wires
+from trainers.quiet import quiet_stderr
 from trainers.wires import Wire
 
 _UNITS = (ShuffleUnit, ShuffleUnitV2)
@@ -51,7 +52,9 @@ def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     parts = chains.split(model)
     if not parts or any(_starts_within_a_stage(part.layers) for part in parts):
         return functools.partial(model, training=True)
-    steps = [[_step(group) for group in _groups(part.layers)] for part in parts]
+    # oneDNN prints an error where layers move channels' numbers, because these are integers.
+    with quiet_stderr():
+        steps = [[_step(group) for group in _groups(part.layers)] for part in parts]
 
     # No branch depends on a tensor; looking for one would take longer than all else.
     @tf.autograph.experimental.do_not_convert
