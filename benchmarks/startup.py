@@ -82,10 +82,10 @@ def first_step_time(workdir: Path) -> float:
     Raises:
       UserError: the training has written none.
     """
-    from tensorflow.compat.v1.train import summary_iterator
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     for file in sorted((workdir / "tensorboard").glob("events.*")):
-        for event in summary_iterator(str(file)):
+        for event in EventFileLoader(str(file)).Load():
             if any(value.tag == "train/loss" for value in event.summary.value):
                 return event.wall_time
     raise cli.UserError(f"{workdir} has no training in its tensorboard folder; start again")
