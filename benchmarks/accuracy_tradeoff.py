@@ -15,7 +15,7 @@ from edge.provenance import describe_run
 from trainers import cli
 
 result_flags.define("accuracy_tradeoff", more="; accuracy_tradeoff.png comes beside it")
-training_flags.define(recipe="cifar10_fast", workdirs="build/accuracy_tradeoff")
+training_flags.define(recipe="cifar10_40px", workdirs="build/accuracy_tradeoff")
 turn_flags.define(rounds=40)
 # So that --help shows them.
 flags.adopt_module_key_flags(result_flags)
