@@ -94,8 +94,8 @@ def cifar10_fast(batch_size: int = 128) -> dict[str, Any]:
 
     python -m trainers.train --recipe=cifar10_fast --workdir=/tmp/cifar10
 
-    Test accuracy 86.9% and 87.4% (V2 0.5x, seed 0, 10,000 images) on two kinds of CPU, which
-    round otherwise.
+    Test accuracy 86.9% and 87.4% (V2 0.5x, seed 0, 10,000 images) on two kinds of CPU;
+    docs/benchmarks.md has V1 and MobileNetV2.
     """
     return {
         **cifar10_40px(batch_size),
