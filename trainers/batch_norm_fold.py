@@ -39,13 +39,14 @@ def moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor
 
     def averages(sums: tf.Tensor, products: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Asked for as a tensor only where it must be: that takes six operators.
-        known = pixels.shape[0]
-        count = known or tf.shape(pixels)[0]
+        count = pixels.shape[0] or tf.shape(pixels)[0]
         if synchronized:
             both, count = sum_over_devices(tf.concat([sums, products], 0), count)
             sums, products = tf.split(both, [1, products.shape[-1]])
+        elif isinstance(count, int):
+            count = shared(count, sums.dtype)
         else:
-            count = shared(known, sums.dtype) if known else tf.cast(count, sums.dtype)
+            count = tf.cast(count, sums.dtype)
         return sums / count, products / count
 
     @tf.custom_gradient

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import keras_shufflenet
 from trainers import loop, pipeline
@@ -155,7 +156,7 @@ def test_the_saved_model_gives_the_trained_logits(whole):
 def test_scalars_for_tensorboard(whole):
     tags = set()
     for file in (whole[1] / "tensorboard").iterdir():
-        for event in tf.compat.v1.train.summary_iterator(str(file)):
+        for event in EventFileLoader(str(file)).Load():
             tags |= {value.tag for value in event.summary.value}
     assert tags >= {"train/loss", "train/learning_rate", "eval/top1", "eval/top5", "eval/loss"}
 
