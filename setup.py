@@ -48,14 +48,26 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(
-        include=["keras_shufflenet", "trainers", "converters", "edge", "edge.*", "experiments"]
+        include=[
+            folder + inner
+            for folder in (
+                "common",
+                "keras_shufflenet",
+                "trainers",
+                "converters",
+                "edge",
+                "experiments",
+            )
+            for inner in ("", ".*")
+        ]
     ),
     package_data={
         "keras_shufflenet": ["py.typed"],
-        "trainers": ["templates/*.html"],
-        "converters": ["templates/micro/*", "templates/micro/*/*"],
-        "edge": ["templates/*.html"],
-        "experiments": ["templates/*.html"],
+        "common": ["templates/*.html"],
+        "trainers.reporting": ["templates/*.html"],
+        "converters.micro_target": ["templates/*", "templates/*/*"],
+        "edge.reporting": ["templates/*.html"],
+        "experiments.harness": ["templates/*.html"],
     },
     install_requires=[
         # tfmot 0.8 allows nothing newer than absl 1.x.
@@ -87,7 +99,7 @@ setup(
             "shufflenet-training-report = trainers.report:entry_point",
             "shufflenet-convert = converters.convert:entry_point",
             "shufflenet-quantize = converters.quantize:entry_point",
-            "shufflenet-checkpoints = keras_shufflenet.checkpoints_cli:entry_point",
+            "shufflenet-checkpoints = keras_shufflenet.checkpoints.__main__:entry_point",
             "shufflenet-edgetpu = converters.edgetpu:entry_point",
             "shufflenet-plan = converters.plan:entry_point",
             "shufflenet-benchmark = edge.benchmark:entry_point",

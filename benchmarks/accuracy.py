@@ -9,11 +9,12 @@ Example:
 
 from absl import flags
 
-from benchmarks import result_flags, training_flags
-from benchmarks.trainings import accuracy_table, check_names, measure
+from benchmarks.measuring import result_flags
+from benchmarks.training import flags as training_flags
+from benchmarks.training.trainings import accuracy_table, check_names, measure
+from common import cli
 from converters.source_digest import versions
 from edge.provenance import describe_run
-from trainers import cli
 
 _QAT_EPOCHS = flags.DEFINE_integer("qat_epochs", 4, "Trained with quantization.", lower_bound=1)
 result_flags.define("accuracy")

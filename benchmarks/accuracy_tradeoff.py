@@ -9,10 +9,12 @@ Example:
 
 from absl import flags
 
-from benchmarks import result_flags, tradeoff, training_flags, turn_flags
+from benchmarks.measuring import result_flags, turn_flags
+from benchmarks.training import flags as training_flags
+from benchmarks.training import tradeoff
+from common import cli
 from converters.source_digest import versions
 from edge.provenance import describe_run
-from trainers import cli
 
 result_flags.define("accuracy_tradeoff", more="; accuracy_tradeoff.png comes beside it")
 training_flags.define(recipe="cifar10_40px", workdirs="build/accuracy_tradeoff")

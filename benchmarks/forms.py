@@ -9,9 +9,9 @@ Example:
 
 from absl import flags
 
-from benchmarks import turn_flags
-from converters.targets import FORMS
-from trainers import cli
+from benchmarks.measuring import turn_flags
+from common import cli
+from converters.graph.targets import FORMS
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list("networks", ["v1-1x-g3"], "Networks, separated by commas.")
@@ -28,8 +28,8 @@ flags.adopt_module_key_flags(turn_flags)
 def main() -> None:
     """Reads the flags, converts, measures, and prints the table."""
     import_tensorflow()
-    from benchmarks.form_times import FormTimesConfig, form_table, forms, measure_all
-    from benchmarks.networks import check_names
+    from benchmarks.measuring.form_times import FormTimesConfig, form_table, forms, measure_all
+    from benchmarks.measuring.networks import check_names
 
     config = FormTimesConfig(
         networks=check_names(_NETWORKS.value),

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from absl import flags
 
-from trainers import cli
+from common import cli
+from common.table import format_table
 from trainers.startup import import_tensorflow
-from trainers.table import format_table
 
 _BATCH = flags.DEFINE_integer("batch_size", 64, "Images of a step.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 7, "Steps of each kind that are timed.", lower_bound=1)

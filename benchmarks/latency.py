@@ -11,9 +11,9 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import result_flags, turn_flags
+from benchmarks.measuring import result_flags, turn_flags
+from common import cli
 from edge.provenance import describe_run, warn_if_busy
-from trainers import cli
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -31,8 +31,13 @@ def main() -> None:
     """Reads the flags, converts, measures, and writes the JSON file and the table."""
     destination = result_flags.read("latency")
     import_tensorflow()
-    from benchmarks.networks import check_names
-    from benchmarks.side_by_side import LatencyConfig, convert_all, latency_table, measure_all
+    from benchmarks.measuring.networks import check_names
+    from benchmarks.measuring.side_by_side import (
+        LatencyConfig,
+        convert_all,
+        latency_table,
+        measure_all,
+    )
     from converters.source_digest import versions
 
     config = LatencyConfig(

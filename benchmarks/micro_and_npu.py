@@ -11,9 +11,9 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import result_flags
+from benchmarks.measuring import result_flags
+from common import cli
 from edge.provenance import describe_run
-from trainers import cli
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -30,8 +30,8 @@ def main() -> None:
     """Reads the flags, converts, measures, and writes the JSON file and the table."""
     destination = result_flags.read("micro_and_npu")
     import_tensorflow()
-    from benchmarks.networks import check_names
-    from benchmarks.small_devices import (
+    from benchmarks.measuring.networks import check_names
+    from benchmarks.measuring.small_devices import (
         SmallDevicesConfig,
         comparison_table,
         measure_all,

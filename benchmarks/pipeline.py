@@ -12,12 +12,12 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import result_flags
-from benchmarks.pipeline_comparison import PipelineConfig, compare, pipelines_table
-from benchmarks.pipeline_settings import PIPELINES, SETTINGS
+from benchmarks.input_pipeline.comparison import PipelineConfig, compare, pipelines_table
+from benchmarks.input_pipeline.settings import PIPELINES, SETTINGS
+from benchmarks.measuring import result_flags
+from common import cli
+from common.choices import choose
 from edge.provenance import describe_run, warn_if_busy
-from trainers import cli
-from trainers.choices import choose
 
 _SETTINGS = flags.DEFINE_list("settings", None, f"Of {', '.join(SETTINGS)}; all by default.")
 _PIPELINES = flags.DEFINE_list("pipelines", None, f"Of {', '.join(PIPELINES)}; all by default.")

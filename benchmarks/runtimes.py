@@ -12,11 +12,11 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import result_flags, turn_flags
-from benchmarks.runtime_models import check_runtimes
-from benchmarks.runtime_models import versions as runtime_versions
+from benchmarks.measuring import result_flags, turn_flags
+from benchmarks.other_runtimes.models import check_runtimes
+from benchmarks.other_runtimes.models import versions as runtime_versions
+from common import cli
 from edge.provenance import describe_run, warn_if_busy
-from trainers import cli
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -41,8 +41,8 @@ def main() -> None:
     runtimes = check_runtimes(_RUNTIMES.value)
     packages = runtime_versions(runtimes)
     import_tensorflow()
-    from benchmarks.networks import check_names
-    from benchmarks.runtime_comparison import RuntimesConfig, compare_all, runtimes_table
+    from benchmarks.measuring.networks import check_names
+    from benchmarks.other_runtimes.comparison import RuntimesConfig, compare_all, runtimes_table
     from converters.source_digest import versions
 
     config = RuntimesConfig(

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import result_flags
-from benchmarks.trainings import run_silently
+from benchmarks.measuring import result_flags
+from benchmarks.training.trainings import run_silently
+from common import cli
+from common.table import markdown_table
 from edge.provenance import describe_run
-from trainers import cli
-from trainers.metrics import last_evaluation
+from trainers.reporting.metrics import last_evaluation
 from trainers.startup import import_tensorflow
-from trainers.table import markdown_table
 
 _NETWORKS = flags.DEFINE_list(
     "networks", None, "Networks to count, separated by commas; all by default."
@@ -45,8 +45,8 @@ def main() -> None:
     """Reads the flags, counts, measures, and writes the JSON file and the tables."""
     destination = result_flags.read("scaling")
     import_tensorflow()
-    from benchmarks.networks import build, check_names
-    from benchmarks.traffic import images_per_second, traffic
+    from benchmarks.measuring.networks import build, check_names
+    from benchmarks.training.traffic import images_per_second, traffic
     from converters.source_digest import versions
 
     names = check_names(_NETWORKS.value)

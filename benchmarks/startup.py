@@ -15,13 +15,14 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import result_flags
-from benchmarks.trainings import run_silently
+from benchmarks.measuring import result_flags
+from benchmarks.training.trainings import run_silently
+from common import cli
+from common.choices import choose
+from common.table import markdown_table
 from edge.provenance import describe_run
-from trainers import cli, recipes
-from trainers.choices import choose
+from trainers import recipes
 from trainers.startup import import_tensorflow
-from trainers.table import markdown_table
 
 _RECIPES = flags.DEFINE_list(
     "recipes",

@@ -2,7 +2,7 @@
 
 Same network, batch, optimizer (SGD with Nesterov momentum and weight decay) and threads; the
 images lie in memory. Three processes stay alive and take turns: the Keras model as it is, the
-trainer's graph of it (`trainers/training_graph.py`), and PyTorch with channels last. Needs
+trainer's graph of it (`trainers/training_graph/build.py`), and PyTorch with channels last. Needs
 PyTorch: pip install -e '.[bench-torch]'.
 
 Example:
@@ -13,12 +13,12 @@ import importlib.metadata
 
 from absl import flags
 
-from benchmarks import result_flags
-from benchmarks.training_steps import SETTINGS, measure, speed_table, summary
+from benchmarks.measuring import result_flags
+from benchmarks.training.steps import SETTINGS, measure, speed_table, summary
+from common import cli
+from common.choices import choose
+from common.progress import Progress
 from edge.provenance import describe_run
-from trainers import cli
-from trainers.choices import choose
-from trainers.progress import Progress
 
 _SETTINGS = flags.DEFINE_list(
     "settings", None, f"What to measure, of {', '.join(SETTINGS)}; all by default."

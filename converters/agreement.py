@@ -9,8 +9,8 @@ Example:
 
 from absl import flags
 
-from converters import report_flags
-from trainers import cli, files
+from common import cli, files
+from converters.diagnosis import flags as report_flags
 from trainers.startup import import_tensorflow
 
 report_flags.define(
@@ -26,8 +26,8 @@ def main() -> None:
     config = report_flags.read()
     # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
     import_tensorflow()
-    from converters.agreement_report import measure, operator_table, summary
-    from converters.quantized_workdir import load_quantized
+    from converters.diagnosis.agreement import measure, operator_table, summary
+    from converters.diagnosis.quantized_workdir import load_quantized
 
     report = measure(load_quantized(config))
     print(summary(report))

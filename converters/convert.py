@@ -10,11 +10,14 @@ from pathlib import Path
 
 from absl import flags
 
-from converters import edgetpu_flags, edgetpu_pipeline, ethosu, micro
-from converters.config import DEFAULT_METHOD, IO_DTYPES, ConversionConfig
-from converters.targets import FORMS
-from trainers import cli
-from trainers.cli import UserError
+from common import cli, vela
+from common.cli import UserError
+from converters.conversion.config import ConversionConfig
+from converters.edgetpu_target import flags as edgetpu_flags
+from converters.edgetpu_target import pipeline
+from converters.graph.targets import FORMS
+from converters.micro_target import firmware
+from converters.options import DEFAULT_METHOD, IO_DTYPES
 from trainers.startup import import_tensorflow
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training (trainers.train).")
@@ -61,7 +64,7 @@ _ACCELERATOR = flags.DEFINE_string(
     "accelerator",
     None,
     "With --target=ethosu: also compile the int8 files with Vela for one of "
-    + ", ".join(ethosu.ACCELERATORS)
+    + ", ".join(vela.ACCELERATORS)
     + ".",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
@@ -70,9 +73,9 @@ edgetpu_flags.define()
 flags.adopt_module_key_flags(edgetpu_flags)
 
 _DEVICE_SUMMARIES = {
-    "edgetpu": edgetpu_pipeline.summary,
-    "ethosu": ethosu.summary,
-    "micro": micro.summary,
+    "edgetpu": pipeline.summary,
+    "ethosu": vela.summary,
+    "micro": firmware.summary,
 }
 
 
@@ -100,7 +103,7 @@ def main() -> None:
     command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
     # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
     import_tensorflow()
-    from converters.conversion import convert_workdir
+    from converters.conversion.pipeline import convert_workdir
 
     _print_summary(config.output, convert_workdir(config, command))
 
@@ -129,7 +132,7 @@ def _print_summary(output: Path, manifest: dict) -> None:
             if device in entry:
                 print(f"  {device}: {summary(entry[device])}")
     checked = [entry["edgetpu"] for entry in manifest["files"].values() if "edgetpu" in entry]
-    if remedy := edgetpu_pipeline.advice(checked):
+    if remedy := pipeline.advice(checked):
         print(remedy)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from absl import flags
 
-from converters import edgetpu_flags
-from converters.edgetpu_artifacts import compile_artifacts
-from converters.edgetpu_pipeline import advice, summary
-from trainers import cli
+from common import cli
+from converters.edgetpu_target import flags as edgetpu_flags
+from converters.edgetpu_target.artifacts import compile_artifacts
+from converters.edgetpu_target.pipeline import advice, summary
 
 _ARTIFACT = flags.DEFINE_list(
     "artifact",

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from absl import flags
 
-from converters.ethosu import ACCELERATORS
-from converters.plan_config import (
+from common import cli
+from common.cli import UserError
+from common.vela import ACCELERATORS
+from converters.planning.config import (
     RANKS,
     SIZES,
     TARGETS,
@@ -19,9 +21,7 @@ from converters.plan_config import (
     parse_bytes,
     parse_milliseconds,
 )
-from converters.plan_networks import DEFAULT_NETWORKS
-from trainers import cli
-from trainers.cli import UserError
+from converters.planning.networks import DEFAULT_NETWORKS
 from trainers.startup import import_tensorflow
 
 _SRAM = flags.DEFINE_string(
@@ -90,8 +90,8 @@ def main() -> None:
     )
     # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
     import_tensorflow()
-    from converters.plan_report import report
-    from converters.planner import make_plan
+    from converters.planning.report import report
+    from converters.planning.search import make_plan
 
     print(report(make_plan(config), config))
 

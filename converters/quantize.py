@@ -10,10 +10,10 @@ from typing import Any
 
 from absl import flags
 
-from converters.config import METHODS
-from converters.qat_config import WEIGHTS_FILE, QatConfig
-from converters.targets import FORMS
-from trainers import cli
+from common import cli
+from converters.graph.targets import FORMS
+from converters.options import METHODS
+from converters.quantization.config import WEIGHTS_FILE, QatConfig
 from trainers.config import CONFIG_FILE, LOCAL_STRATEGIES, TrainConfig
 from trainers.startup import import_tensorflow
 
@@ -80,7 +80,7 @@ def main() -> None:
     config, qat = _resumed(workdir) if resume else _new(model, workdir)
     # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
     import_tensorflow()
-    from converters.qat import train_quantized
+    from converters.quantization.training import train_quantized
 
     train_quantized(config, qat, resume)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from trainers.strategy import batch_norms
+from trainers.distribution.strategy import batch_norms
 
 SEED = 0
 # Enough for ranges of about the right width; their values do not change the time either.

@@ -10,7 +10,7 @@ _NETWORKS = ("keras_shufflenet/*.py", "converters/random_weights.py")
 _MODULES = ("calibration", "deployment", "emitter", "graph", "quantization", "reader", "targets")
 # By graph: the sources whose change makes a file of a network with random weights stale.
 _SOURCES = {
-    "canonical": (*_NETWORKS, "converters/canonical.py"),
+    "canonical": (*_NETWORKS, "converters/conversion/canonical.py"),
     "deployment": (*_NETWORKS, *(f"converters/{name}.py" for name in (*_MODULES, "tflite"))),
 }
 _PACKAGES = ("keras", "tensorflow", "tensorflow-model-optimization", "tf-keras")

@@ -6,12 +6,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from converters.config import MIN_CALIBRATION_IMAGES
+from common.cli import UserError
+from converters.options import MIN_CALIBRATION_IMAGES
 from keras_shufflenet.preprocessing import preprocess_input
-from trainers.cli import UserError
 from trainers.config import TrainConfig
-from trainers.models import check_preprocessing, load_model
-from trainers.pipeline import uint8_images
+from trainers.data.pipeline import uint8_images
+from trainers.networks.models import check_preprocessing, load_model
 
 
 @dataclass(frozen=True)

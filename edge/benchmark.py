@@ -14,10 +14,13 @@ from typing import Any
 
 from absl import flags
 
-from converters.artifact import Artifact
-from edge import device_flags
+from common import cli
+from common.artifact import Artifact
+from common.cli import UserError
+from common.table import format_table
 from edge.devices import DEVICES, Device, Job
-from edge.measurement import (
+from edge.devices import flags as device_flags
+from edge.running.measurement import (
     SCHEMA_VERSION,
     append_measurements,
     check_writable,
@@ -25,9 +28,6 @@ from edge.measurement import (
     device_name,
     now,
 )
-from trainers import cli
-from trainers.cli import UserError
-from trainers.table import format_table
 
 _ARTIFACT = flags.DEFINE_string("artifact", None, "Folder that converters.convert has written.")
 _DEVICE = flags.DEFINE_list(

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from absl import flags
 
-from converters.artifact import Artifact, sha256
-from edge.measurement import SCHEMA_VERSION, append_measurements, describe_machine, now
-from edge.profile_picture import save_picture
-from edge.profile_run import AUTO, ProfileRequest, profile_files
-from edge.profile_table import caution, kind_table, markdown, operator_table, pairs, side_by_side
+from common import cli
+from common.artifact import Artifact, sha256
+from common.cli import UserError
+from common.document import read_document, replace_section
+from common.files import write_text
+from edge.profiling.picture import save_picture
+from edge.profiling.run import AUTO, ProfileRequest, profile_files
+from edge.profiling.table import caution, kind_table, markdown, operator_table, pairs, side_by_side
 from edge.provenance import busy_warning, describe
-from trainers import cli
-from trainers.cli import UserError
-from trainers.document import read_document, replace_section
-from trainers.files import write_text
+from edge.running.measurement import SCHEMA_VERSION, append_measurements, describe_machine, now
 
 _ARTIFACT = flags.DEFINE_string("artifact", None, "Folder that converters.convert has written.")
 _FILES = flags.DEFINE_list(

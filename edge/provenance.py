@@ -2,7 +2,7 @@
 
 import sys
 
-from edge.measurement import describe_machine, now
+from edge.running.measurement import describe_machine, now
 
 # Above this share of the cores at work before a benchmark starts, its record warns.
 _BUSY = 0.5

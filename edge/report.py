@@ -10,7 +10,10 @@ from pathlib import Path
 
 from absl import flags
 
-from edge.report_data import (
+from common import cli
+from common.cli import UserError
+from common.html_page import check_packages
+from edge.reporting.data import (
     Point,
     ReportData,
     by_group,
@@ -19,10 +22,7 @@ from edge.report_data import (
     manifest_of,
     read_report_data,
 )
-from edge.report_page import Column, Detail, Section, Table, write_sections
-from trainers import cli
-from trainers.cli import UserError
-from trainers.html_page import check_packages
+from edge.reporting.page import Column, Detail, Section, Table, write_sections
 
 _OUTPUT = flags.DEFINE_string("output", "report.html", "The page; needs no other file, no network.")
 _TITLE = flags.DEFINE_string("title", "Measurements", "The page's title.")
@@ -109,7 +109,7 @@ def _sections(data: ReportData, folders: tuple[Path, ...]) -> list[Section]:
 
 
 def _accuracy(data: ReportData) -> Section:
-    from edge.report_figures import latency_against_accuracy
+    from edge.reporting.figures import latency_against_accuracy
 
     return Section(
         "Latency against accuracy",
@@ -137,7 +137,7 @@ def _canonical_against_deployment(pairs: list[tuple[Point, Point]]) -> Section:
 
 
 def _devices(data: ReportData) -> Section:
-    from edge.report_figures import device_bars
+    from edge.reporting.figures import device_bars
 
     groups = by_group(latest(data.points))
     return Section(
@@ -149,7 +149,7 @@ def _devices(data: ReportData) -> Section:
 
 
 def _operators(data: ReportData) -> Section:
-    from edge.report_figures import breakdown_bars
+    from edge.reporting.figures import breakdown_bars
 
     rows = [
         [

@@ -7,9 +7,10 @@ Examples:
 
 from absl import flags
 
-from experiments import lab_flags, training_flags
+from common import cli
 from experiments.command import perform
-from trainers import cli
+from experiments.harness import flags as lab_flags
+from experiments.training import flags as training_flags
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -28,10 +29,10 @@ def main() -> None:
     """Reads the flags, measures, trains, and writes the result."""
     settings, training = lab_flags.read(), training_flags.read("ablations")
     import_tensorflow()
-    from experiments import ablation_tables
+    from experiments.tables import ablations
 
-    options = ablation_tables.Options(_NETWORKS.value, training)
-    perform("ablations", settings, lambda settings: ablation_tables.run(settings, options))
+    options = ablations.Options(_NETWORKS.value, training)
+    perform("ablations", settings, lambda settings: ablations.run(settings, options))
 
 
 def entry_point() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import lab_flags
-from trainers import cli
-from trainers.html_page import check_packages
+from common import cli
+from common.html_page import check_packages
+from experiments.harness import flags as lab_flags
 from trainers.startup import import_tensorflow
 
 _EXPERIMENTS = flags.DEFINE_list(

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from converters.source_digest import versions
 from edge.provenance import describe_run, warn_if_busy
-from experiments.catalogue import find
-from experiments.devices import describe_device, unfinished_path
-from experiments.experiment import Result, Settings
-from experiments.results import save, to_text
+from experiments.harness.catalogue import find
+from experiments.harness.experiment import Result, Settings
+from experiments.harness.results import save, to_text
+from experiments.measuring.devices import describe_device, unfinished_path
 
 
 def perform(

@@ -6,9 +6,9 @@ Example:
 
 from absl import flags
 
-from experiments import lab_flags
+from common import cli
 from experiments.command import perform
-from trainers import cli
+from experiments.harness import flags as lab_flags
 from trainers.startup import import_tensorflow
 
 lab_flags.define()

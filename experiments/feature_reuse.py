@@ -8,9 +8,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import lab_flags
+from common import cli
 from experiments.command import perform
-from trainers import cli
+from experiments.harness import flags as lab_flags
 from trainers.startup import import_tensorflow
 
 _MODEL = flags.DEFINE_string(
@@ -26,9 +26,9 @@ def main() -> None:
     settings = lab_flags.read(measures=False)
     model = None if _MODEL.value is None else Path(_MODEL.value)
     import_tensorflow()
-    from experiments import feature_reuse_maps
+    from experiments.tables import feature_reuse
 
-    perform("feature_reuse", settings, lambda one: feature_reuse_maps.run(one, model))
+    perform("feature_reuse", settings, lambda one: feature_reuse.run(one, model))
 
 
 def entry_point() -> None:

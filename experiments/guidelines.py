@@ -9,10 +9,10 @@ Example:
 
 from absl import flags
 
-from experiments import lab_flags
+from common import cli
+from common.cli import UserError
 from experiments.command import perform
-from trainers import cli
-from trainers.cli import UserError
+from experiments.harness import flags as lab_flags
 from trainers.startup import import_tensorflow
 
 _GUIDELINES = flags.DEFINE_list("guidelines", None, "Some of G1, G2, G3, G4; all by default.")
@@ -31,9 +31,9 @@ def main() -> None:
         raise UserError(f"--multiples must be numbers; got {','.join(_MULTIPLES.value)!r}")
     names, multiples = _GUIDELINES.value, [int(text) for text in _MULTIPLES.value]
     import_tensorflow()
-    from experiments import guideline_tables
+    from experiments.tables import guidelines
 
-    perform("guidelines", settings, lambda one: guideline_tables.run(one, names, multiples))
+    perform("guidelines", settings, lambda one: guidelines.run(one, names, multiples))
 
 
 def entry_point() -> None:

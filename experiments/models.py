@@ -6,9 +6,9 @@ Example:
 
 from absl import flags
 
-from experiments import lab_flags
+from common import cli
 from experiments.command import perform
-from trainers import cli
+from experiments.harness import flags as lab_flags
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -28,10 +28,10 @@ def main() -> None:
     """Reads the flags, converts, measures, and writes the result."""
     settings = lab_flags.read()
     import_tensorflow()
-    from experiments import model_tables
+    from experiments.tables import models
 
-    options = model_tables.Options(_NETWORKS.value, _SIZES.value)
-    perform("models", settings, lambda settings: model_tables.run(settings, options))
+    options = models.Options(_NETWORKS.value, _SIZES.value)
+    perform("models", settings, lambda settings: models.run(settings, options))
 
 
 def entry_point() -> None:

@@ -10,9 +10,10 @@ Examples:
 
 from absl import flags
 
-from experiments import lab_flags, training_flags
+from common import cli
 from experiments.command import perform
-from trainers import cli
+from experiments.harness import flags as lab_flags
+from experiments.training import flags as training_flags
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -32,10 +33,10 @@ def main() -> None:
     """Reads the flags, measures, trains, and writes the result."""
     settings, training = lab_flags.read(), training_flags.read("se_and_depth")
     import_tensorflow()
-    from experiments import se_and_depth_tables
+    from experiments.tables import se_and_depth
 
-    options = se_and_depth_tables.Options(_NETWORKS.value, training)
-    perform("se_and_depth", settings, lambda settings: se_and_depth_tables.run(settings, options))
+    options = se_and_depth.Options(_NETWORKS.value, training)
+    perform("se_and_depth", settings, lambda settings: se_and_depth.run(settings, options))
 
 
 def entry_point() -> None:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.catalogue import EXPERIMENTS, Experiment
+from common.choices import choose
+from common.cli import UserError
+from common.document import read_document, replace_section
+from common.files import write_text
 from experiments.command import perform
-from experiments.experiment import Result, Settings
-from experiments.page import write_index
-from experiments.results import fingerprint, load, to_markdown
-from trainers.choices import choose
-from trainers.cli import UserError
-from trainers.document import read_document, replace_section
-from trainers.files import write_text
+from experiments.harness.catalogue import EXPERIMENTS, Experiment
+from experiments.harness.experiment import Result, Settings
+from experiments.harness.page import write_index
+from experiments.harness.results import fingerprint, load, to_markdown
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ def _record(experiment: Experiment, config: SeriesConfig) -> dict:
 def _runner(experiment: Experiment, config: SeriesConfig) -> Callable[[Settings], Result] | None:
     if experiment.name != "feature_reuse" or config.model is None:
         return None
-    from experiments import feature_reuse_maps
+    from experiments.tables import feature_reuse
 
-    return lambda settings: feature_reuse_maps.run(settings, config.model)
+    return lambda settings: feature_reuse.run(settings, config.model)
 
 
 def _write_document(document: Path, output: Path, records: Sequence[dict]) -> None:

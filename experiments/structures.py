@@ -10,9 +10,10 @@ Examples:
 
 from absl import flags
 
-from experiments import lab_flags, training_flags
+from common import cli
 from experiments.command import perform
-from trainers import cli
+from experiments.harness import flags as lab_flags
+from experiments.training import flags as training_flags
 from trainers.startup import import_tensorflow
 
 _COMPLEXITIES = flags.DEFINE_list(
@@ -30,10 +31,10 @@ def main() -> None:
     settings, training = lab_flags.read(), training_flags.read("structures")
     complexities = _complexities()
     import_tensorflow()
-    from experiments import structure_tables
+    from experiments.tables import structures
 
-    options = structure_tables.Options(complexities, training)
-    perform("structures", settings, lambda settings: structure_tables.run(settings, options))
+    options = structures.Options(complexities, training)
+    perform("structures", settings, lambda settings: structures.run(settings, options))
 
 
 def entry_point() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import lab_flags
+from common import cli
 from experiments.command import perform
-from trainers import cli
+from experiments.harness import flags as lab_flags
 from trainers.startup import import_tensorflow
 
 _MEASUREMENTS = flags.DEFINE_list(
@@ -26,9 +26,9 @@ def main() -> None:
     settings = lab_flags.read()
     measurements = [Path(name) for name in _MEASUREMENTS.value]
     import_tensorflow()
-    from experiments import tradeoff_tables
+    from experiments.tables import tradeoff
 
-    perform("tradeoff", settings, lambda one: tradeoff_tables.run(one, measurements))
+    perform("tradeoff", settings, lambda one: tradeoff.run(one, measurements))
 
 
 def entry_point() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_shufflenet.checkpoints.weights_argument import Settings, Weights
 from keras_shufflenet.layers import (
     batch_norm,
     check_channels_last,
@@ -12,7 +13,6 @@ from keras_shufflenet.layers import (
     check_positive_int,
 )
 from keras_shufflenet.preprocessing import PREPROCESSING, stem_conv2d
-from keras_shufflenet.weights import Settings, Weights
 
 # The networks halve the size five times.
 MINIMUM_SIZE = 32

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_shufflenet import network
+from keras_shufflenet.checkpoints.weights_argument import find_weights
 from keras_shufflenet.layers import check_choice, check_positive_int
 from keras_shufflenet.units import ShuffleUnit
-from keras_shufflenet.weights import find_weights
 
 
 class Variant(NamedTuple):
@@ -141,7 +141,7 @@ def ShuffleNetV1(
       >>> model = keras_shufflenet.ShuffleNetV1(scale=0.5, groups=8, classes=10)
     """
     network.check_arguments(pooling, classes)
-    found = find_weights(weights, "shufflenet_v1", scale)
+    found = find_weights(weights, "shufflenet_v1", scale, ShuffleNetV1)
     settings = found.settle(padding=padding, convention=convention, preprocessing=preprocessing)
     network.check_widths(stem_channels=stem_channels)
     network.check_stages("units_per_stage", units_per_stage)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_shufflenet import network
+from keras_shufflenet.checkpoints.weights_argument import find_weights
 from keras_shufflenet.layers import batch_norm, check_choice, pointwise
 from keras_shufflenet.units import ShuffleUnitV2
-from keras_shufflenet.weights import find_weights
 
 
 class Variant(NamedTuple):
@@ -109,7 +109,7 @@ def ShuffleNetV2(
       >>> model = keras_shufflenet.ShuffleNetV2(scale=0.5, input_shape=(96, 96, 1), classes=2)
     """
     network.check_arguments(pooling, classes)
-    found = find_weights(weights, "shufflenet_v2", scale)
+    found = find_weights(weights, "shufflenet_v2", scale, ShuffleNetV2)
     settings = found.settle(padding=padding, convention=convention, preprocessing=preprocessing)
     network.check_widths(stem_channels=stem_channels, head_channels=head_channels)
     network.check_stages("units_per_stage", units_per_stage)

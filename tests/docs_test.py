@@ -58,7 +58,7 @@ def test_a_page_s_python_runs(page, folder, eager):
     names = {"images": np.zeros((1, 224, 224, 3), np.uint8), "__name__": "page"}
     exec(compile(blocks(page), page, "exec"), names)
     if page.stem == "fine_tune":
-        from converters.deployment import deployment_graph
+        from converters.graph.deployment import deployment_graph
         from converters.workdir import load_trained
 
         tuned = load_trained(folder / "fine")

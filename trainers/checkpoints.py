@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainers import files
-from trainers.cli import UserError
+from common import files
+from common.cli import UserError
 
 # TensorFlow adds .index and .data-00000-of-00001, and _temp while it writes.
 _PREFIX = "ckpt-"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trainers import files
-from trainers.cli import UserError
+from common import files
+from common.cli import UserError
 
 MODELS = ("shufflenet_v1", "shufflenet_v2", "mobilenet_v2")
 # A model may also be a file: its architecture is trained, from random weights.
@@ -102,15 +102,16 @@ class TrainConfig:
       verify_images: decode every file of an image folder once and leave out the unreadable.
       cache_mb: keep a split of at most so many MiB in memory, decoded where all images of a TFDS
         data set have one size, or as files of an image folder; 0: read again in every epoch.
-      data_service: what makes the training batches, see `trainers.data_service`: "local" or
+      data_service: what makes the training batches, see `trainers.data.data_service`: "local" or
         grpc://HOST:PORT; None: this process.
       model: one of `MODELS`, or a `.keras` file whose architecture is to be trained; that starts
         from random weights too.
       scale, groups, padding, convention, small_images: the network; groups for V1 only, padding
         and convention for ShuffleNets. A MobileNetV2 has the multiply-adds of V2 at that scale.
-      weights: what to start from instead of random weights, see `trainers.starting_weights`.
+      weights: what to start from instead of random weights, see
+        `trainers.networks.starting_weights`.
       whiten_stem: the first convolution has principal components of the training images as its
-        kernels and is not trained, see `trainers.whitening`.
+        kernels and is not trained, see `trainers.networks.whitening`.
       input_size: height and width of the network's input, pixels.
       train_size: height and width in training, pixels; None: input_size.
       train_size_epochs: so many epochs have train_size, and the others input_size: small images
@@ -124,12 +125,13 @@ class TrainConfig:
       trivial_augment: one random operation of random strength on each training image.
       random_erasing: share of training images that lose a random rectangle.
       repeated_augmentation: variants of one image that stand in the stream together; 1: off.
-      mixup, cutmix: alpha of the share's Beta distribution, see `trainers.mixing`; 0: off.
+      mixup, cutmix: alpha of the share's Beta distribution, see `trainers.data.mixing`; 0: off.
       epochs: passes over the training images; `steps`, when not None, counts instead.
       batch_size: images per step, over all devices.
       learning_rate: peak of the schedule, reached after warmup_epochs.
       schedule: "cosine" or "linear", to 0 at the last step.
-      optimizer: "sgd", or "muon" for the kernels of 1x1 convolutions, see `trainers.optimizers`.
+      optimizer: "sgd", or "muon" for the kernels of 1x1 convolutions, see
+        `trainers.optimization.optimizers`.
       bias_rate: what the learning rate of biases and BatchNorm's offsets is multiplied by.
       nesterov: look ahead with the momentum.
       weight_decay: L2 penalty on kernels, through the momentum as in the papers' code.
@@ -137,7 +139,7 @@ class TrainConfig:
       ema_decay: share that an average of the weights keeps at each step; the average is what is
         evaluated and saved. 0: off.
       batch_norm_steps: batches that BatchNorm's statistics are estimated anew from at the end.
-      distill: a teacher, see `trainers.distillation`; None: off.
+      distill: a teacher, see `trainers.networks.distillation`; None: off.
       temperature, distill_weight: what divides the logits; the teacher's share of the loss.
       precision: of the layers' arithmetic; weights are float32 always.
       seed: of weights, order and augmentation.

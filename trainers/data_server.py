@@ -14,7 +14,8 @@ import socket
 
 from absl import flags
 
-from trainers import cli, config
+from common import cli
+from trainers import config
 from trainers.startup import import_tensorflow
 
 _DISPATCHER = flags.DEFINE_string(
@@ -36,7 +37,7 @@ flags.register_validator(
 def main() -> None:
     """Starts the server and waits until it is stopped."""
     import_tensorflow()
-    from trainers import data_service
+    from trainers.data import data_service
 
     if _DISPATCHER.value is None:
         server = data_service.start_dispatcher(_PORT.value)

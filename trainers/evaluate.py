@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from trainers import cli, files
+from common import cli, files
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.startup import import_tensorflow
 
@@ -61,7 +61,8 @@ def _workdir_of(model: Path) -> Path:
 def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, output: Path) -> None:
     # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
     import_tensorflow()
-    from trainers import datasets, evaluation, pipeline
+    from trainers import evaluation
+    from trainers.data import datasets, pipeline
 
     counter = _counter(path, config, len(labels))
     source = datasets.load_source(config, split)
@@ -83,7 +84,8 @@ def _counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple]
         raise cli.UserError(f"{path} is no model; name a workdir, a .keras or a .tflite file")
     import tensorflow as tf
 
-    from trainers import evaluation, models
+    from trainers import evaluation
+    from trainers.networks import models
 
     model = models.load_model(path)
     _check_shapes(path, model.input_shape, model.output_shape, config, classes)
@@ -92,8 +94,8 @@ def _counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple]
 
 
 def _litert_counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple], Counts]":
+    from common.litert import LiteRTModel
     from trainers import evaluation
-    from trainers.litert import LiteRTModel
 
     model = LiteRTModel(path)
     _check_shapes(path, model.input_shape, model.output_shape, config, classes)
@@ -123,7 +125,7 @@ def _check_shapes(
 def _write(
     scores: "Scores", labels: list[str], about: dict[str, str], output: Path, skipped: int
 ) -> None:
-    from trainers import confusion
+    from trainers.reporting import confusion
 
     totals = scores.confusion.sum(axis=1)
     correct = scores.confusion.diagonal()

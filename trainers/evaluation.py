@@ -59,7 +59,8 @@ def summarize(
 
     Args:
       batches: counts of each.
-      add: sums the totals, float64 [n], of all workers, see `trainers.workers.Workers.add`.
+      add: sums the totals, float64 [n], of all workers, see
+        `trainers.distribution.workers.Workers.add`.
     """
     loss = top5 = 0.0
     confusion = np.int64(0)

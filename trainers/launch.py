@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from trainers import cli
-from trainers.interrupts import EXIT_TERMINATED
-from trainers.local_cluster import LocalCluster
+from common import cli
+from trainers.distribution.interrupts import EXIT_TERMINATED
+from trainers.distribution.local_cluster import LocalCluster
 
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many processes train together.", lower_bound=1)
 _RESTARTS = flags.DEFINE_integer(

@@ -14,26 +14,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainers import evaluation, files
-from trainers.averaging import WeightAverage, reestimate_batch_norms
+from common import files
+from common.cli import UserError
+from common.memory import resident_megabytes
+from common.progress import Progress
+from trainers import evaluation
 from trainers.checkpoints import Checkpoints
-from trainers.cli import UserError
-from trainers.cluster import ALONE, find_cluster
 from trainers.config import NOT_COMPARED, TrainConfig, library_versions
-from trainers.datasets import load_sources
-from trainers.interrupts import Interrupts
-from trainers.log import Log
-from trainers.memory import resident_megabytes
-from trainers.metrics import METRICS_FILE
-from trainers.optimizers import make_optimizer
-from trainers.pipeline import evaluation_batches, reading_errors, training_batches
-from trainers.progress import Progress
-from trainers.schedules import learning_rate
-from trainers.sources import Source
-from trainers.strategy import make_strategy, synchronize_batch_norms
+from trainers.data.datasets import load_sources
+from trainers.data.pipeline import evaluation_batches, reading_errors, training_batches
+from trainers.data.sources import Source
+from trainers.distribution.cluster import ALONE, find_cluster
+from trainers.distribution.interrupts import Interrupts
+from trainers.distribution.strategy import make_strategy, synchronize_batch_norms
+from trainers.distribution.workers import Workers, losses_told, own_folder
+from trainers.optimization.averaging import WeightAverage, reestimate_batch_norms
+from trainers.optimization.optimizers import make_optimizer
+from trainers.optimization.schedules import learning_rate
+from trainers.reporting.log import Log
+from trainers.reporting.metrics import METRICS_FILE
 from trainers.task import Task
-from trainers.training_graph import training_forward
-from trainers.workers import Workers, losses_told, own_folder
+from trainers.training_graph.build import training_forward
 
 # Steps between two looks at the loss: each makes the host wait for the device.
 _LOG_EVERY = 20

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.cli import UserError
+from common.cli import UserError
 from trainers.config import TrainConfig
 
 

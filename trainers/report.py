@@ -8,8 +8,8 @@ from pathlib import Path
 
 from absl import flags
 
-from trainers import cli, html_page
-from trainers.report_page import write_report
+from common import cli, html_page
+from trainers.reporting.page import write_report
 
 _OUTPUT = flags.DEFINE_string("output", "report.html", "HTML file that is written.")
 

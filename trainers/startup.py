@@ -5,7 +5,7 @@ import gc
 import sys
 from collections.abc import Iterator
 
-from trainers.quiet import quiet_stderr
+from common.quiet import quiet_stderr
 
 # Keras imports them for scikit-learn's interface and for galleries of images, if they are there,
 # which takes a second or two.

@@ -6,11 +6,11 @@ import keras
 import tensorflow as tf
 
 from trainers.config import TrainConfig
-from trainers.distillation import Distillation, load_distillation
-from trainers.models import build_model, full_precision, save_model
-from trainers.sources import Source
-from trainers.starting_weights import load_starting_weights
-from trainers.whitening import stem, whiten_stem
+from trainers.data.sources import Source
+from trainers.networks.distillation import Distillation, load_distillation
+from trainers.networks.models import build_model, full_precision, save_model
+from trainers.networks.starting_weights import load_starting_weights
+from trainers.networks.whitening import stem, whiten_stem
 
 
 class Task:

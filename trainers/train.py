@@ -12,7 +12,8 @@ from typing import Any
 
 from absl import flags
 
-from trainers import cli, config, recipes
+from common import cli
+from trainers import config, recipes
 from trainers.startup import import_tensorflow
 
 FLAGS = flags.FLAGS

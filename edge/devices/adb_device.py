@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge import runner
+from common.cli import UserError
 from edge.devices import benchmark_model
 from edge.devices import shell as shells
 from edge.devices.device import DeviceLostError, Job, Result
 from edge.devices.remote_folder import RemoteFolder
 from edge.devices.shell import AdbShell, CommandError
-from trainers.cli import UserError
+from edge.running import runner
 
 # By name: benchmark_model's flags, and what it calls the delegate; None for no delegate.
 DELEGATES: dict[str, tuple[tuple[str, ...], str | None]] = {

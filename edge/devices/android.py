@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
-from converters.artifact import sha256
+from common.artifact import sha256
+from common.cli import UserError
 from edge.devices.adb_device import DELEGATES, AdbDevice
 from edge.devices.device import Job, Result
 from edge.devices.shell import call
-from edge.worker import last_line
-from trainers.cli import UserError
+from edge.running.worker import last_line
 
 _SECONDS_TO_LIST = 30
 

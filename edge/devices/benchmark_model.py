@@ -7,7 +7,7 @@ and percentiles to the line of the timed runs.
 
 import re
 
-from trainers.cli import UserError
+from common.cli import UserError
 
 _NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
 _PREFIX = re.compile(r"^(?:INFO: )?", re.M)

@@ -4,19 +4,19 @@ import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from edge import runner
+from common.cli import UserError
 from edge.devices import shell as shells
 from edge.devices.device import Job
 from edge.devices.remote_folder import RemoteFolder
 from edge.devices.shell import SshShell
-from edge.worker import last_line
-from trainers.cli import UserError
+from edge.running import runner
+from edge.running.worker import last_line
 
 _RUNNER = Path(runner.__file__)
 
 
 class Board:
-    """Runs `edge.runner` on a board; `prepare` first, `clean_up` in any case.
+    """Runs `edge.running.runner` on a board; `prepare` first, `clean_up` in any case.
 
     Args:
       job: its options name the board and its Python.

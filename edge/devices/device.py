@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from converters.artifact import Artifact
-from trainers.cli import UserError
+from common.artifact import Artifact
+from common.cli import UserError
 
 # What single devices want to know beyond the job; each reads its own.
 DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(

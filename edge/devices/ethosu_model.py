@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from common.cli import UserError
 from edge.devices.device import Job, Result, is_integer
-from trainers.cli import UserError
 
 # Nothing ran, so nothing varies.
 _UNKNOWN = {"p10": None, "p90": None, "runs": 0}
@@ -48,7 +48,7 @@ def _estimate(job: Job, name: str) -> dict:
     if find_spec("ethosu") is None:
         raise UserError("Vela is not installed; pip install 'keras_shufflenet[ethosu]'")
     # Now, because Vela and the schema that it reads files by are not on every machine.
-    from converters.ethosu import ACCELERATORS, compile_file
+    from common.vela import ACCELERATORS, compile_file
 
     if accelerator not in ACCELERATORS:
         raise UserError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from converters.manifest import SAMPLES
+from common.manifest import SAMPLES
 from edge.devices import through_runner
 from edge.devices.device import Job, Result
 from edge.devices.through_runner import Place

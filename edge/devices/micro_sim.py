@@ -3,12 +3,12 @@
 import importlib.util
 from collections.abc import Iterator
 
-from edge import worker
+from common.cli import UserError
 from edge.devices.device import Job, Result, is_integer
-from edge.measurement import drift, statistics
-from trainers.cli import UserError
+from edge.running import worker
+from edge.running.measurement import drift, statistics
 
-_WORKER = "edge.micro_worker"
+_WORKER = "edge.running.micro_worker"
 
 
 class MicroSim:

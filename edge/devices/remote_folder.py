@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from common.cli import UserError
 from edge.devices import shell as shells
 from edge.devices.shell import Shell
-from edge.measurement import now
-from trainers.cli import UserError
+from edge.running.measurement import now
 
 NAME = "shufflenet_benchmark"
 _OWNER = "owner.json"

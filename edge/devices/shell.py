@@ -9,9 +9,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Protocol
 
+from common.cli import UserError
 from edge.devices.device import DeviceLostError
-from edge.worker import last_line
-from trainers.cli import UserError
+from edge.running.worker import last_line
 
 # A board that is there answers within this many seconds, one that vanished is noticed.
 _CONNECT_SECONDS = 10

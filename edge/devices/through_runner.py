@@ -1,4 +1,4 @@
-"""Measuring through `edge.runner`: what host, ssh and coral have in common."""
+"""Measuring through `edge.running.runner`: what host, ssh and coral have in common."""
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from converters.manifest import SAMPLES
-from edge import worker
+from common.cli import UserError
+from common.manifest import SAMPLES
 from edge.devices.device import DeviceLostError, Job, Result
-from edge.measurement import accuracy, compare_outputs, drift, noise_images, statistics
-from trainers.cli import UserError
+from edge.running import worker
+from edge.running.measurement import accuracy, compare_outputs, drift, noise_images, statistics
 
 _DTYPES = ("float32", "int8", "uint8", "int16")
 _MEASURED = ("initialization_ms", "first_ms", "peak_memory_bytes", "model_memory_bytes")
@@ -39,7 +39,7 @@ class Place:
 
 def call_here(request: dict) -> dict:
     """Runs the runner in a fresh process of this machine."""
-    return worker.call("edge.runner", request)
+    return worker.call("edge.running.runner", request)
 
 
 def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]]:

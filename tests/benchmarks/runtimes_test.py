@@ -3,12 +3,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmarks import networks, runtime_comparison, runtime_models
-from benchmarks.nchw import nodes
-from benchmarks.ncnn_export import ncnn_files
-from benchmarks.networks import Network, build
-from benchmarks.plain_graph import is_v2, plain_graph, shuffle_free_graph
-from benchmarks.runtime_comparison import (
+from benchmarks.measuring import networks
+from benchmarks.measuring.interleaved_rounds import Turns
+from benchmarks.measuring.networks import Network, build
+from benchmarks.other_runtimes import comparison as runtime_comparison
+from benchmarks.other_runtimes import models
+from benchmarks.other_runtimes.comparison import (
     RuntimesConfig,
     check_outputs,
     compare_all,
@@ -16,11 +16,13 @@ from benchmarks.runtime_comparison import (
     runtimes_table,
     summarize,
 )
-from benchmarks.runtime_files import OURS, Comparison, Variant, settle_batch_norms, variants
-from benchmarks.turns import Turns
-from converters.emitter import emit
+from benchmarks.other_runtimes.files import OURS, Comparison, Variant, settle_batch_norms, variants
+from benchmarks.other_runtimes.nchw import nodes
+from benchmarks.other_runtimes.ncnn_export import ncnn_files
+from benchmarks.other_runtimes.plain_graph import is_v2, plain_graph, shuffle_free_graph
+from common.cli import UserError
+from converters.graph.emitter import emit
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
-from trainers.cli import UserError
 
 # Of the logits' standard deviation.
 BOUND = 1e-4
@@ -132,7 +134,7 @@ def test_a_wrong_runtime_is_not_timed(monkeypatch, tmp_path, precision, factor, 
     logits = np.random.default_rng(0).normal(size=(3, 10))
     comparison = Comparison({Variant("ncnn", "canonical", precision): tmp_path}, tmp_path, logits)
     reply = {"logits": [(logits * factor).tolist()]}
-    monkeypatch.setattr("edge.worker.call", lambda *unused: reply)
+    monkeypatch.setattr("edge.running.worker.call", lambda *unused: reply)
     if not refused:
         assert len(check_outputs("v2", comparison, config(tmp_path))) == 1
         return
@@ -146,7 +148,7 @@ def test_nonsense_is_not_timed(monkeypatch, tmp_path, precision, value):
     logits = np.random.default_rng(0).normal(size=(3, 10))
     comparison = Comparison({Variant("ncnn", "canonical", precision): tmp_path}, tmp_path, logits)
     reply = {"logits": [np.full_like(logits, value).tolist()]}
-    monkeypatch.setattr("edge.worker.call", lambda *unused: reply)
+    monkeypatch.setattr("edge.running.worker.call", lambda *unused: reply)
     with pytest.raises(UserError, match="does not compute what Keras does"):
         check_outputs("v2", comparison, config(tmp_path))
 
@@ -181,17 +183,17 @@ def test_ratios_are_of_the_same_round_and_the_table_shows_the_best():
 
 
 def test_missing_packages_are_told_with_the_remedy(monkeypatch):
-    monkeypatch.setitem(runtime_models.PACKAGES, "ncnn", ("no-such-package",))
+    monkeypatch.setitem(models.PACKAGES, "ncnn", ("no-such-package",))
     with pytest.raises(UserError, match=r"not installed: no-such-package; pip install .*\[bench\]"):
-        runtime_models.versions(("ncnn",))
-    assert runtime_models.versions(()) == {}
+        models.versions(("ncnn",))
+    assert models.versions(()) == {}
 
 
 def test_unknown_runtimes_are_told():
-    assert runtime_models.check_runtimes(None) == ("onnxruntime", "openvino", "ncnn")
-    assert runtime_models.check_runtimes([]) == ()
+    assert models.check_runtimes(None) == ("onnxruntime", "openvino", "ncnn")
+    assert models.check_runtimes([]) == ()
     with pytest.raises(UserError, match="there is no runtime 'tvm'"):
-        runtime_models.check_runtimes(["tvm"])
+        models.check_runtimes(["tvm"])
 
 
 def test_litert_alone_needs_no_other_package(tmp_path):
@@ -205,10 +207,10 @@ def test_litert_alone_needs_no_other_package(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", runtime_models.PACKAGES)
+@pytest.mark.parametrize("runtime", models.PACKAGES)
 @pytest.mark.parametrize("name", TINY_NETWORKS)
 def test_every_runtime_computes_what_keras_does(monkeypatch, tmp_path, runtime, name):
-    for package in runtime_models.PACKAGES[runtime]:
+    for package in models.PACKAGES[runtime]:
         pytest.importorskip(package, reason="needs keras_shufflenet[bench]")
     # NNCF cuts the largest activations off: ten logits of a tiny network feel it more.
     monkeypatch.setattr(runtime_comparison, "INT8_BOUND", 0.85)

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from benchmarks.startup import first_step_time, startup_table
-from trainers.cli import UserError
+from common.cli import UserError
 
 
 def test_a_recipe_is_a_line():

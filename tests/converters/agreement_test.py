@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from converters import agreement_report
-from converters.agreement_report import (
+from common.cli import UserError
+from converters.conversion.tflite import convert_fake_quant
+from converters.diagnosis import agreement
+from converters.diagnosis.agreement import (
     AgreementReport,
     Difference,
     OperatorAgreement,
@@ -15,17 +17,15 @@ from converters.agreement_report import (
     pair_names,
     summary,
 )
-from converters.calibration import calibrate
-from converters.deployment import deployment_graph
-from converters.instrument import Tensor
-from converters.quantization import fake_quant_model
-from converters.quantized_workdir import QuantizedNetwork
-from converters.report_config import ReportConfig
-from converters.runtimes import LiteRTRuntime
-from converters.simulation import Simulation
-from converters.tflite import convert_fake_quant
+from converters.diagnosis.config import ReportConfig
+from converters.diagnosis.instrument import Tensor
+from converters.diagnosis.quantized_workdir import QuantizedNetwork
+from converters.diagnosis.runtimes import LiteRTRuntime
+from converters.diagnosis.simulation import Simulation
+from converters.graph.deployment import deployment_graph
+from converters.quantization.calibration import calibrate
+from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
-from trainers.cli import UserError
 
 PAIR = "xnnpack-reference"
 
@@ -158,7 +158,7 @@ def converted_once(network):
     """Conversion takes most of the time, and gives the same file again."""
     content = convert_fake_quant(network.model)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agreement_report, "convert_fake_quant", lambda model: content)
+        patch.setattr(agreement, "convert_fake_quant", lambda model: content)
         yield
 
 
@@ -212,7 +212,7 @@ def test_an_operator_that_computes_otherwise_is_named(network, converted_once, m
             x = super()._apply(op, inputs)
             return x * 1.5 if op.name == victim else x
 
-    monkeypatch.setattr(agreement_report, "Simulation", Damaged)
+    monkeypatch.setattr(agreement, "Simulation", Damaged)
     report = measure(first_images(network, 2))
     assert report.first_beyond("simulation-reference", "equal_inputs").name == victim
     beyond = [o.name for o in report.operators if o.equal_inputs["simulation-xnnpack"].max_lsb > 1]

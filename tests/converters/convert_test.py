@@ -8,12 +8,13 @@ import keras
 import pytest
 from PIL import Image
 
-from converters.config import GRAPHS, ConversionConfig
-from converters.conversion import convert_workdir
-from converters.edgetpu_compiler import EdgeTpuSettings
-from converters.qat_config import QatConfig
-from converters.sources import CONVERTERS
-from trainers.cli import UserError
+from common.cli import UserError
+from converters.conversion.config import ConversionConfig
+from converters.conversion.pipeline import convert_workdir
+from converters.conversion.sources import CONVERTERS
+from converters.edgetpu_target.compiler import EdgeTpuSettings
+from converters.options import GRAPHS
+from converters.quantization.config import QatConfig
 from trainers.config import TrainConfig
 
 

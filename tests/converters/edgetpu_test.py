@@ -3,10 +3,10 @@ import shutil
 
 import pytest
 
-from converters.artifact import Artifact
-from converters.edgetpu_artifacts import compile_artifacts
-from converters.edgetpu_compiler import EdgeTpuSettings
-from trainers.cli import UserError
+from common.artifact import Artifact
+from common.cli import UserError
+from converters.edgetpu_target.artifacts import compile_artifacts
+from converters.edgetpu_target.compiler import EdgeTpuSettings
 
 FILE, COMPILED = "deployment_int8_ptq.tflite", "deployment_int8_ptq_edgetpu.tflite"
 

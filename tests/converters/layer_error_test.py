@@ -4,9 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from converters.calibration import calibrate
-from converters.deployment import deployment_graph
-from converters.layer_error_report import (
+from converters.diagnosis.layer_error import (
     LayerErrorReport,
     Part,
     SignalToNoise,
@@ -15,8 +13,10 @@ from converters.layer_error_report import (
     save_picture,
     table,
 )
-from converters.quantization import fake_quant_model
-from converters.quantized_workdir import QuantizedNetwork
+from converters.diagnosis.quantized_workdir import QuantizedNetwork
+from converters.graph.deployment import deployment_graph
+from converters.quantization.calibration import calibrate
+from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV2
 
 # Of `small_network`: in the middle of it, and a range of its own.

@@ -1,9 +1,9 @@
 import pytest
 
+from common.cli import UserError
 from converters.workdir import load_trained
 from keras_shufflenet import preprocessing_of
-from trainers.cli import UserError
-from trainers.models import build_model, save_model
+from trainers.networks.models import build_model, save_model
 from trainers.recipes import make_config
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.measurement import read_measurements
+from edge.running.measurement import read_measurements
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "edge.benchmark"
@@ -27,7 +27,7 @@ def needs_micro():
 
 def test_import_needs_no_tensorflow():
     code = (
-        "import sys, edge.benchmark, edge.micro_worker, edge.runner\n"
+        "import sys, edge.benchmark, edge.running.micro_worker, edge.running.runner\n"
         "print({'tensorflow', 'keras', 'tf_keras', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

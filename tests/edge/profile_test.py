@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from edge.measurement import read_measurements
+from edge.running.measurement import read_measurements
 
 MODULE = "edge.profile"
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
@@ -13,7 +13,7 @@ FAST = ("--runs=2", "--warmup=1")
 
 def test_import_needs_no_tensorflow():
     code = (
-        "import sys, edge.profile, edge.profile_worker\n"
+        "import sys, edge.profile, edge.profiling.worker\n"
         "print({'tensorflow', 'keras', 'tf_keras', 'matplotlib', 'plotly'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.catalogue import EXPERIMENTS, Experiment, find
+from common.cli import UserError
 from experiments.command import perform
-from experiments.devices import unfinished_path
-from experiments.experiment import Picture, Result, Settings, Table
-from experiments.results import load, to_text
+from experiments.harness.catalogue import EXPERIMENTS, Experiment, find
+from experiments.harness.experiment import Picture, Result, Settings, Table
+from experiments.harness.results import load, to_text
+from experiments.measuring.devices import unfinished_path
 from experiments.series import SeriesConfig, run_series
-from trainers.cli import UserError
 
 DOCUMENT = "# Title\n<!-- toy: begin -->\nstale\n<!-- toy: end -->\nrest\n"
 

@@ -3,17 +3,13 @@
 import numpy as np
 import pytest
 
-from experiments import (
-    ablation_tables,
-    model_tables,
-    se_and_depth_tables,
-    structure_tables,
-)
-from experiments.experiment import Settings
-from experiments.latencies import Latencies
-from experiments.training_config import QueueConfig
-from experiments.training_queue import Accuracy
-from trainers.cli import UserError
+from common.cli import UserError
+from experiments.harness.experiment import Settings
+from experiments.measuring.latencies import Latencies
+from experiments.tables import ablations, se_and_depth, structures
+from experiments.tables import models as model_tables
+from experiments.training.config import QueueConfig
+from experiments.training.queue import Accuracy
 
 MACS = {"v1-0.5x-g3": 40_000_000, "v1-2x-g3": 640_000_000}
 
@@ -46,8 +42,8 @@ def measured(monkeypatch):
 
 def test_structures_name_the_fastest_and_the_ratio_to_it(measured):
     times = {"VGG-like": 1.0, "ResNet": 2.0, "Xception-like": 3.0, "ResNeXt": 4.0}
-    measured(structure_tables, lambda label, graph: times.get(label, 8.0))
-    result = structure_tables.run(Settings(), structure_tables.Options((13,)))
+    measured(structures, lambda label, graph: times.get(label, 8.0))
+    result = structures.run(Settings(), structures.Options((13,)))
     (table,) = result.tables
     assert [row[0] for row in table.rows] == [
         "VGG-like", "ResNet", "Xception-like, canonical", "Xception-like, deployment", "ResNeXt",
@@ -63,20 +59,20 @@ def test_structures_name_the_fastest_and_the_ratio_to_it(measured):
 
 
 def test_a_device_that_refuses_a_network_has_no_figures_for_it(measured):
-    measured(structure_tables, lambda label, graph: np.nan if "=" in label else 1.0)
-    result = structure_tables.run(Settings(), structure_tables.Options((13,)))
+    measured(structures, lambda label, graph: np.nan if "=" in label else 1.0)
+    result = structures.run(Settings(), structures.Options((13,)))
     assert "the device refuses ShuffleNet" in result.verdicts[0]
     assert result.tables[0].rows[-1][-3:] == ["-", "-", "-"]
 
 
 def test_an_impossible_complexity_is_told_before_anything_is_measured(measured):
-    measured(structure_tables, lambda label, graph: pytest.fail("measured"))
+    measured(structures, lambda label, graph: pytest.fail("measured"))
     with pytest.raises(UserError, match="cannot have 2 million"):
-        structure_tables.run(Settings(), structure_tables.Options((13, 2)))
+        structures.run(Settings(), structures.Options((13, 2)))
 
 
 def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tmp_path):
-    measured(structure_tables, lambda label, graph: 1.0)
+    measured(structures, lambda label, graph: 1.0)
 
     def reached(names, folder):
         assert folder == tmp_path / "trainings" / "structures"
@@ -84,8 +80,8 @@ def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tm
         told = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10, "steps": None}
         return {name: Accuracy(name, 1, 1, 10_000, {0: top1[name]}, told) for name in names}
 
-    monkeypatch.setattr(structure_tables, "finished", reached)
-    result = structure_tables.run(Settings(output=tmp_path), structure_tables.Options((13,)))
+    monkeypatch.setattr(structures, "finished", reached)
+    result = structures.run(Settings(output=tmp_path), structures.Options((13,)))
     # The paper has no VGG-like network at 13 million.
     assert len(result.verdicts) == 1 + 3
     assert (
@@ -98,7 +94,7 @@ def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tm
     assert rows["resnet-13m"][-1] == "36.3" and rows["shufflenet-g8-13m"][-1] == "47.3"
 
 
-@pytest.mark.parametrize("module", [structure_tables, ablation_tables, se_and_depth_tables])
+@pytest.mark.parametrize("module", [structures, ablations, se_and_depth])
 def test_networks_are_trained_where_that_is_asked_for(module, measured, monkeypatch, tmp_path):
     measured(module, lambda label, graph: 1.0)
     asked = []
@@ -110,11 +106,11 @@ def test_networks_are_trained_where_that_is_asked_for(module, measured, monkeypa
 
 
 def test_what_is_trained_takes_the_images_as_they_are(measured, monkeypatch, tmp_path):
-    measured(structure_tables, lambda label, graph: 1.0)
+    measured(structures, lambda label, graph: 1.0)
     asked = []
-    monkeypatch.setattr(structure_tables, "train_all", lambda *arguments: asked.extend(arguments))
-    options = structure_tables.Options((13,), QueueConfig("cifar10", {}, (0,), tmp_path))
-    structure_tables.run(Settings(output=tmp_path), options)
+    monkeypatch.setattr(structures, "train_all", lambda *arguments: asked.extend(arguments))
+    options = structures.Options((13,), QueueConfig("cifar10", {}, (0,), tmp_path))
+    structures.run(Settings(output=tmp_path), options)
     model = asked[0][0].build(input_shape=(32, 32, 3), classes=10, small_images=True)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 10))
 
@@ -123,9 +119,9 @@ def test_ablations_tell_what_groups_and_shuffles_cost(measured):
     def milliseconds(label, graph):
         return (3.0 if "g8" in label else 1.0) - (0.2 if "no-shuffle" in label else 0.0)
 
-    measured(ablation_tables, milliseconds)
+    measured(ablations, milliseconds)
     names = ["0.25x-g1", "0.25x-g8", "0.25x-g8-no-shuffle"]
-    result = ablation_tables.run(Settings(), ablation_tables.Options(names))
+    result = ablations.run(Settings(), ablations.Options(names))
     assert [row[0] for row in result.tables[0].rows] == names
     assert [row[3] for row in result.tables[0].rows] == ["57.1", "52.7", "56.5"]
     groups, shuffle = result.verdicts
@@ -134,13 +130,13 @@ def test_ablations_tell_what_groups_and_shuffles_cost(measured):
 
 
 def test_all_of_the_papers_ablations_are_there(measured):
-    measured(ablation_tables, lambda label, graph: 1.0)
-    result = ablation_tables.run(Settings())
+    measured(ablations, lambda label, graph: 1.0)
+    result = ablations.run(Settings())
     assert [len(table.rows) for table in result.tables] == [7, 7, 7]
     assert len(result.verdicts) == 3 + 6
 
 
-@pytest.mark.parametrize("module", [ablation_tables, model_tables, se_and_depth_tables])
+@pytest.mark.parametrize("module", [ablations, model_tables, se_and_depth])
 def test_an_unknown_network_is_named(module):
     with pytest.raises(UserError, match="there is no network 'v9'; there are"):
         module.run(Settings(), module.Options(["v9"]))
@@ -171,9 +167,9 @@ def test_an_unknown_size_is_named():
 
 
 def test_se_is_compared_with_the_network_without(measured):
-    measured(se_and_depth_tables, lambda label, graph: 1.5 if label.endswith("se") else 1.0)
+    measured(se_and_depth, lambda label, graph: 1.5 if label.endswith("se") else 1.0)
     names = ["v1-2x-g3", "v1-2x-g3-se", "v2-50", "v2-50-residual"]
-    result = se_and_depth_tables.run(Settings(), se_and_depth_tables.Options(names))
+    result = se_and_depth.run(Settings(), se_and_depth.Options(names))
     rows = {row[0]: row[-1] for row in result.tables[0].rows}
     assert rows["v1-2x-g3-se, deployment"] == "1.50x (1.50-1.50)"
     assert rows["v1-2x-g3, deployment"] == "-" and rows["v2-50-residual"] == "1.00x (1.00-1.00)"
@@ -183,6 +179,6 @@ def test_se_is_compared_with_the_network_without(measured):
 
 
 def test_the_largest_networks_are_measured_on_demand_only(measured):
-    measured(se_and_depth_tables, lambda label, graph: 1.0)
-    names = {row[0] for row in se_and_depth_tables.run(Settings()).tables[0].rows}
+    measured(se_and_depth, lambda label, graph: 1.0)
+    names = {row[0] for row in se_and_depth.run(Settings()).tables[0].rows}
     assert "v2-50-residual-se" in names and not any("164" in name for name in names)

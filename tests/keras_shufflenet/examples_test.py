@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_shufflenet
-from keras_shufflenet.checkpoints import save_torchvision
+from keras_shufflenet.checkpoints.networks import save_torchvision
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 MODULES = [

@@ -17,7 +17,7 @@ def imported_modules(path):
 
 
 def test_only_keras_and_what_it_brings_is_imported():
-    files = sorted(PACKAGE.glob("*.py"))
+    files = sorted(PACKAGE.rglob("*.py"))
     assert files
     for path in files:
         roots = {name.split(".")[0] for name in imported_modules(path)}

@@ -57,7 +57,7 @@ def test_a_saved_model_computes_the_same(model, images, tmp_path):
 
 @on_tensorflow
 def test_keras_own_export_to_litert_computes_the_same(model, images, tmp_path):
-    from trainers.litert import LiteRTModel
+    from common.litert import LiteRTModel
 
     path = tmp_path / "model.tflite"
     model.export(path, format="litert", verbose=False)

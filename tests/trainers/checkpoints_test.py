@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.cli import UserError
 from trainers.checkpoints import Checkpoints
-from trainers.cli import UserError
 
 
 class Run:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from trainers.cli import UserError
+from common.cli import UserError
 from trainers.config import TrainConfig
 
 BASE = {"recipe": "digits", "workdir": "w", "dataset": "digits"}

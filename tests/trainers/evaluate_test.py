@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.cli import UserError
-from trainers.models import build_model, load_model, save_model
+from common.cli import UserError
+from trainers.networks.models import build_model, load_model, save_model
 from trainers.recipes import make_config
 
 EVALUATE = "trainers.evaluate"

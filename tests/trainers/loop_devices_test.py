@@ -8,11 +8,11 @@ from pathlib import Path
 import keras
 import pytest
 
+from common.cli import UserError
 from trainers import loop
-from trainers.cli import UserError
-from trainers.models import load_model
+from trainers.distribution.strategy import make_strategy
+from trainers.networks.models import load_model
 from trainers.recipes import make_config
-from trainers.strategy import make_strategy
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {

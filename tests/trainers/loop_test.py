@@ -9,16 +9,17 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import keras_shufflenet
-from trainers import loop, pipeline
-from trainers.averaging import reestimate_batch_norms
-from trainers.cli import UserError
+from common.cli import UserError
+from trainers import loop
 from trainers.config import TrainConfig
-from trainers.datasets import load_source
-from trainers.lock import locked
-from trainers.models import build_model, load_model
+from trainers.data import pipeline
+from trainers.data.datasets import load_source
+from trainers.distribution.lock import locked
+from trainers.networks.models import build_model, load_model
+from trainers.networks.whitening import whiten_stem
+from trainers.optimization.averaging import reestimate_batch_norms
 from trainers.recipes import make_config
 from trainers.task import Task
-from trainers.whitening import whiten_stem
 
 STEPS, STOP = 6, 4
 EPOCH = 1437 / 16  # steps

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from trainers.cli import UserError
+from common.cli import UserError
 from trainers.config import TrainConfig
 from trainers.recipes import RECIPES, make_config
 

@@ -3,9 +3,10 @@ import re
 
 import pytest
 
-from trainers import report_data, report_page
-from trainers.cli import UserError
+from common.cli import UserError
 from trainers.recipes import make_config
+from trainers.reporting import page as report_page
+from trainers.reporting import runs as report_data
 
 EVALUATIONS = [
     {"step": 0, "epoch": 0.0, "train_loss": None, "eval_loss": 2.4, "top1": 0.1, "top5": 0.5,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from converters.artifact import Artifact
+from common.artifact import Artifact
+from common.cli import UserError
 from edge.devices import Android, DeviceLostError, Job
 from edge.devices.remote_folder import NAME
-from edge.measurement import read_measurements
-from trainers.cli import UserError
+from edge.running.measurement import read_measurements
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
 HOSTILE = "a b'\"$(touch pwned)`touch pwned`;touch pwned;é.tflite"

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from common.cli import UserError
 from edge.devices.benchmark_model import delegated, failure, parse, parse_profile
-from trainers.cli import UserError
 
 # Real output of several versions, where this checkout lies beside it.
 REAL = Path(__file__).resolve().parents[4] / "shared/fixtures/benchmark_model"

@@ -1,6 +1,6 @@
 import pytest
 
-from converters.artifact import Artifact
+from common.artifact import Artifact
 from edge.devices import Coral, Job, through_runner
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"

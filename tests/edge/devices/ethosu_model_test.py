@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from converters.artifact import Artifact
+from common.artifact import Artifact
 from edge.devices import EthosUModel, Job
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
+from common.cli import UserError
 from edge.devices.device import DeviceLostError
 from edge.devices.remote_folder import NAME, RemoteFolder
 from edge.devices.shell import CommandError
-from trainers.cli import UserError
 
 
 class MachineDouble:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from common.cli import UserError
 from edge.devices import shell as shells
 from edge.devices.device import DeviceLostError
 from edge.devices.shell import AdbShell, CommandError, SshShell
-from trainers.cli import UserError
 
 HOSTILE = "a b'$(touch pwned)"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from converters.artifact import Artifact
+from common.artifact import Artifact
+from common.cli import UserError
 from edge.devices import Coral, Job, Ssh
 from edge.devices.device import DeviceLostError
 from edge.devices.shell import CommandError, SshShell
-from edge.measurement import read_measurements
-from trainers.cli import UserError
+from edge.running.measurement import read_measurements
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
 HOSTILE = "a b'\"$(touch pwned)`touch pwned`;touch pwned;é.tflite"

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from converters.artifact import Artifact
+from common.artifact import Artifact
+from common.cli import UserError
 from edge.devices import DeviceLostError, Job, through_runner
 from edge.devices.through_runner import Place
-from trainers.cli import UserError
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
 CLASSES = 10

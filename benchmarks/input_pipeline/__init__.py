@@ -1,0 +1,1 @@
+"""The input pipeline against plain tf.data and PyTorch's DataLoader."""

@@ -1,0 +1,73 @@
+"""What the input pipelines are compared on, and how they are timed."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One kind of training stream.
+
+    Attributes:
+      images: a key of `benchmarks.input_pipeline.images.SETS`.
+      size: pixels of the batch's images.
+      crop: "resized" (a random part of at least min_area, scaled) or "pad" (reflect by padding
+        pixels, cut at random).
+      min_area: share of the image.
+      padding: pixels.
+      color_jitter: most that brightness, contrast and saturation change, as a share.
+      batch_size: images.
+    """
+
+    images: str
+    size: int
+    crop: str
+    min_area: float = 0.25
+    padding: int = 4
+    color_jitter: float = 0.0
+    batch_size: int = 64
+
+
+SETTINGS = {
+    "224 px": Setting("photos", 224, "resized"),
+    "224 px with colour jitter": Setting("photos", 224, "resized", color_jitter=0.4),
+    "32 px": Setting("small", 32, "pad"),
+}
+
+OURS = "ours"
+# The module that runs each pipeline.
+PIPELINES = {
+    OURS: "benchmarks.input_pipeline.worker",
+    "tf.data": "benchmarks.input_pipeline.worker",
+    "tf.data antialiased": "benchmarks.input_pipeline.worker",
+    "PyTorch on Pillow": "benchmarks.input_pipeline.torch_worker",
+    "PyTorch on tensors": "benchmarks.input_pipeline.torch_worker",
+}
+
+
+def serves(pipeline: str, setting: Setting) -> bool:
+    """Whether a pipeline does all that the setting asks for, and differs from the others."""
+    if pipeline == "tf.data antialiased" and setting.crop == "pad":
+        return False
+    # What tf.image changes colours by is something else than the others' jitter.
+    return not (pipeline.startswith("tf.data") and setting.color_jitter)
+
+
+def rate(batches: Iterable, batch_size: int, seconds: float) -> float:
+    """Returns images a second over the second half of the time, at least two batches."""
+    iterator = iter(batches)
+    _read(iterator, seconds / 2)
+    count, elapsed = _read(iterator, seconds / 2)
+    return batch_size * count / elapsed
+
+
+def _read(iterator: Iterator, seconds: float) -> tuple[int, float]:
+    """Returns how many batches were read in about that time, and the exact time."""
+    count, start = 0, time.perf_counter()
+    while count < _FEWEST or time.perf_counter() - start < seconds:
+        next(iterator)
+        count += 1
+    return count, time.perf_counter() - start

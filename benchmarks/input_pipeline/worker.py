@@ -1,0 +1,89 @@
+"""Times this project's input pipeline, or a plain one of tf.data.
+
+Run by `edge.running.worker.call`.
+"""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from benchmarks.input_pipeline.settings import OURS, Setting, rate
+from edge.running import worker
+from edge.running.timing import pin
+from keras_shufflenet import preprocess_input
+from trainers.config import TrainConfig
+from trainers.data.datasets import load_source
+from trainers.data.pipeline import training_batches
+
+_ASPECT_RATIOS = (3 / 4, 4 / 3)
+
+
+def measure(request: dict) -> dict:
+    """Returns `images_per_second` of the request's pipeline, on its cores."""
+    pin(request["cores"])
+    setting = Setting(**request["setting"])
+    make = {OURS: _ours, "tf.data": _plain, "tf.data antialiased": _antialiased}
+    batches = make[request["pipeline"]](setting, Path(request["folder"]))
+    return {"images_per_second": rate(batches, setting.batch_size, request["seconds"])}
+
+
+def _ours(setting: Setting, folder: Path) -> tf.data.Dataset:
+    config = TrainConfig(
+        recipe="none",
+        workdir=str(folder),
+        dataset="folder",
+        data_dir=str(folder),
+        verify_images=False,
+        input_size=setting.size,
+        resize_size=setting.size,
+        preprocessing="torch",
+        crop=setting.crop,
+        crop_padding=setting.padding,
+        crop_min_area=setting.min_area,
+        color_jitter=setting.color_jitter,
+        batch_size=setting.batch_size,
+    )
+    return training_batches(config, load_source(config, "train"), 0)
+
+
+def _plain(setting: Setting, folder: Path) -> tf.data.Dataset:
+    return _plain_batches(setting, folder, antialias=False)
+
+
+def _antialiased(setting: Setting, folder: Path) -> tf.data.Dataset:
+    return _plain_batches(setting, folder, antialias=True)
+
+
+def _plain_batches(setting: Setting, folder: Path, antialias: bool) -> tf.data.Dataset:
+    """Decodes, crops, resizes, mirrors and normalizes as the guides of tf.data do it."""
+    files = sorted(str(path) for path in folder.glob("train/*/*.jpg"))
+    names = sorted({Path(file).parent.name for file in files})
+    labels = [names.index(Path(file).parent.name) for file in files]
+
+    def load(file: tf.Tensor, label: tf.Tensor):
+        image = tf.io.decode_jpeg(tf.io.read_file(file), channels=3)
+        if setting.crop == "pad":
+            around = [[setting.padding] * 2] * 2 + [[0, 0]]
+            image = tf.pad(image, around, "REFLECT")
+            image = tf.image.random_crop(image, [setting.size, setting.size, 3])
+        else:
+            begin, extent, _ = tf.image.sample_distorted_bounding_box(
+                tf.shape(image),
+                bounding_boxes=tf.zeros([1, 0, 4]),
+                use_image_if_no_bounding_boxes=True,
+                aspect_ratio_range=_ASPECT_RATIOS,
+                area_range=(setting.min_area, 1.0),
+            )
+            image = tf.slice(image, begin, extent)
+            image = tf.image.resize(image, [setting.size] * 2, antialias=antialias)
+        image = tf.image.random_flip_left_right(image)
+        image = tf.ensure_shape(image, [setting.size, setting.size, 3])
+        return preprocess_input(image, mode="torch"), label
+
+    stream = tf.data.Dataset.from_tensor_slices((files, labels)).shuffle(len(files)).repeat()
+    stream = stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return stream.batch(setting.batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+if __name__ == "__main__":
+    worker.serve(measure)

@@ -1,0 +1,1 @@
+"""Files that are converted once and measured side by side."""

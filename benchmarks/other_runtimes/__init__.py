@@ -1,0 +1,1 @@
+"""The same network in ONNX Runtime, OpenVINO and ncnn."""

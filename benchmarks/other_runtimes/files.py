@@ -1,0 +1,216 @@
+"""The files that runtimes are compared with: one network with the same weights in every format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.measuring.networks import build
+from benchmarks.other_runtimes.plain_graph import is_v2, plain_graph, shuffle_free_graph
+from converters.conversion import canonical
+from converters.conversion.tflite import convert_fake_quant, convert_float
+from converters.graph.deployment import deployment_graph
+from converters.graph.emitter import emit
+from converters.graph.operations import Graph
+from converters.quantization.calibration import calibrate
+from converters.quantization.fake_quantization import fake_quant_model
+from converters.random_weights import SEED
+from edge.running import worker
+from keras_shufflenet import preprocess_input
+from trainers.distribution.strategy import batch_norms
+from trainers.optimization.averaging import reestimate_batch_norms
+
+IMAGES = 40
+# Images for the ranges; the others are what the runtimes' outputs are compared on.
+CALIBRATION = 32
+# Of a channel, as a share of the mean over its layer's channels.
+SMALLEST_VARIANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run a network.
+
+    Attributes:
+      runtime: "litert" or a key of `benchmarks.other_runtimes.models.PACKAGES`.
+      graph: "canonical", the trained network with its shuffles, or "deployment", without.
+      precision: "float32" or "int8".
+    """
+
+    runtime: str
+    graph: str
+    precision: str
+
+
+# What all others are compared with.
+OURS = Variant("litert", "deployment", "int8")
+# ncnn's package lacks the tools that quantize.
+_FLOAT_ONLY = ("ncnn",)
+
+
+def variants(runtimes: tuple[str, ...], shuffle_free: bool) -> list[Variant]:
+    """Returns what to measure: `OURS` first, then LiteRT's others, then the other runtimes'.
+
+    Args:
+      runtimes: keys of `PACKAGES`.
+      shuffle_free: whether there is a form without shuffles for them.
+    """
+    found = [Variant("litert", graph, precision) for graph, precision in _pairs(True, True)]
+    for runtime in runtimes:
+        pairs = _pairs(shuffle_free, runtime not in _FLOAT_ONLY)
+        found += [Variant(runtime, graph, precision) for graph, precision in pairs]
+    return found
+
+
+def _pairs(shuffle_free: bool, int8: bool) -> list[tuple[str, str]]:
+    graphs = ("deployment", "canonical") if shuffle_free else ("canonical",)
+    precisions = ("int8", "float32") if int8 else ("float32",)
+    return [(graph, precision) for graph in graphs for precision in precisions]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network in all its files.
+
+    Attributes:
+      files: by variant.
+      images: path of the images [n, height, width, channels] that outputs are compared on.
+      logits: the Keras model's on them, [n, classes].
+    """
+
+    files: dict[Variant, Path]
+    images: Path
+    logits: np.ndarray
+
+
+def write_files(network: str, runtimes: tuple[str, ...], folder: Path) -> Comparison:
+    """Writes a network into `folder` in the format of every runtime and precision.
+
+    Args:
+      network: a key of `benchmarks.measuring.networks.NETWORKS`.
+      runtimes: keys of `benchmarks.other_runtimes.models.PACKAGES`.
+      folder: exists; files of the same names are replaced.
+
+    Raises:
+      UserError: a quantizer failed.
+
+    Examples:
+      >>> comparison = write_files("v2-1x", ("onnxruntime",), Path("build"))
+    """
+    model = build(network)
+    pictures = photos(model.input_shape[1])
+    calibration, checked = pictures[:CALIBRATION], pictures[CALIBRATION:]
+    settle_batch_norms(model, calibration)
+    writer = _Writer(model, folder, calibration)
+    files = {variant: writer.write(variant) for variant in variants(runtimes, is_v2(model))}
+    images = folder / "checked.npy"
+    np.save(images, checked)
+    return Comparison(files, images, np.asarray(tf.function(model)(checked, training=False)))
+
+
+def photos(size: int) -> np.ndarray:
+    """Returns preprocessed crops of scikit-learn's two photographs, [IMAGES, size, size, 3]."""
+    from sklearn.datasets import load_sample_images
+
+    both = load_sample_images().images
+    rng = np.random.default_rng(SEED)
+    crops = []
+    for index in range(IMAGES):
+        photo = both[index % len(both)]
+        top, left = (rng.integers(extent - size + 1) for extent in photo.shape[:2])
+        crops.append(photo[top : top + size, left : left + size])
+    return preprocess_input(np.stack(crops))
+
+
+def settle_batch_norms(model: keras.Model, images: np.ndarray) -> None:
+    """Gives every BatchNormalization the statistics of `images`.
+
+    With random statistics the image fades from layer to layer: the logits would be the same for
+    every image, and a runtime that computes something else could not be told. Channels that hardly
+    vary are not blown up: that would magnify rounding, float32's too.
+    """
+    reestimate_batch_norms(model, tf.distribute.get_strategy(), [(images,)])
+    for norm in batch_norms(model):
+        variance = np.asarray(norm.moving_variance)
+        norm.moving_variance.assign(np.maximum(variance, SMALLEST_VARIANCE * variance.mean()))
+
+
+class _Writer:
+    """Writes one network's files; int8 ones of other runtimes from their float32 ones."""
+
+    def __init__(self, model: keras.Model, folder: Path, calibration: np.ndarray):
+        self.model = model
+        self.folder = folder
+        self.calibration = calibration
+        self.channels_first = folder / "calibration.npy"
+        np.save(self.channels_first, np.ascontiguousarray(calibration.transpose(0, 3, 1, 2)))
+
+    def write(self, variant: Variant) -> Path:
+        """Writes the file of a variant and returns its path."""
+        return _WRITERS[variant.runtime](self, variant)
+
+    def path(self, variant: Variant, suffix: str) -> Path:
+        """Returns the path of a variant's file."""
+        return self.folder / f"{variant.runtime}_{variant.graph}_{variant.precision}{suffix}"
+
+    def graph(self, name: str) -> Graph:
+        """Returns the graph that runtimes other than LiteRT get."""
+        return plain_graph(self.model) if name == "canonical" else shuffle_free_graph(self.model)
+
+
+def _litert(writer: _Writer, variant: Variant) -> Path:
+    path = writer.path(variant, ".tflite")
+    int8 = variant.precision == "int8"
+    if variant.graph == "canonical":
+        quantization = "int8-ptq" if int8 else "none"
+        content = canonical.convert(writer.model, quantization, writer.calibration)
+    else:
+        graph = deployment_graph(writer.model, "cpu")
+        content = (
+            convert_fake_quant(fake_quant_model(graph, calibrate(graph, writer.calibration)))
+            if int8
+            else convert_float(emit(graph), "none")
+        )
+    path.write_bytes(content)
+    return path
+
+
+def _onnx(writer: _Writer, variant: Variant) -> Path:
+    import onnx
+
+    from benchmarks.other_runtimes.onnx_export import onnx_model
+
+    path = writer.folder / f"{variant.graph}.onnx"
+    onnx.save(onnx_model(writer.graph(variant.graph)), path)
+    if variant.precision == "float32":
+        return path
+    target = writer.path(variant, ".xml" if variant.runtime == "openvino" else ".onnx")
+    request = {
+        "runtime": variant.runtime,
+        "source": str(path),
+        "target": str(target),
+        "images": str(writer.channels_first),
+    }
+    worker.call("benchmarks.other_runtimes.quantize_worker", request)
+    return target
+
+
+def _ncnn(writer: _Writer, variant: Variant) -> Path:
+    from benchmarks.other_runtimes.ncnn_export import ncnn_files
+
+    path = writer.path(variant, ".param")
+    param, weights = ncnn_files(writer.graph(variant.graph))
+    path.write_text(param, encoding="utf-8")
+    path.with_suffix(".bin").write_bytes(weights)
+    return path
+
+
+_WRITERS: dict[str, Callable[[_Writer, Variant], Path]] = {
+    "litert": _litert,
+    "onnxruntime": _onnx,
+    "openvino": _onnx,
+    "ncnn": _ncnn,
+}

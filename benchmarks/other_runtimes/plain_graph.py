@@ -1,0 +1,64 @@
+"""The graphs that runtimes other than LiteRT get: the trained network's own, and shuffle-free.
+
+The trained network's is what PyTorch's exporters would give them, with BatchNormalization folded
+already, so that no runtime is slowed down by how the network reached it.
+"""
+
+import keras
+import numpy as np
+
+from benchmarks.measuring.lower_bound import main_path, shortcut_path, v2_graph
+from converters.graph import reader
+from converters.graph.deployment import deployment_graph
+from converters.graph.operations import Graph, Wire
+from converters.graph.targets import UNLIMITED, Form
+from keras_shufflenet import ShuffleUnitV2
+
+# Nothing that XNNPACK alone asks for; V1's shuffle remains.
+FORM = Form(most_concatenated=UNLIMITED, producers=1, grouped="group")
+_SHUFFLE_GROUPS = 2
+
+
+def is_v2(model: keras.Model) -> bool:
+    """Says whether the network is a ShuffleNetV2, whose shuffles a graph can do without."""
+    return isinstance(reader.stages(model)[0][0], ShuffleUnitV2)
+
+
+def plain_graph(model: keras.Model) -> Graph:
+    """Returns the graph of a ShuffleNetV1 or ShuffleNetV2 as it was trained, shuffles in place.
+
+    V1's shuffle is behind the depthwise convolution, where at stride 2 it moves a quarter.
+
+    Examples:
+      >>> logits = emit(plain_graph(model))(images)
+    """
+    return v2_graph(model, _stage) if is_v2(model) else deployment_graph(model, form=FORM)
+
+
+def shuffle_free_graph(model: keras.Model) -> Graph:
+    """Returns the deployment graph of a ShuffleNetV2 in a form for any runtime."""
+    return deployment_graph(model, form=FORM)
+
+
+def _stage(graph: Graph, x: Wire, units: list[ShuffleUnitV2]) -> Wire:
+    for unit in units:
+        if unit.stride == 1:
+            half = x.channels // 2
+            left = _slice(graph, x, f"{unit.name}_left", 0, half)
+            right = _slice(graph, x, f"{unit.name}_right", half, 2 * half)
+        else:
+            left, right = shortcut_path(graph, x, unit), x
+        right = main_path(graph, right, unit)
+        right = Wire(right.op, right.order + left.channels)
+        x = graph.concat([left, right], f"{unit.name}_join", UNLIMITED)
+        x = _renumbered(graph.transpose(x, f"{unit.name}_shuffle", _SHUFFLE_GROUPS))
+    return x
+
+
+def _slice(graph: Graph, x: Wire, name: str, start: int, stop: int) -> Wire:
+    return _renumbered(graph.slice(x, name, start, stop))
+
+
+def _renumbered(x: Wire) -> Wire:
+    # What a layer behind a slice or a shuffle calls its channel 0 is the first one there.
+    return Wire(x.op, np.arange(x.channels))

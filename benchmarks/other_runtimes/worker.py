@@ -1,0 +1,36 @@
+"""Runs and times networks in several runtimes side by side; see `edge.running.worker.call`."""
+
+import numpy as np
+
+from benchmarks.other_runtimes.models import RuntimeModel, load
+from edge.running import worker
+from edge.running.timing import pin, turn
+
+
+def measure(request: dict) -> dict:
+    """Runs the request's models on its images and times them in turn on the first one.
+
+    Returns:
+      `logits` [models, images, classes], and `milliseconds` [models, rounds] of one inference:
+      the median of a turn's `invokes`. The first turn of each is not counted.
+    """
+    pin([request["core"]])
+    images = np.load(request["images"])
+    models = [load(runtime, path) for runtime, path in request["models"]]
+    logits = [[_logits(model, image).tolist() for image in images] for model in models]
+    for model in models:
+        model.set_input(images[:1])
+    turns = [
+        [turn(model, request["invokes"]) for model in models] for _ in range(request["rounds"] + 1)
+    ]
+    return {"logits": logits, "milliseconds": np.transpose(turns[1:]).tolist()}
+
+
+def _logits(model: RuntimeModel, image: np.ndarray) -> np.ndarray:
+    model.set_input(image[np.newaxis])
+    model.run()
+    return model.output()
+
+
+if __name__ == "__main__":
+    worker.serve(measure)

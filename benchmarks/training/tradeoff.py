@@ -1,0 +1,122 @@
+"""Accuracy against multiply-adds and against measured latency, of networks trained alike."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from benchmarks.measuring.interleaved_rounds import Turns, measure
+from benchmarks.measuring.report import interval
+from benchmarks.training.trainings import NETWORKS, RIVALS, AccuracyConfig, convert, train
+from common import files
+from common.choices import choose
+from common.table import markdown_table
+from edge.running.measurement import statistics
+from trainers.config import TrainConfig
+
+# By marker of the picture.
+_GRAPHS = {"deployment": "o", "canonical": "x"}
+
+
+def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the names as given, or all there are for None.
+
+    Raises:
+      UserError: a name that is not there.
+    """
+    return choose("network", names or None, {**NETWORKS, **RIVALS})
+
+
+def train_and_convert(config: AccuracyConfig) -> list[dict]:
+    """Trains the networks that are not trained yet and converts them to int8.
+
+    Args:
+      config: which networks, and how they are trained.
+
+    Returns:
+      A point per int8 file: network, graph, file, macs, parameters, float accuracy, accuracy of
+      the file, images and epochs.
+
+    Raises:
+      UserError: a command failed; it has said why.
+    """
+    points = []
+    for name in config.networks:
+        workdir = config.workdirs / name
+        train(workdir, name, config, *config.length)
+        epochs = TrainConfig.load(workdir).epochs
+        for graph in ("canonical",) if name in RIVALS else ("canonical", "deployment"):
+            artifact = config.workdirs / f"{name}-{graph}"
+            manifest = convert(workdir, artifact, f"--graph={graph}", "--quantization=int8-ptq")
+            points.append(_point(name, graph, artifact, manifest, epochs))
+    return points
+
+
+def _point(name: str, graph: str, artifact: Path, manifest: dict, epochs: float) -> dict:
+    ((file, entry),) = manifest["files"].items()
+    model = manifest["model"]
+    return {
+        "network": name,
+        "graph": graph,
+        "file": str((artifact / file).absolute()),
+        "macs": model["macs"],
+        "parameters": model["parameters"],
+        "float_accuracy": model["accuracy"],
+        "accuracy": entry["accuracy"],
+        "images": model["accuracy_images"],
+        "epochs": epochs,
+    }
+
+
+def timed(points: Sequence[dict], turns: Turns) -> list[dict]:
+    """Returns the points with `latency`, statistics in ms; all files take turns on one core."""
+    request = {"files": [point["file"] for point in points], **turns.request()}
+    (times,) = measure("edge.running.timing", {"all networks": request}, turns).values()
+    # Results are published: they name no folder of this machine.
+    return [
+        {**point, "file": Path(point["file"]).name, "latency": statistics(list(row))}
+        for point, row in zip(points, times, strict=True)
+    ]
+
+
+def table(points: Sequence[dict]) -> str:
+    """Returns a markdown table with a row per int8 file."""
+    rows = [
+        [
+            f"{point['network']}, {point['graph']}",
+            f"{point['macs'] / 1e6:.2f}",
+            f"{point['parameters'] / 1e3:.0f}",
+            f"{point['float_accuracy']:.2%}",
+            f"{point['accuracy']:.2%}",
+            interval(point["latency"]),
+        ]
+        for point in points
+    ]
+    headers = ["network, graph", "million multiply-adds", "thousand parameters", "float"]
+    return markdown_table([*headers, "int8", "int8, ms (p10-p90)"], rows)
+
+
+def draw(points: Sequence[dict], path: Path) -> None:
+    """Draws the int8 accuracy against multiply-adds and against latency into a PNG file."""
+    names = list(dict.fromkeys(point["network"] for point in points))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+    for point in points:
+        style = {"marker": _GRAPHS[point["graph"]], "color": f"C{names.index(point['network'])}"}
+        label = f"{point['network']}, {point['graph']}"
+        accuracy = 100 * point["accuracy"]
+        left.plot([point["macs"] / 1e6], [accuracy], linestyle="none", label=label, **style)
+        right.plot([point["latency"]["median"]], [accuracy], linestyle="none", label=label, **style)
+    left.set(xlabel="million multiply-adds", ylabel="int8 accuracy, %")
+    right.set(xlabel="int8 latency, ms, one thread")
+    for axes in (left, right):
+        # From zero, so that lengths compare; and no mark on the frame.
+        axes.set_xlim(0, 1.08 * max(line.get_xdata()[0] for line in axes.lines))
+    right.legend(fontsize="small")
+    try:
+        with files.atomic_write(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=120)
+    finally:
+        plt.close(figure)

@@ -1,0 +1,206 @@
+"""The trainings whose accuracy is measured: the commands a user types, and what they leave."""
+
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.choices import choose
+from common.cli import UserError
+from common.table import markdown_table
+from trainers.config import TrainConfig
+from trainers.reporting.metrics import last_evaluation
+
+# More than any test split that is trained on here: all of its images are counted.
+_ALL_IMAGES = 1_000_000
+# For the cost of a step: so many steps a turn, both trainings in turns.
+_STEPS, _TURNS = 100, 3
+
+# By name: what differs from the recipe.
+NETWORKS = {
+    "v2-0.5x": ("--model=shufflenet_v2", "--scale=0.5"),
+    "v1-0.5x-g3": ("--model=shufflenet_v1", "--scale=0.5", "--groups=3"),
+}
+# What has no deployment graph: trained with the same recipe, for comparison.
+RIVALS = {"mobilenet-v2": ("--model=mobilenet_v2", "--scale=0.5")}
+# What is converted, by column of the table.
+_CONVERSIONS = {
+    "canonical PTQ": ("--graph=canonical", "--quantization=int8-ptq"),
+    "deployment PTQ, minmax": ("--quantization=int8-ptq", "--ranges=minmax"),
+    "deployment PTQ, percentile": ("--quantization=int8-ptq", "--ranges=percentile"),
+    "deployment PTQ, mse": ("--quantization=int8-ptq", "--ranges=mse"),
+    "deployment QAT": ("--quantization=int8-qat",),
+}
+
+
+@dataclass(frozen=True)
+class AccuracyConfig:
+    """What to train, for how long, on what, and where: the flags of `benchmarks.training.flags`.
+
+    Attributes:
+      networks: keys of `NETWORKS` or `RIVALS`.
+      recipe: of all of them.
+      dataset, data_dir: as the flags of `trainers.train`.
+      epochs: passes in float; None: the recipe's.
+      workdirs: folder of the trainings; what is finished there is not done again.
+    """
+
+    networks: tuple[str, ...]
+    recipe: str
+    dataset: str
+    data_dir: str | None
+    epochs: int | None
+    workdirs: Path
+
+    @property
+    def length(self) -> tuple[str, ...]:
+        """The flag that says how long to train, if one must."""
+        return () if self.epochs is None else (f"--epochs={self.epochs}",)
+
+
+def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the names as given, or all of `NETWORKS` for None.
+
+    Raises:
+      UserError: a name that is not there.
+    """
+    return choose("network", names or None, NETWORKS)
+
+
+def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
+    """Trains a network in float and with quantization, converts it and counts all test images.
+
+    Args:
+      name: a key of `NETWORKS`.
+      config: how it is trained in float; its networks do not matter.
+      qat_epochs: passes with quantization.
+
+    Returns:
+      `images`, `float`, and per conversion `accuracy` and `argmax`, the share of images with the
+      class of the float model; `qat_step_cost`, a quantized step's time over a float step's.
+
+    Raises:
+      UserError: one of the commands failed; it has said why.
+    """
+    workdir = config.workdirs / name
+    train(workdir, name, config, *config.length)
+    _quantize(workdir, qat_epochs)
+    manifests = {
+        column: convert(workdir, config.workdirs / f"{name}-artifact", *flags)
+        for column, flags in _CONVERSIONS.items()
+    }
+    model = next(iter(manifests.values()))["model"]
+    return {
+        "images": model["accuracy_images"],
+        "macs": model["macs"],
+        "float": model["accuracy"],
+        "converted": {column: _scores(manifest) for column, manifest in manifests.items()},
+        "epochs": TrainConfig.load(workdir).epochs,
+        "qat_epochs": qat_epochs,
+        "qat_step_cost": _qat_step_cost(workdir, name, config),
+    }
+
+
+def accuracy_table(networks: dict[str, dict]) -> str:
+    """Returns a markdown table: a column per network, with the change and the agreement."""
+    rows = [["float", *(f"{result['float']:.2%}" for result in networks.values())]]
+    for column in _CONVERSIONS:
+        scores = [(result["float"], result["converted"][column]) for result in networks.values()]
+        rows.append([column, *(_cell(exact, **score) for exact, score in scores)])
+    cost = [f"{r['qat_epochs']} epochs, {r['qat_step_cost']:.2f}x" for r in networks.values()]
+    rows.append(["QAT: length, time of a step over float's", *cost])
+    return markdown_table(["", *networks], rows)
+
+
+def _cell(exact: float, accuracy: float, argmax: float) -> str:
+    return f"{accuracy:.2%} ({100 * (accuracy - exact):+.2f}; {argmax:.2%})"
+
+
+def _scores(manifest: dict) -> dict[str, float]:
+    (entry,) = manifest["files"].values()
+    return {"accuracy": entry["accuracy"], "argmax": entry["agreement"]["argmax"]}
+
+
+def _quantize(workdir: Path, epochs: int) -> None:
+    if (workdir / "qat" / "fake_quant.weights.h5").exists():
+        return
+    _run("converters.quantize", f"--model={workdir}", f"--epochs={epochs}", "--resume")
+
+
+def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
+    """Converts, with all test images as samples, and returns the manifest.
+
+    Raises:
+      UserError: the command failed; it has said why.
+    """
+    _run(
+        "converters.convert", f"--model={workdir}", f"--output={artifact}", "--overwrite",
+        f"--samples={_ALL_IMAGES}", *flags,
+    )  # fmt: skip
+    return json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
+    """Returns a quantized step's time over a float step's, measured in turns."""
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(_TURNS):
+            plain, quantized = Path(folder) / f"float{turn}", Path(folder) / f"qat{turn}"
+            train(plain, name, config, f"--steps={_STEPS}")
+            _run(
+                "converters.quantize", f"--model={workdir}", f"--workdir={quantized}",
+                f"--steps={_STEPS}",
+            )  # fmt: skip
+            rates = [last_evaluation(one)["images_per_second"] for one in (plain, quantized)]
+            ratios.append(rates[0] / rates[1])
+    return statistics.median(ratios)
+
+
+def train(workdir: Path, name: str, config: AccuracyConfig, *length: str) -> None:
+    """Trains a network, or goes on with its training, unless it is done.
+
+    Args:
+      workdir: of the training.
+      name: a key of `NETWORKS` or `RIVALS`.
+      config: recipe, dataset and data_dir matter.
+      length: the flag that says how long; none: as long as the recipe.
+
+    Raises:
+      UserError: the command failed; it has said why.
+    """
+    if (workdir / "model.keras").exists():
+        return
+    data = () if config.data_dir is None else (f"--data_dir={config.data_dir}",)
+    _run(
+        "trainers.train", f"--recipe={config.recipe}", f"--dataset={config.dataset}", *data,
+        *{**NETWORKS, **RIVALS}[name], *length, f"--workdir={workdir}", "--resume",
+    )  # fmt: skip
+
+
+def run_silently(module: str, *args: str, env: Mapping[str, str] | None = None) -> None:
+    """Runs a command without its standard output.
+
+    Args:
+      module: as of `python -m`.
+      args: its flags.
+      env: added to the environment.
+
+    Raises:
+      UserError: the command failed; it has said why.
+    """
+    command = [sys.executable, "-m", module, *args]
+    env = {**os.environ, **(env or {})}
+    if subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
+
+
+def _run(module: str, *args: str) -> None:
+    print(f"== python -m {module} {' '.join(args)}", flush=True)
+    if subprocess.run([sys.executable, "-m", module, *args], check=False).returncode:
+        raise UserError(f"python -m {module} failed (see above); mend it and start again")

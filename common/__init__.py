@@ -1,0 +1,1 @@
+"""What every command shares, and what passes between them; no TensorFlow, no Keras."""

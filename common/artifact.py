@@ -1,0 +1,193 @@
+"""Reading an artifact: a folder of .tflite files, labels, samples and a manifest.
+
+Needs numpy and LiteRT alone, because devices read artifacts where TensorFlow does not run.
+"""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from common.cli import UserError
+from common.litert import LiteRTModel
+from common.manifest import LABELS, SAMPLES, StoredFile, read_manifest, stored_files
+
+_CHUNK = 2**20
+# What zipfile and numpy raise on files that are damaged, encrypted, or no archive at all.
+_BAD_SAMPLES = (
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file as hexadecimal text."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class Artifact:
+    """A verified artifact; make one with `Artifact.open`.
+
+    Attributes:
+      folder: where it lies.
+      manifest: the checked manifest as parsed JSON (docs/artifact.md).
+      labels: the class names, in the order of the logits.
+
+    Examples:
+      >>> artifact = Artifact.open("artifact")
+      >>> model = artifact.load("deployment_int8_ptq.tflite")
+      >>> images, labels = artifact.samples()
+      >>> model.predict(artifact.preprocess(images)).argmax(axis=-1)
+    """
+
+    def __init__(self, folder: Path, manifest: dict, labels: list[str]):
+        self.folder = folder
+        self.manifest = manifest
+        self.labels = labels
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike) -> "Artifact":
+        """Opens an artifact after checking its manifest and the hash of each of its files.
+
+        Raises:
+          UserError: what is missing, damaged, tampered with or unknown, by name.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        for stored in stored_files(manifest):
+            _verify(folder / stored.name, stored)
+        return cls(folder, manifest, _read_labels(folder / LABELS, manifest["classes"]))
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest["name"]
+
+    @property
+    def files(self) -> dict[str, dict]:
+        """The manifest's entries of the .tflite files, by file name."""
+        return self.manifest["files"]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(batch, height, width, channels); the batch of files for devices is 1."""
+        return tuple(self.manifest["input"]["shape"])
+
+    def path(self, name: str) -> Path:
+        """Returns the path of one of the .tflite files.
+
+        Raises:
+          UserError: the artifact has no such file; those it has are listed.
+        """
+        if name not in self.files:
+            raise UserError(
+                f"{self.folder} has no file {name!r}; it has {', '.join(sorted(self.files))}"
+            )
+        return self.folder / name
+
+    def load(self, name: str, threads: int = 1, reference_kernels: bool = False) -> LiteRTModel:
+        """Loads one of the .tflite files into LiteRT.
+
+        Raises:
+          UserError: there is no such file, or its input and output are not the manifest's.
+        """
+        model = LiteRTModel(self.path(name), threads, reference_kernels)
+        expected = (self.input_shape, (self.input_shape[0], self.manifest["classes"]))
+        if (model.input_shape, model.output_shape) != expected:
+            raise UserError(
+                f"{model.path} maps {model.input_shape} to {model.output_shape}, "
+                f"the manifest says {expected[0]} to {expected[1]}; convert the model again"
+            )
+        return model
+
+    def samples(self, limit: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the evaluation images that came along, or None if there are none.
+
+        Args:
+          limit: read out at most so many.
+
+        Returns:
+          uint8 images [n, height, width, channels] as the evaluation transform left them,
+          and int32 labels [n].
+
+        Raises:
+          UserError: the file is not what the manifest says.
+        """
+        if self.manifest["samples"] is None:
+            return None
+        path = self.folder / SAMPLES
+        count = self.manifest["samples"]["images"]
+        images, labels = _read_samples(path, (count, *self.input_shape[1:]))
+        if labels.min() < 0 or labels.max() >= self.manifest["classes"]:
+            raise UserError(f"{path} has labels beyond the classes; convert the model again")
+        return images[:limit], labels[:limit]
+
+    def preprocess(self, images: np.ndarray) -> np.ndarray:
+        """Returns uint8 images as float32 network input: pixel * scale + offset per channel."""
+        constants = self.manifest["input"]["preprocessing"]
+        scale, offset = (np.float32(constants[key]) for key in ("scale", "offset"))
+        return images.astype(np.float32) * scale + offset
+
+
+def _verify(path: Path, stored: StoredFile) -> None:
+    # A link could point to a device that never ends; an artifact holds plain files.
+    if path.is_symlink() or not path.is_file():
+        raise UserError(f"{path} is missing or not a plain file; convert the model again")
+    size = path.stat().st_size
+    if size != stored.bytes:
+        raise UserError(
+            f"{path} has {size} bytes, the manifest says {stored.bytes}: "
+            "it is damaged or was changed; convert the model again"
+        )
+    if sha256(path) != stored.sha256:
+        raise UserError(
+            f"{path} does not match its hash in the manifest: "
+            "it is damaged or was changed; convert the model again"
+        )
+
+
+def _read_labels(path: Path, classes: int) -> list[str]:
+    try:
+        labels = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text; convert the model again") from error
+    if len(labels) != classes:
+        raise UserError(
+            f"{path} has {len(labels)} labels for {classes} classes; convert the model again"
+        )
+    return labels
+
+
+def _read_samples(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # Before anything is unpacked: a small file can announce an enormous array.
+            _check_array(archive, "images", shape, np.uint8)
+            _check_array(archive, "labels", shape[:1], np.int32)
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["images"], arrays["labels"]
+    except _BAD_SAMPLES as error:
+        raise UserError(f"{path} is unusable ({error}); convert the model again") from error
+
+
+def _check_array(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: type) -> None:
+    with archive.open(f"{name}.npy") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is not in format 1.0")
+        found_shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
+    if (found_shape, fortran_order, found_dtype) != (shape, False, np.dtype(dtype)):
+        raise ValueError(
+            f"{name} is {found_dtype} of shape {found_shape}, "
+            f"the manifest says {np.dtype(dtype)} of shape {shape}"
+        )

@@ -1,0 +1,30 @@
+"""Markdown documents with places that a command fills: what lies between two markers."""
+
+from pathlib import Path
+
+from common.cli import UserError
+
+
+def read_document(path: Path) -> str:
+    """Returns a document's text.
+
+    Raises:
+      UserError: it is missing.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there; name the document with --document")
+    return path.read_text(encoding="utf-8")
+
+
+def replace_section(text: str, name: str, content: str) -> str:
+    """Returns `text` with what lies between the markers of `name` replaced.
+
+    Raises:
+      UserError: the markers are missing.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise UserError(f"the document lacks the lines {begin!r} and {end!r}; add them")
+    return f"{before}{begin}\n{content}\n{end}{after}"

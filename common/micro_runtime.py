@@ -1,0 +1,110 @@
+"""TFLite Micro's own interpreter, on this machine: its outputs, and the memory that it takes."""
+
+import importlib.metadata
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from common.cli import UserError
+from common.quiet import captured_stderr, quiet_stderr
+
+# More than any microcontroller has, and enough for files whose tensors are all alive at once.
+_ARENA_BYTES = 256 * 2**20
+_PACKAGE = "tflite-micro"
+_TOTAL = re.compile(r"^\[RecordingMicroAllocator\] Arena allocation total (\d+) bytes\r?$", re.M)
+
+
+def micro_version() -> str | None:
+    """Returns the version of the interpreter's package, None where it is not installed."""
+    try:
+        return importlib.metadata.version(_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def arena_total(notes: str) -> int | None:
+    """Returns the arena's bytes out of what `print_allocations` prints, None if they are not there.
+
+    Examples:
+      >>> arena_total("[RecordingMicroAllocator] Arena allocation total 8720 bytes")
+      8720
+    """
+    totals = _TOTAL.findall(notes)
+    return int(totals[-1]) if totals else None
+
+
+class RefusedError(UserError):
+    """A file that TFLite Micro cannot run; `reason` is the first line of what it says."""
+
+    def __init__(self, error: Exception):
+        self.reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        super().__init__(f"it refuses the file ({self.reason})")
+
+
+class MicroRuntime:
+    """TFLite Micro's own interpreter, with its portable kernels.
+
+    Args:
+      content: of a .tflite file.
+      outputs: how many the file has.
+
+    Raises:
+      RefusedError: it refuses the file; `invoke` and `run` raise it too.
+      UserError: it is not installed.
+
+    Examples:
+      >>> runtime = MicroRuntime(path.read_bytes())
+      >>> (scores,) = runtime.run([image])
+    """
+
+    def __init__(self, content: bytes, outputs: int = 1):
+        try:
+            from tflite_micro.python.tflite_micro import runtime
+
+            with quiet_stderr():
+                self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=_ARENA_BYTES)
+        except ImportError as error:
+            raise UserError("it is not installed; pip install 'keras_shufflenet[micro]'") from error
+        except (ValueError, RuntimeError) as error:
+            raise RefusedError(error) from error
+        self._outputs = outputs
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the outputs for integer inputs with a batch of one, both in the file's order."""
+        self.set_inputs(inputs)
+        self.invoke()
+        return self.outputs()
+
+    def set_inputs(self, inputs: Sequence[np.ndarray]) -> None:
+        """Copies the inputs in; before every `invoke`, because the interpreter overwrites them."""
+        for index, x in enumerate(inputs):
+            self._interpreter.set_input(x, index)
+
+    def invoke(self) -> None:
+        """Computes the outputs, and nothing else: what a timing counts."""
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise RefusedError(error) from error
+
+    def outputs(self) -> list[np.ndarray]:
+        """Returns copies of the outputs that were computed last."""
+        return [self._interpreter.get_output(index).copy() for index in range(self._outputs)]
+
+    def arena_bytes(self) -> int:
+        """Returns what its recording allocator says is in use: the smallest arena that will do.
+
+        Pointers have 64 bits here; on a microcontroller the same network takes less.
+
+        Raises:
+          UserError: it does not say.
+        """
+        with captured_stderr() as notes:
+            self._interpreter.print_allocations()
+        total = arena_total(notes[0])
+        if total is None:
+            raise UserError(
+                f"{_PACKAGE} {micro_version()} does not tell its arena; install another version"
+            )
+        return total

@@ -1,0 +1,1 @@
+"""From a trained model to checked .tflite files in an artifact."""

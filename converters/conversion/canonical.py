@@ -1,0 +1,99 @@
+"""The canonical conversion: what a user would do with a Keras 3 model without this project.
+
+The network goes through TFLiteConverter as it is, channel shuffles included
+(reshape, transpose, reshape), with the converter's own post-training quantization. It is the
+baseline that every benchmark shows.
+"""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.cli import UserError
+from common.quiet import quiet_stderr
+from converters.options import GRAPHS
+
+QUANTIZATIONS = GRAPHS["canonical"]
+
+
+def convert(
+    model: keras.Model,
+    quantization: str = "none",
+    calibration: np.ndarray | None = None,
+    io_dtype: str = "int8",
+    batch: int = 1,
+) -> bytes:
+    """Converts a Keras 3 classifier to a .tflite file with a fixed batch.
+
+    Args:
+      model: one input [batch, height, width, channels] with fixed sides, one output.
+      quantization: "none" (float32), "float16" (weights; computed in float32), "dynamic"
+        (int8 weights, float32 input and output), or "int8-ptq" (all integer; an operator
+        without an integer kernel is an error).
+      calibration: preprocessed float32 images [n, height, width, channels] from the training
+        data; "int8-ptq" alone needs them, for the ranges of the activations.
+      io_dtype: of the input and output of "int8-ptq": "int8", "uint8" or "float32".
+      batch: images of one inference.
+
+    Returns:
+      The content of the .tflite file.
+
+    Raises:
+      ValueError: an unknown `quantization`, or "int8-ptq" without calibration images.
+      UserError: TFLiteConverter refuses the model.
+
+    Examples:
+      >>> Path("model_int8.tflite").write_bytes(convert(model, "int8-ptq", images))
+    """
+    if quantization not in QUANTIZATIONS:
+        raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received: {quantization!r}")
+    if quantization == "int8-ptq" and (calibration is None or not len(calibration)):
+        raise ValueError('calibration must hold images for quantization="int8-ptq"')
+    function = _inference_function(model, batch)
+    try:
+        with quiet_stderr():
+            return _converter(function, quantization, calibration, io_dtype).convert()
+    except Exception as error:  # The converter raises whatever MLIR and its passes raise.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(
+            f"TFLiteConverter refuses {model.name!r} with quantization {quantization!r}: {reason}"
+        ) from error
+
+
+def _converter(
+    function: tf.types.experimental.ConcreteFunction,
+    quantization: str,
+    calibration: np.ndarray | None,
+    io_dtype: str,
+) -> tf.lite.TFLiteConverter:
+    # The second argument, the model, is left out on purpose: with a Keras 3 model the
+    # converter then silently freezes NaN in place of the weights.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    if quantization != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantization == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantization == "int8-ptq":
+        converter.representative_dataset = lambda: _batches(calibration, function)
+        # Nothing else is supported: an operator that would stay in float is an error.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.as_dtype(io_dtype)
+        converter.inference_output_type = tf.as_dtype(io_dtype)
+    return converter
+
+
+def _inference_function(model: keras.Model, batch: int) -> tf.types.experimental.ConcreteFunction:
+    """Traces the model for a fixed batch: devices want no other."""
+    signature = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
+    return tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
+
+
+def _batches(
+    images: np.ndarray, function: tf.types.experimental.ConcreteFunction
+) -> Iterator[list[np.ndarray]]:
+    """Yields the images in batches of the function's size, the last one filled up."""
+    batch = function.inputs[0].shape[0]
+    for start in range(0, len(images), batch):
+        yield [np.take(images, range(start, start + batch), axis=0, mode="wrap")]

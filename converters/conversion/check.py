@@ -1,0 +1,102 @@
+"""Does a .tflite file compute what the Keras model computes? Asked before it is written."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.cli import UserError
+
+# So many real images are compared, or all there are in a smaller evaluation split.
+CHECK_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close two sets of logits are; errors in standard deviations of the float logits.
+
+    Attributes:
+      max: the largest absolute difference of a logit.
+      rms: the root of the mean squared difference.
+      argmax: the share of images with the same class on top.
+      images: how many images were compared.
+    """
+
+    max: float
+    rms: float
+    argmax: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What an agreement must keep: `max` and `rms` from above, `argmax` from below."""
+
+    max: float
+    rms: float
+    argmax: float
+
+
+# By quantization. Measured on digits with V1 0.25x g=4, V2 0.5x and a V2 of 16/32/64 channels,
+# each after 1 and after 8 epochs; the worst were, as max / rms / argmax:
+#   none      1.3e-5 / 2.7e-6 / 100%
+#   float16   0.033  / 0.0078 / 100%
+#   dynamic   0.078  / 0.018  / 99.7%
+#   int8-ptq  1.25   / 0.23   / 82% (the small V2, half trained; the others 0.43 / 0.098 / 99.3%)
+# and on the V2 0.5x after 15 epochs:
+#   int16x8   0.13   / 0.014  / 100%
+#   int8-qat  0.15   / 0.037  / 100%; training on moves the logits, so it is held to int8-ptq's
+# Logits of another network altogether differ by an rms of 1.4.
+BOUNDS: dict[str, Bound] = {
+    "none": Bound(max=2e-4, rms=5e-5, argmax=0.98),
+    "float16": Bound(max=0.1, rms=0.025, argmax=0.95),
+    "dynamic": Bound(max=0.25, rms=0.06, argmax=0.95),
+    "int8-ptq": Bound(max=2.0, rms=0.4, argmax=0.75),
+    "int8-qat": Bound(max=2.0, rms=0.4, argmax=0.75),
+    "int16x8": Bound(max=0.4, rms=0.06, argmax=0.95),
+}
+
+
+def measure_agreement(expected: np.ndarray, actual: np.ndarray) -> Agreement:
+    """Compares logits with those of the float model.
+
+    Args:
+      expected: float logits [images, classes] of the Keras model.
+      actual: logits of the same images from the converted file.
+
+    Raises:
+      UserError: a logit is NaN or infinite, or the float logits are all equal.
+
+    Examples:
+      >>> measure_agreement(model.predict(x), LiteRTModel(path).predict(x)).argmax
+      0.997
+    """
+    if not np.isfinite(expected).all():
+        raise UserError("the Keras model gives NaN or infinite logits; train it again")
+    if not np.isfinite(actual).all():
+        raise UserError("the converted file gives NaN or infinite logits, the Keras model does not")
+    deviation = float(expected.std())
+    if deviation == 0:
+        raise UserError("the Keras model gives equal logits for all images; train it first")
+    error = np.abs(expected - actual) / deviation
+    return Agreement(
+        max=float(error.max()),
+        rms=float(np.sqrt(np.square(error).mean())),
+        argmax=float((expected.argmax(axis=-1) == actual.argmax(axis=-1)).mean()),
+        images=len(expected),
+    )
+
+
+def check_agreement(agreement: Agreement, bound: Bound, name: str) -> None:
+    """Raises UserError, naming the file and the numbers, unless the bound is kept."""
+    broken = [
+        f"{key} {getattr(agreement, key):.3g} (at most {getattr(bound, key):g})"
+        for key in ("max", "rms")
+        if getattr(agreement, key) > getattr(bound, key)
+    ]
+    if agreement.argmax < bound.argmax:
+        broken.append(f"arg-max agreement {agreement.argmax:.1%} (at least {bound.argmax:.0%})")
+    if broken:
+        raise UserError(
+            f"{name} does not compute what the Keras model computes on {agreement.images} images, "
+            f"in standard deviations of the logits: {', '.join(broken)}; nothing was written"
+        )

@@ -1,0 +1,117 @@
+"""What `converters.convert` is asked to do; checked before TensorFlow is imported."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.cli import UserError
+from common.vela import ACCELERATORS
+from converters.edgetpu_target.compiler import EdgeTpuSettings
+from converters.graph.targets import FORMS
+from converters.options import (
+    DEFAULT_METHOD,
+    GRAPHS,
+    INTEGER,
+    IO_DTYPES,
+    METHODS,
+    MIN_CALIBRATION_IMAGES,
+    QUANTIZATIONS,
+)
+
+
+@dataclass(frozen=True)
+class ConversionConfig:
+    """What to convert, how, and to where: the flags of `converters.convert`."""
+
+    model: Path
+    output: Path
+    graphs: tuple[str, ...] = ("deployment",)
+    quantizations: tuple[str, ...] = ("none", "int8-ptq")
+    target: str = "cpu"
+    io_dtype: str = "int8"
+    ranges: str = DEFAULT_METHOD
+    qat: Path | None = None
+    plot: Path | None = None
+    samples: int = 300
+    calibration_images: int = 256
+    accelerator: str | None = None
+    edgetpu: EdgeTpuSettings = field(default_factory=EdgeTpuSettings)
+    overwrite: bool = False
+
+    def __post_init__(self):
+        _check_list("graph", self.graphs, GRAPHS)
+        _check_list("quantization", self.quantizations, QUANTIZATIONS)
+        for graph in self.graphs:
+            if impossible := set(self.quantizations) - set(GRAPHS[graph]):
+                raise UserError(
+                    f"--graph={graph} cannot be had with --quantization={min(impossible)}, only "
+                    f"with {', '.join(GRAPHS[graph])}; use --graph=deployment for it"
+                )
+        for flag, known in {"target": FORMS, "io_dtype": IO_DTYPES, "ranges": METHODS}.items():
+            if getattr(self, flag) not in known:
+                raise UserError(
+                    f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
+                )
+        if self.samples < 0:
+            raise UserError(f"--samples must be at least 0; received {self.samples}")
+        if self.calibration_images < MIN_CALIBRATION_IMAGES:
+            raise UserError(
+                f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
+                f"received {self.calibration_images}"
+            )
+        if "int8-qat" in self.quantizations and not self.qat_folder.is_dir():
+            raise UserError(
+                f"--quantization=int8-qat needs a quantization-aware training, {self.qat_folder} "
+                "is none; train one with converters.quantize, or name it with --qat"
+            )
+        if self.plot is not None and self.plot.suffix != ".png":
+            raise UserError(f"--plot must name a .png file; received {str(self.plot)!r}")
+        if self.target == "micro" and self.io_dtype == "float32":
+            raise UserError(
+                "--io_dtype=float32 cannot be used with --target=micro: firmware takes pixels and "
+                "gives integer scores; convert with --io_dtype=int8 or uint8"
+            )
+        self._check_device_flags()
+
+    def _check_device_flags(self) -> None:
+        if self.accelerator is not None and self.accelerator not in ACCELERATORS:
+            raise UserError(
+                f"--accelerator must be one of {', '.join(ACCELERATORS)}; "
+                f"received {self.accelerator!r}"
+            )
+        given = {
+            "--accelerator": ("ethosu", self.accelerator is not None),
+            "--edgetpu_… and --require_full_mapping": (
+                "edgetpu",
+                self.edgetpu != EdgeTpuSettings(),
+            ),
+        }
+        for flag, (target, used) in given.items():
+            if used and self.target != target:
+                raise UserError(
+                    f"{flag} cannot be used with --target={self.target}; "
+                    f"convert with --target={target}"
+                )
+            if used and not set(self.quantizations) & set(INTEGER):
+                raise UserError(
+                    f"{flag} needs an integer file; add --quantization={' or '.join(INTEGER)}"
+                )
+
+    @property
+    def qat_folder(self) -> Path:
+        """Where the quantization-aware training lies."""
+        return self.qat or self.model / "qat"
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(graph, quantization) of every file."""
+        return [(graph, name) for graph in self.graphs for name in self.quantizations]
+
+
+def _check_list(flag: str, names: Sequence[str], known: Collection[str]) -> None:
+    if not names or not set(names) <= set(known):
+        raise UserError(
+            f"--{flag} must be some of {', '.join(known)}; received {','.join(names)!r}"
+        )
+    if len(set(names)) < len(names):
+        raise UserError(f"--{flag} repeats one: {','.join(names)}")

@@ -1,0 +1,124 @@
+"""Gives tensors of an int16 .tflite file that meet one scale, so that nothing is requantized.
+
+TFLiteConverter calibrates every tensor of an int16x8 file apart and puts a QUANTIZE before each
+input of a concatenation whose scale is not the output's. int16 is symmetric (its zero point is 0),
+so a tensor's scale stands in two places only: at the tensor, and in the bias of the convolution
+that reads it.
+"""
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from common.flatbuffer import operator_code, pack, unpack
+
+_OPERATOR = schema.BuiltinOperator
+# Their output has the scale of their inputs.
+_MOVING = {
+    _OPERATOR.CONCATENATION,
+    _OPERATOR.MAX_POOL_2D,
+    _OPERATOR.AVERAGE_POOL_2D,
+    _OPERATOR.PAD,
+    _OPERATOR.QUANTIZE,
+    _OPERATOR.REDUCE_MAX,
+    _OPERATOR.RESHAPE,
+    _OPERATOR.STRIDED_SLICE,
+    _OPERATOR.TRANSPOSE,
+}
+_WEIGHTED = {_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CONNECTED}
+
+
+def share_scales(content: bytes) -> bytes:
+    """Returns an int16x8 .tflite file without QUANTIZE between int16 tensors.
+
+    Tensors that only moving operators lie between get the largest of their scales.
+
+    Args:
+      content: of a file with int16 activations, as TFLiteConverter writes it.
+
+    Examples:
+      >>> content = share_scales(converter.convert())
+    """
+    model = unpack(content)
+    graph = _Int16Graph(model)
+    graph.share()
+    graph.remove_requantization()
+    return pack(model)
+
+
+class _Int16Graph:
+    """The file's graph, and what its operators and int16 tensors are."""
+
+    def __init__(self, model: schema.ModelT):
+        self.model = model
+        self.graph = model.subgraphs[0]
+
+    def share(self) -> None:
+        """Gives tied tensors the largest of their scales, and the biases behind them theirs."""
+        roots = self._roots()
+        scales: dict[int, np.float32] = {}
+        for index, root in roots.items():
+            scales[root] = max(scales.get(root, np.float32(0)), self._scale(index))
+        for operator in self.graph.operators:
+            source = int(operator.inputs[0])
+            if self._code(operator) in _WEIGHTED and source in roots:
+                self._rescale_bias(operator, scales[roots[source]])
+        for index, root in roots.items():
+            self.graph.tensors[index].quantization.scale = np.array([scales[root]], np.float32)
+
+    def remove_requantization(self) -> None:
+        """Takes QUANTIZE between int16 tensors out, whose two sides have one scale now."""
+        instead: dict[int, int] = {}
+        kept = []
+        for operator in self.graph.operators:
+            inputs = [instead.get(int(index), int(index)) for index in operator.inputs]
+            operator.inputs = np.array(inputs, np.int32)
+            ends = (int(operator.inputs[0]), int(operator.outputs[0]))
+            if self._code(operator) == _OPERATOR.QUANTIZE and all(map(self._is_int16, ends)):
+                instead[ends[1]] = ends[0]
+            else:
+                kept.append(operator)
+        self.graph.operators = kept
+
+    def _roots(self) -> dict[int, int]:
+        """Returns for every int16 tensor the one that stands for all it is tied to."""
+        parent = {i: i for i in range(len(self.graph.tensors)) if self._is_int16(i)}
+
+        def root(index: int) -> int:
+            while parent[index] != index:
+                index = parent[index]
+            return index
+
+        for operator in self.graph.operators:
+            if self._code(operator) in _MOVING:
+                first, *others = (
+                    int(i) for i in (*operator.outputs, *operator.inputs) if int(i) in parent
+                )
+                for other in others:
+                    parent[root(other)] = root(first)
+        return {index: root(index) for index in parent}
+
+    def _rescale_bias(self, operator: schema.OperatorT, scale: np.float32) -> None:
+        """Writes a bias in the unit that it gets from its input's scale: that times the weights'.
+
+        A layer whose bias is zero has none.
+        """
+        source, weights, bias = (int(index) for index in operator.inputs)
+        before = self._scale(source)
+        if bias < 0 or scale == before:
+            return
+        tensor = self.graph.tensors[bias]
+        buffer = self.model.buffers[tensor.buffer]
+        values = np.frombuffer(np.uint8(buffer.data).tobytes(), np.int64)
+        values = np.rint(values * (np.float64(before) / scale)).astype(np.int64)
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        unit = scale * np.float32(self.graph.tensors[weights].quantization.scale)
+        tensor.quantization.scale = unit
+
+    def _code(self, operator: schema.OperatorT) -> int:
+        return operator_code(self.model, operator)
+
+    def _is_int16(self, index: int) -> bool:
+        return index >= 0 and self.graph.tensors[index].type == schema.TensorType.INT16
+
+    def _scale(self, index: int) -> np.float32:
+        return np.float32(self.graph.tensors[index].quantization.scale[0])

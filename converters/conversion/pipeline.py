@@ -1,0 +1,274 @@
+"""From a workdir to an artifact: every step of `converters.convert` but its flags."""
+
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from common import vela
+from common.artifact_writer import (
+    describe_tflite,
+    staged_folder,
+    write_labels,
+    write_manifest,
+    write_samples,
+)
+from common.cli import UserError
+from common.litert import LiteRTModel
+from converters.conversion.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
+from converters.conversion.config import ConversionConfig
+from converters.conversion.sources import CONVERTERS, Sources
+from converters.edgetpu_target import pipeline
+from converters.graph.drawing import draw_stage
+from converters.micro_target import firmware
+from converters.options import CALIBRATED, INTEGER
+from converters.workdir import TrainedModel, load_trained
+from keras_shufflenet.complexity import complexity
+from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
+from trainers.config import MODEL_SUFFIX
+from trainers.data.pipeline import uint8_images
+
+# The end of a file's name, by quantization; it starts with the graph.
+_SUFFIXES = {
+    "none": "float32",
+    "float16": "float16",
+    "dynamic": "dynamic",
+    "int8-ptq": "int8_ptq",
+    "int8-qat": "int8_qat",
+    "int16x8": "int16x8",
+}
+# What the network was built with, out of the training's settings.
+_NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
+_PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Real images, and what the Keras model says about them."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    inputs: np.ndarray
+    logits: np.ndarray
+
+    def accuracy(self, logits: np.ndarray) -> float:
+        return float((logits.argmax(axis=-1) == self.labels).mean())
+
+
+# Takes an integer file, its graph, and what it was made from and checked with; returns what a
+# device adds to its entry.
+_DeviceStep = Callable[[Path, str, TrainedModel, _Evaluation], dict]
+
+
+def convert_workdir(config: ConversionConfig, command: str) -> dict:
+    """Converts a trained model, checks every file against it and writes the artifact.
+
+    Args:
+      config: what to do.
+      command: the command line, for the manifest.
+
+    Returns:
+      The manifest's fields.
+
+    Raises:
+      UserError: the workdir or the data cannot be used, the output exists, or a file does not
+        compute what the Keras model computes. Nothing is left at the output.
+    """
+    # First, so that a compiler that is not there is told before minutes of work.
+    device_step = _DEVICE_STEPS.get(config.target, _no_device)(config)
+    with staged_folder(config.output.absolute(), config.overwrite) as folder:
+        trained = load_trained(config.model)
+        evaluation = _evaluate(trained, max(config.samples, CHECK_IMAGES))
+        sources = Sources(trained, config)
+        files = {}
+        for graph, quantization in config.pairs:
+            path = folder / f"{graph}_{_SUFFIXES[quantization]}.tflite"
+            path.write_bytes(CONVERTERS[graph, quantization](sources, quantization))
+            files[path.name] = {
+                **_describe_file(path, quantization, evaluation),
+                **_describe_method(sources, graph, quantization),
+                **(
+                    device_step(path, graph, trained, evaluation) if quantization in INTEGER else {}
+                ),
+            }
+        calibrated = set(config.quantizations) & set(CALIBRATED)
+        fields = {
+            "name": _name(trained),
+            "model": _describe_model(trained, evaluation),
+            "training": asdict(trained.config),
+            "classes": len(trained.labels),
+            "input": _describe_input(trained),
+            "files": files,
+            "calibration_images": len(sources.calibration) if calibrated else 0,
+            **_write_companions(folder, trained, evaluation, config.samples),
+            **_describe_origin(command),
+        }
+        write_manifest(folder, fields)
+        if config.plot is not None:
+            draw_stage(trained.model, sources.graph, config.plot)
+    return fields
+
+
+def _edgetpu_step(config: ConversionConfig) -> _DeviceStep:
+    compiler = pipeline.required_compiler(config.edgetpu)
+
+    def step(path: Path, graph: str, *unused: object) -> dict:
+        entry = pipeline.describe(path, compiler)
+        # The canonical graph is the baseline, which shows what would not map.
+        if config.edgetpu.require_full_mapping and graph == "deployment":
+            pipeline.check_full_mapping(path.name, entry)
+        return {"edgetpu": entry}
+
+    return step
+
+
+def _ethosu_step(config: ConversionConfig) -> _DeviceStep:
+    if config.accelerator is None:
+        return _no_device(config)
+    vela.vela_version()
+    return lambda path, *unused: {"ethosu": vela.describe(path, config.accelerator)}
+
+
+def _micro_step(config: ConversionConfig) -> _DeviceStep:
+    def step(path: Path, graph: str, trained: TrainedModel, evaluation: _Evaluation) -> dict:
+        # The canonical graph is a baseline, to compare with and not to flash.
+        if graph != "deployment":
+            return {}
+        preprocessing = _describe_input(trained)["preprocessing"]
+        classifier = firmware.Classifier(
+            name=_name(trained),
+            labels=trained.labels,
+            scale=preprocessing["scale"],
+            offset=preprocessing["offset"],
+            image=evaluation.images[0],
+        )
+        return {"micro": firmware.describe(path, classifier)}
+
+    return step
+
+
+def _no_device(config: ConversionConfig) -> _DeviceStep:
+    return lambda *unused: {}
+
+
+# By target: what its files go through; the files of other targets are ready as they are.
+_DEVICE_STEPS: dict[str, Callable[[ConversionConfig], _DeviceStep]] = {
+    "edgetpu": _edgetpu_step,
+    "ethosu": _ethosu_step,
+    "micro": _micro_step,
+}
+
+
+def _evaluate(trained: TrainedModel, count: int) -> _Evaluation:
+    config = trained.config
+    # Shuffled: a folder's files come class by class.
+    images, labels = uint8_images(
+        config, config.eval_split, limit=count, shuffle=True, seed=config.seed
+    )
+    if not len(images):
+        raise UserError(
+            f"split {config.eval_split!r} of {config.dataset} has no images to check with"
+        )
+    inputs = preprocess_input(images, mode=config.preprocessing)
+    logits = trained.model.predict(inputs, verbose=0)
+    return _Evaluation(images, labels, inputs, logits)
+
+
+def _write_companions(
+    folder: Path, trained: TrainedModel, evaluation: _Evaluation, samples: int
+) -> dict:
+    images, labels = evaluation.images[:samples], evaluation.labels[:samples]
+    return {
+        "labels": write_labels(folder, trained.labels),
+        "samples": write_samples(folder, images, labels),
+    }
+
+
+def _describe_origin(command: str) -> dict:
+    return {
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": command,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
+    """Returns how a file was made; what has no meaning for it is null."""
+    ours = graph == "deployment"
+    return {
+        "graph": graph,
+        "target": sources.config.target if ours else None,
+        "quantization": quantization,
+        "ranges": _range_method(sources, quantization) if ours else None,
+    }
+
+
+def _range_method(sources: Sources, quantization: str) -> str | None:
+    if quantization == "int8-qat":
+        return sources.qat_config.ranges
+    return sources.config.ranges if quantization == "int8-ptq" else None
+
+
+def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> dict:
+    """Checks a converted file against the Keras model and returns its entry for the manifest."""
+    logits = LiteRTModel(path).predict(evaluation.inputs)
+    agreement = measure_agreement(evaluation.logits, logits)
+    check_agreement(agreement, BOUNDS[quantization], path.name)
+    return {
+        **describe_tflite(path),
+        "agreement": asdict(agreement),
+        "accuracy": evaluation.accuracy(logits),
+        "accuracy_images": len(evaluation.labels),
+    }
+
+
+def _name(trained: TrainedModel) -> str:
+    config = trained.config
+    if config.model.endswith(MODEL_SUFFIX):
+        return Path(config.model).stem
+    groups = "" if config.groups is None else f"_g{config.groups}"
+    return f"{config.model}_{config.scale}x{groups}"
+
+
+def _describe_model(trained: TrainedModel, evaluation: _Evaluation) -> dict:
+    return {
+        **{name: getattr(trained.config, name) for name in _NETWORK_FIELDS},
+        **_describe_size(trained.model),
+        "accuracy": evaluation.accuracy(evaluation.logits),
+        "accuracy_images": len(evaluation.labels),
+    }
+
+
+def _describe_size(model: keras.Model) -> dict:
+    try:
+        totals = complexity(model)
+    except ValueError:  # An edited network, with layers that only Keras can count.
+        return {"parameters": model.count_params(), "macs": None}
+    return {"parameters": totals.parameters, "macs": totals.macs}
+
+
+def _describe_input(trained: TrainedModel) -> dict:
+    mode = trained.config.preprocessing
+    constants = PREPROCESSING[mode]
+    return {
+        "shape": [1, *trained.model.input_shape[1:]],
+        "preprocessing": {
+            "mode": mode,
+            "scale": np.atleast_1d(constants.scale).tolist(),
+            "offset": np.atleast_1d(constants.offset).tolist(),
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

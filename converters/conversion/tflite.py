@@ -1,0 +1,99 @@
+"""A tf_keras deployment graph → a .tflite file with a batch of one."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from common.cli import UserError
+from common.quiet import quiet_stderr
+from converters.conversion.int16_scales import share_scales
+
+
+def convert_float(model: tf_keras.Model, quantization: str) -> bytes:
+    """Converts a deployment graph that computes in float32.
+
+    Args:
+      model: as `converters.graph.emitter.emit` gives it.
+      quantization: "none", or of the weights alone: "float16" or "dynamic" (int8).
+
+    Returns:
+      The content of the .tflite file.
+    """
+    converter = _converter(model)
+    if quantization != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantization == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return _convert(converter, model)
+
+
+def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
+    """Converts a fake-quantized deployment graph to full int8.
+
+    Args:
+      model: as `quantization.fake_quantization.fake_quant_model` gives it, trained on or not.
+      io_dtype: of the input and output: "int8", "uint8" or "float32"; other than int8 puts a
+        QUANTIZE or DEQUANTIZE at the ends.
+
+    Returns:
+      The content of the .tflite file.
+
+    Examples:
+      >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
+    """
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.as_dtype(io_dtype)
+    converter.inference_output_type = tf.as_dtype(io_dtype)
+    return _convert(converter, model)
+
+
+def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
+    """Converts a deployment graph to int16 activations and int8 weights.
+
+    The converter refuses concatenations of 16-bit fake quantization, so its own calibration takes
+    the ranges; those of tensors that meet are then made one.
+
+    Args:
+      model: as `converters.graph.emitter.emit` gives it.
+      images: preprocessed float32 calibration images [n, height, width, channels].
+
+    Returns:
+      The content of the .tflite file, with float32 input and output.
+    """
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    ]
+    converter.representative_dataset = lambda: _one_by_one(images)
+    return share_scales(_convert(converter, model))
+
+
+def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
+    """Traces the model for one image: devices want a batch of one, not of any size."""
+    signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
+    function = tf.function(lambda image: model(image, training=False), autograph=False)
+    # The second argument keeps the variables alive. The model itself would do, but TensorFlow then
+    # exports every layer of it, which takes five times as long for the same bytes.
+    holder = tf.Module()
+    holder.kept = model.variables
+    return tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function(signature)], holder
+    )
+
+
+def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model) -> bytes:
+    try:
+        with quiet_stderr():
+            return converter.convert()
+    except Exception as error:  # The converter raises whatever MLIR and its passes raise.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"TFLiteConverter refuses {model.name!r}: {reason}") from error
+
+
+def _one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:
+    for image in images:
+        yield [image[np.newaxis]]

@@ -1,0 +1,1 @@
+"""Where int8 differs: between runtimes, and layer by layer."""

@@ -1,0 +1,365 @@
+"""Do the runtimes agree? The same int8 network on the same images, tensor by tensor.
+
+Asked in two senses. *End to end*, every runtime computes from the image on its own, and what one
+operator rounds otherwise, the operators behind it start from. *On equal inputs*, the file is cut
+apart and every operator gets what LiteRT's reference kernels gave its predecessors: what is left
+is how that one operator rounds.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from common.cli import UserError
+from common.micro_runtime import MicroRuntime
+from common.progress import Progress
+from common.table import format_table
+from converters.conversion.tflite import convert_fake_quant
+from converters.diagnosis.instrument import Instrumented, instrument
+from converters.diagnosis.quantized_workdir import QuantizedNetwork
+from converters.diagnosis.runtimes import LiteRTRuntime
+from converters.diagnosis.simulation import Simulation
+
+SIMULATION, XNNPACK, REFERENCE, MICRO = "simulation", "xnnpack", "reference", "micro"
+DESCRIPTIONS = {
+    SIMULATION: "fake quantization in TensorFlow, float32",
+    XNNPACK: "LiteRT with XNNPACK",
+    REFERENCE: "LiteRT's reference kernels",
+    MICRO: "TFLite Micro's portable kernels",
+}
+# The kernels whose tensors every operator gets on equal inputs.
+_GIVEN_BY = REFERENCE
+
+
+@dataclass
+class Difference:
+    """How far apart two sets of int8 values are, in units of the last bit (LSB).
+
+    Attributes:
+      max_lsb: the largest absolute difference.
+      exact, within_1_lsb: shares of equal values, and of those at most 1 apart.
+      values: how many were compared.
+
+    Examples:
+      >>> Difference.between(np.int8([0, 5]), np.int8([0, 7])).max_lsb
+      2
+    """
+
+    max_lsb: int = 0
+    exact: float = 1.0
+    within_1_lsb: float = 1.0
+    values: int = 0
+
+    @classmethod
+    def between(cls, first: np.ndarray, second: np.ndarray) -> "Difference":
+        """Compares two int8 arrays of one shape."""
+        distance = np.abs(first.astype(np.int16) - second)
+        exact, close = float((distance == 0).mean()), float((distance <= 1).mean())
+        return cls(int(distance.max()), exact, close, distance.size)
+
+    def add(self, other: "Difference") -> None:
+        """Takes the values of another difference in."""
+        total = self.values + other.values
+        self.max_lsb = max(self.max_lsb, other.max_lsb)
+        for share in ("exact", "within_1_lsb"):
+            summed = getattr(self, share) * self.values + getattr(other, share) * other.values
+            setattr(self, share, summed / total)
+        self.values = total
+
+
+@dataclass
+class OperatorAgreement:
+    """One operator's differences; pairs are called "a-b".
+
+    Attributes:
+      name, operator, scale: of its output.
+      end_to_end, equal_inputs: by pair of runtimes.
+      rounding: by runtime, on equal inputs, the largest distance to the real number that the
+        simulation has before rounding, in LSB: 0.5 is perfect, above 1 is no rounding.
+    """
+
+    name: str
+    operator: str
+    scale: float
+    end_to_end: dict[str, Difference]
+    equal_inputs: dict[str, Difference]
+    rounding: dict[str, float]
+
+
+@dataclass
+class AgreementReport:
+    """All that was compared.
+
+    Attributes:
+      network: what it is, in words.
+      images: how many images went through.
+      runtimes: by name, its description, accuracy and share of images with the float class.
+      missing: by name of a runtime that could not run, why.
+      logits: by pair, the difference of the outputs of the file as it is.
+      argmax: by pair, share of images with the same class on top.
+      operators: in the order of execution.
+      unchanged: whether opening the file up changed none of its outputs: with all tensors as
+        outputs every runtime gives the same logits, and the reference kernels, given their own
+        tensors operator by operator, give them again.
+    """
+
+    network: str
+    images: int
+    runtimes: dict[str, dict]
+    missing: dict[str, str]
+    logits: dict[str, Difference]
+    argmax: dict[str, float]
+    operators: list[OperatorAgreement]
+    unchanged: bool
+
+    def first_beyond(self, pair: str, sense: str, lsb: int = 1) -> OperatorAgreement | None:
+        """Returns the first operator that differs by more than `lsb`, or None.
+
+        Args:
+          pair: such as "xnnpack-reference".
+          sense: "end_to_end" or "equal_inputs".
+          lsb: the difference that is still allowed.
+        """
+        return next((o for o in self.operators if getattr(o, sense)[pair].max_lsb > lsb), None)
+
+    def as_json(self) -> dict:
+        """Returns the report as JSON values, with the first operators that differ."""
+        senses = ("end_to_end", "equal_inputs")
+        first = {
+            sense: {pair: _name(self.first_beyond(pair, sense)) for pair in self.logits}
+            for sense in senses
+        }
+        return {**asdict(self), "first_beyond_1_lsb": first}
+
+
+def pair_names(runtimes: Mapping | list[str]) -> dict[str, tuple[str, str]]:
+    """Returns the pairs of runtimes by the name of the pair."""
+    return {f"{a}-{b}": (a, b) for a, b in itertools.combinations(runtimes, 2)}
+
+
+def measure(network: QuantizedNetwork) -> AgreementReport:
+    """Converts the network to int8 and runs its images through all runtimes.
+
+    Raises:
+      UserError: the converter or LiteRT refuses the network.
+    """
+    parts = instrument(convert_fake_quant(network.model), network.graph)
+    return _Comparison(parts, Simulation(network.graph, network.model)).run(network)
+
+
+class _Comparison:
+    """One .tflite file in all runtimes, and what was found so far."""
+
+    def __init__(self, parts: Instrumented, simulation: Simulation):
+        self.parts = parts
+        self.simulation = simulation
+        self.missing: dict[str, str] = {}
+        self.plain = self._runtimes(parts.plain, 1)
+        self.tapped = self._runtimes(parts.tapped, len(parts.tensors))
+        self.apart = self._runtimes(parts.apart, len(parts.tensors))
+        names = [SIMULATION, *self.plain]
+        self.pairs = pair_names(names)
+        self.outputs: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        self.unchanged = True
+        self.operators = [
+            OperatorAgreement(
+                tensor.name,
+                tensor.operator,
+                tensor.scale,
+                {pair: Difference() for pair in self.pairs},
+                {pair: Difference() for pair in self.pairs},
+                dict.fromkeys(names, 0.0),
+            )
+            for tensor in parts.tensors
+        ]
+
+    def _runtimes(self, content: bytes, outputs: int) -> dict:
+        runtimes = {
+            XNNPACK: LiteRTRuntime(content, "AUTO"),
+            REFERENCE: LiteRTRuntime(content, "BUILTIN_REF"),
+        }
+        if MICRO not in self.missing:
+            try:
+                runtimes[MICRO] = MicroRuntime(content, outputs)
+            except UserError as error:
+                self.missing[MICRO] = str(error)
+        return runtimes
+
+    def run(self, network: QuantizedNetwork) -> AgreementReport:
+        with Progress("comparing", len(network.inputs)) as progress:
+            for done, image in enumerate(network.inputs, 1):
+                # Making int8 of an image is the camera's or the application's: all get the same.
+                self._compare(self.parts.image.quantize(image[np.newaxis]))
+                progress.update(done)
+        outputs = {name: np.stack(rows) for name, rows in self.outputs.items()}
+        classes = {name: rows.argmax(axis=-1) for name, rows in outputs.items()}
+        float_classes = network.float_logits.argmax(axis=-1)
+        return AgreementReport(
+            network=network.description,
+            images=len(network.inputs),
+            runtimes={
+                name: {
+                    "description": DESCRIPTIONS[name],
+                    "accuracy": float((classes[name] == network.labels).mean()),
+                    "same_class_as_float": float((classes[name] == float_classes).mean()),
+                }
+                for name in outputs
+            },
+            missing=self.missing,
+            logits={p: Difference.between(outputs[a], outputs[b]) for p, a, b in self._pairs()},
+            argmax={p: float((classes[a] == classes[b]).mean()) for p, a, b in self._pairs()},
+            operators=self.operators,
+            unchanged=self.unchanged,
+        )
+
+    def _pairs(self) -> Iterator[tuple[str, str, str]]:
+        for pair, (first, second) in self.pairs.items():
+            yield pair, first, second
+
+    def _compare(self, image: np.ndarray) -> None:
+        whole = {name: runtime.run([image]) for name, runtime in self.tapped.items()}
+        whole[SIMULATION] = self._simulate(image)
+        given = whole[_GIVEN_BY]
+        apart = {name: runtime.run([image, *given]) for name, runtime in self.apart.items()}
+        apart[SIMULATION] = self._round_each(image, given, apart)
+        for index, operator in enumerate(self.operators):
+            for pair, a, b in self._pairs():
+                operator.end_to_end[pair].add(Difference.between(whole[a][index], whole[b][index]))
+                operator.equal_inputs[pair].add(
+                    Difference.between(apart[a][index], apart[b][index])
+                )
+        self._collect_outputs(image, whole, apart)
+
+    def _collect_outputs(self, image: np.ndarray, whole: dict, apart: dict) -> None:
+        for name, runtime in self.plain.items():
+            output = runtime.run([image])[0]
+            self.unchanged &= np.array_equal(output, whole[name][-1])
+            self.outputs[name].append(output[0])
+        self.outputs[SIMULATION].append(whole[SIMULATION][-1][0])
+        for again, before in zip(apart[_GIVEN_BY], whole[_GIVEN_BY], strict=True):
+            self.unchanged &= np.array_equal(again, before)
+
+    def _simulate(self, image: np.ndarray) -> list[np.ndarray]:
+        return self._as_integers(self.simulation.tensors(self.parts.image.dequantize(image)))
+
+    def _as_integers(self, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return [tensor.quantize(tensors[tensor.name]) for tensor in self.parts.tensors]
+
+    def _round_each(
+        self, image: np.ndarray, given: list[np.ndarray], apart: dict[str, list[np.ndarray]]
+    ) -> list[np.ndarray]:
+        """Simulates every operator on given inputs and notes how each runtime rounds."""
+        inputs = {self.parts.image.name: self.parts.image.dequantize(image)}
+        for tensor, integers in zip(self.parts.tensors, given, strict=True):
+            inputs[tensor.name] = tensor.dequantize(integers)
+        exact, rounded = self.simulation.each_operator(inputs)
+        integers = self._as_integers(rounded)
+        for index, tensor in enumerate(self.parts.tensors):
+            position = tensor.position(exact[tensor.name])
+            rounding = self.operators[index].rounding
+            for name, values in {**apart, SIMULATION: integers}.items():
+                distance = float(np.abs(values[index] - position).max())
+                rounding[name] = max(rounding[name], distance)
+        return integers
+
+
+def summary(report: AgreementReport) -> str:
+    """Returns what a terminal shows: the pairs, the runtimes and what it means."""
+    return "\n\n".join(
+        (
+            f"{report.network}; {report.images} images, {len(report.operators)} operators",
+            _runtime_table(report),
+            _logit_table(report),
+            _equal_inputs_table(report),
+            _kind_table(report),
+            _conclusion(report),
+        )
+    )
+
+
+def operator_table(report: AgreementReport) -> str:
+    """Returns one line for each operator: largest differences in both senses."""
+    header = ["operator", "kind"]
+    for sense in ("whole", "alone"):
+        header += [f"{sense} {pair}" for pair in report.logits]
+    rows = [header + [f"rounding {name}" for name in report.runtimes]]
+    for o in report.operators:
+        cells = [str(d.max_lsb) for d in (*o.end_to_end.values(), *o.equal_inputs.values())]
+        rounding = [f"{distance:.2f}" for distance in o.rounding.values()]
+        rows.append([o.name, o.operator, *cells, *rounding])
+    return format_table(rows[0], rows[1:], left_columns=2)
+
+
+def _runtime_table(report: AgreementReport) -> str:
+    rows = [["runtime", "what", "accuracy", "class of the float model"]]
+    for name, runtime in report.runtimes.items():
+        shares = (runtime["accuracy"], runtime["same_class_as_float"])
+        rows.append([name, runtime["description"], *map(_percent, shares)])
+    return format_table(rows[0], rows[1:], left_columns=2)
+
+
+def _logit_table(report: AgreementReport) -> str:
+    rows = [
+        ["logits, end to end", "max LSB", "exact", "<=1 LSB", "same class", "first beyond 1 LSB"]
+    ]
+    for pair, difference in report.logits.items():
+        shares = (difference.exact, difference.within_1_lsb, report.argmax[pair])
+        first = _name(report.first_beyond(pair, "end_to_end")) or "none"
+        rows.append([pair, str(difference.max_lsb), *map(_percent, shares), first])
+    return format_table(rows[0], rows[1:], left_columns=1)
+
+
+def _equal_inputs_table(report: AgreementReport) -> str:
+    rows = [["each operator on equal inputs", "max LSB", "exact", "first beyond 1 LSB"]]
+    for pair in report.logits:
+        total = _sum(operator.equal_inputs[pair] for operator in report.operators)
+        first = _name(report.first_beyond(pair, "equal_inputs")) or "none"
+        rows.append([pair, str(total.max_lsb), _percent(total.exact), first])
+    return format_table(rows[0], rows[1:], left_columns=1)
+
+
+def _kind_table(report: AgreementReport) -> str:
+    """Says how each kind of operator rounds: a kernel does the same wherever it stands."""
+    pair = f"{XNNPACK}-{REFERENCE}"
+    farthest = [f"{name} from exact" for name in report.runtimes]
+    rows = [["kind, on equal inputs", "operators", f"{pair} exact", *farthest]]
+    for kind in dict.fromkeys(operator.operator for operator in report.operators):
+        alike = [operator for operator in report.operators if operator.operator == kind]
+        exact = _sum(operator.equal_inputs[pair] for operator in alike).exact
+        distances = [max(o.rounding[name] for o in alike) for name in report.runtimes]
+        rows.append([kind, str(len(alike)), _percent(exact), *(f"{d:.2f}" for d in distances)])
+    return format_table(rows[0], rows[1:], left_columns=1)
+
+
+def _sum(differences: Iterable[Difference]) -> Difference:
+    total = Difference()
+    for difference in differences:
+        total.add(difference)
+    return total
+
+
+def _percent(share: float) -> str:
+    """Rounds down: 100% means all."""
+    return f"{math.floor(share * 1e4) / 1e2:.2f}%"
+
+
+def _conclusion(report: AgreementReport) -> str:
+    lines = [f"{name} is left out: {reason}" for name, reason in report.missing.items()]
+    if not report.unchanged:
+        lines.append("Opening the file up changed its outputs: the lines on operators may mislead.")
+    beyond = [pair for pair in report.logits if report.first_beyond(pair, "equal_inputs")]
+    if beyond:
+        lines.append(f"On equal inputs an operator differs by more than 1 LSB: {', '.join(beyond)}")
+    else:
+        lines.append(
+            "On equal inputs no operator differs by more than 1 LSB. What differs by more end to "
+            "end is that rounding, carried from layer to layer."
+        )
+    return "\n".join(lines)
+
+
+def _name(operator: OperatorAgreement | None) -> str | None:
+    return None if operator is None else operator.name

@@ -1,0 +1,46 @@
+"""LiteRT as a runtime that a .tflite file is compared on, with any number of inputs and outputs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ai_edge_litert import interpreter as litert
+
+from common.cli import UserError
+from common.quiet import quiet_stderr
+
+
+class LiteRTRuntime:
+    """LiteRT with the kernels of one kind, on one thread.
+
+    Args:
+      content: of a .tflite file.
+      kernels: a name in `litert.OpResolverType`: "AUTO" (XNNPACK) or "BUILTIN_REF".
+
+    Raises:
+      UserError: LiteRT refuses the file.
+    """
+
+    def __init__(self, content: bytes, kernels: str):
+        try:
+            with quiet_stderr():
+                self._interpreter = litert.Interpreter(
+                    model_content=content,
+                    num_threads=1,
+                    experimental_op_resolver_type=litert.OpResolverType[kernels],
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"LiteRT refuses the file ({_first_line(error)})") from error
+        self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the outputs for int8 inputs with a batch of one, both in the file's order."""
+        for index, x in zip(self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(index, x)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

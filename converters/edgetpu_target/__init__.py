@@ -1,0 +1,1 @@
+"""Edge TPU: what it maps, the compiler, and the compiler's log."""

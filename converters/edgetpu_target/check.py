@@ -1,0 +1,212 @@
+"""Predicts, without the compiler, which operators of a .tflite file an Edge TPU takes.
+
+Everything here follows documentation and public reports (converters/edgetpu_target/operators.py).
+"""
+
+import collections
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.tflite_operators import Operator, Tensor, read_operators
+from converters.edgetpu_target.log import ModelLog
+from converters.edgetpu_target.operators import ON_CHIP_BYTES, OPERATORS
+
+_IMAGE_DIMENSIONS = 3
+_TYPES = ("int8", "uint8")
+# Biases, axes and sizes are int32; compilers take them as constants only.
+_CONSTANT_TYPES = (*_TYPES, "int32")
+_STRANDED = "an operator before it does not map, and a file has one Edge TPU part"
+_REFUSED = "the compiler refuses the whole file for another operator's version"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What becomes of one operator.
+
+    Attributes:
+      name, version: of the operator.
+      reason: why it runs on the CPU; None if it maps.
+      doubt: why it may stay unmapped all the same; None without a known doubt.
+    """
+
+    name: str
+    version: int
+    reason: str | None
+    doubt: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What becomes of a file.
+
+    Attributes:
+      operators: in the file's order.
+      refused: why the compiler reads none of it; None if it does.
+      weight_bytes: weights, biases and other constants.
+    """
+
+    operators: tuple[Predicted, ...]
+    refused: str | None
+    weight_bytes: int
+
+    @property
+    def mapped(self) -> int:
+        """Operators that map if no doubt comes true."""
+        return sum(operator.reason is None for operator in self.operators)
+
+    @property
+    def certain(self) -> int:
+        """Operators that map even if every doubt comes true."""
+        reasons = [operator.reason or operator.doubt for operator in self.operators]
+        return sum(reason is None for reason in _strand(reasons))
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Weights that do not fit into the chip and are sent at every inference."""
+        return max(0, self.weight_bytes - ON_CHIP_BYTES)
+
+    def as_json(self) -> dict:
+        """Returns the manifest's field (docs/artifact.md)."""
+        return {
+            "operators": len(self.operators),
+            "mapped": self.mapped,
+            "certain": self.certain,
+            "refused": self.refused,
+            "unmapped": self._grouped("reason"),
+            "doubtful": self._grouped("doubt"),
+            "weight_bytes": self.weight_bytes,
+            "streamed_bytes": self.streamed_bytes,
+        }
+
+    def _grouped(self, why: str) -> list[dict]:
+        found = collections.Counter(
+            (operator.name, operator.version, getattr(operator, why))
+            for operator in self.operators
+            if getattr(operator, why) is not None
+        )
+        return [
+            {"name": name, "version": version, "count": count, "reason": reason}
+            for (name, version, reason), count in found.items()
+        ]
+
+
+def predict(path: str | os.PathLike) -> Prediction:
+    """Checks the operators of a .tflite file against what is documented.
+
+    Args:
+      path: the file, before the Edge TPU's compiler has seen it.
+
+    Raises:
+      UserError: the file is missing, damaged or no .tflite model.
+
+    Examples:
+      >>> predict("deployment_int8_ptq.tflite").mapped
+      140
+    """
+    contents = read_operators(path)
+    operators = contents.operators
+    refused = next(filter(None, map(_refusal, operators)), None)
+    reasons = [_reason(operator) for operator in operators]
+    if refused is None:
+        reasons = _strand(reasons, start=_leading_conversions(operators))
+    else:
+        reasons = [
+            _refusal(operator) or reason or _REFUSED
+            for operator, reason in zip(operators, reasons, strict=True)
+        ]
+    return Prediction(
+        operators=tuple(
+            Predicted(operator.name, operator.version, reason, _doubt(operator, reason))
+            for operator, reason in zip(operators, reasons, strict=True)
+        ),
+        refused=refused,
+        weight_bytes=contents.constant_bytes,
+    )
+
+
+def differences(prediction: Prediction, log: ModelLog) -> list[str]:
+    """Compares a prediction with what the compiler did.
+
+    Returns:
+      A line for each kind of operator of which the compiler mapped another number.
+
+    Examples:
+      >>> differences(predict(path), parse_output(text).models[0])
+      ['TRANSPOSE: 2 of 3 predicted to map, the compiler mapped 0']
+    """
+    predicted = _mapped((entry.name, 1, entry.reason is None) for entry in prediction.operators)
+    found = _mapped((entry.name, entry.count, entry.mapped) for entry in log.operators)
+    return [
+        f"{name}: {predicted[name][0]} of {predicted[name][1]} predicted to map, "
+        f"the compiler mapped {found[name][0]} of {found[name][1]}"
+        for name in sorted({*predicted, *found})
+        if predicted[name] != found[name]
+    ]
+
+
+def _mapped(entries: Iterable[tuple[str, int, bool]]) -> dict[str, tuple[int, int]]:
+    """Returns by name how many map, and how many there are."""
+    counts: dict[str, tuple[int, int]] = collections.defaultdict(lambda: (0, 0))
+    for name, count, maps in entries:
+        mapped, total = counts[name]
+        counts[name] = (mapped + (count if maps else 0), total + count)
+    return counts
+
+
+def _strand(reasons: list[str | None], start: int = 0) -> list[str | None]:
+    """Returns the reasons with that of being behind another one, from `start` on."""
+    stranded = list(reasons)
+    for index in range(start, len(reasons)):
+        if reasons[index] is not None:
+            behind = reasons[index + 1 :]
+            return [*stranded[: index + 1], *[reason or _STRANDED for reason in behind]]
+    return stranded
+
+
+def _leading_conversions(operators: tuple[Operator, ...]) -> int:
+    """Returns how many operators only quantize a float input: the CPU's, but they strand none."""
+    for index, operator in enumerate(operators):
+        if operator.name != "QUANTIZE" or operator.inputs[0].dtype != "float32":
+            return index
+    return len(operators)
+
+
+def _refusal(operator: Operator) -> str | None:
+    limits = OPERATORS.get(operator.name)
+    if limits is None or operator.version <= limits.version:
+        return None
+    return (
+        f"{operator.name} has version {operator.version}, "
+        f"compiler 16 reads at most {limits.version} and refuses a file with a newer one"
+    )
+
+
+def _doubt(operator: Operator, reason: str | None) -> str | None:
+    return OPERATORS[operator.name].doubt if reason is None else None
+
+
+def _reason(operator: Operator) -> str | None:
+    """Returns why an operator does not map by itself, or None."""
+    limits = OPERATORS.get(operator.name)
+    if limits is None:
+        return "it is not among the documented operators"
+    # Types and shapes first: the rules rely on them.
+    general = next(filter(None, map(_tensor_reason, operator.tensors)), None)
+    return general or next(filter(None, (rule(operator) for rule in limits.rules)), None)
+
+
+def _tensor_reason(tensor: Tensor) -> str | None:
+    if not tensor.fixed:
+        return "a tensor's size is not constant"
+    constant = tensor.values is not None
+    if tensor.dtype not in (_CONSTANT_TYPES if constant else _TYPES):
+        return f"it works on {tensor.dtype}, not on int8"
+    if constant:
+        return None
+    if not tensor.scales:
+        return f"a tensor of {tensor.dtype} is not quantized"
+    if any(size != 1 for size in tensor.shape[:-_IMAGE_DIMENSIONS]):
+        shape = "x".join(map(str, tensor.shape))
+        return f"a tensor of {shape} has more than {_IMAGE_DIMENSIONS} dimensions or a batch"
+    return None

@@ -1,0 +1,1 @@
+"""The deployment graph: read from Keras, rewritten, and emitted for a target."""

@@ -1,0 +1,211 @@
+"""Writes a firmware folder for TFLite Micro: an int8 network as C++ that a microcontroller builds.
+
+docs/micro.md says what is in it and how it is built.
+"""
+
+import importlib.metadata
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.cli import UserError
+from common.litert import LiteRTModel
+from common.micro_runtime import MicroRuntime, micro_version
+from common.tflite_operators import operator_counts
+from converters.micro_target.operators import registrations
+from converters.micro_target.sources import (
+    FirmwareData,
+    golden_source,
+    model_header,
+    model_source,
+    operators_header,
+)
+
+SUFFIX = "_firmware"
+# Optimized kernels ask for buffers that the measured portable ones do without; CMSIS-NN's are about
+# as large (docs/micro.md).
+_MARGIN_BYTES = 4096
+_ALIGNMENT = 16
+_TEMPLATES = Path(__file__).with_name("templates")
+# Copied as they are.
+_VERBATIM = (
+    *("CMakeLists.txt", "src/shufflenet.h", "src/shufflenet.cpp"),
+    *("example/main.cc", "example/golden.h", "zephyr/CMakeLists.txt", "zephyr/module.yml"),
+)
+# With $names in them.
+_FILLED = ("README.md", "library.json", "library.properties")
+_WRITTEN = {
+    "src/shufflenet_model.h": model_header,
+    "src/shufflenet_model.cpp": model_source,
+    "src/shufflenet_operators.h": operators_header,
+    "example/golden.cpp": golden_source,
+}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What a firmware needs beside its .tflite file.
+
+    Attributes:
+      name: of the network.
+      labels: class names in the order of the logits.
+      scale, offset: network input = pixel * scale + offset, one number or one per channel.
+      image: an image to check the firmware with, uint8 [height, width, channels].
+    """
+
+    name: str
+    labels: Sequence[str]
+    scale: Sequence[float]
+    offset: Sequence[float]
+    image: np.ndarray
+
+
+def describe(path: Path, classifier: Classifier) -> dict:
+    """Writes `NAME_firmware/` beside a file, if its arena can be measured here.
+
+    Args:
+      path: an integer .tflite file.
+      classifier: what goes with it.
+
+    Returns:
+      The file's field `micro` of the manifest (docs/artifact.md).
+
+    Raises:
+      UserError: TFLite Micro has not all of the file's operators, or refuses it.
+    """
+    calls = registrations(operator_counts(path), path.name)
+    version = micro_version()
+    entry = {"tflite_micro": version, "registrations": calls}
+    if version is None:
+        message = (
+            "the arena cannot be measured without TFLite Micro's interpreter; "
+            "pip install 'keras_shufflenet[micro]' and convert again"
+        )
+        return {**entry, "status": "not written", "message": message, "folder": None, "arena": None}
+    folder = path.with_name(path.stem + SUFFIX)
+    data = write_firmware(path, classifier, folder, calls)
+    arena = {"measured_bytes": data.arena_bytes, "margin_bytes": data.margin_bytes}
+    return {**entry, "status": "written", "message": None, "folder": folder.name, "arena": arena}
+
+
+def write_firmware(
+    path: Path, classifier: Classifier, folder: Path, calls: Sequence[str]
+) -> FirmwareData:
+    """Writes a firmware folder.
+
+    Args:
+      path: an integer .tflite file.
+      classifier: what goes with it.
+      folder: to write; its parent exists.
+      calls: the resolver's methods for its operators.
+
+    Returns:
+      What the sources hold.
+
+    Raises:
+      UserError: TFLite Micro refuses the file.
+
+    Examples:
+      >>> classifier = Classifier("net", labels, scale=[1 / 127.5], offset=[-1.0], image=image)
+      >>> write_firmware(path, classifier, folder, ["AddConv2D"]).arena_bytes
+      118608
+    """
+    data = _measured(path, classifier, calls)
+    for name, text in _texts(data, path).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return data
+
+
+def input_table(model: LiteRTModel, classifier: Classifier) -> np.ndarray:
+    """Returns the network's input for every pixel value, [channels, 256], in its own dtype."""
+    pixels = np.repeat(np.arange(256, dtype=np.float32)[:, np.newaxis], model.input_shape[-1], 1)
+    # As `Artifact.preprocess`, in float32, so that firmware and host see the same input.
+    scale, offset = np.float32(classifier.scale), np.float32(classifier.offset)
+    return model.quantize_input(pixels * scale + offset).T
+
+
+def margin(arena_bytes: int) -> int:
+    """Returns the bytes to add to a measured arena; the sum is a multiple of 16."""
+    return _MARGIN_BYTES + -arena_bytes % _ALIGNMENT
+
+
+def summary(entry: dict) -> str:
+    """Returns one line about a file for the terminal.
+
+    Args:
+      entry: the field `micro` of its manifest.
+    """
+    if entry["status"] != "written":
+        return f"no firmware: {entry['message']}"
+    arena = entry["arena"]
+    return (
+        f"firmware in {entry['folder']}, arena {arena['measured_bytes']:,} bytes measured "
+        f"+ {arena['margin_bytes']:,} of margin, {len(entry['registrations'])} kinds of operators"
+    )
+
+
+def _measured(path: Path, classifier: Classifier, calls: Sequence[str]) -> FirmwareData:
+    model, content = LiteRTModel(path), path.read_bytes()
+    table = input_table(model, classifier)
+    channels = np.arange(len(table))
+    try:
+        runtime = MicroRuntime(content)
+        (scores,) = runtime.run([table[channels, classifier.image][np.newaxis]])
+        arena_bytes = runtime.arena_bytes()
+    except UserError as error:
+        raise UserError(f"{path.name} in TFLite Micro: {error}") from error
+    return FirmwareData(
+        # It also goes into files of other formats, which quote in their own ways.
+        name=re.sub(r"[^\w.+-]", "_", classifier.name),
+        file=path.name,
+        content=content,
+        labels=classifier.labels,
+        image=classifier.image,
+        scores=scores[0],
+        input_table=table,
+        input_quantization=model.input_quantization,
+        output_quantization=model.output_quantization,
+        registrations=calls,
+        arena_bytes=arena_bytes,
+        margin_bytes=margin(arena_bytes),
+    )
+
+
+def _texts(data: FirmwareData, path: Path) -> dict[str, str]:
+    """Returns the firmware's files by their names."""
+    names = _names(data, path)
+    filled = {name: string.Template(_template(name)).substitute(names) for name in _FILLED}
+    written = {name: write(data) for name, write in _WRITTEN.items()}
+    return {name: _template(name) for name in _VERBATIM} | filled | written
+
+
+def _template(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _names(data: FirmwareData, path: Path) -> dict[str, object]:
+    height, width, channels = data.image.shape
+    scale, zero_point = data.output_quantization
+    return {
+        "name": data.name,
+        "model_file": path.name,
+        "version": importlib.metadata.version("keras_shufflenet"),
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "classes": len(data.labels),
+        "output_type": data.scores.dtype.name,
+        "output_scale": f"{scale:.9g}",
+        "output_zero_point": zero_point,
+        "model_bytes": len(data.content),
+        "measured_bytes": data.arena_bytes,
+        "margin_bytes": data.margin_bytes,
+        "arena_bytes": data.arena_bytes + data.margin_bytes,
+        "micro_version": micro_version(),
+        "operators": ", ".join(call.removeprefix("Add") for call in data.registrations),
+    }

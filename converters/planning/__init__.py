@@ -1,0 +1,1 @@
+"""Which networks fit a device: measured before anything is trained."""

@@ -1,0 +1,150 @@
+"""What `converters.plan` is asked for; checked before TensorFlow is imported."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.cli import UserError
+from common.vela import ACCELERATORS
+from converters.planning.networks import DEFAULT_NETWORKS, check_name
+
+# By target: what --sram and --flash are compared with.
+TARGETS = {
+    "micro": ("the arena in TFLite Micro", "the .tflite file"),
+    "ethosu": ("the SRAM that Vela plans", "the compiled file"),
+    "edgetpu": ("the weights in the chip's memory", "the .tflite file"),
+}
+RANKS = ("macs", "accuracy")
+SIZES = (96, 128, 160, 192, 224)
+SMALLEST_SIZE = 32
+# Data sheets of chips mean 1024 bytes by KB.
+_BYTES = {"": 1, "b": 1, "kb": 2**10, "kib": 2**10, "mb": 2**20, "mib": 2**20}
+_MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a device has; None: no limit.
+
+    Attributes:
+      sram: bytes.
+      flash: bytes.
+      latency_ms: milliseconds for one image.
+    """
+
+    sram: int | None = None
+    flash: int | None = None
+    latency_ms: float | None = None
+
+
+def default_cache() -> Path:
+    """Returns the folder of measurements, in the user's cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "keras_shufflenet" / "plan"
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """What to look for: the flags of `converters.plan`."""
+
+    budget: Budget
+    target: str = "micro"
+    networks: tuple[str, ...] = DEFAULT_NETWORKS
+    sizes: tuple[int, ...] = SIZES
+    classes: int = 10
+    channels: int = 3
+    accelerator: str = "ethos-u55-128"
+    macs_per_second: float | None = None
+    rank: str = "macs"
+    top: int = 20
+    cache: Path = field(default_factory=default_cache)
+
+    def __post_init__(self):
+        choices = {"target": TARGETS, "rank": RANKS, "accelerator": ACCELERATORS}
+        for flag, known in choices.items():
+            if getattr(self, flag) not in known:
+                raise UserError(
+                    f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
+                )
+        for name in self.networks:
+            check_name(name)
+        if not self.networks or not self.sizes:
+            raise UserError("--networks and --sizes must name at least one each")
+        if min(self.sizes) < SMALLEST_SIZE:
+            raise UserError(f"--sizes must be at least {SMALLEST_SIZE}; received {min(self.sizes)}")
+        for flag in ("classes", "channels", "top"):
+            if getattr(self, flag) <= 0:
+                raise UserError(f"--{flag} must be above 0; received {getattr(self, flag)}")
+        if self.budget == Budget():
+            raise UserError("give what the device has: --sram, --flash or --latency")
+        self._check_latency()
+
+    def _check_latency(self) -> None:
+        speed = self.macs_per_second
+        if speed is not None and (self.target != "micro" or speed <= 0):
+            raise UserError(
+                "--macs_per_second is a number above 0 for --target=micro; "
+                f"received {speed} for {self.target}"
+            )
+        if self.budget.latency_ms is None:
+            return
+        if self.target == "edgetpu":
+            raise UserError(
+                "--latency cannot be used with --target=edgetpu: nothing here predicts an Edge "
+                "TPU's time; measure the networks that fit on one"
+            )
+        if self.target == "micro" and speed is None:
+            raise UserError(
+                "--latency with --target=micro needs --macs_per_second: no time measured on this "
+                "machine is a microcontroller's; divide the multiply-adds of a network that you "
+                "have run on your chip by its seconds"
+            )
+
+
+def parse_bytes(flag: str, text: str | None) -> int | None:
+    """Returns a size in bytes; None for None.
+
+    Args:
+      flag: its name, for the message.
+      text: a number, with KB, KiB (both 1024 bytes), MB or MiB behind it, or nothing.
+
+    Raises:
+      UserError: it is no such size.
+
+    Examples:
+      >>> parse_bytes("sram", "1.5KB")
+      1536
+    """
+    example = "320KB, 1.5MiB or 327680 (KB and KiB are 1024 bytes, MB and MiB 1024 KB)"
+    value = _parse(flag, text, _BYTES, example)
+    return None if value is None else int(value)
+
+
+def parse_milliseconds(flag: str, text: str | None) -> float | None:
+    """Returns a time in milliseconds; None for None.
+
+    Args:
+      flag: its name, for the message.
+      text: a number with us, ms or s behind it.
+
+    Raises:
+      UserError: it is no such time.
+
+    Examples:
+      >>> parse_milliseconds("latency", "0.2s")
+      200.0
+    """
+    return _parse(flag, text, _MILLISECONDS, "50ms, 0.2s or 800us")
+
+
+def _parse(flag: str, text: str | None, units: Mapping[str, float], example: str) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    unit = None if match is None else units.get(match[2].lower())
+    value = 0.0 if unit is None else float(match[1]) * unit
+    if value <= 0:
+        raise UserError(f"--{flag} must be above 0, such as {example}; received {text!r}")
+    return value

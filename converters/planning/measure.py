@@ -1,0 +1,169 @@
+"""What a network takes on a target: converted with random weights, then measured or compiled.
+
+Memory, bytes and cycles do not depend on the weights' values.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import keras
+
+from common.cli import UserError
+from common.litert import litert_version
+from common.micro_runtime import MicroRuntime, micro_version
+from common.vela import compile_file, vela_version
+from converters.conversion.tflite import convert_fake_quant
+from converters.edgetpu_target.check import predict
+from converters.graph.deployment import deployment_graph
+from converters.graph.operations import scale_groups
+from converters.planning.cache import cached
+from converters.planning.config import PlanConfig
+from converters.planning.networks import build
+from converters.quantization.fake_quantization import fake_quant_model
+from converters.source_digest import source_digest
+from keras_shufflenet.complexity import complexity
+
+# Any will do: the scales' values change no size.
+_RANGE = (-4.0, 4.0)
+_SIZE_FIELDS = ("macs", "parameters", "stem_bytes")
+# More sources on which a measurement depends, than those of the conversion.
+_SOURCES = (
+    *("converters/planning/measure.py", "converters/planning/networks.py"),
+    *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
+)
+
+
+class Candidate:
+    """A network at a resolution; what is asked of it is measured once, or read from the cache.
+
+    Args:
+      network: its name.
+      size: height and width of its images.
+      config: the target, the cache, classes and channels.
+    """
+
+    def __init__(self, network: str, size: int, config: PlanConfig):
+        self.network = network
+        self.size = size
+        self._config = config
+
+    def __str__(self) -> str:
+        return f"{self.network} at {self.size} px"
+
+    @cached_property
+    def complexity(self) -> dict[str, int]:
+        """`macs` and `parameters`, and `stem_bytes`: the stem's input and output in int8."""
+        return cached(self._config.cache, self._key("complexity"), _SIZE_FIELDS, self._count)
+
+    @cached_property
+    def footprint(self) -> dict[str, int]:
+        """`ram_bytes` and `flash_bytes`, as plan_config.TARGETS says; with ethosu more of Vela's.
+
+        Raises:
+          UserError: the target cannot run the network.
+        """
+        measure, fields, version = _MEASURES[self._config.target]
+        key = {**self._key(self._config.target), "tool": version()}
+        if self._config.target == "ethosu":
+            key["accelerator"] = self._config.accelerator
+        return cached(self._config.cache, key, fields, lambda: self._convert_and(measure))
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds by the planner's rule for the target; None where there is none.
+
+        ethosu: Vela's cycles at the clock that it assumes; micro: multiply-adds at the rate that
+        was given.
+        """
+        if self._config.target == "ethosu":
+            return 1e3 * self.footprint["cycles"] / self.footprint["clock_hz"]
+        rate = self._config.macs_per_second
+        return None if rate is None else 1e3 * self.complexity["macs"] / rate
+
+    def _key(self, what: str) -> dict:
+        return {
+            "what": what,
+            "network": self.network,
+            "size": self.size,
+            "channels": self._config.channels,
+            "classes": self._config.classes,
+            "sources": source_digest("deployment", _SOURCES),
+        }
+
+    @cached_property
+    def _model(self) -> keras.Model:
+        # One network after the other: Keras would keep what it knows of all of them.
+        keras.utils.clear_session()
+        return build(self.network, self.size, self._config.channels, self._config.classes)
+
+    def _count(self) -> dict[str, int]:
+        counts = complexity(self._model)
+        stem = self._model.get_layer("stem_conv").output.shape[1:]
+        image = self._model.input_shape[1:]
+        return {
+            "macs": counts.macs,
+            "parameters": counts.parameters,
+            "stem_bytes": math.prod(image) + math.prod(stem),
+        }
+
+    def _convert_and(self, measure: Callable[[Path, PlanConfig], dict[str, int]]) -> dict[str, int]:
+        graph = deployment_graph(self._model, self._config.target)
+        ranges = dict.fromkeys(scale_groups(graph).values(), _RANGE)
+        content = convert_fake_quant(fake_quant_model(graph, ranges))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.tflite"
+            path.write_bytes(content)
+            return measure(path, self._config)
+
+
+def _measure_micro(path: Path, config: PlanConfig) -> dict[str, int]:
+    runtime = MicroRuntime(path.read_bytes())
+    return {"ram_bytes": runtime.arena_bytes(), "flash_bytes": path.stat().st_size}
+
+
+def _measure_edgetpu(path: Path, config: PlanConfig) -> dict[str, int]:
+    prediction = predict(path)
+    if prediction.mapped < len(prediction.operators):
+        raise UserError("not all of its operators map to the Edge TPU")
+    return {"ram_bytes": prediction.weight_bytes, "flash_bytes": path.stat().st_size}
+
+
+def _measure_ethosu(path: Path, config: PlanConfig) -> dict[str, int]:
+    compiled = path.with_name("compiled.tflite")
+    estimate = compile_file(path, config.accelerator, compiled)
+    return {
+        "ram_bytes": estimate["memory_bytes"]["sram"],
+        "flash_bytes": compiled.stat().st_size,
+        "cycles": estimate["cycles"]["total"],
+        "clock_hz": estimate["clock_hz"],
+    }
+
+
+def _required_micro_version() -> str:
+    version = micro_version()
+    if version is None:
+        raise UserError(
+            "--target=micro measures with TFLite Micro's interpreter, which is not installed; "
+            "pip install 'keras_shufflenet[micro]'"
+        )
+    return version
+
+
+def check_tool(target: str) -> None:
+    """Raises UserError where what measures for a target is not installed."""
+    _MEASURES[target][2]()
+
+
+# By target: what measures, its fields, and the version of the tool that it needs.
+_MEASURES = {
+    "micro": (_measure_micro, ("ram_bytes", "flash_bytes"), _required_micro_version),
+    "ethosu": (_measure_ethosu, ("ram_bytes", "flash_bytes", "cycles", "clock_hz"), vela_version),
+    "edgetpu": (
+        _measure_edgetpu,
+        ("ram_bytes", "flash_bytes"),
+        litert_version,
+    ),
+}

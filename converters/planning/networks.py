@@ -1,0 +1,105 @@
+"""The networks that `converters.plan` knows, by names such as v2-0.5x, v1-1x-g3, v2-8-16-32-64-128.
+
+The last one is a V2 by its widths: the stem's, the three stages' and the head's.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from common.cli import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+_SCALES = {"v1": (0.25, 0.5, 1.0, 1.5, 2.0), "v2": (0.5, 1.0, 1.5, 2.0)}
+_GROUPS = (1, 2, 3, 4, 8)
+_SMALLER = ("v2-8-16-32-64-128", "v2-12-24-48-96-256", "v2-16-32-64-128-512", "v2-24-32-64-128-512")
+DEFAULT_NETWORKS = (
+    *_SMALLER,
+    *(f"v2-{scale:g}x" for scale in _SCALES["v2"]),
+    *(f"v1-{scale:g}x-g{groups}" for scale in _SCALES["v1"] for groups in _GROUPS),
+)
+
+# Published top-1 accuracy on ImageNet at 224 pixels: V1 from its paper (Tables 2 and 5), V2 from
+# its authors' code (Megvii's ShuffleNet-Series).
+PUBLISHED_SIZE = 224
+_V1_ERRORS = {
+    "0.25x": (57.1, 56.8, 55.0, 54.2, 52.7),
+    "0.5x": (45.1, 44.4, 43.2, 41.6, 42.3),
+    "1x": (33.6, 32.7, 32.6, 32.8, 32.4),
+}
+PUBLISHED_ACCURACY = {
+    **{
+        f"v1-{scale}-g{groups}": 100 - error
+        for scale, errors in _V1_ERRORS.items()
+        for groups, error in zip(_GROUPS, errors, strict=True)
+    },
+    "v1-1.5x-g3": 71.5,
+    "v1-2x-g3": 73.7,
+    "v2-0.5x": 61.1,
+    "v2-1x": 69.4,
+    "v2-1.5x": 72.6,
+    "v2-2x": 75.0,
+}
+_WIDTHS = re.compile(r"v2-(\d+)-(\d+)-(\d+)-(\d+)-(\d+)")
+
+
+def check_name(name: str) -> None:
+    """Raises UserError unless `name` is one of the papers' networks or a V2 by its widths."""
+    if name in DEFAULT_NETWORKS:
+        return
+    match = _WIDTHS.fullmatch(name)
+    if match is None:
+        raise UserError(
+            f"there is no network {name!r}; there are {', '.join(DEFAULT_NETWORKS)}, and any V2 by "
+            "its widths: v2-STEM-STAGE2-STAGE3-STAGE4-HEAD"
+        )
+    stem, *stages, head = map(int, match.groups())
+    if min(stem, head) < 1 or any(width < 2 or width % 2 for width in stages):
+        raise UserError(f"the widths of {name!r} must be above 0, those of its stages even")
+
+
+def build(name: str, size: int, channels: int, classes: int) -> "keras.Model":
+    """Returns a network with random weights that gives logits.
+
+    Args:
+      name: as `check_name` takes it.
+      size: height and width of its images.
+      channels: of its images.
+      classes: of its logits.
+
+    Raises:
+      UserError: these widths make no network.
+
+    Examples:
+      >>> build("v2-8-16-32-64-128", size=96, channels=1, classes=2).count_params()
+      30210
+    """
+    import keras
+
+    import keras_shufflenet
+    from converters.random_weights import SEED, randomize_batch_norms
+
+    check_name(name)
+    keras.utils.set_random_seed(SEED)
+    version = {"v1": keras_shufflenet.ShuffleNetV1, "v2": keras_shufflenet.ShuffleNetV2}[name[:2]]
+    try:
+        model = version(
+            input_shape=(size, size, channels),
+            classes=classes,
+            classifier_activation=None,
+            **_arguments(name),
+        )
+    except ValueError as error:
+        raise UserError(f"{name} cannot be built: {error}") from error
+    randomize_batch_norms(model)
+    return model
+
+
+def _arguments(name: str) -> dict[str, Any]:
+    if match := _WIDTHS.fullmatch(name):
+        stem, *stages, head = map(int, match.groups())
+        return {"stem_channels": stem, "stage_channels": tuple(stages), "head_channels": head}
+    _, scale, *groups = name.split("-")
+    arguments: dict[str, Any] = {"scale": float(scale.removesuffix("x"))}
+    return {**arguments, "groups": int(groups[0].removeprefix("g"))} if groups else arguments

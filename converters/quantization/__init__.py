@@ -1,0 +1,1 @@
+"""int8: ranges from calibration, fake quantization, quantization-aware training."""

@@ -1,0 +1,103 @@
+"""Ranges of the activations from real images: what int8 has to represent."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tf_keras
+
+from converters.graph.emitter import emit
+from converters.graph.operations import SAME_SCALE, Graph, scale_groups
+from converters.options import METHODS
+from converters.quantization.fake_quantization import FIXED_RANGES, Range
+
+BATCH = 16
+BINS = 2048
+# Of all values, the share that a percentile range leaves outside, half of it on each side.
+OUTSIDE = 1e-4
+# A tensor that is always zero, or nearly, would get a scale near zero, and XNNPACK refuses a file
+# where scales are so far apart. Any other range represents it as well.
+SMALLEST_WIDTH, DEAD_RANGE = 1e-4, (0.0, 1.0)
+# How an MSE range is searched: the min/max range shrunk in steps to this share of itself.
+SMALLEST_SHARE, STEPS = 0.3, 71
+
+
+def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[str, Range]:
+    """Returns the range of every shared int8 scale over calibration images.
+
+    Args:
+      graph: the deployment graph.
+      images: (n, height, width, channels) float32, normalized as for training.
+      method: "minmax", "percentile" (99.99% of the values) or "mse" (the range whose rounding and
+        clipping have the least squared error).
+
+    Returns:
+      (minimum, maximum) by the name of the scale; zero lies within each, as padding needs.
+
+    Raises:
+      ValueError: an unknown method, or an activation that is not finite.
+
+    Examples:
+      >>> ranges = calibrate(graph, preprocess_input(images_uint8), "mse")
+    """
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
+    extremes: dict[str, Range] = {}
+    for name, values in _activations(graph, images):
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite([low, high]).all():
+            raise ValueError(f"an activation of {name!r} is not finite: the model is broken")
+        before = extremes.get(name, (0.0, 0.0))
+        extremes[name] = (min(before[0], low), max(before[1], high))
+    dead = {name for name, (low, high) in extremes.items() if high - low < SMALLEST_WIDTH}
+    extremes.update(dict.fromkeys(dead, DEAD_RANGE))
+    if method == "minmax":
+        return extremes
+    choose = {"percentile": _percentile_range, "mse": _mse_range}[method]
+    histograms = {name: np.zeros(BINS) for name in extremes}
+    for name, values in _activations(graph, images):
+        histograms[name] += np.histogram(values, BINS, extremes[name])[0]
+    return {
+        # The image's range is known, and clipping it would clip every image.
+        name: extremes[name] if name in dead | {"image"} else choose(histogram, extremes[name])
+        for name, histogram in histograms.items()
+    }
+
+
+def _activations(graph: Graph, images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields (name of the scale, values) of every quantized tensor, batch by batch."""
+    groups = scale_groups(graph)
+    quantized = [
+        op.name
+        for op in graph.ops.values()
+        if not SAME_SCALE[op.kind] and op.kind not in FIXED_RANGES
+    ]
+    taps: dict[str, object] = {}
+    model = emit(graph, after=lambda op, x: taps.setdefault(op.name, x))
+    tapped = tf_keras.Model(model.input, [taps[name] for name in quantized])
+    for start in range(0, len(images), BATCH):
+        for name, values in zip(quantized, tapped(images[start : start + BATCH]), strict=True):
+            yield groups[name], values.numpy()
+
+
+def _percentile_range(histogram: np.ndarray, extremes: Range) -> Range:
+    edges = np.linspace(*extremes, BINS + 1)
+    share = np.cumsum(histogram) / histogram.sum()
+    low = edges[np.searchsorted(share, OUTSIDE / 2)]
+    high = edges[np.searchsorted(share, 1 - OUTSIDE / 2) + 1]
+    # An end at zero (behind a ReLU) stays there.
+    return (float(min(low, 0.0)) if extremes[0] < 0 else 0.0, float(max(high, 0.0)))
+
+
+def _mse_range(histogram: np.ndarray, extremes: Range) -> Range:
+    edges = np.linspace(*extremes, BINS + 1)
+    centres = (edges[:-1] + edges[1:]) / 2
+    best, best_error = extremes, np.inf
+    for share in np.linspace(SMALLEST_SHARE, 1.0, STEPS):
+        low, high = extremes[0] * share, extremes[1] * share
+        step = (high - low) / 255
+        clipped = np.clip(centres, low, high)
+        rounded = np.round(clipped / step) * step
+        error = float(histogram @ (rounded - centres) ** 2)
+        if error < best_error:
+            best, best_error = (low, high), error
+    return best

@@ -1,0 +1,163 @@
+"""What `converters.quantize` is asked to do, and what a training of it leaves in its folder."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import files
+from common.cli import UserError
+from converters.graph.targets import FORMS
+from converters.options import METHODS, MIN_CALIBRATION_IMAGES
+from trainers.config import CONFIG_FILE, TrainConfig, library_versions
+
+# In the training's folder.
+WEIGHTS_FILE = "fake_quant.weights.h5"
+BEST_WEIGHTS_FILE = "best.weights.h5"
+RANGES_FILE = "ranges.json"
+_PACKAGES = ("tf_keras", "tensorflow-model-optimization")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QatConfig:
+    """The settings of a quantization-aware training, beside the `TrainConfig`.
+
+    Args:
+      model: workdir of the float training.
+      target: whose form of the deployment graph is trained.
+      ranges: how calibration chooses the ranges of activations.
+      calibration_images: how many training images it looks at.
+      distill: learn from the float model's logits too.
+      temperature: of that distillation: logits are divided by it.
+      distill_weight: the distillation's share of the loss, in (0, 1].
+
+    Raises:
+      UserError: a value outside its choices or range, with its flag.
+    """
+
+    model: Path
+    target: str = "cpu"
+    ranges: str = "mse"
+    calibration_images: int = 256
+    distill: bool = False
+    temperature: float = 2.0
+    distill_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, choices in {"target": FORMS, "ranges": METHODS}.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise UserError(f"--{name} must be one of {', '.join(choices)}; received {value!r}")
+        if self.calibration_images < MIN_CALIBRATION_IMAGES:
+            raise UserError(
+                f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
+                f"received {self.calibration_images}"
+            )
+        if not self.temperature > 0:
+            raise UserError(f"--temperature must be above 0; received {self.temperature}")
+        if not 0 < self.distill_weight <= 1:
+            raise UserError(f"--distill_weight must be in (0, 1]; received {self.distill_weight}")
+
+    def save(self, config: TrainConfig, sha256: str) -> None:
+        """Writes `config.json` into the training's folder.
+
+        Args:
+          config: of the training, as it is run.
+          sha256: of the float model's file.
+        """
+        # Relative, so that both folders may move together.
+        model = os.path.relpath(self.model, config.workdir)
+        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+        record = {
+            "config": dataclasses.asdict(config),
+            "quantize": {**dataclasses.asdict(self), "model": model, "model_sha256": sha256},
+            "versions": {**library_versions(), **versions},
+            "command": shlex.join(sys.orig_argv),
+        }
+        files.write_json(Path(config.workdir) / CONFIG_FILE, record)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "QatConfig":
+        """Reads the settings back.
+
+        Raises:
+          UserError: `folder` is none of a quantization-aware training, or is damaged, or the
+            float model is not the one it began with.
+        """
+        TrainConfig.load(folder)
+        path = Path(folder) / CONFIG_FILE
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if "quantize" not in values:
+            raise UserError(
+                f"{folder} is no quantization-aware training; name one of converters.quantize"
+            )
+        try:
+            section = dict(values["quantize"])
+            sha256 = section.pop("model_sha256")
+            model = Path(os.path.normpath(Path(folder) / section.pop("model")))
+            config = cls(model=model, **section)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path} cannot be read ({error!r}); restore it, or quantize into a new folder"
+            ) from None
+        if model_sha256(model) != sha256:
+            raise UserError(
+                f"{model / 'model.keras'} has changed since {folder} was trained from it; "
+                "restore it, or quantize again in a new folder"
+            )
+        return config
+
+    def differences(self, other: "QatConfig") -> list[str]:
+        """Returns one "name: mine → other's" per setting that changes what a run computes."""
+        return [
+            f"{field.name}: {getattr(self, field.name)} → {getattr(other, field.name)}"
+            for field in dataclasses.fields(self)
+            if field.name != "model" and getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+
+def model_sha256(workdir: Path) -> str:
+    """Returns the SHA-256 of a workdir's model file, in hexadecimal digits.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    path = workdir / "model.keras"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{path} is missing; finish the training with trainers.train, or check the path"
+        ) from None
+
+
+def save_ranges(folder: Path, method: str, ranges: dict[str, tuple[float, float]]) -> None:
+    """Writes the ranges of the activations to `ranges.json`; they read back exactly."""
+    files.write_json(folder / RANGES_FILE, {"method": method, "ranges": ranges})
+
+
+def load_ranges(folder: Path) -> dict[str, tuple[float, float]]:
+    """Reads `ranges.json`: (minimum, maximum) by the name of the scale.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    path = folder / RANGES_FILE
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["ranges"]
+        ranges = {name: (float(low), float(high)) for name, (low, high) in values.items()}
+        for name, (low, high) in ranges.items():
+            if not -float("inf") < low <= 0 <= high < float("inf") or low == high:
+                raise ValueError(f"{name}: [{low}, {high}]")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; restore it, or quantize into a new folder") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); restore it, or quantize into a new folder"
+        ) from None
+    return ranges

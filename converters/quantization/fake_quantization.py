@@ -1,0 +1,257 @@
+"""Fake quantization of the deployment graph by tensorflow-model-optimization: int8 seen in float.
+
+The same graph serves post-training quantization (calibrated ranges, no step) and
+quantization-aware training (the same ranges, trained on). Activations that TFLite ties to one
+scale share one range (`converters.graph.operations.scale_groups`), so that the converter has
+nothing to requantize; weights have one range per output channel, computed from the weights as they
+are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from tensorflow_model_optimization.python.core.quantization.keras import (
+    quantize_layout_transform,
+    quantize_registry,
+    quantize_scheme,
+)
+
+from converters.graph.emitter import (
+    ChannelSlice,
+    ChannelTranspose,
+    EdgeFactor,
+    GroupedPointwise,
+    SpatialReduction,
+    WindowAverage,
+    emit,
+    register,
+)
+from converters.graph.operations import SAME_SCALE, Graph, Op, scale_groups
+
+Range = tuple[float, float]
+
+# TFLite fixes these outputs' int8 scale at 1/256.
+FIXED_RANGES: dict[str, Range] = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256)}
+# By kind of operator: the weights' attribute and the axis of the output channels in it. TFLite
+# wants one scale for a whole fully connected layer.
+_WEIGHTS = {"conv": ("kernel", 3), "depthwise": ("depthwise_kernel", 2), "dense": ("kernel", None)}
+# Factors at edges are products of two of 1, 3/2 and 3: all are multiples of this, up to 36.
+_FACTOR_STEP = 1 / 4
+# Weights that are all zero still need a range.
+_SMALLEST = 1e-6
+
+
+@register
+class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
+    """Symmetric 8-bit fake quantization of weights, whose ranges follow the weights.
+
+    Args:
+      axis: of the output channels (3: convolutions, 2: depthwise), or None for one range.
+    """
+
+    def __init__(self, axis: int | None):
+        self.axis = axis
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict:
+        """Creates nothing: there is no state."""
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: Any, weights: Any, **kwargs: Any) -> tf.Tensor:
+        """Returns `inputs` rounded to 255 steps between -max|w| and max|w|."""
+        if self.axis is None:
+            limit = _limit(inputs, None)
+            return tf.quantization.fake_quant_with_min_max_vars(
+                inputs, -limit, limit, narrow_range=True
+            )
+        # The operator wants the channels last, and depthwise kernels have them before the 1.
+        order = [0, 1, 3, 2] if self.axis == 2 else [0, 1, 2, 3]
+        w = tf.transpose(inputs, order)
+        limit = _limit(w, [0, 1, 2])
+        w = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            w, -limit, limit, narrow_range=True
+        )
+        return tf.transpose(w, order)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"axis": self.axis}
+
+
+def _limit(w: tf.Tensor, axes: list[int] | None) -> tf.Tensor:
+    return tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(w), axes), _SMALLEST))
+
+
+@register
+class WeightConfig(tfmot.quantization.keras.QuantizeConfig):
+    """Tells tfmot to quantize a layer's weights, and nothing else of it."""
+
+    def __init__(self, weight: str, axis: int | None):
+        self.weight = weight
+        self.axis = axis
+
+    def get_weights_and_quantizers(self, layer: Any) -> list:
+        """Returns the weight and its quantizer."""
+        return [(getattr(layer, self.weight), WeightQuantizer(self.axis))]
+
+    def set_quantize_weights(self, layer: Any, quantize_weights: list) -> None:
+        """Puts the fake-quantized weight into the layer."""
+        setattr(layer, self.weight, quantize_weights[0])
+
+    def get_activations_and_quantizers(self, layer: Any) -> list:
+        """Returns nothing: ranges are layers of the graph."""
+        return []
+
+    # Called by a function that TensorFlow rewrites, which cannot rewrite an empty one.
+    @tf.autograph.experimental.do_not_convert
+    def set_quantize_activations(self, layer: Any, quantize_activations: list) -> None:
+        """Does nothing."""
+
+    def get_output_quantizers(self, layer: Any) -> list:
+        """Returns nothing: ranges are layers of the graph."""
+        return []
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"weight": self.weight, "axis": self.axis}
+
+
+@register
+class QuantizedWindowAverage(WindowAverage):
+    """A `WindowAverage` whose weights are int8, at no error: all are the largest of their range."""
+
+    def kernel(self, channels: int) -> tf.Tensor:
+        """Returns the weights (3, 3, channels, 1)."""
+        return WeightQuantizer(2)(super().kernel(channels), False, None)
+
+
+@register
+class QuantizedEdgeFactor(EdgeFactor):
+    """An `EdgeFactor` in int8, at no error."""
+
+    def factors(self) -> tf.Tensor:
+        """Returns the products of the factors (1, height, width, 1)."""
+        limit = 127 * _FACTOR_STEP
+        return tf.quantization.fake_quant_with_min_max_args(
+            super().factors(), -limit, limit, narrow_range=True
+        )
+
+
+@register
+class SharedRange(tf_keras.layers.Layer):
+    """Fake-quantizes every tensor that shares one int8 scale; its range does not train."""
+
+    def __init__(self, low: float, high: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.low = low
+        self.high = high
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the range as two variables, which checkpoints then hold."""
+        constant = tf_keras.initializers.Constant
+        self.minimum = self.add_weight("minimum", (), None, constant(self.low), trainable=False)
+        self.maximum = self.add_weight("maximum", (), None, constant(self.high), trainable=False)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns `inputs` rounded to the 256 steps of the range."""
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, self.minimum, self.maximum)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "low": self.low, "high": self.high}
+
+
+class _NoTransform(quantize_layout_transform.QuantizeLayoutTransform):
+    """Leaves the layout alone: it was made for its target."""
+
+    def apply(self, model: Any, layer_quantize_map: Any) -> tuple:
+        return model, layer_quantize_map
+
+
+class _NoRegistry(quantize_registry.QuantizeRegistry):
+    """Knows no layer, so that tfmot wraps what is annotated and nothing more."""
+
+    def supports(self, layer: Any) -> bool:
+        return False
+
+    def get_quantize_config(self, layer: Any) -> None:
+        return None
+
+
+class _Scheme(quantize_scheme.QuantizeScheme):
+    def get_layout_transformer(self) -> _NoTransform:
+        return _NoTransform()
+
+    def get_quantize_registry(self) -> _NoRegistry:
+        return _NoRegistry()
+
+
+CUSTOM_OBJECTS = {
+    cls.__name__: cls
+    for cls in (
+        ChannelSlice,
+        ChannelTranspose,
+        EdgeFactor,
+        GroupedPointwise,
+        QuantizedEdgeFactor,
+        QuantizedWindowAverage,
+        SpatialReduction,
+        SharedRange,
+        WeightConfig,
+        WeightQuantizer,
+        WindowAverage,
+    )
+}
+# By kind of operator with constant weights: the layer that has them in int8.
+_QUANTIZED_LAYERS = {
+    "window_average": QuantizedWindowAverage,
+    "edge_factor": QuantizedEdgeFactor,
+}
+
+
+def quantize_constants(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    """Returns an operator's layer, its constant weights in int8 if it has such."""
+    quantized = _QUANTIZED_LAYERS.get(op.kind)
+    return quantized.from_config(layer.get_config()) if quantized else layer
+
+
+def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Model:
+    """Returns the graph with its weights and activations fake-quantized to int8.
+
+    Args:
+      graph: the deployment graph.
+      ranges: (minimum, maximum) of every shared range, by name, as calibration gives them;
+        zero lies within each.
+
+    Returns:
+      A tf_keras model that trains, saves its weights exactly and converts to full int8.
+
+    Raises:
+      KeyError: a range is missing.
+
+    Examples:
+      >>> model = fake_quant_model(graph, calibrate(graph, images))
+    """
+    groups = scale_groups(graph)
+    layers: dict[str, SharedRange] = {}
+
+    def annotate(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        if op.kind not in _WEIGHTS:
+            return quantize_constants(op, layer)
+        config = WeightConfig(*_WEIGHTS[op.kind])
+        return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
+
+    def quantize(op: Op, x: Any) -> Any:
+        if SAME_SCALE[op.kind]:
+            return x
+        name = groups[op.name]
+        if name not in layers:
+            low, high = FIXED_RANGES.get(op.kind) or ranges[name]
+            layers[name] = SharedRange(low, high, name=f"{name}_range")
+        return layers[name](x)
+
+    annotated = emit(graph, annotate, quantize)
+    with tfmot.quantization.keras.quantize_scope(CUSTOM_OBJECTS):
+        return tfmot.quantization.keras.quantize_apply(annotated, scheme=_Scheme())

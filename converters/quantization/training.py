@@ -1,0 +1,181 @@
+"""Quantization-aware training: the fake-quantized deployment graph in the trainer's loop.
+
+Post-training quantization is the same with no step taken: same graph, same ranges.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tf_keras
+
+from common import files
+from common.cli import UserError
+from converters.graph.deployment import deployment_graph
+from converters.graph.emitter import emit
+from converters.graph.operations import Graph
+from converters.quantization.calibration import calibrate
+from converters.quantization.config import (
+    BEST_WEIGHTS_FILE,
+    RANGES_FILE,
+    WEIGHTS_FILE,
+    QatConfig,
+    load_ranges,
+    model_sha256,
+    save_ranges,
+)
+from converters.quantization.fake_quantization import Range, SharedRange, fake_quant_model
+from converters.workdir import calibration_inputs, load_trained
+from trainers import loop
+from trainers.config import TrainConfig
+from trainers.data.sources import Source
+from trainers.networks.distillation import Distillation
+from trainers.task import Task
+
+
+class QatModel(NamedTuple):
+    """A deployment graph and the tf_keras model whose fake-quantized weights were trained on."""
+
+    graph: Graph
+    model: tf_keras.Model
+
+
+def train_quantized(config: TrainConfig, qat: QatConfig, resume: bool = False) -> None:
+    """Trains a workdir's model on as int8 will compute it; leaves the results in config.workdir.
+
+    Args:
+      config: of this training; data and preprocessing are the float training's.
+      qat: what to quantize, and how.
+      resume: go on from the last checkpoint, bit-identical to a run that never stopped.
+
+    Raises:
+      UserError: as `trainers.loop.train`, or the float model or the ranges cannot be used.
+    """
+    loop.train(config, resume, lambda config: QatTask(config, qat, resume))
+
+
+class QatTask(Task):
+    """Training the fake-quantized deployment graph, from the float model's weights.
+
+    Args:
+      config: the run's settings.
+      qat: what to quantize, and how.
+      resume: take the ranges of `config.workdir` instead of calibrating.
+
+    Attributes:
+      graph: the deployment graph, with the float weights.
+      ranges: (minimum, maximum) of the activations, by scale; they do not train.
+    """
+
+    best_file = BEST_WEIGHTS_FILE
+    final_file = WEIGHTS_FILE
+    # It is post-training quantization: what the training has to beat.
+    evaluates_start = True
+
+    def __init__(self, config: TrainConfig, qat: QatConfig, resume: bool = False):
+        super().__init__(config)
+        self._qat = qat
+        self._sha256 = model_sha256(qat.model)
+        trained = load_trained(qat.model)
+        self._labels = tuple(trained.labels)
+        self.graph = deployment_graph(trained.model, qat.target)
+        if resume:
+            self.ranges = load_ranges(Path(config.workdir))
+        else:
+            moved = dataclasses.replace(trained.config, data_dir=config.data_dir)
+            trained = dataclasses.replace(trained, config=moved)
+            images = calibration_inputs(trained, qat.calibration_images)
+            self.ranges = calibrate(self.graph, images, qat.ranges)
+
+    def build(self, source: Source) -> tf_keras.Model:
+        """Returns the fake-quantized graph; raises UserError where the classes are others."""
+        if source.class_names != self._labels:
+            raise UserError(
+                f"split {self.config.train_split!r} of {self.config.dataset} has other classes "
+                f"than {self._qat.model / 'labels.txt'}; name the data it was trained on"
+            )
+        if self._qat.distill:
+            # The float model's logits but for rounding, sooner than from the Keras model.
+            teacher = emit(self.graph)
+            self._distillation = Distillation(
+                functools.partial(teacher, training=False),
+                self._qat.temperature,
+                self._qat.distill_weight,
+            )
+        return _fake_quant_model(self.graph, self.ranges, Path(self.config.workdir))
+
+    def save(self, model: tf_keras.Model, path: Path) -> None:
+        """Writes the weights, ranges included, to an HDF5 file."""
+        with files.atomic_write(path) as temporary:
+            model.save_weights(temporary)
+
+    def save_config(self) -> None:
+        """Writes `ranges.json`, then `config.json`."""
+        save_ranges(Path(self.config.workdir), self._qat.ranges, self.ranges)
+        self._qat.save(self.config, self._sha256)
+
+    def resume_command(self) -> str:
+        """Returns what to type to go on with the run."""
+        return (
+            f"python -m converters.quantize --model={self._qat.model} "
+            f"--workdir={self.config.workdir} --resume"
+        )
+
+
+def load_qat(folder: str | Path) -> QatModel:
+    """Loads what `converters.quantize` trained: the same logits, to the bit.
+
+    The graph is built anew from the float model, the weights come from the folder.
+
+    Args:
+      folder: of the quantization-aware training, usually WORKDIR/qat.
+
+    Raises:
+      UserError: a file is missing or damaged, or the float model has changed since.
+
+    Examples:
+      >>> logits = load_qat("work/qat").model(images)
+    """
+    folder = Path(folder)
+    config = QatConfig.load(folder)
+    graph = deployment_graph(load_trained(config.model).model, config.target)
+    model = _fake_quant_model(graph, load_ranges(folder), folder)
+    _load_weights(model, folder / WEIGHTS_FILE)
+    return QatModel(graph, model)
+
+
+def _fake_quant_model(graph: Graph, ranges: dict[str, Range], folder: Path) -> tf_keras.Model:
+    try:
+        return fake_quant_model(graph, ranges)
+    except KeyError as error:
+        raise UserError(
+            f"{folder / RANGES_FILE} lacks the range of {error}; restore it, or quantize into a "
+            "new folder"
+        ) from None
+
+
+def _load_weights(model: tf_keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; finish the training with converters.quantize --resume")
+    ranges = _range_values(model)
+    try:
+        model.load_weights(path)
+    except Exception as error:  # tf_keras passes on what HDF5 and its own checks raise.
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"{path} cannot be loaded ({reason}); restore it, or quantize into a new folder"
+        ) from error
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise UserError(f"{path} has weights that are no numbers; restore it")
+    if ranges != _range_values(model):
+        raise UserError(
+            f"{path} and {path.parent / RANGES_FILE} have different ranges; restore them, or "
+            "quantize into a new folder"
+        )
+
+
+def _range_values(model: tf_keras.Model) -> dict[str, list[float]]:
+    layers = [layer for layer in model.layers if isinstance(layer, SharedRange)]
+    return {layer.name: [float(value) for value in layer.get_weights()] for layer in layers}

@@ -1,0 +1,120 @@
+"""Each operator of a .tflite file as a file of its own, for a runtime without a profiler.
+
+What is timed so is the operator alone: what a runtime saves by fusing neighbours is lost, and each
+time has the cost of a call in it. The sum is therefore more than the network takes.
+"""
+
+import copy
+import os
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from common import flatbuffer
+from common.cli import UserError
+from common.quiet import quiet_stderr
+
+
+def operator_files(path: str | os.PathLike) -> list[bytes | None]:
+    """Returns the content of a .tflite file for each operator, with its weights and shapes.
+
+    Operators that only prepare constants (float16 weights made float32) come with the operators
+    that use them.
+
+    Args:
+      path: the .tflite file; it must have one subgraph and be sound (`common.tflite_operators`).
+
+    Returns:
+      In the order of the file; None for an operator that depends on constants alone.
+    """
+    model = flatbuffer.unpack(Path(path).read_bytes())
+    graph = model.subgraphs[0]
+    constant = {
+        index
+        for index, tensor in enumerate(graph.tensors)
+        if (data := model.buffers[tensor.buffer].data) is not None and len(data)
+    }
+    preparing: list[schema.OperatorT] = []
+    files: list[bytes | None] = []
+    for operator in graph.operators:
+        inputs = [index for index in operator.inputs if index >= 0]
+        if all(index in constant for index in inputs):
+            constant.update(operator.outputs)
+            preparing.append(operator)
+            files.append(None)
+        else:
+            wanted = [one for one in preparing if set(one.outputs) & set(inputs)]
+            computed = [index for index in dict.fromkeys(inputs) if index not in constant]
+            files.append(flatbuffer.pack(_part(model, [*wanted, operator], computed)))
+    return files
+
+
+def _part(
+    model: schema.ModelT, operators: list[schema.OperatorT], inputs: list[int]
+) -> schema.ModelT:
+    """Returns a model of some operators that reads the tensors `inputs`."""
+    whole = model.subgraphs[0]
+    used = dict.fromkeys(
+        int(index) for one in operators for index in (*one.inputs, *one.outputs) if index >= 0
+    )
+    place = {index: new for new, index in enumerate(used)}
+    part = schema.ModelT()
+    part.version = model.version
+    part.operatorCodes = [model.operatorCodes[one.opcodeIndex] for one in operators]
+    part.buffers = [schema.BufferT()]  # The first is the empty one, by the format.
+    graph = schema.SubGraphT()
+    graph.tensors = []
+    for index in used:
+        tensor = copy.copy(whole.tensors[index])
+        part.buffers.append(model.buffers[tensor.buffer])
+        tensor.buffer = len(part.buffers) - 1
+        graph.tensors.append(tensor)
+    graph.inputs = [place[index] for index in inputs]
+    graph.outputs = [place[int(index)] for index in operators[-1].outputs]
+    graph.operators = [_moved(one, code, place) for code, one in enumerate(operators)]
+    part.subgraphs = [graph]
+    return part
+
+
+def _moved(operator: schema.OperatorT, code: int, place: dict[int, int]) -> schema.OperatorT:
+    """Returns the operator with its tensors' new places; -1, an input left out, stays."""
+    moved = copy.copy(operator)
+    moved.opcodeIndex = code
+    moved.inputs = [place.get(int(index), -1) for index in operator.inputs]
+    moved.outputs = [place[int(index)] for index in operator.outputs]
+    return moved
+
+
+class SingleOperator:
+    """One operator, loaded with inputs set, ready to run.
+
+    Args:
+      content: of a file that `operator_files` made.
+      threads: threads of the CPU kernels.
+      rng: for the inputs.
+
+    Raises:
+      UserError: LiteRT refuses it.
+    """
+
+    def __init__(self, content: bytes, threads: int, rng: np.random.Generator):
+        try:
+            with quiet_stderr():
+                self._interpreter = Interpreter(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"LiteRT refuses an operator alone: {error}") from error
+        for detail in self._interpreter.get_input_details():
+            self._interpreter.set_tensor(detail["index"], _noise(detail, rng))
+        self.run = self._interpreter.invoke
+
+
+def _noise(detail: dict, rng: np.random.Generator) -> np.ndarray:
+    if np.issubdtype(detail["dtype"], np.floating):
+        return rng.uniform(-1, 1, detail["shape"]).astype(detail["dtype"])
+    limits = np.iinfo(detail["dtype"])
+    return rng.integers(max(limits.min, -100), min(limits.max, 100), detail["shape"]).astype(
+        detail["dtype"]
+    )

@@ -1,0 +1,107 @@
+"""What `edge.profiling.run` has done in a fresh process; run by `edge.running.worker.call`."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from common.litert import LiteRTModel
+from edge.profiling.litert import ProfiledModel
+from edge.profiling.single import SingleOperator, operator_files
+from edge.running import worker
+
+
+def measure(request: dict) -> dict:
+    """Times the request's files and their operators in turn, round by round.
+
+    Returns:
+      For each file "whole_ms", of inferences that nobody watched, one a round, and what
+      `_Profiled` or `_Singles` collected.
+    """
+    collect = _Profiled if request["method"] == "profiler" else _Singles
+    rng = np.random.default_rng(0)
+    wholes, parts = [], []
+    for path in request["files"]:
+        whole = LiteRTModel(path, request["threads"])
+        x = whole.quantize_input(rng.uniform(-1, 1, whole.input_shape))
+        whole.set_input(x)
+        wholes.append(whole)
+        parts.append(collect(path, request["threads"], x))
+    times: list[list[float]] = [[] for _ in wholes]
+    for index in range(request["warmup"] + request["runs"]):
+        for whole, part, milliseconds in zip(wholes, parts, times, strict=True):
+            # The first run of each turn brings its weights back into the caches.
+            whole.run()
+            elapsed = _milliseconds(whole.run)
+            part.turn(index >= request["warmup"])
+            if index >= request["warmup"]:
+                milliseconds.append(elapsed)
+    return {
+        "files": [
+            {"whole_ms": milliseconds, **part.collected()}
+            for milliseconds, part in zip(times, parts, strict=True)
+        ]
+    }
+
+
+class _Profiled:
+    """A file with LiteRT's profiler."""
+
+    def __init__(self, path: str, threads: int, x: np.ndarray):
+        self.model = ProfiledModel(path, threads)
+        self.model.set_input(x)
+        self.runs: list[list[int]] = []
+
+    def turn(self, counts: bool) -> None:
+        self.model.run()
+        events = self.model.run()
+        self.names = [(event.name, event.index) for event in events]
+        if counts:
+            self.runs.append([event.microseconds for event in events])
+
+    def collected(self) -> dict:
+        """Returns names, indices in the file (None for a delegate's), and times by operator."""
+        return {
+            "names": [name for name, _ in self.names],
+            "indices": [index for _, index in self.names],
+            "microseconds": np.transpose(self.runs).tolist(),
+        }
+
+
+class _Singles:
+    """The operators of a file, each a file of its own."""
+
+    def __init__(self, path: str, threads: int, x: np.ndarray):
+        rng = np.random.default_rng(0)
+        self.operators = {
+            index: SingleOperator(content, threads, rng)
+            for index, content in enumerate(operator_files(path))
+            if content is not None
+        }
+        self.runs: list[list[float]] = []
+
+    def turn(self, counts: bool) -> None:
+        times = []
+        for operator in self.operators.values():
+            operator.run()
+            times.append(1e3 * _milliseconds(operator.run))
+        if counts:
+            self.runs.append(times)
+
+    def collected(self) -> dict:
+        """Returns the operators' indices in the file and their times."""
+        return {
+            "names": [None] * len(self.operators),
+            "indices": list(self.operators),
+            "microseconds": np.transpose(self.runs).tolist(),
+        }
+
+
+def _milliseconds(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return (time.perf_counter() - start) * 1e3
+
+
+if __name__ == "__main__":
+    worker.serve(measure)

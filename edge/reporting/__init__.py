@@ -1,0 +1,1 @@
+"""The page of measurements: its data, plots and tables."""

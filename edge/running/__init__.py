@@ -1,0 +1,1 @@
+"""Running .tflite files in fresh processes, and timing them."""

@@ -1,0 +1,201 @@
+"""What a measurement is made of: statistics, comparisons, and a file of records."""
+
+import datetime
+import json
+import os
+import sys
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from common.cli import UserError
+
+# Others ask for the machine here, where the rest of a measurement is.
+from edge.running.runner import describe_machine as describe_machine
+
+SCHEMA_VERSION = 1
+_Found = TypeVar("_Found")
+# What stands behind the device's name, by the record's field that says so.
+_MARKS = {"simulation": "(simulated)", "estimate": "(estimate)"}
+
+
+def statistics(milliseconds: list[float]) -> dict[str, float | int]:
+    """Summarizes repeated timings.
+
+    Args:
+      milliseconds: one number a run, at least one.
+
+    Returns:
+      median, p10, p90, min and mean in milliseconds, and the number of runs.
+
+    Raises:
+      ValueError: there are no timings.
+
+    Examples:
+      >>> statistics([1.0, 2.0, 3.0])["median"]
+      2.0
+    """
+    if not milliseconds:
+        raise ValueError("milliseconds must hold at least one timing, received: []")
+    p10, median, p90 = (float(value) for value in np.percentile(milliseconds, (10, 50, 90)))
+    return {
+        "median": median,
+        "p10": p10,
+        "p90": p90,
+        "min": float(min(milliseconds)),
+        "mean": float(np.mean(milliseconds)),
+        "runs": len(milliseconds),
+    }
+
+
+def drift(milliseconds: list[float]) -> float | None:
+    """Returns by which share the last tenth of the runs was slower than the first tenth.
+
+    A processor that gets hot slows down. None with fewer than 20 runs.
+
+    Examples:
+      >>> drift([1.0] * 10 + [1.5] * 10)
+      0.5
+    """
+    tenth = len(milliseconds) // 10
+    if tenth < 2:
+        return None
+    return float(np.median(milliseconds[-tenth:]) / np.median(milliseconds[:tenth])) - 1
+
+
+def compare_outputs(expected: np.ndarray, actual: np.ndarray) -> dict:
+    """Compares raw outputs, [images, classes], of one dtype.
+
+    Returns:
+      For integers the largest difference `max_lsb` in units of the last bit (LSB), and the
+      shares `exact` and `within_1_lsb` of all numbers; for floats `max_abs`. And the number of
+      `images`.
+    """
+    if expected.dtype.kind == "f":
+        difference = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
+        return {"max_abs": float(difference.max()), "images": len(expected)}
+    difference = np.abs(expected.astype(np.int32) - actual.astype(np.int32))
+    return {
+        "max_lsb": int(difference.max()),
+        "exact": float((difference == 0).mean()),
+        "within_1_lsb": float((difference <= 1).mean()),
+        "images": len(expected),
+    }
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> dict[str, float | int | None]:
+    """Returns how many classes were right.
+
+    Args:
+      outputs: raw ones or scores, [images, classes].
+      labels: the right classes, [images]; None where they are not known.
+
+    Returns:
+      The share `accuracy`, None without labels, and `accuracy_images`.
+    """
+    if labels is None:
+        return {"accuracy": None, "accuracy_images": 0}
+    right = outputs.argmax(axis=-1) == labels
+    return {"accuracy": float(right.mean()), "accuracy_images": len(labels)}
+
+
+def noise_images(count: int, input_shape: Sequence[int]) -> np.ndarray:
+    """Returns uint8 noise, always the same, for artifacts without samples.
+
+    Args:
+      count: how many images.
+      input_shape: (batch, height, width, channels); the batch does not matter.
+    """
+    return np.random.default_rng(0).integers(0, 256, (count, *input_shape[1:]), np.uint8)
+
+
+def graph_pairs(
+    found: Iterable[_Found],
+    network: Callable[[_Found], Hashable],
+    graph: Callable[[_Found], str | None],
+) -> list[tuple[_Found, _Found]]:
+    """Returns what was found of the canonical and of the deployment graph of each network.
+
+    Args:
+      found: of any kind; of several for the same graph the last one counts.
+      network: what two have in common to be compared.
+      graph: "canonical", "deployment", or another, which is in no pair.
+    """
+    networks: dict[Hashable, dict[str | None, _Found]] = {}
+    for one in found:
+        networks.setdefault(network(one), {})[graph(one)] = one
+    return [
+        (graphs["canonical"], graphs["deployment"])
+        for graphs in networks.values()
+        if {"canonical", "deployment"} <= graphs.keys()
+    ]
+
+
+def device_name(record: dict) -> str:
+    """Returns which device a record is of, and that it was none where it was not.
+
+    Examples:
+      >>> device_name({"device": "micro-sim", "simulation": True})
+      'micro-sim (simulated)'
+    """
+    parts = [record.get("device", "unknown device"), record.get("place"), record.get("delegate")]
+    marks = [mark for field, mark in _MARKS.items() if record.get(field)]
+    return " ".join(map(str, [*filter(None, parts), *marks]))
+
+
+def is_measured(record: dict) -> bool:
+    """Says whether a record's times are a device's, neither simulated nor estimated."""
+    return not any(record.get(field) for field in _MARKS)
+
+
+def now() -> str:
+    """Returns the date and time in UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def check_writable(path: Path) -> None:
+    """Raises OSError now rather than after minutes of measuring."""
+    with path.open("ab"):
+        pass
+
+
+def append_measurements(path: Path, records: list[dict]) -> None:
+    """Appends records to a JSON Lines file and waits until they are on the disk.
+
+    The lines go out in one write, so that two benchmarks can share a file. Should a killed
+    run have left a torn last line, the new ones start on a line of their own.
+    """
+    lines = "".join(json.dumps(record) + "\n" for record in records).encode()
+    with path.open("a+b") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                lines = b"\n" + lines
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_measurements(path: Path) -> list[dict]:
+    """Reads all whole records; a line torn by a killed run is named on stderr and skipped.
+
+    Raises:
+      UserError: the file is missing.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there; make it with edge.benchmark")
+    records = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            print(f"{path}:{number} is not a whole record, skipped", file=sys.stderr)
+    return records

@@ -1,0 +1,83 @@
+"""What the micro-sim device does in a fresh process; run by `edge.running.worker.call`."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from common.artifact import Artifact
+from common.cli import UserError
+from common.litert import LiteRTModel
+from common.micro_runtime import MicroRuntime, RefusedError
+from edge.running import worker
+from edge.running.measurement import accuracy, compare_outputs, noise_images
+from edge.running.runner import pin, read_state
+
+
+def measure(request: dict) -> dict:
+    """Runs a .tflite file in the TFLite Micro interpreter and in LiteRT, on the same images."""
+    pin(request["cores"])
+    artifact = Artifact.open(request["artifact"])
+    model = artifact.load(request["file"])
+    if model.input_quantization is None or model.output_quantization is None:
+        raise UserError(
+            "it has float input or output and micro-sim compares integers; "
+            "convert with --quantization=int8-ptq"
+        )
+    images, labels = _images(artifact, request["images"])
+    inputs = model.quantize_input(artifact.preprocess(images))
+    before = read_state()
+    outputs, milliseconds, arena_bytes = run_micro(model.path, inputs)
+    after = read_state()
+    reference = artifact.load(request["file"], reference_kernels=True)
+    return {
+        "milliseconds": milliseconds,
+        "arena_bytes": arena_bytes,
+        "state_before": before,
+        "state_after": after,
+        # Two, because LiteRT's optimized kernels round otherwise than its reference kernels,
+        # layer after layer: a difference to the former alone is no fault of TFLite Micro.
+        "agreement": compare_outputs(_run_litert(model, inputs), outputs),
+        "agreement_reference": compare_outputs(_run_litert(reference, inputs), outputs),
+        **accuracy(outputs, labels),
+    }
+
+
+def run_micro(path: Path, inputs: Iterable[np.ndarray]) -> tuple[np.ndarray, list[float], int]:
+    """Runs a .tflite file in TFLite Micro, one input after the other.
+
+    Args:
+      path: of the file, with one input and one output.
+      inputs: in the file's dtype, without a batch axis.
+
+    Returns:
+      The outputs, stacked; the milliseconds of each; the arena's bytes.
+
+    Raises:
+      UserError: it refuses the file, or does not tell its arena.
+    """
+    outputs, milliseconds = [], []
+    try:
+        runtime = MicroRuntime(path.read_bytes())
+        for x in inputs:
+            runtime.set_inputs([x[np.newaxis]])
+            start = time.perf_counter()
+            runtime.invoke()
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+            outputs.append(runtime.outputs()[0][0])
+    except RefusedError as error:
+        raise UserError(f"TFLite Micro refuses it: {error.reason}") from error
+    return np.stack(outputs), milliseconds, runtime.arena_bytes()
+
+
+def _images(artifact: Artifact, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    return artifact.samples(limit=count) or (noise_images(count, artifact.input_shape), None)
+
+
+def _run_litert(model: LiteRTModel, inputs: np.ndarray) -> np.ndarray:
+    return np.concatenate([model.invoke(x[np.newaxis]) for x in inputs])
+
+
+if __name__ == "__main__":
+    worker.serve(measure)

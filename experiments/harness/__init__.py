@@ -1,0 +1,1 @@
+"""What all experiments share: the question, the command, the results as files."""

@@ -1,0 +1,101 @@
+"""What an experiment is asked, and what its result is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from common.cli import UserError
+from edge.devices import DEFAULT_OPTIONS, DEVICES
+
+# What a ShuffleNet is measured as; other networks have the first alone.
+GRAPHS = ("canonical", "deployment")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all experiments share: the flags of `experiments.harness.flags`.
+
+    Attributes:
+      device: a key of `edge.devices.DEVICES`.
+      output: folder of the results.
+      cache: folder of converted networks, kept.
+      passes: how often everything is measured; the spread is that of the passes.
+      runs: timed inferences of a file in a pass, at most.
+      seconds: after so many a file's runs in a pass end early on the host; three are made anyway.
+      options: of the device, as `edge.devices.Job` has them.
+
+    Raises:
+      UserError: a device that is not there, several at once, or a number below its least.
+    """
+
+    device: str = "host"
+    output: Path = Path("experiments_results")
+    cache: Path = Path("build/experiments")
+    passes: int = 5
+    runs: int = 30
+    seconds: float = 0.2
+    options: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_OPTIONS)
+
+    def __post_init__(self):
+        if self.device not in DEVICES:
+            raise UserError(f"--device must be one of {', '.join(DEVICES)}; got {self.device!r}")
+        for name, low in {"passes": 2, "runs": 1, "seconds": 0}.items():
+            if getattr(self, name) < low:
+                raise UserError(f"--{name} must be at least {low}; got {getattr(self, name)}")
+        for name in ("serial", "delegates"):
+            if len(self.options[name]) > 1:
+                raise UserError(
+                    f"--{name} must name one for an experiment; got {','.join(self.options[name])}"
+                )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text: the first column names the row, the others are numbers.
+
+    Attributes:
+      title: with the paper's table, such as "V2 Table 5".
+      headers: one a column.
+      rows: cells as text, as many a row as there are headers.
+      note: what a reader must know beside it, or ""; of markdown, ** and ` alone.
+    """
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of matplotlib.
+
+    Attributes:
+      name: of its file, behind the experiment's: "fig4" gives feature_reuse_fig4.svg.
+      title: its caption.
+      figure: made with `matplotlib.figure.Figure`, never with pyplot, which keeps its figures.
+    """
+
+    name: str
+    title: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment found.
+
+    Attributes:
+      tables: the papers' figures beside ours.
+      verdicts: what that says, a sentence each; of markdown, ** and ` alone.
+      pictures: of the same.
+      data: all figures unrounded, JSON values.
+    """
+
+    tables: Sequence[Table]
+    verdicts: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)

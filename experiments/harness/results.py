@@ -1,0 +1,136 @@
+"""Results as files: NAME.json with everything in it, NAME.md, and the pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from common.cli import UserError
+from common.files import atomic_write, write_json, write_text
+from common.table import format_table, markdown_table
+from edge.provenance import where_and_when
+from experiments.harness.catalogue import Experiment
+from experiments.harness.experiment import Picture, Result, Settings, Table
+
+SCHEMA_VERSION = 1
+_FIELDS = ("name", "title", "source", "run", "settings", "tables", "verdicts", "pictures", "data")
+
+
+def save(experiment: Experiment, settings: Settings, run: dict, result: Result) -> dict:
+    """Writes a result into `settings.output` and returns its record.
+
+    Args:
+      experiment: what was done.
+      settings: with the folder.
+      run: what `edge.provenance.describe_run` gave before.
+      result: what was found.
+    """
+    settings.output.mkdir(parents=True, exist_ok=True)
+    files = [_draw(experiment, settings.output, picture) for picture in result.pictures]
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "name": experiment.name,
+        "title": experiment.title,
+        "source": experiment.source,
+        "run": run,
+        "settings": fingerprint(settings),
+        "tables": [_table_record(table) for table in result.tables],
+        "verdicts": list(result.verdicts),
+        "pictures": files,
+        "data": dict(result.data),
+    }
+    write_text(settings.output / f"{experiment.name}.md", to_markdown(record) + "\n")
+    # Last: a result that has its JSON file is whole.
+    write_json(settings.output / f"{experiment.name}.json", record)
+    return record
+
+
+def fingerprint(settings: Settings) -> dict[str, Any]:
+    """Returns the settings that a result depends on, as JSON values."""
+    names = ("device", "passes", "runs", "seconds", "options")
+    return json.loads(json.dumps({name: getattr(settings, name) for name in names}, default=dict))
+
+
+def load(folder: Path, name: str) -> dict | None:
+    """Returns the record of a result, or None where there is none.
+
+    Raises:
+      UserError: the file is damaged, or of another version.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); remove it and run again") from error
+    known = isinstance(record, dict) and record.get("schema_version") == SCHEMA_VERSION
+    if not known or not set(_FIELDS) <= record.keys():
+        raise UserError(f"{path} is no result of this version; remove it and run again")
+    return record
+
+
+def to_text(record: dict) -> str:
+    """Returns tables and verdicts for a terminal."""
+    parts = []
+    for table in record["tables"]:
+        body = format_table(table["headers"], table["rows"], left_columns=1)
+        parts.append(f"{table['title']}\n{body}" + (f"\n{table['note']}" if table["note"] else ""))
+    return "\n\n".join([*parts, *record["verdicts"]])
+
+
+def to_markdown(record: dict, pictures: str = "") -> str:
+    """Returns a section of a document.
+
+    Args:
+      record: of a result.
+      pictures: folder of the pictures seen from the document, with a "/" at its end.
+    """
+    warning, verdicts = record["run"]["warning"], record["verdicts"]
+    parts = [f"**Not a quiet machine**: {warning}."] if warning else []
+    parts.extend(["\n".join(f"- {verdict}" for verdict in verdicts)] if verdicts else [])
+    for table in record["tables"]:
+        parts.append(f"**{table['title']}**")
+        parts.append(markdown_table(table["headers"], table["rows"]))
+        parts.extend([table["note"]] if table["note"] else [])
+    for picture in record["pictures"]:
+        parts.append(f"![{picture['title']}]({pictures}{picture['file']})")
+    parts.extend(measured_on(record["run"]))
+    return "\n\n".join(parts)
+
+
+def measured_on(run: dict) -> list[str]:
+    """Returns lines about where, when and by which command a result was found.
+
+    Args:
+      run: of its record.
+    """
+    lines = [where_and_when(run), f"`{run['command']}`"]
+    if run["device"] not in (None, "host"):
+        said = run["device_says"] or {}
+        there = said.get("machine") or {}
+        parts = [said.get("place"), *(there.get(key) for key in ("cpu", "platform", "litert"))]
+        device = ", ".join([run["device"], *filter(None, parts)])
+        lines.insert(0, f"Measured on the device {device}. Converted on:")
+    return lines
+
+
+def _table_record(table: Table) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "headers": list(table.headers),
+        "rows": [list(row) for row in table.rows],
+        "note": table.note,
+    }
+
+
+def _draw(experiment: Experiment, folder: Path, picture: Picture) -> dict[str, str]:
+    file = f"{experiment.name}_{picture.name}.svg"
+    # The same figure gives the same file: no date, and names of parts that are not random.
+    with (
+        matplotlib.rc_context({"svg.hashsalt": file, "svg.fonttype": "none"}),
+        atomic_write(folder / file) as path,
+    ):
+        picture.figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return {"file": file, "title": picture.title}

@@ -1,0 +1,1 @@
+"""Measuring the networks of an experiment on a device."""

@@ -1,0 +1,133 @@
+"""Networks with random weights as artifacts, converted once: what experiments measure."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from common.artifact_writer import describe_tflite, staged_folder, write_labels, write_manifest
+from common.progress import Progress
+from converters.conversion import canonical
+from converters.conversion.tflite import convert_fake_quant, convert_float
+from converters.graph.deployment import deployment_graph
+from converters.graph.emitter import emit
+from converters.quantization.calibration import calibrate
+from converters.quantization.fake_quantization import fake_quant_model
+from converters.random_weights import SEED, calibration_images, randomize_batch_norms
+from converters.source_digest import source_digest
+from keras_shufflenet.complexity import complexity
+
+# By quantization, the end of a file's name.
+_SUFFIXES = {"none": "float32", "int8-ptq": "int8_ptq"}
+QUANTIZATIONS = tuple(_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to convert.
+
+    Attributes:
+      name: unique in the cache, good for a folder.
+      build: returns the Keras model, one input of four dimensions, its output (batch, classes);
+        its random weights are seeded before.
+      sources: what `build` is written in, patterns relative to the repository: when these files
+        change, the network is converted again.
+      graphs: "canonical", and for networks of this project "deployment".
+      quantizations: some of `QUANTIZATIONS`.
+      batch: images of one inference; the deployment graph takes one only.
+    """
+
+    name: str
+    build: Callable[[], keras.Model]
+    sources: tuple[str, ...]
+    graphs: tuple[str, ...] = ("canonical",)
+    quantizations: tuple[str, ...] = QUANTIZATIONS
+    batch: int = 1
+
+
+def file_name(graph: str, quantization: str) -> str:
+    """Returns the name of a network's file, such as "canonical_int8_ptq.tflite"."""
+    return f"{graph}_{_SUFFIXES[quantization]}.tflite"
+
+
+def convert_all(networks: Sequence[Network], cache: Path) -> dict[str, Path]:
+    """Returns by name the artifact of every network; converts those that the cache lacks.
+
+    Args:
+      networks: of different names.
+      cache: folder of artifacts.
+
+    Examples:
+      >>> folders = convert_all([Network("v2", ShuffleNetV2, ("keras_shufflenet/*.py",))], cache)
+    """
+    folders: dict[str, Path] = {}
+    with Progress("converting", len(networks), unit="network") as progress:
+        for network in networks:
+            folders[network.name] = _convert(network, cache)
+            progress.update(len(folders))
+    return folders
+
+
+def _convert(network: Network, cache: Path) -> Path:
+    more = (*network.sources, "experiments/measuring/artifacts.py")
+    digest = "".join(source_digest(graph, more)[:6] for graph in network.graphs)
+    kinds = "-".join(_SUFFIXES[quantization] for quantization in network.quantizations)
+    folder = cache / f"{network.name}_batch{network.batch}_{kinds}_{digest}"
+    if folder.is_dir():
+        return folder
+    # Hundreds of networks in a row: Keras keeps each of them until it is told not to.
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(SEED)
+    model = network.build()
+    randomize_batch_norms(model)
+    with staged_folder(folder) as temporary:
+        _write(network, model, temporary)
+    return folder
+
+
+def _write(network: Network, model: keras.Model, folder: Path) -> None:
+    images = calibration_images(model.input_shape)
+    files = {}
+    for graph in network.graphs:
+        for quantization in network.quantizations:
+            path = folder / file_name(graph, quantization)
+            path.write_bytes(_content(model, graph, quantization, images, network.batch))
+            entry = {"graph": graph, "quantization": quantization}
+            files[path.name] = {**describe_tflite(path), **entry}
+    classes = math.prod(model.output_shape[1:])
+    fields = {
+        "name": network.name,
+        "model": _size(model),
+        "training": {},
+        "classes": classes,
+        "input": {
+            "shape": [network.batch, *model.input_shape[1:]],
+            "preprocessing": {"mode": "none", "scale": [1.0], "offset": [0.0]},
+        },
+        "labels": write_labels(folder, [str(index) for index in range(classes)]),
+        "samples": None,
+        "files": files,
+    }
+    write_manifest(folder, fields)
+
+
+def _content(
+    model: keras.Model, graph: str, quantization: str, images: np.ndarray, batch: int
+) -> bytes:
+    if graph == "canonical":
+        return canonical.convert(model, quantization, images, batch=batch)
+    rewritten = deployment_graph(model)
+    if quantization == "none":
+        return convert_float(emit(rewritten), quantization)
+    return convert_fake_quant(fake_quant_model(rewritten, calibrate(rewritten, images)))
+
+
+def _size(model: keras.Model) -> dict[str, int | None]:
+    try:
+        counted = complexity(model)
+    except ValueError:  # It has layers that only Keras can count.
+        return {"macs": None, "parameters": model.count_params()}
+    return {"macs": counted.macs, "parameters": counted.parameters}

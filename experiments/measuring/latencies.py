@@ -1,0 +1,114 @@
+"""Networks that are converted, measured side by side, and looked up by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.artifact import Artifact
+from experiments.harness.experiment import Settings
+from experiments.measuring.artifacts import QUANTIZATIONS, Network, convert_all, file_name
+from experiments.measuring.devices import File, Times, measure
+from experiments.measuring.spread import Spread
+
+SHOWN = {"none": "float32", "int8-ptq": "int8"}
+
+Groups = Mapping[str, Mapping[str, Network]]
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Times of networks, and what these cost.
+
+    Attributes:
+      times: as `experiments.measuring.devices.measure` gives them.
+      models: by group and label, the artifact's record of the model: macs and parameters.
+      graphs: by group and label, the graphs that were measured.
+    """
+
+    times: Times
+    models: Mapping[tuple[str, str], Mapping[str, int]]
+    graphs: Mapping[tuple[str, str], tuple[str, ...]]
+
+    def ms(
+        self, group: str, label: str, quantization: str = "int8-ptq", graph: str | None = None
+    ) -> np.ndarray:
+        """Returns milliseconds of the passes, NaN where the device refused the file.
+
+        Args:
+          group, label: of the network.
+          quantization: "none" or "int8-ptq".
+          graph: "canonical" or "deployment"; None: deployment if there is one.
+        """
+        graph = graph or self.graphs[group, label][-1]
+        return self.times[_file_group(group, quantization)][_file_label(label, graph)]
+
+    def spread(self, *key: str) -> Spread:
+        """Returns the median and the range of what `ms` gives."""
+        return Spread.of(self.ms(*key))
+
+    def ratio(self, group: str, slow: str, fast: str, *key: str) -> Spread:
+        """Returns how many times as long one network takes as another, within a pass."""
+        return Spread.of(self.ms(group, slow, *key) / self.ms(group, fast, *key))
+
+    def as_json(self, group: str, label: str) -> dict:
+        """Returns all that is known of a network."""
+        return {
+            "group": group,
+            "network": label,
+            **self.models[group, label],
+            "ms": {
+                graph: {
+                    SHOWN[quantization]: self.spread(group, label, quantization, graph).as_json()
+                    for quantization in QUANTIZATIONS
+                }
+                for graph in self.graphs[group, label]
+            },
+        }
+
+
+def measure_networks(name: str, groups: Groups, settings: Settings) -> Latencies:
+    """Converts networks where the cache lacks them, and measures them in float32 and int8.
+
+    Args:
+      name: of the experiment.
+      groups: by group, by label, a network with both quantizations; what is in a group takes turns.
+        A network in several groups is converted once.
+      settings: the device, and how often.
+
+    Raises:
+      UserError: as `experiments.measuring.devices.measure`.
+    """
+    networks = {one.name: one for group in groups.values() for one in group.values()}
+    folders = convert_all(list(networks.values()), settings.cache)
+    files = {
+        _file_group(group, quantization): _files(members, folders, quantization)
+        for group, members in groups.items()
+        for quantization in QUANTIZATIONS
+    }
+    models = {one: Artifact.open(folder).manifest["model"] for one, folder in folders.items()}
+    each = {(group, label): one for group, all in groups.items() for label, one in all.items()}
+    return Latencies(
+        times=measure(name, files, settings),
+        models={key: models[one.name] for key, one in each.items()},
+        graphs={key: one.graphs for key, one in each.items()},
+    )
+
+
+def _files(
+    members: Mapping[str, Network], folders: Mapping[str, Path], quantization: str
+) -> dict[str, File]:
+    return {
+        _file_label(label, graph): File(folders[network.name], file_name(graph, quantization))
+        for label, network in members.items()
+        for graph in network.graphs
+    }
+
+
+def _file_group(group: str, quantization: str) -> str:
+    return f"{group}, {SHOWN[quantization]}"
+
+
+def _file_label(label: str, graph: str) -> str:
+    return f"{label}, {graph}"

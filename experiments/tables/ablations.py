@@ -1,0 +1,208 @@
+"""Groups and shuffles taken apart: complexity, time and accuracy (V1 Tables 2 and 3)."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from common.choices import choose
+from experiments.harness.experiment import GRAPHS, Picture, Result, Settings, Table
+from experiments.measuring.artifacts import Network
+from experiments.measuring.latencies import Latencies, measure_networks
+from experiments.tables.latency_plots import bars
+from experiments.training import accuracies
+from experiments.training.config import QueueConfig, trainings_folder
+from experiments.training.queue import Accuracy, Training, finished, train_all
+from keras_shufflenet import ShuffleNetV1
+
+SCALES = (1.0, 0.5, 0.25)
+GROUPS = (1, 2, 3, 4, 8)
+# V1 Table 2: top-1 error on ImageNet in percent, by scale and number of groups.
+_TABLE_2 = {
+    1.0: {1: 33.6, 2: 32.7, 3: 32.6, 4: 32.8, 8: 32.4},
+    0.5: {1: 45.1, 2: 44.4, 3: 43.2, 4: 41.6, 8: 42.3},
+    0.25: {1: 57.1, 2: 56.8, 3: 55.0, 4: 54.2, 8: 52.7},
+}
+# V1 Table 3: the same without the shuffles.
+_TABLE_3 = {
+    1.0: {3: 34.5, 8: 37.6},
+    0.5: {3: 45.7, 8: 48.1},
+    0.25: {3: 56.3, 8: 56.5},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A ShuffleNet V1 of the tables."""
+
+    scale: float
+    groups: int
+    shuffle: bool = True
+
+    @property
+    def name(self) -> str:
+        """As `--networks` has it."""
+        return f"{self.scale:g}x-g{self.groups}{'' if self.shuffle else '-no-shuffle'}"
+
+    @property
+    def error(self) -> float:
+        """The paper's top-1 error, percent."""
+        return (_TABLE_2 if self.shuffle else _TABLE_3)[self.scale][self.groups]
+
+    def build(self, **arguments) -> keras.Model:
+        """Returns the network with random weights; its output are logits."""
+        return ShuffleNetV1(
+            self.scale, self.groups, shuffle=self.shuffle, classifier_activation=None, **arguments
+        )
+
+
+_ALL = (
+    *(Variant(scale, groups) for scale in SCALES for groups in GROUPS),
+    *(Variant(scale, groups, False) for scale in SCALES for groups in _TABLE_3[scale]),
+)
+VARIANTS = {variant.name: variant for variant in _ALL}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command's own flags say.
+
+    Attributes:
+      networks: keys of `VARIANTS`; None: all.
+      training: how the networks are trained; None: they are not.
+    """
+
+    networks: Sequence[str] | None = None
+    training: QueueConfig | None = None
+
+
+def run(settings: Settings, options: Options = Options()) -> Result:
+    """Measures the variants, and trains them if that is asked for.
+
+    Raises:
+      UserError: an unknown network, or as measuring and training.
+    """
+    chosen = [VARIANTS[name] for name in choose("network", options.networks, VARIANTS)]
+    # Before the measuring: what is wrong with the flags or the data is then told at once.
+    if options.training:
+        train_all([Training(one.name, one.build) for one in chosen], options.training)
+    found = measure_networks("ablations", _groups(chosen), settings)
+    tables = [_table(scale, chosen, found) for scale in _scales(chosen)]
+    verdicts = list(_time_verdicts(chosen, found))
+    data = {"networks": [found.as_json(_group(one.scale), one.name) for one in chosen]}
+    folder = trainings_folder(settings.output, "ablations")
+    trained = finished([one.name for one in chosen], folder)
+    return accuracies.with_accuracies(
+        Result(tables, verdicts, [_picture(chosen, found)], data),
+        "V1 Tables 2 and 3, trained",
+        trained,
+        {one.name: one.error for one in chosen},
+        _accuracy_verdicts(trained),
+    )
+
+
+def _scales(chosen: Sequence[Variant]) -> list[float]:
+    return list(dict.fromkeys(one.scale for one in chosen))
+
+
+def _group(scale: float) -> str:
+    return f"{scale:g}x"
+
+
+def _groups(chosen: Sequence[Variant]) -> dict[str, dict[str, Network]]:
+    groups: dict[str, dict[str, Network]] = {}
+    for one in chosen:
+        network = Network(
+            name=f"v1_{one.name.replace('-', '_')}",
+            build=one.build,
+            # That of the package is looked at anyway.
+            sources=(),
+            graphs=GRAPHS,
+        )
+        groups.setdefault(_group(one.scale), {})[one.name] = network
+    return groups
+
+
+def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
+    headers = [
+        "network", "multiply-adds, M", "parameters", "the paper's error, %", "float32, ms",
+        "int8, ms", "int8 usually converted, ms",
+    ]  # fmt: skip
+    group = _group(scale)
+    rows = [
+        [
+            one.name,
+            f"{found.models[group, one.name]['macs'] / 1e6:.2f}",
+            f"{found.models[group, one.name]['parameters']:,}",
+            f"{one.error}",
+            found.spread(group, one.name, "none").text(),
+            found.spread(group, one.name).text(),
+            found.spread(group, one.name, "int8-ptq", "canonical").text(),
+        ]
+        for one in chosen
+        if one.scale == scale
+    ]
+    note = "Times are of the deployment graph, but for the last column. One image of 224 pixels."
+    return Table(f"V1 Tables 2 and 3 at {scale:g}x", headers, rows, note)
+
+
+def _picture(chosen: Sequence[Variant], found: Latencies) -> Picture:
+    panels = {
+        _group(scale): {
+            one.name: found.spread(_group(scale), one.name) for one in chosen if one.scale == scale
+        }
+        for scale in _scales(chosen)
+    }
+    title = "Time by number of groups, with shuffles and without"
+    return Picture("times", title, bars(panels, "int8, deployment graph, ms"))
+
+
+def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]:
+    """Yields what groups and shuffles cost in time, where both sides were measured."""
+    names = {one.name for one in chosen}
+    for scale in _scales(chosen):
+        most, one = Variant(scale, 8).name, Variant(scale, 1).name
+        if {most, one} <= names:
+            ratio = found.ratio(_group(scale), most, one)
+            yield (
+                f"{scale:g}x: 8 groups take {ratio.text(unit='x')} the time of one group in int8, "
+                "with about the same multiply-adds."
+            )
+    for shuffled, plain in _pairs(names):
+        group = _group(shuffled.scale)
+        usual = found.ratio(group, shuffled.name, plain.name, "int8-ptq", "canonical")
+        deployed = found.ratio(group, shuffled.name, plain.name, "int8-ptq", "deployment")
+        yield (
+            f"{shuffled.scale:g}x g={shuffled.groups}: the shuffles cost {usual.text(unit='x')} "
+            f"the time without them as usually converted, {deployed.text(unit='x')} deployed, in "
+            "int8."
+        )
+
+
+def _pairs(names: Collection[str]) -> Iterator[tuple[Variant, Variant]]:
+    """Yields the variants with and without shuffles whose names are both there."""
+    for scale, errors in _TABLE_3.items():
+        for groups in errors:
+            pair = Variant(scale, groups), Variant(scale, groups, shuffle=False)
+            if all(one.name in names for one in pair):
+                yield pair
+
+
+def _accuracy_verdicts(trained: Mapping[str, Accuracy]) -> Iterator[str]:
+    for shuffled, plain in _pairs(trained):
+        yield accuracies.verdict(
+            f"Shuffling helps at {shuffled.scale:g}x g={shuffled.groups}",
+            trained[shuffled.name],
+            trained[plain.name],
+            plain.error - shuffled.error,
+        )
+    for scale in SCALES:
+        pair = Variant(scale, 8), Variant(scale, 1)
+        if all(one.name in trained for one in pair):
+            many, one = pair
+            yield accuracies.verdict(
+                f"8 groups are more accurate than one at {scale:g}x",
+                trained[many.name],
+                trained[one.name],
+                one.error - many.error,
+            )

@@ -1,0 +1,198 @@
+"""What was measured of V2's guidelines: tables, verdicts and a picture."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.harness.experiment import Table
+from experiments.measuring.latencies import SHOWN
+from experiments.measuring.spread import DIFFERENCE, Spread
+from experiments.networks.guideline_blocks import GUIDELINES, MULTIPLES, Claim, Guideline
+
+_PAPERS = {"GPU": "paper, GTX 1080Ti", "CPU": "paper, Snapdragon 810"}
+_WORDS = {True: "holds", False: "does not", None: "undecided"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to measure a guideline's rows: they take turns in it."""
+
+    guideline: str
+    column: str
+    multiple: int
+    quantization: str
+    batch: int
+
+    @property
+    def kind(self) -> str:
+        """How the rows are run, whatever their widths."""
+        return f"{SHOWN[self.quantization]}, batch {self.batch}"
+
+    @property
+    def name(self) -> str:
+        """All of it, in words."""
+        return f"{self.guideline}, {self.column} widths x{self.multiple}, {self.kind}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A setting's rows.
+
+    Attributes:
+      setting: which.
+      milliseconds: of one inference by row, [passes].
+      macs: of one image by row.
+    """
+
+    setting: Setting
+    milliseconds: Mapping[str, np.ndarray]
+    macs: Mapping[str, int]
+
+    def slower(self, slow: str, fast: str) -> Spread:
+        """Returns how many times as long a multiply-add takes, within the same pass."""
+        costs = (self.milliseconds[label] / self.macs[label] for label in (slow, fast))
+        return Spread.of(np.divide(*costs))
+
+
+def _matching(measured: Sequence[Measured], guideline: str) -> list[Measured]:
+    return [one for one in measured if one.setting.guideline == guideline]
+
+
+def _kinds(measured: Sequence[Measured]) -> list[str]:
+    return list(dict.fromkeys(one.setting.kind for one in measured))
+
+
+def _by_widths(measured: Sequence[Measured]) -> dict[tuple[str, int], list[Measured]]:
+    found: dict[tuple[str, int], list[Measured]] = {}
+    for one in measured:
+        found.setdefault((one.setting.column, one.setting.multiple), []).append(one)
+    return found
+
+
+def _papers_ratio(guideline: Guideline, claim: Claim, column: str, multiple: int) -> float:
+    index = MULTIPLES.index(multiple)
+    fast, slow = (guideline.variant(label).speeds[column] for label in (claim.fast, claim.slow))
+    return fast[index] / slow[index]
+
+
+def verdict_table(guidelines: Sequence[Guideline], measured: Sequence[Measured]) -> Table:
+    """Returns a row for each claim and set of widths: the paper's ratio and those found here."""
+    kinds = _kinds(measured)
+    rows = []
+    for guideline in guidelines:
+        for claim in guideline.claims:
+            for (column, multiple), found in _by_widths(
+                _matching(measured, guideline.name)
+            ).items():
+                ratios = {one.setting.kind: one.slower(claim.slow, claim.fast) for one in found}
+                cells = [
+                    f"{ratios[kind].text(2, 'x')} {_WORDS[ratios[kind].exceeds(1 + DIFFERENCE)]}"
+                    for kind in kinds
+                ]
+                paper = _papers_text(guideline, claim, column, multiple)
+                widths = f"{column} x{multiple}" if len(guideline.columns) > 1 else f"x{multiple}"
+                rows.append([f"{guideline.name}: {claim.text}", widths, paper, *cells])
+    note = (
+        "Times as long for each multiply-add: median of the passes (least-most). A claim "
+        f"**holds** where a repetition would again find more than {DIFFERENCE:.0%}: three quarters "
+        "of the passes are above that, and the median by more than the middle half of them is "
+        "wide. It **does not** where they are as far below."
+    )
+    return Table("Do the guidelines hold here?", ["", "widths", "paper", *kinds], rows, note)
+
+
+def _papers_text(guideline: Guideline, claim: Claim, column: str, multiple: int) -> str:
+    columns = _papers_columns(guideline, column)
+    ratios = [_papers_ratio(guideline, claim, one, multiple) for one in columns]
+    return ", ".join(f"{ratio:.2f}x" for ratio in ratios)
+
+
+def _papers_columns(guideline: Guideline, column: str) -> tuple[str, ...]:
+    """Returns whose figures stand beside these widths: both, where they are the same."""
+    return (column,) if len(guideline.columns) > 1 else tuple(_PAPERS)
+
+
+def detail_tables(guidelines: Sequence[Guideline], measured: Sequence[Measured]) -> Iterator[Table]:
+    """Yields the paper's tables with the times found here."""
+    for guideline in guidelines:
+        for (column, multiple), found in _by_widths(_matching(measured, guideline.name)).items():
+            title = f"{guideline.name}, {guideline.table}: widths of the {column}, x{multiple}"
+            columns = _papers_columns(guideline, column)
+            headers = ["", "million multiply-adds", *(f"{_PAPERS[one]}, /s" for one in columns)]
+            headers += [f"{one.setting.kind}, ms" for one in found]
+            index = MULTIPLES.index(multiple)
+            rows = [
+                [
+                    variant.label,
+                    f"{found[0].macs[variant.label] / 1e6:.1f}",
+                    *(f"{variant.speeds[one][index]:g}" for one in columns),
+                    *(Spread.of(one.milliseconds[variant.label]).text(3) for one in found),
+                ]
+                for variant in guideline.variants
+            ]
+            yield Table(title, headers, rows, guideline.note)
+
+
+def verdict(guideline: Guideline, measured: Sequence[Measured]) -> str:
+    """Returns in how many settings a guideline's claims hold."""
+    found = _matching(measured, guideline.name)
+    parts = []
+    for claim in guideline.claims:
+        ratios = [one.slower(claim.slow, claim.fast) for one in found]
+        outcomes = [ratio.exceeds(1 + DIFFERENCE) for ratio in ratios]
+        medians = [ratio.median for ratio in ratios]
+        counts = ", ".join(
+            f"{_WORDS[outcome]} in {outcomes.count(outcome)}"
+            for outcome in _WORDS
+            if outcome in outcomes
+        )
+        parts.append(
+            f"{claim.text}: {counts} of {len(found)} settings "
+            f"({min(medians):.2f}x to {max(medians):.2f}x)"
+        )
+    return f"**{guideline.name}**, {guideline.text.lower()}: {'; '.join(parts)}."
+
+
+def plot(measured: Sequence[Measured]) -> Figure:
+    """Returns a panel for each guideline: its rows' times, relative to what it recommends."""
+    names = list(dict.fromkeys(one.setting.guideline for one in measured))
+    figure = Figure(figsize=(3.4 * len(names) + 2.6, 4), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for name, axes in zip(names, panels, strict=True):
+        guideline = GUIDELINES[name]
+        labels = [variant.label for variant in guideline.variants]
+        # G4's fastest row is its last.
+        base = guideline.claims[-1].fast
+        for column in _PAPERS:
+            speeds = [variant.speeds[column][0] for variant in guideline.variants]
+            fastest = guideline.variant(base).speeds[column][0]
+            axes.plot(
+                labels,
+                [fastest / s for s in speeds],
+                "k--" if column == "GPU" else "k:",
+                label=_PAPERS[column],
+            )
+        for one in _matching(measured, name):
+            ratios = [one.slower(label, base).median for label in labels]
+            label = f"{one.setting.kind}, {one.setting.column} widths x{one.setting.multiple}"
+            axes.plot(labels, ratios, "o-", markersize=3, linewidth=1, label=label)
+        axes.set_title(f"{name} ({guideline.table})", fontsize=10)
+        axes.tick_params(axis="x", labelrotation=45, labelsize=8)
+    panels[0].set_ylabel("times as long for each multiply-add")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=7)
+    return figure
+
+
+def as_json(one: Measured) -> dict:
+    """Returns all that was measured."""
+    return {
+        **vars(one.setting),
+        "macs": dict(one.macs),
+        "milliseconds": {
+            label: [None if np.isnan(ms) else float(ms) for ms in passes]
+            for label, passes in one.milliseconds.items()
+        },
+    }

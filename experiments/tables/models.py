@@ -1,0 +1,215 @@
+"""ShuffleNets among other networks: multiply-adds, parameters and time (V1 Tables 5, 6 and 8)."""
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.choices import choose
+from experiments.harness.experiment import Picture, Result, Settings, Table
+from experiments.measuring.artifacts import Network
+from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
+from experiments.measuring.spread import Spread
+from experiments.networks.models import MODELS, SIZES
+from experiments.tables.latency_plots import Point, times_against_macs
+
+Size = tuple[int, int]
+_SOURCES = ("experiments/networks/models.py", "experiments/networks/classifiers.py")
+# By the start of a network's name, what it is a variant of.
+_FAMILIES = {
+    "v1-": "ShuffleNet V1",
+    "v2-": "ShuffleNet V2",
+    "mobilenet-v2": "MobileNet V2",
+    "mobilenet-v3": "MobileNet V3",
+    "mobilenet-": "MobileNet V1",
+}
+_SMALLEST, _LARGEST = "v1-0.5x-g3", "v1-2x-g3"
+# V1, section 4.5: what it says of its Table 8.
+_CLAIMS = {
+    ("alexnet", _SMALLEST): "AlexNet takes about 13 times as long as V1 0.5x with 3 groups",
+    ("mobilenet-1.0", _LARGEST): "MobileNet 1.0 takes as long as V1 2x with 3 groups",
+}
+_QUARTER = "a quarter of the multiply-adds is about 2.6 times as fast"
+# Closer to the paper's figure than this is the same.
+_SAME = 0.1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command's own flags say.
+
+    Attributes:
+      networks: keys of `model_networks.MODELS`; None: all.
+      sizes: as "480x640"; None: all of `model_networks.SIZES`.
+    """
+
+    networks: Sequence[str] | None = None
+    sizes: Sequence[str] | None = None
+
+
+def run(settings: Settings, options: Options = Options()) -> Result:
+    """Measures the networks at their sizes.
+
+    Raises:
+      UserError: an unknown network or size, or as measuring.
+    """
+    names = choose("network", options.networks, MODELS)
+    known = {_text(size): size for size in SIZES}
+    chosen = [known[text] for text in choose("size", options.sizes, known)]
+    sizes = {name: [size for size in chosen if size in MODELS[name].sizes] for name in names}
+    found = measure_networks("models", _groups(sizes), settings)
+    at = {size: [name for name in names if size in sizes[name]] for size in chosen}
+    tables = [_table(size, members, found) for size, members in at.items() if members]
+    verdicts = list(_verdicts(at, found))
+    pairs = [(name, size) for name in names for size in sizes[name]]
+    data = {"networks": [found.as_json(_group(*pair), pair[0]) for pair in pairs]}
+    return Result(tables, verdicts, [_picture(at, found)], data)
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _group(name: str, size: Size) -> str:
+    return f"{name} at {_text(size)}"
+
+
+def _groups(sizes: Mapping[str, Sequence[Size]]) -> dict[str, dict[str, Network]]:
+    """Returns a group for each network and size: a large network would make the others wait."""
+    return {
+        _group(name, size): {
+            name: Network(
+                name=f"{name.replace('-', '_')}_{_text(size)}",
+                build=functools.partial(MODELS[name].build, input_shape=(*size, 3)),
+                sources=_SOURCES,
+                graphs=MODELS[name].graphs,
+            )
+        }
+        for name, each in sizes.items()
+        for size in each
+    }
+
+
+def _table(size: Size, names: Sequence[str], found: Latencies) -> Table:
+    headers = [
+        "network", "multiply-adds, M", "published at 224", "parameters", "published error, %",
+        "paper, ms", "float32, ms", "int8, ms", "int8 usually converted, ms",
+    ]  # fmt: skip
+    return Table(
+        f"V1 Tables 5, 6 and 8 at {_text(size)}",
+        headers,
+        [_row(name, size, found) for name in names],
+        "ShuffleNets are deployment graphs but in the last column; the others are usually "
+        "converted. One image, one thread. The paper's times are of one core of a Snapdragon 820.",
+    )
+
+
+def _row(name: str, size: Size, found: Latencies) -> list[str]:
+    model, group = MODELS[name], _group(name, size)
+    deployed = len(model.graphs) > 1
+    times = dict(zip(SIZES, model.milliseconds, strict=False))
+    return [
+        name,
+        f"{found.models[group, name]['macs'] / 1e6:.1f}",
+        f"{model.millions:g}",
+        f"{found.models[group, name]['parameters']:,}",
+        f"{model.error}",
+        f"{times[size]}" if size in times else "-",
+        found.spread(group, name, "none").text(),
+        found.spread(group, name).text(),
+        found.spread(group, name, "int8-ptq", "canonical").text() if deployed else "-",
+    ]
+
+
+def _picture(at: Mapping[Size, Sequence[str]], found: Latencies) -> Picture:
+    panels = {}
+    for size, names in at.items():
+        groups = {name: _group(name, size) for name in names}
+        panels[_text(size)] = [
+            Point(
+                name,
+                _family(name),
+                found.models[group, name]["macs"],
+                found.spread(group, name).median,
+            )
+            for name, group in groups.items()
+        ]
+    title = "Times against multiply-adds"
+    return Picture("times", title, times_against_macs(panels, "int8, ms"))
+
+
+def _family(name: str) -> str:
+    return next((family for start, family in _FAMILIES.items() if name.startswith(start)), name)
+
+
+def _verdicts(at: Mapping[Size, Sequence[str]], found: Latencies) -> Iterator[str]:
+    """Yields what became of the paper's sentences about its Table 8."""
+    if all({_LARGEST, _SMALLEST} <= set(names) for names in at.values()):
+        complexity = _macs(_LARGEST, found) / _macs(_SMALLEST, found)
+        yield from _compared(_QUARTER, _LARGEST, _SMALLEST, at, found, complexity)
+    for (slow, fast), claim in _CLAIMS.items():
+        yield from _compared(claim, slow, fast, at, found)
+
+
+def _compared(
+    claim: str,
+    slow: str,
+    fast: str,
+    at: Mapping[Size, Sequence[str]],
+    found: Latencies,
+    complexity: float = 4.0,
+) -> Iterator[str]:
+    """Yields the ratio of two networks' times here and in the paper, where both were measured.
+
+    Args:
+      claim: the paper's.
+      slow, fast: the networks.
+      at: by size, what was measured.
+      found: the times.
+      complexity: how many times the multiply-adds of the one are those of the other, where the
+        claim is about 4 times.
+    """
+    parts = []
+    for size, names in at.items():
+        if not {slow, fast} <= set(names):
+            continue
+        index = SIZES.index(size)
+        paper = MODELS[slow].milliseconds[index] / MODELS[fast].milliseconds[index]
+        paper = float(per_four(paper, complexity))
+        here = []
+        for quantization, shown in SHOWN.items():
+            times = [found.ms(_group(name, size), name, quantization) for name in (slow, fast)]
+            ratio = Spread.of(per_four(np.divide(*times), complexity))
+            here.append(f"{shown} {ratio.text(unit='x')}, {_against(ratio.median, paper)}")
+        parts.append(f"At {_text(size)} its table gives {paper:.2f}x, here {' and '.join(here)}")
+    if parts:
+        yield f"V1: {claim}. {'. '.join(parts)}."
+
+
+def _against(found: float, paper: float) -> str:
+    if math.isnan(found):
+        return "not measured"
+    if abs(found / paper - 1) <= _SAME:
+        return "as there"
+    return "more" if found > paper else "less"
+
+
+def per_four(gain: np.ndarray | float, complexity: float) -> np.ndarray:
+    """Returns what a gain in speed is for 4 times fewer multiply-adds.
+
+    Args:
+      gain: that was found.
+      complexity: for so many times fewer multiply-adds.
+
+    Examples:
+      >>> round(float(per_four(6.76, 16)), 2)
+      2.6
+    """
+    return np.asarray(gain) ** (math.log(4) / math.log(complexity))
+
+
+def _macs(name: str, found: Latencies) -> int:
+    """Returns the multiply-adds at the smallest size that was measured."""
+    return min(one["macs"] for (_, label), one in found.models.items() if label == name)

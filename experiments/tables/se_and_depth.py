@@ -1,0 +1,208 @@
+"""What Squeeze-and-Excitation, residual connections and depth cost (V1 Table 5, V2 Section 4)."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from common.choices import choose
+from experiments.harness.experiment import GRAPHS, Picture, Result, Settings, Table
+from experiments.measuring.artifacts import Network
+from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
+from experiments.networks import deep
+from experiments.networks.deep import DEPTHS
+from experiments.tables.latency_plots import bars
+from experiments.training import accuracies
+from experiments.training.config import QueueConfig, trainings_folder
+from experiments.training.queue import Accuracy, Training, finished, train_all
+from keras_shufflenet import ShuffleNetV1
+
+_SOURCES = ("experiments/networks/deep.py",)
+# V1, section 4.3: how much slower networks with SE are on its phone.
+_PAPER_SLOWER = "25 to 40%"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network with some of the additions.
+
+    Attributes:
+      base: the name of the network that they are added to; what has one base takes turns.
+      se, residual: what is added.
+      build: gives the network.
+      graphs: both for networks of this project's package, else the canonical one.
+      error: the paper's top-1 error on ImageNet in percent, or None.
+      by_default: whether it is measured where nobody names it.
+    """
+
+    base: str
+    se: bool
+    residual: bool
+    build: Callable[..., keras.Model]
+    graphs: tuple[str, ...] = GRAPHS[:1]
+    error: float | None = None
+    by_default: bool = True
+
+    @property
+    def name(self) -> str:
+        """As `--networks` has it."""
+        return f"{self.base}{'-residual' if self.residual else ''}{'-se' if self.se else ''}"
+
+
+def _v1(scale: float, errors: Mapping[bool, float]) -> Iterator[Variant]:
+    for se in (False, True):
+        build = functools.partial(ShuffleNetV1, scale, 3, classifier_activation=None, se=se)
+        yield Variant(f"v1-{scale:g}x-g3", se, False, build, GRAPHS, errors.get(se))
+
+
+def _deep(base: str, depth: str, errors: Mapping[tuple[bool, bool], float]) -> Iterator[Variant]:
+    for se in (False, True):
+        for residual in (False, True):
+            build = functools.partial(deep.build, DEPTHS[depth], residual=residual, se=se)
+            error = errors.get((se, residual))
+            # Half a gigabyte in float32.
+            yield Variant(base, se, residual, build, error=error, by_default=base != "v2-164")
+
+
+_ALL = (
+    # V1 Tables 2 and 5.
+    *_v1(0.5, {False: 43.2}),
+    *_v1(1.0, {False: 32.6}),
+    *_v1(2.0, {False: 26.3, True: 24.7}),
+    *_deep("v2-0.5x", "V2 0.5x", {}),
+    *_deep("v2-0.5x-deep", "V2 0.5x, 3 times as deep", {}),
+    # V2 Table 6.
+    *_deep("v2-50", "V2-50", {(False, False): 22.8}),
+    *_deep("v2-164", "V2-164", {(True, True): 18.56}),
+)
+VARIANTS = {variant.name: variant for variant in _ALL}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command's own flags say.
+
+    Attributes:
+      networks: keys of `VARIANTS`; None: all but the 164 layers.
+      training: how the networks are trained; None: they are not.
+    """
+
+    networks: Sequence[str] | None = None
+    training: QueueConfig | None = None
+
+
+def run(settings: Settings, options: Options = Options()) -> Result:
+    """Measures the variants, and trains them if that is asked for.
+
+    Raises:
+      UserError: an unknown network, or as measuring and training.
+    """
+    names = options.networks or [name for name, one in VARIANTS.items() if one.by_default]
+    chosen = [VARIANTS[name] for name in choose("network", names, VARIANTS)]
+    # Before the measuring: what is wrong with the flags or the data is then told at once.
+    if options.training:
+        train_all([Training(one.name, one.build) for one in chosen], options.training)
+    groups: dict[str, dict[str, Network]] = {}
+    for one in chosen:
+        network = Network(one.name.replace("-", "_"), one.build, _SOURCES, one.graphs)
+        groups.setdefault(one.base, {})[one.name] = network
+    found = measure_networks("se_and_depth", groups, settings)
+    tables = [_table(chosen, found)]
+    verdicts = list(_time_verdicts(chosen, found))
+    data = {"networks": [found.as_json(one.base, one.name) for one in chosen]}
+    folder = trainings_folder(settings.output, "se_and_depth")
+    trained = finished([one.name for one in chosen], folder)
+    return accuracies.with_accuracies(
+        Result(tables, verdicts, _pictures(chosen, found), data),
+        "Squeeze-and-Excitation, residual connections and depth, trained",
+        trained,
+        {one.name: one.error for one in chosen if one.error},
+        _accuracy_verdicts(chosen, trained),
+    )
+
+
+def _plain(one: Variant) -> Variant | None:
+    """Returns the same network without additions."""
+    return VARIANTS[one.base] if one.se or one.residual else None
+
+
+def _table(chosen: Sequence[Variant], found: Latencies) -> Table:
+    headers = [
+        "network", "multiply-adds, M", "parameters", "the paper's error, %", "float32, ms",
+        "int8, ms", "int8, times that without",
+    ]  # fmt: skip
+    names = {one.name for one in chosen}
+    rows = []
+    for one in chosen:
+        plain = _plain(one)
+        for graph in one.graphs:
+            known = plain is not None and plain.name in names
+            rows.append(
+                [
+                    f"{one.name}, {graph}" if len(one.graphs) > 1 else one.name,
+                    f"{found.models[one.base, one.name]['macs'] / 1e6:.1f}",
+                    f"{found.models[one.base, one.name]['parameters']:,}",
+                    f"{one.error or '-'}",
+                    found.spread(one.base, one.name, "none", graph).text(),
+                    found.spread(one.base, one.name, "int8-ptq", graph).text(),
+                    _slower(one, plain, found, "int8-ptq", graph) if known else "-",
+                ]
+            )
+    note = (
+        "V1's networks are shown as usually converted and as deployment graphs. V2's, whose units "
+        "with additions are no part of the package, are usually converted, also without them. One "
+        "image of 224 pixels."
+    )
+    return Table("V1 Table 5, V2 Table 6", headers, rows, note)
+
+
+def _pictures(chosen: Sequence[Variant], found: Latencies) -> list[Picture]:
+    names = {one.name for one in chosen}
+    pairs = [(one, _plain(one)) for one in chosen]
+    ratios = {
+        one.name: found.ratio(one.base, one.name, plain.name)
+        for one, plain in pairs
+        if plain is not None and plain.name in names
+    }
+    if not ratios:
+        return []
+    figure = bars({"With additions": ratios}, "int8, times the network without")
+    return [Picture("ratios", "What each addition costs", figure)]
+
+
+def _slower(one: Variant, plain: Variant, found: Latencies, quantization: str, graph: str) -> str:
+    ratio = found.ratio(one.base, one.name, plain.name, quantization, graph)
+    return ratio.text(unit="x")
+
+
+def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]:
+    """Yields what each addition costs in time, beside the paper's figure for SE."""
+    names = {one.name for one in chosen}
+    for one in chosen:
+        plain = _plain(one)
+        if plain is None or plain.name not in names:
+            continue
+        paper = f" (V1's phone: {_PAPER_SLOWER} slower)" if one.se and not one.residual else ""
+        costs = ", ".join(
+            f"{shown}{f' {graph}' if len(one.graphs) > 1 else ''} "
+            f"{_slower(one, plain, found, quantization, graph)}"
+            for quantization, shown in SHOWN.items()
+            for graph in one.graphs
+        )
+        yield f"{one.name} takes, times {plain.name}{paper}: {costs}."
+
+
+def _accuracy_verdicts(chosen: Sequence[Variant], trained: Mapping[str, Accuracy]) -> Iterator[str]:
+    for one in chosen:
+        plain = _plain(one)
+        if plain is not None and {one.name, plain.name} <= set(trained):
+            known = None not in (one.error, plain.error)
+            points = plain.error - one.error if known else None
+            added = " and ".join(
+                word
+                for word, there in (("residual connections", one.residual), ("SE", one.se))
+                if there
+            )
+            claim = f"{one.base} is more accurate with {added}"
+            yield accuracies.verdict(claim, trained[one.name], trained[plain.name], points)

@@ -1,0 +1,1 @@
+"""Training the networks of an experiment, one after the other."""

@@ -1,0 +1,253 @@
+"""Trains networks one after the other, with the trainers' own loop, and goes on where it stopped.
+
+Every network has a folder, and in it a workdir for each seed: what is finished there is not done
+again, what is half done is resumed, and what was done with other values is refused.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from common import files
+from common.choices import choose
+from common.cli import UserError
+from experiments.training.config import QueueConfig
+from keras_shufflenet.complexity import complexity
+from trainers import loop
+from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.data.datasets import load_source
+from trainers.networks.models import load_model, save_model
+from trainers.recipes import make_config
+from trainers.reporting.metrics import METRICS_FILE, last_evaluation
+from trainers.task import Task
+
+_NETWORK, _ARCHITECTURE = "network.keras", "network.json"
+# What differs between the runs of a queue.
+_OF_A_RUN = ("model", "seed", "workdir")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A network to train.
+
+    Attributes:
+      name: unique in the queue.
+      build: called with `input_shape`, `classes` and `small_images`; gives a network whose output
+        are logits.
+    """
+
+    name: str
+    build: Callable[..., keras.Model]
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """What a network reached.
+
+    Attributes:
+      name: of the network.
+      macs, parameters: of the network as it was trained.
+      images: how many were counted.
+      top1: by seed, the share of them that is right at the end.
+      settings: of `TrainConfig` by name, all but the network, the seed and the workdir.
+    """
+
+    name: str
+    macs: int
+    parameters: int
+    images: int
+    top1: Mapping[int, float]
+    settings: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    name: str
+    seed: int
+    config: TrainConfig
+
+    @property
+    def workdir(self) -> Path:
+        return Path(self.config.workdir)
+
+    @property
+    def is_done(self) -> bool:
+        # The last thing that a training writes.
+        return (self.workdir / Task.final_file).is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        return (self.workdir / CONFIG_FILE).is_file()
+
+
+def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
+    """Trains networks with every seed; what was done before is left as it is.
+
+    A training that fails does not stop those behind it.
+
+    Args:
+      trainings: of different names.
+      queue: which of them, how, and where.
+
+    Raises:
+      UserError: an unknown name, the data cannot be used, a network or a value is not that of a
+        workdir that is there, or trainings failed; they are named.
+      KeyboardInterrupt, SystemExit: Ctrl-C and SIGTERM, after a checkpoint was saved. The same
+        call goes on.
+
+    Examples:
+      >>> queue = QueueConfig("cifar10", {"epochs": 10}, (0, 1, 2), Path("trainings"))
+      >>> train_all([Training("v1", functools.partial(ShuffleNetV1, 0.25))], queue)
+    """
+    by_name = {training.name: training for training in trainings}
+    chosen = [by_name[name] for name in choose("network to train", queue.names, by_name)]
+    shape, classes, small_images = _images(queue)
+    runs = []
+    for training in chosen:
+        # Numbers the names of layers from the start, and lets go of the network before.
+        keras.backend.clear_session()
+        model = training.build(input_shape=shape, classes=classes, small_images=small_images)
+        path = _keep_network(model, _folder(queue.folder, training.name))
+        runs += [_run(training.name, seed, path, queue) for seed in queue.seeds]
+    # All of them before the first hour of training.
+    for run in runs:
+        _check_values(run)
+    _work_off(runs)
+
+
+def finished(names: Iterable[str], folder: Path) -> dict[str, Accuracy]:
+    """Returns by name what networks have reached: all seeds that are trained to the end.
+
+    Args:
+      names: of trainings; those that are not finished are left out.
+      folder: as `QueueConfig.folder`.
+
+    Raises:
+      UserError: a file of a finished training is damaged, or its seeds were trained differently.
+    """
+    found = {}
+    for name in names:
+        workdirs = sorted(_folder(folder, name).glob("seed*"))
+        done = [workdir for workdir in workdirs if (workdir / Task.final_file).is_file()]
+        if done:
+            found[name] = _accuracy(name, done)
+    return found
+
+
+def _images(queue: QueueConfig) -> tuple[tuple[int, int, int], int, bool]:
+    """Returns the networks' input shape, the number of classes, and whether images are small."""
+    config = make_config(queue.recipe, str(queue.folder), queue.values)
+    # Each training verifies its images anyway.
+    config = dataclasses.replace(config, verify_images=False)
+    source = load_source(config, config.train_split)
+    shape = (config.input_size, config.input_size, source.channels)
+    return shape, len(source.class_names), config.small_images
+
+
+def _folder(folder: Path, name: str) -> Path:
+    return folder / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+
+
+def _keep_network(model: keras.Model, folder: Path) -> Path:
+    """Writes the network where its trainings find it; another than is there is refused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, description = folder / _ARCHITECTURE, model.to_json(indent=1)
+    if not path.is_file():
+        save_model(model, folder / _NETWORK)
+        # Last: a folder with a description has the network.
+        files.write_text(path, description)
+    elif path.read_text(encoding="utf-8") != description:
+        raise UserError(
+            f"{folder} holds trainings of another network ({path.name} differs from what is built "
+            "now); name another --output, or remove it"
+        )
+    return folder / _NETWORK
+
+
+def _run(name: str, seed: int, network: Path, queue: QueueConfig) -> _Run:
+    values = {**queue.values, "model": str(network), "seed": seed}
+    workdir = network.parent / f"seed{seed}"
+    return _Run(name, seed, make_config(queue.recipe, str(workdir), values))
+
+
+def _check_values(run: _Run) -> None:
+    if not run.is_begun:
+        return
+    saved = TrainConfig.load(run.workdir)
+    # The folder may have moved; whether it is the same network has been checked.
+    changed = dataclasses.replace(saved, model=run.config.model).differences(run.config)
+    if changed:
+        raise UserError(
+            f"{run.workdir} was trained with other values ({', '.join(changed)}); give the same "
+            "flags, or name another --output"
+        )
+
+
+def _work_off(runs: Sequence[_Run]) -> None:
+    failures = []
+    for number, run in enumerate(runs, 1):
+        title = f"training {number} of {len(runs)}: {run.name}, seed {run.seed}"
+        if run.is_done:
+            print(f"{title}: done before, in {run.workdir}", flush=True)
+            continue
+        print(f"{title}, in {run.workdir}", flush=True)
+        run.workdir.mkdir(parents=True, exist_ok=True)
+        keras.backend.clear_session()
+        try:
+            loop.train(run.config, resume=run.is_begun, make_task=_QueuedTask)
+        except UserError as error:
+            failures.append(f"{run.name}, seed {run.seed}: {error}")
+    if failures:
+        raise UserError(
+            f"{len(failures)} of {len(runs)} trainings failed, the others are done; mend it and "
+            f"start again: {'; '.join(failures)}"
+        )
+
+
+class _QueuedTask(Task):
+    """Training a network of the queue."""
+
+    def resume_command(self) -> str:
+        """Returns what to type to go on with the run."""
+        return "the same command again"
+
+
+def _accuracy(name: str, workdirs: Sequence[Path]) -> Accuracy:
+    configs = [TrainConfig.load(workdir) for workdir in workdirs]
+    told = [_settings(config) for config in configs]
+    for workdir, settings in zip(workdirs, told, strict=True):
+        changed = [key for key, value in settings.items() if value != told[0][key]]
+        if changed:
+            raise UserError(
+                f"{workdir} and {workdirs[0]} were trained with different values of "
+                f"{', '.join(changed)}; remove one of them"
+            )
+    scores = [_last_scores(workdir) for workdir in workdirs]
+    counted = complexity(load_model(workdirs[0].parent / _NETWORK))
+    return Accuracy(
+        name,
+        counted.macs,
+        counted.parameters,
+        min(score["eval_images"] for score in scores),
+        {config.seed: score["top1"] for config, score in zip(configs, scores, strict=True)},
+        told[0],
+    )
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    values = dataclasses.asdict(config)
+    return {name: value for name, value in values.items() if name not in _OF_A_RUN}
+
+
+def _last_scores(workdir: Path) -> dict[str, Any]:
+    try:
+        return last_evaluation(workdir)
+    except (OSError, IndexError, ValueError) as error:
+        raise UserError(
+            f"{workdir / METRICS_FILE} of a finished training cannot be read ({error}); remove "
+            f"{workdir} to train again"
+        ) from None

@@ -1,0 +1,128 @@
+"""A checkpoint into a `.keras` file and back, compared after writing; what is in such a file."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from keras_shufflenet.checkpoints.files import CHECKPOINT_SUFFIXES, read_tensors, temporary_beside
+from keras_shufflenet.checkpoints.networks import describe, load_checkpoint, save_torchvision
+from keras_shufflenet.checkpoints.weights import torchvision_tensors
+from keras_shufflenet.checkpoints.weights_argument import KERAS_SUFFIXES, open_keras_file
+from keras_shufflenet.preprocessing import preprocessing_of
+
+
+def inspect(path: Path) -> None:
+    """Prints every tensor of a file with its shape and type, and what network it is of."""
+    if path.name.endswith(KERAS_SUFFIXES):
+        tensors = _keras_arrays(path)
+        _print_tensors(tensors)
+        return
+    tensors = read_tensors(path)
+    _print_tensors(tensors)
+    try:
+        print(describe(tensors, path))
+    except ValueError as error:
+        # What is in an unknown file is what the user wants to see.
+        print(error)
+
+
+def _keras_arrays(path: Path) -> dict[str, np.ndarray]:
+    arrays = {}
+
+    def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset):
+            arrays[name] = node[()]
+
+    try:
+        with open_keras_file(str(path)) as file:
+            file.visititems(visit)
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{str(path)!r} is damaged or no {path.suffix} file ({error})") from error
+    return arrays
+
+
+def _print_tensors(tensors: Mapping[str, np.ndarray]) -> None:
+    width = max(map(len, tensors))
+    for name, array in tensors.items():
+        shape = "x".join(map(str, array.shape)) or "scalar"
+        print(f"{name.ljust(width)}  {str(array.dtype).ljust(8)}  {shape}")
+    print(f"{len(tensors)} tensors, {sum(array.size for array in tensors.values()):,} values")
+
+
+def convert(path: Path, output: Path, overwrite: bool = False, input_size: int = 224) -> None:
+    """Converts a file, in the direction that the suffixes tell, and compares what was written.
+
+    Args:
+      path: a checkpoint of PyTorch, or a `.keras` file.
+      output: what to write; the other of the two.
+      overwrite: whether to replace `output` if it is there.
+      input_size: height and width of a `.keras` model's input, pixels.
+
+    Raises:
+      ValueError: the file or a suffix is wrong, or the output is there already.
+    """
+    if output.exists() and not overwrite:
+        raise ValueError(
+            f"--output {str(output)!r} is there already; add --overwrite to replace it"
+        )
+    if path.suffix == ".keras" and output.suffix in CHECKPOINT_SUFFIXES:
+        _export(path, output)
+    elif path.suffix in CHECKPOINT_SUFFIXES and output.suffix == ".keras":
+        _import(path, output, input_size)
+    else:
+        raise ValueError(
+            f"convert goes from {', '.join(CHECKPOINT_SUFFIXES)} to .keras or back. "
+            f"Received: {str(path)!r} and --output={str(output)!r}"
+        )
+
+
+def _import(path: Path, output: Path, size: int) -> None:
+    """Writes a checkpoint as a `.keras` model that gives logits."""
+    model = load_checkpoint(path, input_shape=(size, size, 3), classifier_activation=None)
+    with temporary_beside(output) as temporary:
+        model.save(temporary)
+        again = keras.saving.load_model(temporary, compile=False)
+        _compare(_arrays(model), _arrays(again), output)
+        if preprocessing_of(again) != preprocessing_of(model):
+            raise ValueError(f"{str(output)!r} lost its preprocessing; nothing was written")
+    print(describe(read_tensors(path), path))
+    print(f"{output}: {model.count_params():,} values, loaded again and equal; it gives logits")
+
+
+def _export(path: Path, output: Path) -> None:
+    """Writes a `.keras` model as torchvision's checkpoint."""
+    # Keras's safe mode, its default, refuses files that bring code along.
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what zipfile, json and h5py do.
+        reason = "".join(str(error).strip().splitlines()[:1])
+        raise ValueError(f"{str(path)!r} cannot be loaded: {reason}") from error
+    with temporary_beside(output) as temporary:
+        save_torchvision(model, temporary)
+        tensors = read_tensors(temporary)
+        _compare(torchvision_tensors(model), tensors, output)
+    print(f"{output}: {len(tensors)} tensors for torchvision's ShuffleNetV2, read again and equal")
+    mode = preprocessing_of(model)
+    if mode != "torch":
+        known = "not known" if mode is None else repr(mode)
+        print(f"its preprocessing is {known}; torchvision's own networks have 'torch'")
+
+
+def _arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    return {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
+
+
+def _compare(
+    written: Mapping[str, np.ndarray], read: Mapping[str, np.ndarray], output: Path
+) -> None:
+    for name, array in written.items():
+        if name not in read or not np.array_equal(array, read[name]):
+            raise ValueError(
+                f"{str(output)!r} came back with another {name!r}; nothing was written"
+            )
+    if len(written) != len(read):
+        raise ValueError(f"{str(output)!r} came back with more arrays; nothing was written")

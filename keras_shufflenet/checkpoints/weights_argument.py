@@ -1,0 +1,216 @@
+"""What `weights=` of the networks means: a file, or the name of weights to download."""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import keras
+
+from keras_shufflenet.checkpoints import pretrained
+from keras_shufflenet.checkpoints import weights as checkpoint_weights
+from keras_shufflenet.checkpoints.files import CHECKPOINT_SUFFIXES, read_tensors
+from keras_shufflenet.checkpoints.names import recognize
+from keras_shufflenet.layers import CONVENTIONS, PADDINGS, check_choice
+from keras_shufflenet.preprocessing import PREPROCESSING
+
+KERAS_SUFFIXES = (".weights.h5", ".keras")
+IMAGENET = "imagenet"
+
+# Arguments of the networks that weights are trained with, and what they are where neither the user
+# nor the weights say it.
+_DEFAULTS = {"padding": "same", "convention": "paper", "preprocessing": None}
+_CHOICES = {
+    "padding": PADDINGS,
+    "convention": CONVENTIONS,
+    "preprocessing": tuple(PREPROCESSING),
+}
+
+
+class Settings(NamedTuple):
+    """Arguments of a network that its weights depend on, though no shape shows it."""
+
+    padding: str
+    convention: str
+    preprocessing: str | None
+
+
+class Weights(NamedTuple):
+    """Weights that were found.
+
+    Attributes:
+      argument: what the user wrote.
+      settings: the arguments of the network they were trained in, as far as they are known.
+      load: called with a network, and whether it has a classifier; loads the weights into it.
+    """
+
+    argument: Any
+    settings: Mapping[str, str]
+    load: Callable[[keras.Model, bool], None]
+
+    def settle(self, **given: str | None) -> Settings:
+        """Returns the user's arguments, the weights' where the user says None, or the defaults.
+
+        Raises:
+          ValueError: an argument is not among its choices, or not what the weights want.
+        """
+        settled = {}
+        for name, value in given.items():
+            trained = self.settings.get(name)
+            if value is not None:
+                check_choice(name, value, _CHOICES[name])
+            if None not in (value, trained) and value != trained:
+                raise ValueError(
+                    f"`{name}` must be {trained!r} or None with the weights {self.argument!r}: "
+                    "they were trained so, and the network would give wrong results. "
+                    f"Received: {name}={value!r}"
+                )
+            settled[name] = value or trained or _DEFAULTS[name]
+        return Settings(**settled)
+
+
+def find_weights(
+    weights: Any, network: str, scale: float, build: Callable[..., keras.Model]
+) -> Weights:
+    """Returns what `weights` names; a download happens here.
+
+    Args:
+      weights: None, "imagenet" or a path.
+      network: "shufflenet_v1" or "shufflenet_v2", whose weights are wanted.
+      scale: of the network.
+      build: the function that builds it, `ShuffleNetV1` or `ShuffleNetV2`.
+
+    Raises:
+      ValueError: `weights` is something else, or a file is damaged or of another network.
+      FileNotFoundError: there is no such file.
+      ImportError: the package that reads the file is not installed.
+      ConnectionError: the weights cannot be downloaded.
+    """
+    if weights is None:
+        return Weights(None, {}, lambda model, include_top: None)
+    if weights == IMAGENET:
+        return _find_imagenet(network, scale, build)
+    if isinstance(weights, str | os.PathLike):
+        path = str(weights)
+        if path.endswith(KERAS_SUFFIXES):
+            return _find_keras(path)
+        if path.endswith(CHECKPOINT_SUFFIXES):
+            return _find_checkpoint(path, network)
+    suffixes = ", ".join((*KERAS_SUFFIXES, *CHECKPOINT_SUFFIXES))
+    raise ValueError(
+        f"`weights` must be None (random), {IMAGENET!r} or the path of a file that ends with one "
+        f"of {suffixes}. Received: weights={weights!r}"
+    )
+
+
+def _find_imagenet(network: str, scale: float, build: Callable[..., keras.Model]) -> Weights:
+    if network != "shufflenet_v2":
+        raise ValueError(
+            "`weights`='imagenet' is for ShuffleNetV2: ShuffleNetV1's are not published where they "
+            "can be downloaded from; name the path of a checkpoint of Megvii's"
+        )
+    checkpoint = pretrained.imagenet(scale, build)
+    return Weights(
+        IMAGENET,
+        checkpoint.format.settings,
+        lambda model, include_top: checkpoint_weights.load(model, checkpoint),
+    )
+
+
+def _find_checkpoint(path: str, network: str) -> Weights:
+    tensors = read_tensors(path)
+    known = recognize(tensors, path)
+    if known.network != network:
+        raise ValueError(f"`weights` file {path!r} is {known.title}, not a {network}")
+    checkpoint = checkpoint_weights.Checkpoint(path, known, tensors)
+    return Weights(
+        path,
+        known.settings,
+        lambda model, include_top: checkpoint_weights.load(model, checkpoint),
+    )
+
+
+def _find_keras(path: str) -> Weights:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`weights` names a file that does not exist: {path!r}")
+    settings = _keras_settings(path) if path.endswith(".keras") else {}
+    return Weights(path, settings, lambda model, top: load_keras_weights(model, path, top))
+
+
+def _keras_settings(path: str) -> dict[str, str]:
+    """Returns what the configuration in a `.keras` file tells; nothing of it is run.
+
+    A damaged file, or one of another model, tells nothing; loading its weights will say why.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        configs = {layer["config"]["name"]: layer["config"] for layer in layers}
+        unit = configs["stage2_unit1"]
+        found = {
+            "padding": unit["padding"],
+            # Files from before there was a choice.
+            "convention": unit.get("convention", _DEFAULTS["convention"]),
+            "preprocessing": configs["stem_conv"].get("preprocessing"),
+        }
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError):
+        return {}
+    return {name: value for name, value in found.items() if value in _CHOICES[name]}
+
+
+def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None:
+    """Loads the weights of a `.weights.h5` or `.keras` file of the same network into `model`.
+
+    Without a classifier, the file may have been saved with one.
+
+    Raises:
+      ValueError: the file is damaged, or is of another network.
+    """
+    try:
+        stored = _count_arrays(path)
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"`weights` file {path!r} is damaged: {error}") from error
+    # Keras finds layers by class and position: it would fill a shorter network from a longer one's
+    # file, in silence.
+    classifier = 0 if include_top else 2
+    if stored - len(model.weights) not in (0, classifier):
+        raise ValueError(
+            f"`weights` file {path!r} is of another network: it holds {stored} arrays, "
+            f"and this one has {len(model.weights)}"
+        )
+    try:
+        model.load_weights(path)
+    except Exception as error:  # Keras raises what h5py does, and its own ValueError.
+        reason = "".join(str(error).strip().splitlines()[:1])
+        raise ValueError(
+            f"`weights` file {path!r} is damaged or of another network: {reason}"
+        ) from error
+
+
+def _count_arrays(path: str) -> int:
+    """Returns how many arrays the layers have in a weights file (the optimizer's are left out)."""
+    count = 0
+
+    def visit(_: str, node: Any) -> None:
+        nonlocal count
+        count += isinstance(node, h5py.Dataset)
+
+    with open_keras_file(path) as file:
+        file["layers"].visititems(visit)
+    return count
+
+
+def open_keras_file(path: str) -> h5py.File:
+    """Opens the arrays of a `.weights.h5` or `.keras` file for reading.
+
+    Raises:
+      OSError, zipfile.BadZipFile, KeyError: the file is damaged.
+    """
+    if path.endswith(".weights.h5"):
+        return h5py.File(path, "r")
+    with zipfile.ZipFile(path) as archive:
+        return h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")

@@ -1,0 +1,128 @@
+"""The command `python -m keras_shufflenet.complexity`."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import keras
+from absl import app, flags
+
+from keras_shufflenet.complexity.counting import Complexity, complexity
+from keras_shufflenet.shufflenet_v1 import ShuffleNetV1
+from keras_shufflenet.shufflenet_v2 import ShuffleNetV2
+
+NETWORKS = ("shufflenet_v1", "shufflenet_v2")
+
+_MODEL = flags.DEFINE_string(
+    "model", None, "shufflenet_v1, shufflenet_v2 or the path of a .keras file."
+)
+_SCALE = flags.DEFINE_float("scale", 1.0, "Scale of the network's widths.")
+_GROUPS = flags.DEFINE_integer("groups", 3, "Groups of shufflenet_v1.")
+_INPUT_SIZE = flags.DEFINE_integer("input_size", 224, "Height and width of the input, in pixels.")
+_CLASSES = flags.DEFINE_integer("classes", 1000, "Number of classes.")
+_SMALL_IMAGES = flags.DEFINE_bool(
+    "small_images", False, "The network for 32 to 64 pixels: stem of stride 1, no max-pool."
+)
+_PADDING = flags.DEFINE_enum("padding", "same", ["same", "symmetric"], "Padding at stride 2.")
+_SE = flags.DEFINE_bool("se", False, "Squeeze-and-Excitation in shufflenet_v1.")
+_BYTES_PER_VALUE = flags.DEFINE_integer(
+    "bytes_per_value", 4, "Bytes of an activation: 4 for float32, 1 for int8."
+)
+_FORMAT = flags.DEFINE_enum(
+    "format", "table", ["table", "totals", "json"], "Every layer and the totals, or the totals."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags, as parsed."""
+
+    model: str | None
+    scale: float
+    groups: int
+    input_size: int
+    classes: int
+    small_images: bool
+    padding: str
+    se: bool
+
+
+def load_or_build(options: Options) -> keras.Model:
+    """Returns the model of a `.keras` file, or a network with random weights.
+
+    Raises:
+      ValueError: the name or an option is wrong, or the file is damaged.
+      FileNotFoundError: there is no such file.
+    """
+    if options.model not in NETWORKS:
+        return _load(options.model)
+    common = {
+        "scale": options.scale,
+        "input_shape": (options.input_size, options.input_size, 3),
+        "classes": options.classes,
+        "small_images": options.small_images,
+        "padding": options.padding,
+    }
+    if options.model == "shufflenet_v2":
+        return ShuffleNetV2(**common)
+    return ShuffleNetV1(groups=options.groups, se=options.se, **common)
+
+
+def _load(path: str | None) -> keras.Model:
+    if path is None or not path.endswith(".keras"):
+        raise ValueError(
+            f"--model must be one of {', '.join(NETWORKS)} or the path of a .keras file. "
+            f"Received: {path}"
+        )
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"--model names a file that does not exist: {path}")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what zipfile, json and h5py do.
+        reason = "".join(str(error).strip().splitlines()[:1])
+        raise ValueError(f"--model cannot be loaded from {path}: {reason}") from error
+
+
+def show(counted: Complexity, output_format: str) -> None:
+    """Prints the counts as a table or as JSON."""
+    if output_format == "json":
+        print(json.dumps(counted.to_dict()))
+    else:
+        print(counted.to_table(layers=output_format == "table"))
+
+
+def main() -> None:
+    """Reads the flags, counts and prints."""
+    options = Options(
+        model=_MODEL.value,
+        scale=_SCALE.value,
+        groups=_GROUPS.value,
+        input_size=_INPUT_SIZE.value,
+        classes=_CLASSES.value,
+        small_images=_SMALL_IMAGES.value,
+        padding=_PADDING.value,
+        se=_SE.value,
+    )
+    counted = complexity(load_or_build(options), _BYTES_PER_VALUE.value)
+    show(counted, _FORMAT.value)
+
+
+def entry_point() -> None:
+    """Runs the command: a user's mistake is one line on stderr and exit code 1."""
+    app.run(_guarded)
+
+
+def _guarded(argv: list[str]) -> int:
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --name=value")
+        main()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    entry_point()

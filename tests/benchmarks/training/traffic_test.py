@@ -1,0 +1,40 @@
+import keras
+import pytest
+
+import keras_shufflenet
+from benchmarks.training.traffic import Traffic, images_per_second, traffic
+from trainers.distribution.strategy import batch_norms
+
+
+def test_traffic_of_a_network():
+    """Real workers are checked in `tests/trainers/distribution/workers_test.py`."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(16, 3, use_bias=False)(inputs)
+    x = keras_shufflenet.ShuffleUnitV2(32, stride=2)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, x)
+    counted = traffic(model)
+    weights = sum(variable.value.shape.num_elements() for variable in model.trainable_variables)
+    assert counted.gradients == 4 * weights
+    # Of each product the sums of its input and of their squares, and their gradients: of three 1x1
+    # convolutions, and without gradients of the image, 27 numbers in a window.
+    assert len(batch_norms(model)) == 6 and counted.reductions == 1 + 3 * 2
+    assert counted.statistics == 4 * (28 * 27 + 3 * 2 * 17 * 16)
+
+
+def test_traffic_of_a_wide_network():
+    inputs = keras.Input((32, 32, 128))
+    x = keras_shufflenet.ShuffleUnitV2(256, stride=2)(inputs)
+    counted = traffic(keras.Model(inputs, x))
+    # Of each BatchNormalization two sums a channel, and their gradients.
+    assert counted.reductions == 2 * 5
+    assert counted.statistics == 4 * 2 * 2 * 5 * 128
+
+
+def test_a_ring_sends_everything_twice_but_one_part():
+    counted = Traffic(gradients=6_000_000, statistics=2_000_000, reductions=1)
+    assert counted.bytes_sent(2) == 8e6
+    assert counted.bytes_sent(8) == 14e6
+    # 8 MB are 64 Mb: 15.625 steps a second at 1 Gb/s.
+    assert images_per_second(counted, 2, 64, 1) == pytest.approx(1000)
+    assert images_per_second(counted, 2, 64, 10) == pytest.approx(10_000)

@@ -1,0 +1,147 @@
+import copy
+import json
+
+import pytest
+
+from common.cli import UserError
+from common.manifest import MANIFEST, SCHEMA_VERSION, read_manifest, stored_files
+
+HASH = "0" * 64
+TENSOR = {"shape": [1, 8, 8, 3], "dtype": "int8", "scale": 0.1, "zero_point": 0}
+GOOD = {
+    "schema_version": SCHEMA_VERSION,
+    "name": "shufflenet_v2_0.5x",
+    "model": {},
+    "training": {},
+    "classes": 3,
+    "input": {"shape": [1, 8, 8, 3], "preprocessing": {"scale": [1, 2.0, 3], "offset": [-1]}},
+    "labels": {"sha256": HASH, "bytes": 6},
+    "samples": {"sha256": HASH, "bytes": 100, "images": 5},
+    "files": {
+        "deployment_int8_ptq.tflite": {
+            **{"sha256": HASH, "bytes": 9, "graph": "deployment", "quantization": "int8-ptq"},
+            **{"input": TENSOR, "output": TENSOR, "operators": {}},
+        }
+    },
+}
+
+
+def write(folder, manifest):
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+def changed(path, value):
+    """GOOD with the field at `path` (dots between keys) set to `value`."""
+    manifest = copy.deepcopy(GOOD)
+    *parents, last = path
+    target = manifest
+    for key in parents:
+        target = target[key]
+    target[last] = value
+    return manifest
+
+
+def test_good_manifest_is_read(tmp_path):
+    manifest = read_manifest(write(tmp_path, GOOD))
+    assert manifest == GOOD
+    names = [stored.name for stored in stored_files(manifest)]
+    assert names == ["labels.txt", "deployment_int8_ptq.tflite", "samples.npz"]
+
+
+def test_samples_may_be_missing(tmp_path):
+    manifest = read_manifest(write(tmp_path, changed(["samples"], None)))
+    assert "samples.npz" not in {stored.name for stored in stored_files(manifest)}
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", True, 1.0, None])
+def test_unknown_schema_version_is_refused(tmp_path, version):
+    with pytest.raises(UserError, match=r"has schema version .* this program reads 1"):
+        read_manifest(write(tmp_path, changed(["schema_version"], version)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../model.tflite", "/etc/model.tflite", "a/model.tflite", "a\\model.tflite"),
+        *("C:model.tflite", ".tflite", "..", "", "model.py", "model\n.tflite", "model\0.tflite"),
+    ],
+)
+def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
+    entry = GOOD["files"]["deployment_int8_ptq.tflite"]
+    with pytest.raises(UserError, match="not a plain"):
+        read_manifest(write(tmp_path, changed(["files"], {name: entry})))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["name"], 7),
+        (["name"], "two\nlines"),
+        (["model"], []),
+        (["classes"], 0),
+        (["classes"], True),
+        (["classes"], "3"),
+        (["classes"], 10**12),
+        (["input"], None),
+        (["input", "shape"], [0, 8, 8, 3]),
+        (["input", "shape"], [1, 8, 8]),
+        (["input", "shape"], [1, 8, -8, 3]),
+        (["input", "shape"], [1, 8, 10**9, 3]),
+        (["input", "preprocessing"], {"scale": [1, 2], "offset": [0]}),
+        (["input", "preprocessing", "scale"], "1"),
+        (["input", "preprocessing", "scale"], []),
+        (["input", "preprocessing", "offset"], [float("nan")]),
+        (["input", "preprocessing", "offset"], [10**400]),
+        (["labels", "sha256"], "0" * 63),
+        (["labels", "sha256"], None),
+        (["labels", "bytes"], -1),
+        (["samples"], []),
+        (["samples", "images"], 0),
+        (["files"], {}),
+        (["files"], []),
+        (["files", "deployment_int8_ptq.tflite"], "x"),
+        (["files", "deployment_int8_ptq.tflite", "bytes"], 1.5),
+        (["files", "deployment_int8_ptq.tflite", "operators"], None),
+    ],
+)
+def test_wrong_values_are_named(tmp_path, path, value):
+    with pytest.raises(UserError, match=rf"has an unusable {path[0]}"):
+        read_manifest(write(tmp_path, changed(path, value)))
+
+
+def test_more_sample_bytes_than_memory_are_refused(tmp_path):
+    manifest = changed(["samples", "images"], 900_000)
+    manifest["input"]["shape"] = [1, 8192, 8192, 3]
+    with pytest.raises(UserError, match=r"unusable samples\.images"):
+        read_manifest(write(tmp_path, manifest))
+
+
+@pytest.mark.parametrize("key", [key for key in GOOD if key != "schema_version"])
+def test_missing_fields_are_named(tmp_path, key):
+    manifest = {name: value for name, value in GOOD.items() if name != key}
+    with pytest.raises(UserError, match=f"lacks the field {key};"):
+        read_manifest(write(tmp_path, manifest))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": ' + b"9" * 9999]
+)
+def test_what_is_no_manifest_is_named(tmp_path, content):
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.json"):
+        read_manifest(tmp_path)
+
+
+def test_missing_folder_and_missing_manifest_are_named(tmp_path):
+    with pytest.raises(UserError, match="nothing is not a folder"):
+        read_manifest(tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"manifest\.json is missing"):
+        read_manifest(tmp_path)
+
+
+def test_enormous_manifest_is_not_read(tmp_path):
+    with (tmp_path / MANIFEST).open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(UserError, match="too large"):
+        read_manifest(tmp_path)

@@ -1,0 +1,85 @@
+import keras
+import numpy as np
+import pytest
+
+from common.cli import UserError
+from common.tflite_operators import operator_counts
+from converters.conversion import canonical
+from keras_shufflenet import ShuffleNetV2
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(image)
+    x = keras.layers.Conv2D(4, 3, activation="relu")(x)
+    x = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
+    path = tmp_path_factory.mktemp("operators") / "model.tflite"
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32)
+    path.write_bytes(canonical.convert(keras.Model(image, x), "int8-ptq", images))
+    return path
+
+
+def test_operators_are_counted_with_their_versions(path):
+    counts = operator_counts(path)
+    assert {name: entry["count"] for name, entry in counts.items()} == {
+        "CONV_2D": 2,
+        "FULLY_CONNECTED": 1,
+        "MEAN": 1,
+    }
+    assert all(version >= 1 for entry in counts.values() for version in entry["versions"])
+
+
+def test_usual_conversion_of_shufflenet_v2_has_its_16_shuffles(tmp_path):
+    network = ShuffleNetV2(
+        input_shape=(32, 32, 3),
+        classes=4,
+        classifier_activation=None,
+        small_images=True,
+        stem_channels=8,
+        stage_channels=(16, 32, 64),
+        head_channels=32,
+    )
+    path = tmp_path / "model.tflite"
+    path.write_bytes(canonical.convert(network))
+    counts = {name: entry["count"] for name, entry in operator_counts(path).items()}
+    assert counts == {
+        "CONCATENATION": 16,
+        "CONV_2D": 37,
+        "DEPTHWISE_CONV_2D": 19,
+        "FULLY_CONNECTED": 1,
+        "MEAN": 1,
+        "RESHAPE": 32,
+        "SPLIT": 13,
+        "TRANSPOSE": 16,
+    }
+
+
+@pytest.mark.parametrize("share", [0, 0.002, 0.05, 0.3, 0.6, 0.9, 0.98])
+def test_truncated_file_is_named(path, tmp_path, share):
+    content = path.read_bytes()
+    short = tmp_path / "short.tflite"
+    short.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=r"short\.tflite"):
+        operator_counts(short)
+
+
+def test_flipped_bits_never_raise_anything_else(path, tmp_path):
+    random = np.random.default_rng(0)
+    content = bytearray(path.read_bytes())
+    damaged = tmp_path / "damaged.tflite"
+    refused = 0
+    for position in random.integers(0, len(content), 200):
+        content[position] ^= 0x80
+        damaged.write_bytes(content)
+        try:
+            operator_counts(damaged)
+        except UserError:
+            refused += 1
+        content[position] ^= 0x80
+    assert refused  # Else nothing of what guards against damage was reached.
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.tflite"):
+        operator_counts(tmp_path / "none.tflite")

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from common.cli import UserError
+from converters.conversion.check import BOUNDS, Agreement, check_agreement, measure_agreement
+
+
+def logits(images=64, classes=10):
+    return np.random.default_rng(0).normal(0, 3, (images, classes)).astype(np.float32)
+
+
+def test_numbers_of_a_known_difference():
+    expected = np.array([[1.0, -1.0], [-1.0, 1.0]])  # Standard deviation 1.
+    actual = expected + np.array([[0.4, 0.0], [2.2, 0.0]])
+    found = measure_agreement(expected, actual)
+    assert found.max == pytest.approx(2.2)
+    assert found.rms == pytest.approx(np.sqrt((0.16 + 4.84) / 4))
+    assert (found.argmax, found.images) == (0.5, 2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_bad_logit_is_an_error_of_its_own(bad):
+    actual = logits()
+    actual[63, 9] = bad
+    with pytest.raises(UserError, match="converted file gives NaN or infinite"):
+        measure_agreement(logits(), actual)
+    with pytest.raises(UserError, match="Keras model gives NaN or infinite"):
+        measure_agreement(actual, logits())
+
+
+def test_constant_logits_are_refused():
+    with pytest.raises(UserError, match="equal logits"):
+        measure_agreement(np.ones((64, 10)), np.ones((64, 10)))
+
+
+@pytest.mark.parametrize("quantization", BOUNDS)
+def test_equal_logits_keep_every_bound(quantization):
+    check_agreement(measure_agreement(logits(), logits()), BOUNDS[quantization], "model.tflite")
+
+
+# How large a relative error of the logits each bound must not let pass.
+@pytest.mark.parametrize(
+    ("quantization", "error"),
+    [
+        *(("none", 1e-3), ("float16", 0.05), ("dynamic", 0.1), ("int16x8", 0.1)),
+        *(("int8-ptq", 0.5), ("int8-qat", 0.5)),
+    ],
+)
+def test_larger_errors_break_the_bound(quantization, error):
+    noise = np.random.default_rng(1).normal(0, 3 * error, (64, 10))
+    found = measure_agreement(logits(), logits() + noise)
+    with pytest.raises(UserError, match=r"model.tflite does not .* 64 images.*rms .*at most"):
+        check_agreement(found, BOUNDS[quantization], "model.tflite")
+
+
+def test_swapped_classes_break_every_bound():
+    found = measure_agreement(logits(), logits()[:, ::-1])
+    for bound in BOUNDS.values():
+        with pytest.raises(UserError, match="arg-max agreement"):
+            check_agreement(found, bound, "model.tflite")
+
+
+def test_each_number_is_checked_alone():
+    good = Agreement(max=0, rms=0, argmax=1, images=64)
+    for change in ({"max": 3.0}, {"rms": 1.0}, {"argmax": 0.5}):
+        with pytest.raises(UserError):
+            check_agreement(
+                Agreement(**{**vars(good), **change}), BOUNDS["int8-ptq"], "model.tflite"
+            )

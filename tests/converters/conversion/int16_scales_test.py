@@ -1,0 +1,126 @@
+"""What becomes of an int16x8 file's scales; tflite_test.py compares its logits with Keras."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from benchmarks.measuring.networks import randomize_batch_norms
+from common.flatbuffer import operator_code, unpack
+from common.litert import LiteRTModel
+from converters.conversion import tflite
+from converters.conversion.int16_scales import share_scales
+from converters.graph.deployment import deployment_graph
+from converters.graph.emitter import emit
+from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+
+OPERATOR = schema.BuiltinOperator
+INT16 = schema.TensorType.INT16
+SMALL = {
+    "input_shape": (32, 32, 3),
+    "small_images": True,
+    "units_per_stage": (3, 1, 1),
+    "stem_channels": 8,
+    "stage_channels": (16, 32, 64),
+    "classes": 5,
+    "classifier_activation": None,
+}
+NETWORKS = {
+    "v1": lambda: ShuffleNetV1(groups=2, se=True, padding="symmetric", **SMALL),
+    "v2": lambda: ShuffleNetV2(head_channels=32, **SMALL),
+}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).uniform(-1, 1, (16, 32, 32, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
+def converted(request, images):
+    """An int16x8 file as the converter leaves it."""
+    keras.utils.set_random_seed(0)
+    model = NETWORKS[request.param]()
+    randomize_batch_norms(model, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite, "share_scales", lambda content: content)
+        # Of all targets' forms the one with most slices: they tie what concatenations do not.
+        return tflite.convert_int16(emit(deployment_graph(model, "micro")), images)
+
+
+def scale(tensor):
+    return float(tensor.quantization.scale[0])
+
+
+def requantizing(model):
+    """The QUANTIZE operators between int16 tensors."""
+    graph = model.subgraphs[0]
+    ends = (
+        (operator.inputs[0], operator.outputs[0])
+        for operator in graph.operators
+        if operator_code(model, operator) == OPERATOR.QUANTIZE
+    )
+    return [pair for pair in ends if all(graph.tensors[index].type == INT16 for index in pair)]
+
+
+def test_nothing_is_requantized_and_all_else_stays(converted):
+    before, after = unpack(converted), unpack(share_scales(converted))
+    assert len(requantizing(before)) >= 3
+    assert not requantizing(after)
+    counts = [
+        Counter(operator_code(model, operator) for operator in model.subgraphs[0].operators)
+        for model in (before, after)
+    ]
+    counts[0][OPERATOR.QUANTIZE] -= len(requantizing(before))
+    assert counts[0] == counts[1]
+
+
+def test_tensors_of_a_concatenation_have_one_scale_none_smaller_than_before(converted):
+    before, after = unpack(converted), unpack(share_scales(converted))
+    graph = after.subgraphs[0]
+    for operator in graph.operators:
+        if operator_code(after, operator) == OPERATOR.CONCATENATION:
+            tensors = [graph.tensors[index] for index in (*operator.inputs, *operator.outputs)]
+            assert len({scale(tensor) for tensor in tensors}) == 1
+    for old, new in zip(before.subgraphs[0].tensors, graph.tensors, strict=True):
+        if old.type == INT16:
+            assert scale(new) >= scale(old)
+
+
+def test_biases_are_what_they_were_in_their_new_unit(converted):
+    before, after = unpack(converted), unpack(share_scales(converted))
+    graph = after.subgraphs[0]
+    rescaled = 0
+    for operator in graph.operators:
+        code = operator_code(after, operator)
+        if code not in (OPERATOR.CONV_2D, OPERATOR.DEPTHWISE_CONV_2D, OPERATOR.FULLY_CONNECTED):
+            continue
+        if operator.inputs[2] < 0:  # The converter leaves a bias of zeros out.
+            continue
+        (old, old_unit), (new, unit) = (real_bias(model, operator) for model in (before, after))
+        # Rounded in its unit once more.
+        assert (np.abs(new - old) <= 0.5 * unit + 1e-6 * np.abs(old)).all()
+        if not np.array_equal(unit, old_unit):
+            told = graph.tensors[operator.inputs[2]].quantization.scale
+            np.testing.assert_allclose(told, unit, rtol=1e-6)
+            rescaled += 1
+    assert rescaled >= 1
+
+
+def real_bias(model, operator):
+    """A bias, and its unit: of what kernels add it to, the products of input and weights."""
+    graph = model.subgraphs[0]
+    x, weights, bias = operator.inputs
+    unit = scale(graph.tensors[x]) * np.float64(graph.tensors[weights].quantization.scale)
+    data = np.uint8(model.buffers[graph.tensors[bias].buffer].data).tobytes()
+    return np.frombuffer(data, np.int64) * unit, unit
+
+
+def test_logits_stay_within_a_thousandth_of_their_deviation(converted, images, tmp_path):
+    logits = []
+    for name, content in {"before": converted, "after": share_scales(converted)}.items():
+        (tmp_path / f"{name}.tflite").write_bytes(content)
+        logits.append(LiteRTModel(tmp_path / f"{name}.tflite").predict(images))
+    assert np.abs(logits[1] - logits[0]).max() <= 1e-3 * logits[0].std()

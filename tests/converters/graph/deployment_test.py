@@ -1,0 +1,206 @@
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.measuring.networks import randomize_batch_norms
+from common.cli import UserError
+from converters.graph.deployment import deployment_graph
+from converters.graph.emitter import emit
+from converters.graph.targets import FORMS, Form
+from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+
+# Of the logits' standard deviation.
+BOUND = 1e-4
+
+
+def randomize(model, seed):
+    randomize_batch_norms(model, seed)
+    return model
+
+
+def relative_error(model, graph, seed):
+    images = np.random.default_rng(seed).normal(size=(2, *graph.ops["image"].settings["shape"]))
+    images = images.astype(np.float32)
+    expected, found = np.asarray(model(images)), np.asarray(emit(graph)(images))
+    assert found.shape == expected.shape
+    return np.abs(found - expected).max() / expected.std()
+
+
+# What both versions have; small, because building a network takes seconds.
+COMMON = {
+    "padding": st.sampled_from(["same", "symmetric"]),
+    "small_images": st.booleans(),
+    "input_shape": st.sampled_from([(32, 32, 3), (37, 45, 1), (64, 48, 3)]),
+    "classes": st.integers(2, 12),
+    "classifier_activation": st.sampled_from([None, "softmax"]),
+}
+V2 = st.fixed_dictionaries(
+    {
+        **COMMON,
+        "scale": st.sampled_from([0.5, 1.0, 1.5, 2.0]),
+        "units_per_stage": st.sampled_from([(1, 2, 1), (4, 8, 4), (2, 11, 3)]),
+        "stage_channels": st.sampled_from([None, (10, 22, 46)]),
+    }
+)
+V1 = st.fixed_dictionaries(
+    {
+        **COMMON,
+        "scale": st.sampled_from([0.25, 0.5, 1.0, 1.5, 2.0]),
+        "groups": st.sampled_from([1, 2, 3, 4, 8]),
+        "units_per_stage": st.sampled_from([(2, 4, 2), (4, 8, 4)]),
+        "shuffle": st.booleans(),
+        "se": st.booleans(),
+    }
+)
+FEW = settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+MANY = settings(FEW, max_examples=60)
+
+
+def check_v2(arguments, target, seed):
+    model = randomize(ShuffleNetV2(**arguments), seed)
+    graph = deployment_graph(model, target)
+    kinds = Counter(op.kind for op in graph.ops.values())
+    assert kinds["transpose"] == 0
+    assert relative_error(model, graph, seed) <= BOUND
+
+
+def check_v1(arguments, target, seed):
+    model = randomize(ShuffleNetV1(**arguments), seed)
+    assert relative_error(model, deployment_graph(model, target), seed) <= BOUND
+
+
+SEEDS = st.integers(0, 1000)
+TARGETS = st.sampled_from(sorted(FORMS))
+
+
+@FEW
+@given(V2, TARGETS, SEEDS)
+def test_v2_is_equal(arguments, target, seed):
+    check_v2(arguments, target, seed)
+
+
+@FEW
+@given(V1, TARGETS, SEEDS)
+def test_v1_is_equal(arguments, target, seed):
+    check_v1(arguments, target, seed)
+
+
+@pytest.mark.slow
+@MANY
+@given(V2, TARGETS, SEEDS)
+def test_v2_is_equal_over_many_variants(arguments, target, seed):
+    check_v2(arguments, target, seed)
+
+
+@pytest.mark.slow
+@MANY
+@given(V1, TARGETS, SEEDS)
+def test_v1_is_equal_over_many_variants(arguments, target, seed):
+    check_v1(arguments, target, seed)
+
+
+SMALL = {"input_shape": (32, 32, 3), "small_images": True, "classes": 5}
+
+
+@pytest.mark.parametrize("shuffle", ["transpose", "dense_compress", "dense_expand"])
+@pytest.mark.parametrize("groups", [3, 8])
+def test_every_form_of_the_v1_shuffle_is_equal(shuffle, groups):
+    arguments = {**SMALL, "classifier_activation": None, "units_per_stage": (2, 2, 1)}
+    model = randomize(ShuffleNetV1(0.5, groups, **arguments), 0)
+    form = Form(4, 1, "group", shuffle=dict.fromkeys([groups], shuffle))
+    graph = deployment_graph(model, form=form)
+    kinds = Counter(op.kind for op in graph.ops.values())
+    # The first unit's first convolution has one group and absorbs its shuffle in any case.
+    assert kinds["transpose"] == (4 if shuffle == "transpose" else 0)
+    assert relative_error(model, graph, 0) <= BOUND
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize(
+    ("average_pool", "kinds"),
+    [
+        ("pool", {"average_pool": 3}),
+        ("depthwise", {"window_average": 3, "edge_factor": 3}),
+    ],
+)
+def test_both_forms_of_the_v1_average_pool_are_equal(average_pool, kinds, padding):
+    # The average pools have sides of 9, 5 and 3, and of 12, 6 and 3.
+    arguments = {"input_shape": (33, 45, 3), "units_per_stage": (1, 2, 1), "padding": padding}
+    model = randomize(ShuffleNetV1(0.5, 3, classes=5, classifier_activation=None, **arguments), 0)
+    graph = deployment_graph(model, form=Form(4, 1, "group", average_pool=average_pool))
+    found = Counter(op.kind for op in graph.ops.values())
+    if padding == "symmetric":
+        # The padding's zeros count in the average: nothing to correct.
+        kinds = {**kinds, "edge_factor": 0}
+    assert {kind: found[kind] for kind in kinds} == kinds
+    assert relative_error(model, graph, 0) <= BOUND
+
+
+@pytest.mark.parametrize("pooling", [None, "avg", "max"])
+@pytest.mark.parametrize("network", [ShuffleNetV1, ShuffleNetV2])
+def test_features_come_in_their_trained_order(network, pooling):
+    arguments = {"input_shape": (64, 64, 3), "units_per_stage": (1, 2, 2), "scale": 0.5}
+    model = randomize(network(include_top=False, pooling=pooling, **arguments), 0)
+    assert relative_error(model, deployment_graph(model), 0) <= BOUND
+
+
+def test_concatenations_keep_the_targets_limit():
+    graph = deployment_graph(ShuffleNetV2(0.5, **SMALL), "cpu")
+    most = max(len(op.inputs) for op in graph.ops.values() if op.kind == "concat")
+    assert most <= FORMS["cpu"].most_concatenated
+
+
+def test_open_size_is_asked_for():
+    model = ShuffleNetV2(0.5, input_shape=(None, None, 3), units_per_stage=(1, 1, 1))
+    with pytest.raises(UserError, match="size"):
+        deployment_graph(model)
+    assert deployment_graph(model, size=64).ops["image"].settings["shape"] == (64, 64, 3)
+
+
+def test_a_model_that_is_not_ours_is_refused():
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()], name="mine")
+    with pytest.raises(UserError, match="'mine' is no ShuffleNet"):
+        deployment_graph(model)
+
+
+def test_an_added_layer_is_refused_by_name():
+    base = ShuffleNetV2(0.5, **SMALL)
+    outputs = keras.layers.Dense(3, name="my_head")(base.output)
+    with pytest.raises(UserError, match="'my_head'"):
+        deployment_graph(keras.Model(base.input, outputs))
+
+
+def test_an_edited_layer_is_refused_by_name():
+    model = ShuffleNetV2(0.5, **SMALL)
+    config = model.get_config()
+    relu = next(layer for layer in config["layers"] if layer["name"] == "head_relu")
+    relu["config"]["max_value"] = 6.0
+    with pytest.raises(UserError, match="'head_relu'"):
+        deployment_graph(keras.Model.from_config(config))
+
+
+def test_an_edited_connection_is_refused_by_name():
+    model = ShuffleNetV2(0.5, **SMALL)
+    config = model.get_config()
+    layers = {layer["name"]: layer for layer in config["layers"]}
+    # Around the second unit: same layers, same shapes, another network.
+    around = layers["stage2_unit2"]["inbound_nodes"]
+    layers["stage2_unit3"]["inbound_nodes"] = around
+    with pytest.raises(UserError, match="'stage2_unit3'"):
+        deployment_graph(keras.Model.from_config(config))
+
+
+def test_a_model_that_was_saved_and_loaded_is_equal(tmp_path):
+    model = randomize(ShuffleNetV1(0.25, 4, se=True, **SMALL), 0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert relative_error(model, deployment_graph(loaded), 0) <= BOUND

@@ -1,0 +1,85 @@
+import pytest
+
+from common.cli import UserError
+from converters.planning.config import Budget, PlanConfig, parse_bytes, parse_milliseconds
+from converters.planning.networks import DEFAULT_NETWORKS, PUBLISHED_ACCURACY, build
+
+SRAM = Budget(sram=2**20)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("320KB", 327_680),
+        ("320 kib", 327_680),
+        ("1MB", 1_048_576),
+        ("1.5MiB", 1_572_864),
+        ("327680", 327_680),
+        ("512B", 512),
+        (None, None),
+    ],
+)
+def test_sizes_are_parsed(text, expected):
+    assert parse_bytes("sram", text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["320 bananas", "-1KB", "0", "KB", "", "1,5MB", "1e3", "nan", "1GB"]
+)
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(UserError, match=r"--sram must be above 0, such as 320KB, .*; received '"):
+        parse_bytes("sram", text)
+
+
+def test_times_are_parsed():
+    assert parse_milliseconds("latency", "50ms") == 50
+    assert parse_milliseconds("latency", "0.2 s") == 200
+    assert parse_milliseconds("latency", "800us") == pytest.approx(0.8)
+    with pytest.raises(
+        UserError, match=r"--latency must be above 0, such as 50ms, .* received '50'"
+    ):
+        parse_milliseconds("latency", "50")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": "cpu"}, "--target must be one of micro, ethosu, edgetpu; received 'cpu'"),
+        ({"rank": "size"}, "--rank must be one of macs, accuracy"),
+        ({"accelerator": "ethos-n"}, "--accelerator must be one of ethos-u55-32"),
+        ({"networks": ("v3-1x",)}, "there is no network 'v3-1x'; there are v2-8-16"),
+        ({"networks": ("v2-8-15-32-64-128",)}, "widths of 'v2-8-15-32-64-128' must be above 0"),
+        ({"networks": ()}, "--networks and --sizes must name at least one each"),
+        ({"sizes": (96, 31)}, "--sizes must be at least 32; received 31"),
+        ({"classes": 0}, "--classes must be above 0; received 0"),
+        ({"budget": Budget()}, "give what the device has: --sram, --flash or --latency"),
+        (
+            {"budget": Budget(latency_ms=9.0)},
+            "--latency with --target=micro needs --macs_per_second",
+        ),
+        (
+            {"budget": Budget(latency_ms=9.0), "target": "edgetpu"},
+            "nothing here predicts an Edge TPU's time",
+        ),
+        ({"macs_per_second": -1.0}, "--macs_per_second is a number above 0"),
+        (
+            {"macs_per_second": 1e6, "target": "ethosu"},
+            "--macs_per_second is .* 1000000.0 for ethosu",
+        ),
+    ],
+)
+def test_flags_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        PlanConfig(**{"budget": SRAM, **changes})
+
+
+def test_names_build_their_networks():
+    assert PlanConfig(budget=SRAM).networks == DEFAULT_NETWORKS
+    assert set(PUBLISHED_ACCURACY) <= set(DEFAULT_NETWORKS)
+    v2 = build("v2-8-16-32-64-128", size=32, channels=1, classes=2)
+    assert (v2.input_shape, v2.output_shape) == ((None, 32, 32, 1), (None, 2))
+    assert v2.get_layer("stem_conv").filters == 8
+    v1 = build("v1-0.25x-g8", size=32, channels=3, classes=5)
+    assert v1.get_layer("stage2_unit2").groups == 8
+    with pytest.raises(UserError, match="v2-1-2-4-1000002-8 cannot be built"):
+        build("v2-1-2-4-1000002-8", size=8, channels=3, classes=2)

@@ -1,0 +1,136 @@
+import dataclasses
+from typing import ClassVar
+
+import pytest
+
+from common.cli import UserError
+from converters.planning import measure, search
+from converters.planning.config import Budget, PlanConfig
+from converters.planning.search import make_plan
+
+SMALL = "v2-8-16-32-64-128"
+
+
+class CandidateDouble:
+    """A double of `Candidate`: numbers that follow from the name, and a list of conversions."""
+
+    converted: ClassVar[list[str]] = []
+
+    def __init__(self, network, size, config):
+        self.network, self.size, self._config = network, size, config
+        self._width = {"v2-0.5x": 1, "v2-1x": 3, "v1-0.5x-g3": 1, "v1-1x-g3": 2}[network]
+
+    def __str__(self):
+        return f"{self.network} at {self.size} px"
+
+    @property
+    def complexity(self):
+        macs = self._width * self.size**2
+        return {"macs": macs, "parameters": 1000 * self._width, "stem_bytes": self.size * 10}
+
+    @property
+    def footprint(self):
+        self.converted.append(str(self))
+        if self.network == "v1-1x-g3":
+            raise UserError("the tool refuses it")
+        return {"ram_bytes": self._width * self.size * 20, "flash_bytes": 1100 * self._width}
+
+    @property
+    def latency_ms(self):
+        rate = self._config.macs_per_second
+        return None if rate is None else 1e3 * self.complexity["macs"] / rate
+
+
+@pytest.fixture
+def double(monkeypatch):
+    monkeypatch.setattr(search, "Candidate", CandidateDouble)
+    monkeypatch.setattr(search, "check_tool", lambda target: None)
+    monkeypatch.setattr(CandidateDouble, "converted", [])
+    return CandidateDouble
+
+
+def config(sizes=(96, 128, 224), networks=("v2-0.5x", "v2-1x"), **changes):
+    return PlanConfig(networks=networks, sizes=sizes, **{"budget": Budget(), **changes})
+
+
+def names(plan):
+    return [(fit.network, fit.size) for fit in plan.fits]
+
+
+def test_what_fits_comes_with_most_work_first(double):
+    plan = make_plan(config(budget=Budget(sram=8000)))
+    # 3 * 96² > 128² > 96²; of v2-1x, 128 px would take 7,680 bytes.
+    assert names(plan) == [
+        *[("v2-0.5x", 224), ("v2-1x", 128), ("v2-1x", 96)],
+        *[("v2-0.5x", 128), ("v2-0.5x", 96)],
+    ]
+    assert [str(miss) for miss in plan.misses] == [
+        "v2-1x at 224 px needs 13,440 bytes of SRAM, 5,440 too many"
+    ]
+
+
+def test_published_accuracy_goes_first_and_only_at_its_resolution(double):
+    plan = make_plan(config(budget=Budget(sram=10**6), rank="accuracy"))
+    assert names(plan)[:3] == [("v2-1x", 224), ("v2-0.5x", 224), ("v2-1x", 128)]
+    assert [fit.accuracy for fit in plan.fits][:3] == [69.4, 61.1, None]
+
+
+def test_what_cannot_fit_is_not_converted(double):
+    plan = make_plan(config(budget=Budget(flash=2000, sram=2000)))
+    assert double.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
+    assert names(plan) == [("v2-0.5x", 96)]
+    # The nearest first; no larger resolution was tried behind the first miss.
+    assert [str(miss) for miss in plan.misses] == [
+        "v2-0.5x at 128 px needs 2,560 bytes of SRAM, 560 too many",
+        "v2-1x at 96 px needs at least 3,000 bytes of flash, 1,000 too many",
+    ]
+
+
+def test_behind_vela_nothing_is_taken_for_certain(double):
+    make_plan(config(budget=Budget(flash=100), target="ethosu", networks=("v2-1x",)))
+    assert double.converted == [f"v2-1x at {size} px" for size in (96, 128, 224)]
+
+
+def test_latency_follows_from_the_rate_of_the_chip(double):
+    rate = {"macs_per_second": 1e6, "budget": Budget(latency_ms=20.0)}
+    plan = make_plan(config(**rate))
+    assert names(plan) == [("v2-0.5x", 128), ("v2-0.5x", 96)]
+    assert plan.fits[0].latency_ms == pytest.approx(16.384)
+    assert str(plan.misses[0]) == "v2-1x at 96 px needs 27.648 ms, 7.648 too many"
+    # It was known without converting them.
+    assert double.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
+
+
+def test_a_network_that_fails_is_left_out_and_named(double, caplog):
+    plan = make_plan(config(budget=Budget(sram=10**6), networks=("v2-0.5x", "v1-1x-g3")))
+    assert {network for network, _ in names(plan)} == {"v2-0.5x"}
+    assert "v1-1x-g3 at 96 px is left out: the tool refuses it" in caplog.text
+    with pytest.raises(UserError, match="the tool refuses it"):
+        make_plan(config(budget=Budget(sram=10**6), networks=("v1-1x-g3",)))
+
+
+def test_missing_tool_is_told_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "micro_version", lambda: None)
+    with pytest.raises(
+        UserError, match=r"which is not installed; pip install 'keras_shufflenet\[mi"
+    ):
+        make_plan(config(budget=Budget(sram=1), cache=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_real_network_is_measured_once(tmp_path, monkeypatch):
+    pytest.importorskip("tflite_micro", reason="needs the extra micro")
+    settings = config(
+        networks=(SMALL,), sizes=(32,), channels=1, classes=2, cache=tmp_path,
+        budget=Budget(sram=2**20, flash=2**20),
+    )  # fmt: skip
+    plan = make_plan(settings)
+    (fit,) = plan.fits
+    # The weights are a byte each; the arena holds at least the stem's input and output.
+    assert 30_210 < fit.flash_bytes < 150_000
+    assert 32 * 32 + 16 * 16 * 8 < fit.ram_bytes < 60_000
+    monkeypatch.setattr(measure, "build", None)
+    assert make_plan(settings) == plan
+    tight = dataclasses.replace(settings, budget=Budget(sram=fit.ram_bytes - 1))
+    (miss,) = make_plan(tight).misses
+    assert (miss.needed, miss.at_least) == (fit.ram_bytes, False)

@@ -1,0 +1,127 @@
+import json
+
+import numpy as np
+import pytest
+
+from common.cli import UserError
+from edge.running.measurement import (
+    accuracy,
+    append_measurements,
+    check_writable,
+    compare_outputs,
+    describe_machine,
+    device_name,
+    drift,
+    graph_pairs,
+    is_measured,
+    noise_images,
+    read_measurements,
+    statistics,
+)
+
+
+def test_statistics_of_known_numbers():
+    found = statistics([float(number) for number in range(100, -1, -1)])
+    assert found == {"median": 50, "p10": 10, "p90": 90, "min": 0, "mean": 50, "runs": 101}
+    found = statistics([1.0, 2.0, 3.0, 10.0])
+    assert (found["median"], found["mean"], found["min"]) == (2.5, 4.0, 1.0)
+    assert statistics([7.0]) == dict.fromkeys(("median", "p10", "p90", "min", "mean"), 7.0) | {
+        "runs": 1
+    }
+
+
+def test_no_timings_are_refused():
+    with pytest.raises(ValueError, match="milliseconds must hold at least one"):
+        statistics([])
+
+
+def test_drift_is_the_last_tenth_against_the_first():
+    assert drift([1.0] * 10 + [7.0] * 80 + [1.25] * 10) == 0.25
+    assert drift([1.0] * 19) is None
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "measured"),
+    [
+        ({"device": "host"}, "host", True),
+        ({"device": "android", "place": "R58", "delegate": "gpu"}, "android R58 gpu", True),
+        ({"device": "micro-sim", "simulation": True}, "micro-sim (simulated)", False),
+        ({"device": "ethosu-model", "estimate": True}, "ethosu-model (estimate)", False),
+        ({}, "unknown device", True),
+    ],
+)
+def test_a_device_s_name_says_if_it_was_none(record, name, measured):
+    assert (device_name(record), is_measured(record)) == (name, measured)
+
+
+def test_accuracy_is_the_share_of_right_classes():
+    outputs = np.array([[3, 1], [-2, 5], [7, 0], [9, 8]], np.int8)
+    labels = np.array([0, 1, 1, 0])
+    assert accuracy(outputs, labels) == {"accuracy": 0.75, "accuracy_images": 4}
+    assert accuracy(outputs, None) == {"accuracy": None, "accuracy_images": 0}
+
+
+def test_noise_is_always_the_same():
+    images = noise_images(3, (1, 8, 8, 1))
+    assert (images.shape, images.dtype) == ((3, 8, 8, 1), np.uint8)
+    np.testing.assert_array_equal(images, noise_images(3, (16, 8, 8, 1)))
+
+
+def test_pairs_of_graphs_are_the_last_of_each():
+    found = ["a canonical 1", "a canonical 2", "b deployment 1", "a deployment 1", "a other 1"]
+    pairs = graph_pairs(found, lambda one: one[0], lambda one: one.split()[1])
+    assert pairs == [("a canonical 2", "a deployment 1")]
+
+
+def test_integers_are_compared_in_last_bits():
+    expected = np.array([[127, -128, 0, 5]], np.int8)
+    actual = np.array([[-128, -128, 1, 3]], np.int8)
+    found = compare_outputs(expected, actual)
+    # 255, not the -1 of an int8 that wrapped around.
+    assert found == {"max_lsb": 255, "exact": 0.25, "within_1_lsb": 0.5, "images": 1}
+
+
+def test_floats_are_compared_by_their_largest_difference():
+    found = compare_outputs(np.float32([[1, 2], [3, 4]]), np.float32([[1, 2], [3, 3.5]]))
+    assert found == {"max_abs": 0.5, "images": 2}
+
+
+def test_records_are_appended_and_read(tmp_path):
+    path = tmp_path / "measurements.jsonl"
+    append_measurements(path, [{"a": 1}, {"a": 2}])
+    append_measurements(path, [{"a": "ä"}])
+    assert read_measurements(path) == [{"a": 1}, {"a": 2}, {"a": "ä"}]
+    assert path.read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize("torn", ['{"a": 2, "b', '{"a": 2}'])
+def test_torn_last_line_does_not_spoil_what_follows(tmp_path, torn):
+    path = tmp_path / "measurements.jsonl"
+    path.write_text('{"a": 1}\n' + torn)
+    append_measurements(path, [{"a": 3}])
+    assert path.read_text() == '{"a": 1}\n' + torn + '\n{"a": 3}\n'
+
+
+def test_torn_lines_are_skipped_and_named(tmp_path, capsys):
+    path = tmp_path / "measurements.jsonl"
+    path.write_text('{"a": 1}\n{"a": \n\n[]\n{"a": 3}\n{"a"')
+    assert read_measurements(path) == [{"a": 1}, {"a": 3}]
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"{path}:{number}" for number in (2, 4, 6)
+    ]
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.jsonl"):
+        read_measurements(tmp_path / "none.jsonl")
+
+
+def test_unwritable_output_is_found_early(tmp_path):
+    with pytest.raises(OSError):
+        check_writable(tmp_path / "no folder" / "measurements.jsonl")
+
+
+def test_machine_is_described_in_json():
+    machine = json.loads(json.dumps(describe_machine()))
+    assert machine["cpu"] and machine["cores"] >= 1
+    assert set(machine) >= {"governor", "load_average", "platform", "python", "litert"}

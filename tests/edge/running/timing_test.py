@@ -1,0 +1,46 @@
+import time
+
+import numpy as np
+import pytest
+
+from edge.running import timing
+
+
+class ModelDouble:
+    """Stands for a LiteRTModel that waits five milliseconds for others and computes nothing."""
+
+    input_shape = (1, 2, 2, 3)
+
+    def __init__(self, path):
+        self.path = path
+
+    def quantize_input(self, x):
+        return x
+
+    def set_input(self, x):
+        """Does nothing."""
+
+    def run(self):
+        time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def doubles(monkeypatch):
+    monkeypatch.setattr(timing, "LiteRTModel", ModelDouble)
+    # A test must not stay on one core.
+    monkeypatch.setattr(timing, "pin", lambda core: None)
+
+
+def times(**changes):
+    request = {"files": ["a", "b"], "rounds": 20, "invokes": 1, "core": 0, **changes}
+    return np.array(timing.measure(request)["milliseconds"])
+
+
+@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 3), (60.0, 5)])
+def test_turns_end_early_but_not_before_three(seconds, turns):
+    assert times(seconds=seconds, rounds=5).shape == (2, turns)
+
+
+def test_waiting_counts_for_the_wall_and_not_for_the_thread():
+    assert times(rounds=3).min() >= 5
+    assert times(rounds=3, clock="thread").max() < 2.5

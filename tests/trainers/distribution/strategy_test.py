@@ -1,0 +1,43 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.cli import UserError
+from trainers.distribution.cluster import Cluster
+from trainers.distribution.strategy import make_strategy, moments_over_devices
+from trainers.recipes import make_config
+
+
+@pytest.mark.parametrize(
+    ("values", "cluster", "pattern"),
+    [
+        (
+            {"strategy": "mirrored", "devices": 3, "batch_size": 64},
+            Cluster(),
+            r"--batch_size 64 cannot be shared by 3 devices; make it a multiple",
+        ),
+        (
+            {"batch_size": 48, "repeated_augmentation": 16},
+            Cluster(size=2),
+            r"--repeated_augmentation 16 does not divide a worker's share of --batch_size, 24",
+        ),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused(values, cluster, pattern):
+    with pytest.raises(UserError, match=pattern):
+        make_strategy(make_config("digits", "w", values), cluster)
+
+
+def test_a_tpu_that_is_not_there_is_told():
+    config = make_config("digits", "w", {"strategy": "tpu"})
+    with pytest.raises(UserError, match=r"--tpu=local is not there \(NotFoundError: .*name the"):
+        make_strategy(config)
+
+
+def test_moments_are_those_of_keras():
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(3, 2, (8, 5, 5, 7)), tf.float32)
+    expected = keras.ops.moments(x, [0, 1, 2], synchronized=True)
+    for mine, theirs in zip(moments_over_devices(x), expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)

@@ -1,0 +1,116 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from common.cli import UserError
+from trainers.networks.models import build_model
+from trainers.networks.starting_weights import load_starting_weights
+from trainers.recipes import make_config
+
+NETWORK = {"scale": 0.5, "small_images": True, "input_size": 32, "resize_size": 32}
+
+
+def config_of(weights, **values):
+    return make_config("cifar10", "w", {**NETWORK, "weights": str(weights), **values})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(a network of 10 classes, the folder of its files)."""
+    folder = tmp_path_factory.mktemp("trained")
+    model = build_model(config_of("w"), 3, 10)
+    for weight in model.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    model.save(folder / "model.keras")
+    model.save_weights(folder / "model.weights.h5")
+    config_of("w").save(folder)
+    return model, folder
+
+
+def assert_taken(model, trained, classifier=True):
+    pairs = {weight.path: weight.numpy() for weight in trained.weights}
+    for weight in model.weights:
+        expected = pairs[weight.path]
+        if classifier or not weight.path.startswith("predictions/"):
+            np.testing.assert_array_equal(weight, expected, weight.path)
+        elif weight.name == "bias":
+            np.testing.assert_array_equal(weight, np.zeros(3))
+        else:
+            # Random, as at a start; those of the trained one are up to 4.
+            assert weight.shape != expected.shape and 0 < np.abs(weight).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"), [("", 10), ("model.keras", 3), ("model.weights.h5", 3)]
+)
+def test_all_weights_are_taken_but_the_classifier_of_other_classes(trained, name, classes):
+    config = config_of(trained[1] / name)
+    model = build_model(config, 3, classes)
+    load_starting_weights(model, config)
+    assert_taken(model, trained[0], classifier=classes == 10)
+
+
+def test_what_else_the_network_takes_is_left_to_it(trained, monkeypatch):
+    asked = []
+
+    def build(config, channels, classes, weights):
+        asked.append((channels, classes, weights))
+        return trained[0]
+
+    config = config_of("imagenet")
+    model = build_model(config, 3, 10)
+    monkeypatch.setattr("trainers.networks.starting_weights.build_model", build)
+    load_starting_weights(model, config)
+    assert asked == [(3, 10, "imagenet")]
+    assert_taken(model, trained[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "channels"),
+    [
+        ("model.keras", {"scale": 1.0}, 3),
+        ("model.keras", {}, 1),
+        ("model.weights.h5", {"model": "shufflenet_v1"}, 3),
+    ],
+)
+def test_weights_of_another_network_are_refused(trained, name, values, channels):
+    config = config_of(trained[1] / name, **values)
+    model = build_model(config, channels, 10)
+    with pytest.raises(UserError, match=r"--weights .*(is of another network: |cannot be loaded)"):
+        load_starting_weights(model, config)
+
+
+@pytest.mark.parametrize("name", ["gone.keras", "gone.weights.h5", "gone.nonsense"])
+def test_weights_that_are_not_there_are_refused(trained, name):
+    config = config_of(trained[1] / name)
+    with pytest.raises(UserError, match=r"gone\."):
+        load_starting_weights(build_model(config, 3, 10), config)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_damaged_files_are_refused(trained, tmp_path, name):
+    data = (trained[1] / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    config = config_of(tmp_path / name)
+    with pytest.raises(UserError, match=name):
+        load_starting_weights(build_model(config, 3, 10), config)
+
+
+def test_mixed_precision_takes_the_same_weights(trained):
+    config = dataclasses.replace(config_of(trained[1]), precision="mixed_bfloat16")
+    model = build_model(config, 3, 10)
+    load_starting_weights(model, config)
+    assert_taken(model, trained[0])
+    assert model.compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("name", "value"), [("padding", "symmetric"), ("convention", "megvii")])
+def test_weights_trained_in_another_setting_are_refused(trained, name, value):
+    # The shapes are the same, the results would not be.
+    config = config_of(trained[1] / "model.keras", **{name: value})
+    model = build_model(config, 3, 10)
+    with pytest.raises(UserError, match=rf"was trained with --{name}=(same|paper), not {value}"):
+        load_starting_weights(model, config)

@@ -1,0 +1,23 @@
+import json
+
+import pytest
+
+from trainers.reporting.metrics import METRICS_FILE, last_evaluation
+
+
+def test_the_last_line_is_the_last_evaluation(tmp_path):
+    records = [{"step": 3, "top1": 0.5}, {"step": 6, "top1": 0.75}]
+    (tmp_path / METRICS_FILE).write_text("".join(json.dumps(one) + "\n" for one in records))
+    assert last_evaluation(tmp_path) == {"step": 6, "top1": 0.75}
+
+
+@pytest.mark.parametrize(("text", "error"), [("", IndexError), ('{"step": 3}\n{"st', ValueError)])
+def test_a_file_without_it_is_an_error(tmp_path, text, error):
+    (tmp_path / METRICS_FILE).write_text(text)
+    with pytest.raises(error):
+        last_evaluation(tmp_path)
+
+
+def test_without_a_file_it_is_named(tmp_path):
+    with pytest.raises(OSError, match=METRICS_FILE):
+        last_evaluation(tmp_path)

@@ -1,0 +1,87 @@
+import keras
+import pytest
+
+from keras_shufflenet import ShuffleNetV2
+from trainers.training_graph import linear_segments
+
+
+def names(model):
+    return [
+        [layer.name for layer in ([chain.merge] if chain.merge else []) + chain.layers]
+        for chain in linear_segments.split(model)
+    ]
+
+
+def residual():
+    image = keras.Input((8, 8, 3), name="image")
+    stem = keras.layers.Conv2D(4, 3, padding="same", name="stem")(image)
+    x = keras.layers.BatchNormalization(name="norm")(stem)
+    x = keras.layers.ReLU(name="relu")(x)
+    first = keras.layers.Add(name="add1")([stem, x])
+    x = keras.layers.Conv2D(4, 1, name="conv")(first)
+    x = keras.layers.Add(name="add2")([first, x])
+    return keras.Model(image, keras.layers.Flatten(name="flat")(x))
+
+
+def test_a_shufflenet_is_one_chain():
+    model = ShuffleNetV2(0.5, input_shape=(32, 32, 3), weights=None)
+    assert names(model) == [[layer.name for layer in model.layers[1:]]]
+
+
+def test_chains_end_where_two_layers_take_a_tensor_and_where_a_layer_takes_two():
+    assert names(residual()) == [
+        ["stem"],
+        ["norm", "relu"],
+        ["add1"],
+        ["conv"],
+        ["add2", "flat"],
+    ]
+
+
+def test_each_chain_comes_behind_those_that_it_takes():
+    model = residual()
+    made = {linear_segments.key_of_images(model)}
+    for chain in linear_segments.split(model):
+        assert made.issuperset(chain.inputs)
+        made.add(chain.output)
+    assert id(model.output) in made
+
+
+class Doubled(keras.layers.Conv2D):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def shared(x):
+    layer = keras.layers.Conv2D(3, 1)
+    return layer(layer(x))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(Doubled(3, 1), id="a subclass that computes something else"),
+        pytest.param(shared, id="a layer called twice"),
+        pytest.param(lambda x: keras.layers.Dropout(0.5)(x, training=False), id="an argument"),
+        pytest.param(lambda x: keras.ops.relu(x), id="an operation that is no layer"),
+        pytest.param(keras.layers.Conv2D(3, 1, trainable=False), id="a frozen layer"),
+        pytest.param(lambda x: [x, keras.layers.ReLU()(x)], id="two outputs"),
+        pytest.param(lambda x: keras.layers.Dot((1, 1))([x, x]), id="an unknown merge"),
+        pytest.param(
+            keras.layers.MaxPooling2D(data_format="channels_first"), id="another order of axes"
+        ),
+    ],
+)
+def test_there_is_no_chain_where_there_is_more(network):
+    image = keras.Input((8, 8, 3))
+    assert linear_segments.split(keras.Model(image, network(image))) == []
+
+
+def test_a_model_of_its_own_class_has_no_chains():
+    assert linear_segments.split(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) == []
+
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    assert linear_segments.split(Own()) == []

@@ -1,0 +1,1 @@
+"""Images into batches: data sets, decoding, augmentation, the input pipeline."""

@@ -1,0 +1,98 @@
+"""tf.data service: input pipelines on other machines, for jobs that their own CPUs cannot feed.
+
+A dispatcher hands the places of the training stream out to servers, each of which decodes and
+augments what it gets. Every image of an epoch is used once, but in the order in which servers are
+ready: with a data service no run repeats another to the bit, and a resumed run reads a few batches
+twice or not at all. Servers must see the images under the same paths as the training.
+"""
+
+import functools
+import socket
+
+import tensorflow as tf
+
+from common.cli import UserError
+
+# Instead of an address: a dispatcher and servers in this process, to try it.
+LOCAL = "local"
+PROTOCOL = "grpc"
+_PREFIX = f"{PROTOCOL}://"
+_LOCAL_SERVERS = 2
+_PATIENCE = 10.0  # seconds
+
+
+def distribute(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
+    """Returns the same batches in another order, made by the servers of a data service.
+
+    Args:
+      batches: an endless stream that begins with `tf.data.Dataset.range`.
+      address: grpc://HOST:PORT of a dispatcher, or "local".
+
+    Raises:
+      UserError: nothing answers at the address.
+
+    Examples:
+      >>> batches = distribute(batches, "grpc://10.0.0.5:5050")
+    """
+    if address == LOCAL:
+        address = _local_dispatcher()
+    _check_reachable(address)
+    return batches.apply(
+        tf.data.experimental.service.distribute(
+            processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC, service=address
+        )
+    )
+
+
+def start_dispatcher(port: int) -> tf.data.experimental.service.DispatchServer:
+    """Starts a dispatcher in this process; port 0 is any free one."""
+    config = tf.data.experimental.service.DispatcherConfig(port=port, protocol=PROTOCOL)
+    return tf.data.experimental.service.DispatchServer(config)
+
+
+def start_server(
+    dispatcher: str, host: str, port: int
+) -> tf.data.experimental.service.WorkerServer:
+    """Starts a server of a data service in this process.
+
+    Args:
+      dispatcher: grpc://HOST:PORT.
+      host: name or address of this machine, as trainings reach it.
+      port: to listen on; 0 is any free one.
+
+    Raises:
+      UserError: nothing answers at the dispatcher's address.
+    """
+    _check_reachable(dispatcher)
+    # "%port%" is replaced by the port that was found.
+    config = tf.data.experimental.service.WorkerConfig(
+        dispatcher_address=dispatcher.removeprefix(_PREFIX),
+        worker_address=f"{host}:%port%" if port == 0 else f"{host}:{port}",
+        port=port,
+        protocol=PROTOCOL,
+    )
+    return tf.data.experimental.service.WorkerServer(config)
+
+
+@functools.cache
+def _local_service() -> tuple:
+    """Starts a dispatcher and servers that live as long as this process."""
+    dispatcher = start_dispatcher(0)
+    servers = [start_server(dispatcher.target, "localhost", 0) for _ in range(_LOCAL_SERVERS)]
+    return dispatcher, servers
+
+
+def _local_dispatcher() -> str:
+    return _local_service()[0].target
+
+
+def _check_reachable(address: str) -> None:
+    """Raises UserError now; TensorFlow would try for an hour."""
+    host, _, port = address.removeprefix(_PREFIX).rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except OSError as error:
+        raise UserError(
+            f"no data service answers at {address} ({error}); start one with python -m "
+            "trainers.data_server, or leave --data_service out"
+        ) from None

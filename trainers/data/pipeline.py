@@ -1,0 +1,214 @@
+"""The input pipeline: decode, augment, resize, normalize, batch, prefetch.
+
+What stands at a place of the training stream depends on the seed and on the place alone: all
+random numbers are stateless, keyed by the seed and the position. So a resumed run reads on
+exactly where it stopped, without replaying what came before.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from common.cli import UserError
+from keras_shufflenet.preprocessing import PREPROCESSING
+from trainers.config import TrainConfig
+from trainers.data import data_service, mixing
+from trainers.data.augmentation import augment
+from trainers.data.crops import center_crop
+from trainers.data.datasets import load_source
+from trainers.data.sources import Part, Source
+
+# In what TensorFlow says of a file that is missing or no image.
+_READING = ("ecode", "JPEG", "No such file")
+# One worker with one device.
+ALONE = tf.distribute.InputContext()
+
+
+# Where AutoGraph would look for Python's ifs and loops there are none; looking takes seconds.
+@tf.autograph.experimental.do_not_convert
+def training_batches(
+    config: TrainConfig, source: Source, start: int, context: tf.distribute.InputContext = ALONE
+) -> tf.data.Dataset:
+    """Returns the endless training stream of (images, labels).
+
+    Args:
+      config: sizes, preprocessing, augmentation, mixing, batch_size, seed and data_service matter.
+      source: the training split.
+      start: steps already taken; the stream goes on behind them.
+      context: which worker reads, of how many; a batch is shared evenly by workers and devices.
+
+    Returns:
+      For each of the worker's devices in turn, its share of the batch: float32 [share, size,
+      size, channels], normalized, and int64 [share]; with mixup or CutMix the labels are float32
+      [share, classes], shares of classes. Every batch is full: it runs on into the next epoch.
+    """
+    classes = len(source.class_names)
+    part = _part(config, context)
+
+    def load(position: tf.Tensor, visit: tf.Tensor, image: tf.Tensor, label: tf.Tensor):
+        image = augment(image, position, visit, config, source.channels)
+        # Here and not on the whole batch, which lies in no cache.
+        return position, _normalize(image, config), label
+
+    def finish(positions: tf.Tensor, images: tf.Tensor, labels: tf.Tensor):
+        if config.random_erasing:
+            images = mixing.erase(images, positions[0], config)
+        if mixing.mixes(config):
+            labels = tf.one_hot(labels, classes)
+            images, labels = mixing.mix(images, labels, positions[0], config)
+        return images, labels
+
+    stream = _loaded(source, config, start * config.batch_size, part, load)
+    stream = stream.batch(part.length, drop_remainder=True)
+    stream = stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    if config.data_service:
+        stream = data_service.distribute(stream, config.data_service)
+    return _divided(stream, config, context).prefetch(2)
+
+
+def _part(config: TrainConfig, context: tf.distribute.InputContext) -> Part:
+    """Returns what a worker reads of each batch."""
+    workers = context.num_input_pipelines
+    return Part(context.input_pipeline_id, workers, config.batch_size // workers)
+
+
+def _divided(
+    batches: tf.data.Dataset, config: TrainConfig, context: tf.distribute.InputContext
+) -> tf.data.Dataset:
+    """Returns a worker's batches cut into those of its devices."""
+    if context.num_replicas_in_sync == context.num_input_pipelines:
+        return batches
+    share = context.get_per_replica_batch_size(config.batch_size)
+    return batches.rebatch(share, drop_remainder=True)
+
+
+def _loaded(
+    source: Source, config: TrainConfig, start: int, part: Part, load: Callable
+) -> tf.data.Dataset:
+    """Returns the shuffled stream, loaded, with each example as often as the config wants it.
+
+    Hoffer et al., 2020; Berman et al., 2019. An epoch has as many positions as ever, so it shows
+    a part of the images only, several times.
+    """
+    times = config.repeated_augmentation
+    if times == 1:
+        return source.shuffled(config.seed, start, part, load)
+
+    def repeat(position: tf.Tensor, visit: tf.Tensor, *example: tf.Tensor) -> tf.data.Dataset:
+        variants = tf.data.Dataset.range(times)
+        return variants.map(lambda n: (position * times + n, visit + n, *example))
+
+    # A worker's batch holds whole groups, so that every start is the begin of one.
+    part = dataclasses.replace(part, length=part.length // times)
+    stream = source.shuffled(config.seed, start // times, part).flat_map(repeat)
+    return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+@tf.autograph.experimental.do_not_convert
+def evaluation_batches(
+    config: TrainConfig, source: Source, context: tf.distribute.InputContext = ALONE
+) -> tf.data.Dataset:
+    """Returns every image of the source once, as (images, labels, weights).
+
+    Args:
+      config: sizes, preprocessing and batch_size matter.
+      source: the evaluation split.
+      context: as of `training_batches`; all devices of all workers get equally many batches.
+
+    Returns:
+      Shares of batches, as `training_batches`: float32 [share, size, size, channels], normalized,
+      int64 [share] and float32 [share]. The last batch is filled up with zeros of weight 0, so
+      that shapes are static and no image is lost or counted twice, on however many devices.
+    """
+    batch, part = config.batch_size, _part(config, context)
+    examples = source.ordered(part)
+    images = _uint8_examples(config, source, examples).map(
+        lambda image, label: (image, label, tf.constant(1.0))
+    )
+    total = source.num_examples + -source.num_examples % batch
+    filled = part.size(total) - part.size(source.num_examples)
+    shape = (config.input_size, config.input_size, source.channels)
+    nothing = (tf.zeros(shape, tf.uint8), tf.constant(0, tf.int64), tf.constant(0.0))
+    filling = tf.data.Dataset.from_tensors(nothing).repeat(filled)
+    batches = images.concatenate(filling).batch(part.length, drop_remainder=True)
+    batches = batches.map(lambda image, *rest: (_normalize(image, config), *rest))
+    return _divided(batches, config, context).prefetch(2)
+
+
+@tf.autograph.experimental.do_not_convert
+def uint8_images(
+    config: TrainConfig,
+    split: str,
+    limit: int | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images of a split as the evaluation sees them, before normalization.
+
+    Devices get exactly these bytes; `preprocess_input(images, mode=config.preprocessing)`
+    makes them the network's input.
+
+    Args:
+      config: the training's, for its data set, sizes and workdir.
+      split: in TFDS's notation.
+      limit: at most so many images; None: all.
+      shuffle: take a random sample instead of the first ones.
+      seed: of that sample.
+
+    Returns:
+      uint8 [n, size, size, channels] and int32 [n].
+
+    Raises:
+      UserError: the data is not there or cannot be read.
+
+    Examples:
+      >>> images, labels = uint8_images(TrainConfig.load(workdir), "train", limit=200)
+    """
+    source = load_source(config, split)
+    count = source.num_examples if limit is None else min(limit, source.num_examples)
+    examples = None
+    if shuffle:
+        examples = source.shuffled(seed, 0).map(lambda position, visit, *example: example)
+    with reading_errors(config):
+        chosen = _uint8_examples(config, source, examples).take(count)
+        images, labels = chosen.batch(count).get_single_element()
+    return images.numpy(), labels.numpy().astype(np.int32)
+
+
+@contextlib.contextmanager
+def reading_errors(config: TrainConfig) -> Iterator[None]:
+    """Turns an image that cannot be read or decoded into one line with the remedy."""
+    try:
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        if not any(word in error.message for word in _READING):
+            raise
+        reason = error.message.strip().partition("\n")[0]
+        raise UserError(
+            f"an image of {config.dataset} cannot be read ({reason}); "
+            "with --verify_images unreadable files are named and left out"
+        ) from None
+
+
+def _uint8_examples(
+    config: TrainConfig, source: Source, examples: tf.data.Dataset | None = None
+) -> tf.data.Dataset:
+    def transform(image: tf.Tensor, label: tf.Tensor):
+        image = center_crop(image, config.resize_size, config.input_size, source.channels)
+        return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
+
+    examples = source.ordered() if examples is None else examples
+    return examples.map(transform, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _normalize(images: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+    """Returns what `preprocess_input` does, in a third of the time where channels differ."""
+    mode = PREPROCESSING[config.preprocessing]
+    width, channels = images.shape[-2:]
+    repeats = width * channels // len(mode.scale)
+    rows = tf.reshape(images, [-1, width * channels])
+    rows = tf.cast(rows, tf.float32) * tf.tile(tf.constant(mode.scale), [repeats])
+    return tf.reshape(rows + tf.tile(tf.constant(mode.offset), [repeats]), images.shape)

@@ -1,0 +1,55 @@
+"""One training per workdir."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import logging
+
+from common.cli import UserError
+
+LOCK_FILE = ".lock"
+
+
+@contextlib.contextmanager
+def locked(workdir: str | Path) -> Iterator[None]:
+    """Holds the workdir for this process; the lock ends with the process, however it ends.
+
+    Args:
+      workdir: a folder, made if missing; a file stays in it, which means nothing by itself.
+
+    Raises:
+      UserError: another process holds it, named if it can be.
+
+    Examples:
+      >>> with locked("/tmp/digits"):
+      ...     loop.train(config)
+    """
+    path = Path(workdir) / LOCK_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _lock(handle, path)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 1000, 0).decode(errors="replace") or "another process"
+        raise UserError(
+            f"{path.parent} is in use by another training ({holder}); wait until it ends, or "
+            "name another --workdir"
+        ) from None
+    except OSError as error:
+        # Some network file systems have no locks.
+        words = "%s cannot be locked (%s): take care to run one training there"
+        logging.warning(words, path.parent, error.strerror)

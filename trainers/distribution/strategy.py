@@ -1,0 +1,135 @@
+"""Where a training runs: on one device, or the same step mirrored over several."""
+
+import urllib.error
+
+import keras
+import tensorflow as tf
+
+from common.cli import UserError
+from trainers.config import TrainConfig
+from trainers.distribution.cluster import ALONE, Cluster
+
+
+def make_strategy(config: TrainConfig, cluster: Cluster = ALONE) -> tf.distribute.Strategy:
+    """Returns the strategy that the config names; call it before TensorFlow is used.
+
+    Args:
+      config: `strategy`, `devices`, `tpu`, `batch_size` and `repeated_augmentation` matter.
+      cluster: the workers of `strategy="multiworker"`; this waits for all of them.
+
+    Raises:
+      UserError: more GPUs than there are, no TPU, or a batch that the devices cannot share evenly.
+    """
+    if config.strategy == "mirrored":
+        # Before the devices are divided, which cannot be undone.
+        _check_batch(config, config.devices, 1)
+    strategy = _MAKERS[config.strategy](config, cluster)
+    _check_batch(config, strategy.num_replicas_in_sync, cluster.size)
+    return strategy
+
+
+def _one(unused_config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+    return tf.distribute.get_strategy()
+
+
+def _mirrored(config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(_devices(config.devices))
+
+
+def _multiworker(unused_config: TrainConfig, cluster: Cluster) -> tf.distribute.Strategy:
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver)
+
+
+def _tpu(config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+    """Not run by any test: there was no TPU."""
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=config.tpu)
+        # A TPU of this machine is no other machine to connect to.
+        if config.tpu != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (ValueError, tf.errors.OpError, urllib.error.URLError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"--tpu={config.tpu} is not there ({type(error).__name__}: {reason}); name the TPU, or "
+            "'local' on a machine that has one"
+        ) from None
+
+
+_MAKERS = {"one": _one, "mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}
+
+
+def _check_batch(config: TrainConfig, devices: int, workers: int) -> None:
+    if config.batch_size % devices:
+        raise UserError(
+            f"--batch_size {config.batch_size} cannot be shared by {devices} devices; make it a "
+            "multiple"
+        )
+    times = config.repeated_augmentation
+    if config.batch_size // workers % times:
+        raise UserError(
+            f"--repeated_augmentation {times} does not divide a worker's share of --batch_size, "
+            f"{config.batch_size // workers}; change one of them"
+        )
+
+
+def _devices(count: int) -> list[str]:
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        if count > len(gpus):
+            raise UserError(f"--devices {count}: there are {len(gpus)} GPUs; name at most so many")
+        return [f"GPU:{index}" for index in range(count)]
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * count
+    )
+    return [f"CPU:{index}" for index in range(count)]
+
+
+def synchronize_batch_norms(model: keras.Model, synchronized: bool) -> None:
+    """Makes every BatchNormalization use the statistics of the batch over all devices, or not.
+
+    Without it each replica of Keras 3 keeps its own moving statistics, and they drift apart.
+    """
+    for layer in batch_norms(model):
+        layer.synchronized = synchronized
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns every BatchNormalization of a network, in order."""
+    # Private, but the only way to layers inside of layers, where the units keep theirs.
+    layers = model._flatten_layers()
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def moments_over_devices(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns mean and variance of the batch over all devices, in one all-reduce.
+
+    The same numbers as `keras.ops.moments(synchronized=True)` gives with three, one of which adds
+    up counts that are known: all devices have equally many images. Call it in a replica.
+
+    Args:
+      x: float [batch, height, width, channels].
+
+    Returns:
+      Two tensors [channels].
+    """
+    sums = tf.stack([tf.reduce_sum(x, (0, 1, 2)), tf.reduce_sum(tf.square(x), (0, 1, 2))])
+    sums, count = sum_over_devices(sums, tf.reduce_prod(tf.shape(x)[:-1]))
+    mean, square = tf.unstack(sums / count)
+    return mean, tf.maximum(square - tf.square(mean), 0)
+
+
+def sum_over_devices(sums: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the sums of all devices, and of how many addends they are, in the sums' dtype.
+
+    All devices have equally many, so that these need not be added up. Call it in a replica.
+
+    Args:
+      sums: float, of this device.
+      count: int32 scalar, addends of this device.
+    """
+    context = tf.distribute.get_replica_context()
+    total = tf.cast(count * context.num_replicas_in_sync, sums.dtype)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, sums), total

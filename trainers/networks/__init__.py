@@ -1,0 +1,1 @@
+"""What a training trains: networks, the weights they start from, a teacher."""

@@ -1,0 +1,113 @@
+"""Knowledge distillation: a student learns from a teacher's logits too."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.cli import UserError
+from keras_shufflenet.preprocessing import PREPROCESSING, preprocessing_of
+from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.networks.models import load_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """A teacher and how much it counts.
+
+    Args:
+      teacher: gives logits [batch, classes] for the student's normalized images.
+      temperature: divides the logits of both.
+      share: of the teacher in the loss, in (0, 1].
+    """
+
+    teacher: Callable[[tf.Tensor], tf.Tensor]
+    temperature: float
+    share: float
+
+    def mix(self, losses: tf.Tensor, images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Returns the student's losses, float32 [batch], mixed with the distillation's."""
+        taught = tf.stop_gradient(self.teacher(images))
+        soft = distillation_losses(taught, logits, self.temperature)
+        return (1 - self.share) * losses + self.share * soft
+
+
+def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Returns how far the student's softened probabilities are from the teacher's.
+
+    Hinton et al., 2015: the Kullback-Leibler divergence, times the squared temperature so that
+    its gradients keep their size.
+
+    Args:
+      teacher, student: float32 logits [batch, classes].
+      temperature: divides the logits.
+
+    Returns:
+      float32 [batch].
+    """
+    target = tf.nn.log_softmax(teacher / temperature)
+    guess = tf.nn.log_softmax(student / temperature)
+    return temperature**2 * tf.reduce_sum(tf.exp(target) * (target - guess), axis=-1)
+
+
+def load_distillation(config: TrainConfig, channels: int, classes: int) -> Distillation:
+    """Loads the teacher that `config.distill` names.
+
+    It is a workdir or a `.keras` file of any classifier. A network that says how it wants its
+    pixels gets them so (`preprocessing_of`, or the workdir's config); any other gets the
+    student's. Images are scaled to its input size; a softmax at its end is undone.
+
+    Args:
+      config: distill, temperature, distill_weight and preprocessing matter.
+      channels, classes: of the student.
+
+    Raises:
+      UserError: it cannot be loaded, or is for other images or classes.
+    """
+    path, preprocessing = Path(config.distill), config.preprocessing
+    if (path / CONFIG_FILE).exists():
+        preprocessing = TrainConfig.load(path).preprocessing
+    model = load_model(path / "model.keras" if path.is_dir() else path)
+    preprocessing = preprocessing_of(model) or preprocessing
+    model.trainable = False
+    if len(model.input_shape) != 4 or model.input_shape[-1] != channels:
+        raise UserError(
+            f"teacher {path} takes {model.input_shape}, the images have {channels} channels; "
+            "name another --distill"
+        )
+    if model.output_shape[-1] != classes:
+        raise UserError(
+            f"teacher {path} knows {model.output_shape[-1]} classes, {config.dataset} has "
+            f"{classes}; name another --distill"
+        )
+    teacher = _adapted(model, config.preprocessing, preprocessing)
+    return Distillation(teacher, config.temperature, config.distill_weight)
+
+
+def _adapted(model: keras.Model, given: str, wanted: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from images in one preprocessing to the logits of a model of another."""
+    size = model.input_shape[1:3]
+    scale, offset = _between(PREPROCESSING[given], PREPROCESSING[wanted])
+    gives_probabilities = getattr(model.layers[-1], "activation", None) is keras.activations.softmax
+
+    def teach(images: tf.Tensor) -> tf.Tensor:
+        if None not in size and tuple(images.shape[1:3]) != size:
+            images = tf.image.resize(images, size, antialias=True)
+        if given != wanted:
+            images = images * scale + offset
+        outputs = tf.cast(model(images, training=False), tf.float32)
+        # The logarithm of probabilities differs from the logits by a constant per image.
+        smallest = keras.config.epsilon()
+        return tf.math.log(tf.maximum(outputs, smallest)) if gives_probabilities else outputs
+
+    return teach
+
+
+def _between(given, wanted) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scale and offset from one normalization to the other."""
+    old, new = (tuple(map(np.float32, (p.scale, p.offset))) for p in (given, wanted))
+    scale = new[0] / old[0]
+    return scale, new[1] - old[1] * scale

@@ -1,0 +1,160 @@
+"""The network of a training, and the files that networks are kept in."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+import keras_shufflenet
+from common import files
+from common.cli import UserError
+from trainers.config import MODEL_SUFFIX, TrainConfig
+from trainers.distribution.strategy import synchronize_batch_norms
+from trainers.networks.mobilenet import mobilenet_v2
+
+_DEFAULT_GROUPS = 3
+
+
+def build_model(
+    config: TrainConfig,
+    channels: int,
+    classes: int,
+    weights: str | os.PathLike | None = None,
+) -> keras.Model:
+    """Returns the config's network; its output are logits.
+
+    Args:
+      config: model, scale, groups, padding, convention, preprocessing, small_images, input_size
+        and precision matter.
+      channels: of the input images.
+      classes: number of classes.
+      weights: as a ShuffleNet's argument; None: random.
+
+    Raises:
+      UserError: a scale or number of groups that the papers do not have, unusable weights, or a
+        `.keras` file whose network is not for these images.
+    """
+    shape = (config.input_size, config.input_size, channels)
+    if weights is not None and not config.model.startswith("shufflenet_"):
+        raise UserError(
+            f"--weights {weights} is for ShuffleNets; name a workdir or a .keras or "
+            ".weights.h5 file"
+        )
+    if config.model.endswith(MODEL_SUFFIX):
+        return _architecture(config.model, shape, classes)
+    try:
+        with _precision(config.precision):
+            if config.model == "mobilenet_v2":
+                return mobilenet_v2(config.scale, shape, classes, config.small_images)
+            return _build_shufflenet(config, shape, classes, weights)
+    # Weights may need a package, or a network that is not there.
+    except (ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
+        raise UserError(f"{config.model} cannot be built: {error}") from None
+
+
+def _build_shufflenet(
+    config: TrainConfig,
+    shape: tuple[int, int, int],
+    classes: int,
+    weights: str | os.PathLike | None,
+) -> keras.Model:
+    arguments = {
+        "scale": config.scale,
+        "input_shape": shape,
+        "classes": classes,
+        "classifier_activation": None,
+        "padding": config.padding,
+        "convention": config.convention,
+        "preprocessing": config.preprocessing,
+        "small_images": config.small_images,
+        "weights": weights,
+    }
+    if config.model == "shufflenet_v1":
+        groups = _DEFAULT_GROUPS if config.groups is None else config.groups
+        return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)
+    return keras_shufflenet.ShuffleNetV2(**arguments)
+
+
+def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """Returns the network of a `.keras` file with weights drawn anew.
+
+    Raises:
+      UserError: it cannot be loaded, is for other images or classes, or gives probabilities.
+    """
+    model = load_model(path)
+    # Not those that it was saved with: a run's weights are its seed's.
+    model = keras.models.clone_model(model)
+    expected = (None, *shape), (None, classes)
+    if (model.input_shape, model.output_shape) != expected:
+        raise UserError(
+            f"{path} goes from {model.input_shape} to {model.output_shape}, but these images "
+            f"need {expected[0]} to {expected[1]}; build it so, or name another --input_size"
+        )
+    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
+        raise UserError(f"{path} ends with a softmax; build it without, for it to give logits")
+    return model
+
+
+def full_precision(model: keras.Model, config: TrainConfig) -> keras.Model:
+    """Returns the same network with the same weights, in float32 throughout.
+
+    Weights are float32 in mixed precision too; what is converted later has no use for the rest.
+    """
+    if config.precision == "float32":
+        return model
+    config = dataclasses.replace(config, precision="float32")
+    twin = build_model(config, model.input_shape[-1], model.output_shape[-1])
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def check_preprocessing(model: keras.Model, config: TrainConfig, path: str | Path) -> None:
+    """Raises UserError where the model from `path` wants other pixels than the config gives it."""
+    mode = keras_shufflenet.preprocessing_of(model)
+    if mode not in (None, config.preprocessing):
+        raise UserError(
+            f"{path} is for pixels of preprocessing {mode!r}, but the training's config.json says "
+            f"{config.preprocessing!r}; they are not of the same training"
+        )
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    # Otherwise the caller's own policy holds.
+    if name != "float32":
+        keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def save_model(model: keras.Model, path: str | Path) -> None:
+    """Writes a `.keras` file, whole or not at all, with batch norms as one device has them."""
+    synchronized = any(getattr(layer, "synchronized", False) for layer in model._flatten_layers())
+    synchronize_batch_norms(model, False)
+    try:
+        with files.atomic_write(path) as temporary:
+            model.save(temporary)
+    finally:
+        synchronize_batch_norms(model, synchronized)
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Loads a `.keras` file.
+
+    Raises:
+      UserError: no such file, or Keras cannot read it.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"model {path} does not exist; finish a training first, or check the path")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    # Keras passes on what zip, JSON and HDF5 raise.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"{path} is no Keras model that can be loaded ({reason})") from error

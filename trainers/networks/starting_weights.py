@@ -1,0 +1,90 @@
+"""What a training starts from instead of random weights."""
+
+from pathlib import Path
+
+import h5py
+import keras
+
+from common.cli import UserError
+from keras_shufflenet import preprocessing_of
+from trainers.config import TrainConfig
+from trainers.networks.models import build_model, load_model
+
+_CLASSIFIER = "predictions/"
+
+
+def load_starting_weights(model: keras.Model, config: TrainConfig) -> None:
+    """Gives `model` the weights that `config.weights` names.
+
+    That is a workdir (its `model.keras`), a `.keras` or a `.weights.h5` file of the same network,
+    or whatever else the network's own argument `weights` takes. The classifier starts at random
+    where the number of classes is another.
+
+    Args:
+      model: the network of `config`.
+      config: weights and the network's values matter.
+
+    Raises:
+      UserError: it cannot be loaded, or is of another network; the first weight is named.
+    """
+    source = _source(model, config)
+    preprocessing = preprocessing_of(source)
+    if preprocessing not in (None, config.preprocessing):
+        raise UserError(
+            f"--weights {config.weights} is for pixels of --preprocessing={preprocessing}, not "
+            f"{config.preprocessing}; name that"
+        )
+    for name in ("padding", "convention"):
+        theirs, ours = _setting(source, name), _setting(model, name)
+        if theirs not in (None, ours):
+            raise UserError(
+                f"--weights {config.weights} was trained with --{name}={theirs}, not {ours}; "
+                "name that"
+            )
+    weights = {weight.path: weight for weight in source.weights}
+    new_classes = source.output_shape[-1] != model.output_shape[-1]
+    for weight in model.weights:
+        if new_classes and weight.path.startswith(_CLASSIFIER):
+            continue
+        found = weights.get(weight.path)
+        if found is None or found.shape != weight.shape:
+            shape = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+            raise UserError(
+                f"--weights {config.weights} is of another network: {weight.path} {shape} there, "
+                f"{tuple(weight.shape)} here; give --model, --scale, --groups and "
+                "--small_images as they were"
+            )
+        weight.assign(found.value)
+
+
+def _setting(model: keras.Model, name: str) -> str | None:
+    """Returns what all units of a network have, or None for another model."""
+    return next(
+        (getattr(layer, name, None) for layer in model.layers if "_unit" in layer.name), None
+    )
+
+
+def _source(model: keras.Model, config: TrainConfig) -> keras.Model:
+    path = Path(config.weights)
+    if path.is_dir() or path.suffix == ".keras":
+        return load_model(path / "model.keras" if path.is_dir() else path)
+    channels, classes = model.input_shape[-1], model.output_shape[-1]
+    if not path.name.endswith(".weights.h5"):
+        return build_model(config, channels, classes, weights=config.weights)
+    try:
+        source = build_model(config, channels, _classes(path))
+        source.load_weights(path)
+        return source
+    # Keras passes on what HDF5 and its own checks raise.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"--weights {path} cannot be loaded into {config.model} {config.scale:g}x ({reason})"
+        ) from error
+
+
+def _classes(path: Path) -> int:
+    """Returns the number of classes of a network by its weights file."""
+    with h5py.File(path) as file:
+        # Keras names a layer by its class; the network has one Dense, with kernel and bias.
+        return file["layers/dense/vars/1"].shape[0]

@@ -1,0 +1,1 @@
+"""What a training shows: the screen, metrics, confusion matrices, the report page."""

@@ -1,0 +1,111 @@
+"""What the report knows of a run: its settings and its evaluations, as its workdir has them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.cli import UserError
+from trainers.config import reading_record
+from trainers.reporting.metrics import METRICS_FILE
+
+# What every evaluation has; the other numbers may be missing, as the loss before the first step.
+_NEEDED = ("step", "epoch", "top1")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+      name: its workdir, as the user wrote it.
+      settings: by name, of its config.
+      versions: of libraries, by name.
+      command: that began it.
+      records: its evaluations, by step.
+      warnings: what could not be read.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    versions: dict[str, Any]
+    command: str
+    records: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The evaluation with the highest top-1 accuracy, the first of several."""
+        return max(self.records, key=lambda record: record["top1"], default=None)
+
+
+def read_runs(workdirs: Sequence[Path]) -> list[Run]:
+    """Reads the runs of several workdirs.
+
+    Raises:
+      UserError: a workdir is named twice, or is none, or its settings cannot be read.
+
+    Examples:
+      >>> read_runs([Path("/tmp/digits")])[0].best["top1"]
+      0.9805555555555555
+    """
+    for index, workdir in enumerate(workdirs):
+        if workdir.resolve() in [other.resolve() for other in workdirs[:index]]:
+            raise UserError(f"{workdir} is named twice; name every run once")
+    return [read_run(workdir) for workdir in workdirs]
+
+
+def read_run(workdir: Path) -> Run:
+    """Reads one workdir; a line of its metrics that is damaged becomes a warning."""
+    with reading_record(workdir, "leave it out") as record:
+        if not isinstance(record["config"], dict):
+            raise TypeError("its config holds no names")
+    records, warnings = _read_metrics(workdir / METRICS_FILE)
+    # Where it lies is its name already.
+    settings = {name: value for name, value in record["config"].items() if name != "workdir"}
+    versions, command = record.get("versions", {}), record.get("command", "")
+    return Run(str(workdir), settings, versions, command, tuple(records), tuple(warnings))
+
+
+def differing(runs: Sequence[Run], kind: str) -> dict[str, list[Any]]:
+    """Returns what is not the same in all runs, by name the values of each.
+
+    Args:
+      runs: at least one.
+      kind: "settings" or "versions".
+    """
+    tables = [getattr(run, kind) for run in runs]
+    names = dict.fromkeys(name for table in tables for name in table)
+    values = {name: [table.get(name) for table in tables] for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
+
+
+def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    if not path.is_file():
+        return [], [f"{path.parent} has no {path.name}: nothing was evaluated yet"]
+    by_step: dict[int, dict[str, Any]] = {}
+    warnings = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        record = _parse(line)
+        if record:
+            # The same step twice is the run's later word on it.
+            by_step[record["step"]] = record
+        elif line.strip():
+            last = "; the run was killed while it wrote it" if number == len(lines) else ""
+            warnings.append(f"{path}:{number} is no evaluation and is left out{last}")
+    return [by_step[step] for step in sorted(by_step)], warnings
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(record, dict) and all(_is_number(record.get(name)) for name in _NEEDED)
+    return record if whole else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

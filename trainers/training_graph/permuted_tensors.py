@@ -1,0 +1,249 @@
+"""Layers of a Keras model, computed on tensors whose channels lie in another order.
+
+What the training graph is made of: each function takes a layer's own variables, so that gradients
+and moving statistics arrive where the layer would have them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_shufflenet.layers import ChannelShuffle, block_diagonal
+from trainers.constants import shared
+from trainers.distribution.strategy import moments_over_devices
+
+# Floats that a CPU's vector instructions take at once in TensorFlow's own kernels.
+_VECTOR = 8
+_NO_CHANNEL = -1  # instead of a number
+
+
+class Wire(NamedTuple):
+    """A tensor, and the numbers that its channels have in the Keras model.
+
+    Attributes:
+      tensor: [batch, height, width, channels].
+      order: int [channels]; -1 stands for a channel that is not in the model and is zero.
+    """
+
+    tensor: tf.Tensor
+    order: np.ndarray
+
+
+def padded(order: np.ndarray) -> np.ndarray:
+    """Returns an order with as many -1 behind it as fill the last vector."""
+    return np.append(order, [_NO_CHANNEL] * (-len(order) % _VECTOR)).astype(int)
+
+
+def is_conv(layer: keras.layers.Layer) -> bool:
+    """Whether `conv` computes the layer."""
+    if not isinstance(layer, keras.layers.Conv2D) or not _is_plain(layer):
+        return False
+    return layer.groups == 1 or layer.kernel_size == (1, 1)
+
+
+def is_depthwise(layer: keras.layers.Layer) -> bool:
+    """Whether `depthwise` computes the layer."""
+    is_one = isinstance(layer, keras.layers.DepthwiseConv2D)
+    return is_one and _is_plain(layer) and layer.depth_multiplier == 1
+
+
+def is_batch_norm(layer: keras.layers.Layer) -> bool:
+    """Whether `batch_norm` computes the layer."""
+    if not isinstance(layer, keras.layers.BatchNormalization) or layer.renorm:
+        return False
+    return layer.scale and layer.center and layer.axis in (-1, 3)
+
+
+def _is_plain(layer: keras.layers.Layer) -> bool:
+    is_linear = layer.activation in (None, keras.activations.linear)
+    return is_linear and not layer.use_bias and tuple(layer.dilation_rate) == (1, 1)
+
+
+def is_pointwise(layer: keras.layers.Conv2D) -> bool:
+    """Whether the convolution is a product of matrices."""
+    return layer.kernel_size == layer.strides == (1, 1)
+
+
+def conv(x: Wire, layer: keras.layers.Conv2D, order: np.ndarray | None = None) -> Wire:
+    """Returns a convolution without bias.
+
+    Args:
+      x: its input.
+      layer: Conv2D; with groups it must be 1x1.
+      order: in which it shall make its channels, -1 among them or not; None: as the layer does.
+    """
+    weights, order = kernel(layer, x.order, order)
+    if not is_pointwise(layer):
+        return Wire(tf.nn.conv2d(x.tensor, weights, layer.strides, layer.padding.upper()), order)
+    # Two dimensions: with four it is a product for every row of every image.
+    pixels = tf.matmul(flat(x.tensor), flat(weights))
+    return Wire(shaped(pixels, x.tensor), order)
+
+
+def kernel(
+    layer: keras.layers.Conv2D, rows: np.ndarray, order: np.ndarray | None = None
+) -> tuple[tf.Tensor, np.ndarray]:
+    """Returns a convolution's kernel, ungrouped, and the order of the channels that it makes.
+
+    Args:
+      layer: as of `conv`.
+      rows: order of its input.
+      order: as of `conv`.
+
+    Returns:
+      [height, width, rows, channels], and int [channels], a multiple of the vector's length.
+    """
+    order = padded(np.arange(layer.filters) if order is None else order)
+    weights = tf.cast(layer.kernel.value, layer.compute_dtype)
+    if layer.groups > 1:
+        weights = _block_diagonal(weights, layer.groups)
+    return select(select(weights, rows, 2), order, 3), order
+
+
+def flat(image: tf.Tensor) -> tf.Tensor:
+    """Returns an image's pixels, [n, channels]."""
+    return tf.reshape(image, shared((-1, image.shape[-1]), tf.int32))
+
+
+def shaped(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Returns pixels, [n, channels], as an image of another's height and width, which are known."""
+    return tf.reshape(pixels, shared((-1, *image.shape[1:-1], pixels.shape[-1]), tf.int32))
+
+
+def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
+    """Returns the ungrouped kernel of a grouped 1x1 convolution; see layers.GroupedPointwise."""
+    _, _, rows, filters = kernel.shape
+    mask = block_diagonal(groups, rows, filters // groups)
+    return tf.tile(kernel, [1, 1, groups, 1]) * tf.cast(mask, kernel.dtype)
+
+
+def depthwise(x: Wire, layer: keras.layers.DepthwiseConv2D) -> Wire:
+    """Returns a depthwise convolution without bias; the channels keep their order."""
+    kernel = select(tf.cast(layer.kernel.value, layer.compute_dtype), x.order, 2)
+    # The operator itself: tf.nn's function looks for dilations first, in a dozen operators.
+    y = tf.raw_ops.DepthwiseConv2dNative(
+        input=x.tensor,
+        filter=kernel,
+        strides=[1, *layer.strides, 1],
+        padding=layer.padding.upper(),
+    )
+    return Wire(y, x.order)
+
+
+def batch_norm(x: Wire, layer: keras.layers.BatchNormalization) -> Wire:
+    """Returns the batch normalized by its own statistics, and updates the moving ones."""
+    # As Keras does: sums of half precision would overflow.
+    tensor = tf.cast(x.tensor, keras.backend.result_type(x.tensor.dtype, "float32"))
+    # The fused operator has no double precision, and knows one device.
+    if layer.synchronized or tensor.dtype == tf.float64:
+        mean, variance = moments_over_devices(tensor)
+        keep(layer, x.order, mean, variance)
+        gamma, beta = scale_and_shift(layer, x.order)
+        scale = gamma * tf.math.rsqrt(variance + layer.epsilon)
+        y = tensor * scale + (beta - mean * scale)
+    else:
+        gamma, beta = scale_and_shift(layer, x.order)
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            tensor, gamma, beta, epsilon=layer.epsilon, is_training=True
+        )
+        # It gives the estimate for the population, Keras keeps that of the batch.
+        count = tf.cast(tf.reduce_prod(tf.shape(tensor)[:3]), tf.float32)
+        keep(layer, x.order, mean, variance * (count - 1) / count)
+    return Wire(tf.cast(y, layer.compute_dtype), x.order)
+
+
+def scale_and_shift(
+    layer: keras.layers.BatchNormalization, order: np.ndarray
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns gamma and beta for channels in an order, [channels] each."""
+    return select(layer.gamma.value, order, 0), select(layer.beta.value, order, 0)
+
+
+def keep(
+    layer: keras.layers.BatchNormalization, order: np.ndarray, mean: tf.Tensor, variance: tf.Tensor
+) -> None:
+    """Updates the moving statistics.
+
+    Args:
+      layer: whose they are.
+      order: of the channels.
+      mean, variance: of the batch, [channels].
+    """
+    for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        change = moving.value - reordered(Wire(new, order))
+        moving.value.assign_sub(change * shared(1 - layer.momentum, change.dtype))
+
+
+def concat(wires: Sequence[Wire]) -> Wire:
+    """Returns wires side by side, and zeros behind them that fill the last vector."""
+    tensors = [wire.tensor for wire in wires]
+    order = np.concatenate([wire.order for wire in wires])
+    if missing := -len(order) % _VECTOR:
+        shape = tf.concat([tf.shape(tensors[0])[:-1], [missing]], 0)
+        tensors.append(tf.zeros(shape, tensors[0].dtype))
+    return Wire(tf.concat(tensors, -1) if len(tensors) > 1 else tensors[0], padded(order))
+
+
+def split(x: Wire, sizes: Sequence[int]) -> list[Wire]:
+    """Returns the wire cut in pieces of so many channels."""
+    if len(sizes) == 1:
+        return [x]
+    orders = np.split(x.order, np.cumsum(sizes)[:-1])
+    return [Wire(*piece) for piece in zip(tf.split(x.tensor, sizes, -1), orders, strict=True)]
+
+
+def shuffle(x: Wire, layer: ChannelShuffle) -> Wire:
+    """Returns the same tensor: only the channels' numbers change."""
+    numbers = np.arange(x.order.max() + 1).reshape(-1, layer.groups).T.ravel()
+    return renumbered(x, numbers)
+
+
+def renumbered(x: Wire, numbers: np.ndarray) -> Wire:
+    """Returns the wire with the number `numbers[i]` instead of i."""
+    return Wire(x.tensor, np.where(x.order < 0, x.order, numbers[x.order]))
+
+
+def reordered(x: Wire, order: np.ndarray | None = None) -> tf.Tensor:
+    """Returns the tensor with its channels in another order; None: as the model has them."""
+    order = np.arange(x.order.max() + 1) if order is None else order
+    if np.array_equal(order, x.order):
+        return x.tensor
+    places = np.full(len(order) + 1, _NO_CHANNEL)
+    places[x.order[x.order >= 0]] = np.flatnonzero(x.order >= 0)
+    return select(x.tensor, places[order], len(x.tensor.shape) - 1)
+
+
+def select(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
+    """Returns entries of one axis in an order, each of them at most once; zeros for -1.
+
+    Its gradient is the same with the inverse order: tf.gather's own would be a sum over indices.
+    """
+    size = values.shape[axis]
+    if np.array_equal(order, np.arange(size)):
+        return values
+    back = np.full(size, _NO_CHANNEL)
+    back[order[order >= 0]] = np.flatnonzero(order >= 0)
+
+    @tf.custom_gradient
+    def forward(values: tf.Tensor) -> tuple:
+        return _gather(values, order, axis), lambda gradient: _gather(gradient, back, axis)
+
+    return forward(values)
+
+
+def _gather(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
+    size, absent = values.shape[axis], np.count_nonzero(order < 0)
+    if np.array_equal(order[: len(order) - absent], np.arange(size)):
+        return _append_zeros(values, absent, axis)
+    if absent:
+        values = _append_zeros(values, 1, axis)
+    return tf.gather(values, np.where(order < 0, size, order), axis=shared(axis, tf.int32))
+
+
+def _append_zeros(values: tf.Tensor, count: int, axis: int) -> tf.Tensor:
+    pads = np.zeros((len(values.shape), 2), int)
+    pads[axis, 1] = count
+    return tf.pad(values, pads)
