@@ -1,5 +1,6 @@
 """Packaging of keras_shufflenet; the versions that CI runs are pinned in requirements.lock."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -39,9 +40,15 @@ EXTRAS = {
     ],
 }
 
+
+def _version() -> str:
+    text = Path(__file__).with_name("keras_shufflenet").joinpath("__init__.py").read_text("utf-8")
+    return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)[1]
+
+
 setup(
     name="keras_shufflenet",
-    version="0.1.0",
+    version=_version(),
     description="ShuffleNet V1 and V2 in Keras, from images to measured int8 models",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -93,18 +100,24 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "shufflenet-train = trainers.train:entry_point",
-            "shufflenet-launch = trainers.launch:entry_point",
-            "shufflenet-evaluate = trainers.evaluate:entry_point",
-            "shufflenet-training-report = trainers.report:entry_point",
-            "shufflenet-convert = converters.convert:entry_point",
-            "shufflenet-quantize = converters.quantize:entry_point",
-            "shufflenet-checkpoints = keras_shufflenet.checkpoints.__main__:entry_point",
-            "shufflenet-edgetpu = converters.edgetpu:entry_point",
-            "shufflenet-plan = converters.plan:entry_point",
-            "shufflenet-benchmark = edge.benchmark:entry_point",
-            "shufflenet-profile = edge.profile:entry_point",
-            "shufflenet-report = edge.report:entry_point",
+            "shufflenet = common.commands:main",
+            "shufflenet-train = common.commands:script",
+            "shufflenet-evaluate = common.commands:script",
+            "shufflenet-training-report = common.commands:script",
+            "shufflenet-launch = common.commands:script",
+            "shufflenet-data-server = common.commands:script",
+            "shufflenet-convert = common.commands:script",
+            "shufflenet-quantize = common.commands:script",
+            "shufflenet-plan = common.commands:script",
+            "shufflenet-agreement = common.commands:script",
+            "shufflenet-layer-error = common.commands:script",
+            "shufflenet-edgetpu = common.commands:script",
+            "shufflenet-benchmark = common.commands:script",
+            "shufflenet-profile = common.commands:script",
+            "shufflenet-report = common.commands:script",
+            "shufflenet-checkpoints = common.commands:script",
+            "shufflenet-complexity = common.commands:script",
+            "shufflenet-experiments = common.commands:script",
         ]
     },
 )

@@ -15,6 +15,8 @@ from keras_shufflenet.shufflenet_v1 import ShuffleNetV1
 from keras_shufflenet.shufflenet_v2 import ShuffleNetV2
 from keras_shufflenet.units import ShuffleUnit, ShuffleUnitV2
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ShuffleNetV1",
     "ShuffleNetV2",

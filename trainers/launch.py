@@ -9,12 +9,12 @@ the chief, which writes the results.
 Exit codes: those of the worker that ended first, 0 if none failed; 128 + N if signal N killed it.
 """
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
 
 from common import cli
+from common.child_process import module_command
 from trainers.distribution.interrupts import EXIT_TERMINATED
 from trainers.distribution.local_cluster import LocalCluster
 
@@ -30,10 +30,9 @@ _RESTARTS = flags.DEFINE_integer(
 
 def main(arguments: Sequence[str]) -> None:
     """Starts the workers, again if need be, and ends as they did."""
-    command = [
-        sys.executable, "-m", "trainers.train", "--strategy=multiworker", "--cluster=tf_config",
-        *arguments,
-    ]  # fmt: skip
+    command = module_command(
+        "trainers.train", "--strategy=multiworker", "--cluster=tf_config", *arguments
+    )
     code = _train(command, _WORKERS.value, _RESTARTS.value)
     if code:
         raise SystemExit(code if code > 0 else 128 - code)

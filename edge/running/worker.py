@@ -10,12 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from common.child_process import module_command
 from common.cli import UserError
 from edge.running import runner
 
 
 def call(module: str, request: dict) -> dict:
-    """Runs `python -m module` on a request and returns its reply.
+    """Runs a module on a request, in a process of its own, and returns its reply.
 
     Args:
       module: a module whose main part is `serve(task)`.
@@ -25,7 +26,7 @@ def call(module: str, request: dict) -> dict:
       UserError: the worker reported a mistake, or died.
     """
     done = subprocess.run(
-        [sys.executable, "-m", module],
+        module_command(module),
         input=json.dumps(request),
         env=environment(),
         capture_output=True,

@@ -33,9 +33,12 @@ MIRRORED = """
 import dataclasses, sys
 import keras
 import keras_shufflenet
-from trainers import averaging, loop, pipeline, strategy
+from trainers import loop
+from trainers.optimization import averaging
+from trainers.data import pipeline
+from trainers.distribution import strategy
 from trainers.config import TrainConfig
-from trainers.datasets import load_source
+from trainers.data.datasets import load_source
 from trainers.task import Task
 
 real = keras_shufflenet.ShuffleNetV2

@@ -38,7 +38,7 @@ class LocalCluster:
       stopped: whether SIGTERM or Ctrl-C came.
 
     Examples:
-      >>> with LocalCluster([sys.executable, "-m", "trainers.train", …], workers=2) as cluster:
+      >>> with LocalCluster(module_command("trainers.train", …), workers=2) as cluster:
       ...     code = cluster.wait()
     """
 

@@ -9,7 +9,7 @@ from common.cli import UserError
 WORKER = """
 import sys
 
-from benchmarks import live
+from benchmarks.measuring import persistent_worker
 
 
 def make(request):
@@ -23,7 +23,7 @@ def make(request):
 
 
 if __name__ == "__main__":
-    live.serve(make)
+    persistent_worker.serve(make)
 """
 
 

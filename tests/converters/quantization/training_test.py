@@ -293,11 +293,13 @@ MIRRORED = """
 import dataclasses, sys
 from pathlib import Path
 import numpy as np
-from converters.qat import QatTask
-from converters.qat_config import QatConfig
-from trainers import loop, pipeline, strategy
+from converters.quantization.training import QatTask
+from converters.quantization.config import QatConfig
+from trainers import loop
+from trainers.data import pipeline
+from trainers.distribution import strategy
 from trainers.config import TrainConfig
-from trainers.datasets import load_source
+from trainers.data.datasets import load_source
 
 config = TrainConfig.load(sys.argv[1])
 settings = QatConfig(model=Path(sys.argv[2]), ranges="minmax", calibration_images=32, distill=True)

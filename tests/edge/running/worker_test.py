@@ -5,8 +5,8 @@ from edge.running import worker
 
 TASKS = """
 import os, signal, sys
-from edge import worker
-from trainers.cli import UserError
+from edge.running import worker
+from common.cli import UserError
 
 def task(request):
     what = request["what"]

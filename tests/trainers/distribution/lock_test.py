@@ -13,7 +13,7 @@ from trainers.distribution import lock
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
 import sys, time
-from trainers.lock import locked
+from trainers.distribution.lock import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)

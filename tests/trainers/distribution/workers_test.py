@@ -26,15 +26,15 @@ import dataclasses, sys
 sys.path.insert(0, sys.argv[2])
 import keras, numpy as np, tensorflow as tf
 import keras_shufflenet
-from benchmarks.traffic import traffic
+from benchmarks.training.traffic import traffic
 from trainers import loop
-from trainers.cli import UserError
-from trainers.cluster import find_cluster
+from common.cli import UserError
+from trainers.distribution.cluster import find_cluster
 from trainers.config import TrainConfig
-from trainers.datasets import load_source
-from trainers.strategy import make_strategy
+from trainers.data.datasets import load_source
+from trainers.distribution.strategy import make_strategy
 from trainers.task import Task
-from trainers.workers import Workers, own_folder
+from trainers.distribution.workers import Workers, own_folder
 
 def small_network(input_shape, classes, **unused):
     x = inputs = keras.Input(input_shape)

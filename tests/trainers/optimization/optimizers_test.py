@@ -193,7 +193,7 @@ def test_an_overflow_changes_no_weight_but_counts_as_a_step(bad):
 MIRRORED = """
 import keras
 import tensorflow as tf
-from trainers.optimizers import make_optimizer
+from trainers.optimization.optimizers import make_optimizer
 from trainers.recipes import make_config
 
 cpu = tf.config.list_physical_devices("CPU")[0]

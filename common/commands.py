@@ -1,0 +1,97 @@
+"""The command `shufflenet`: all commands of the project by name, each with one line.
+
+    shufflenet train --recipe=digits --workdir=work
+
+`shufflenet train …` is `python -m trainers.train …`, and so for every command. It also works in a
+folder that has a `trainers/` of its own, because that folder is not searched for modules.
+"""
+
+import difflib
+import importlib.metadata
+import runpy
+import sys
+from pathlib import Path
+
+EXIT_ERROR = 1
+_PACKAGE = "keras_shufflenet"
+_SCRIPT = "shufflenet"
+
+# By name: the module, and what it does. tests/common/commands_test.py compares BUILD and setup.py.
+COMMANDS = {
+    "train": ("trainers.train", "train a network on images"),
+    "evaluate": ("trainers.evaluate", "accuracy and confusion matrix of a model"),
+    "training-report": ("trainers.report", "compare trainings on one HTML page"),
+    "launch": ("trainers.launch", "train with several workers on this machine"),
+    "data-server": ("trainers.data_server", "make training batches on other machines"),
+    "convert": ("converters.convert", "convert a trained model to .tflite files (an artifact)"),
+    "quantize": ("converters.quantize", "quantization-aware training of a trained model"),
+    "plan": ("converters.plan", "list the networks that fit a device, before training"),
+    "agreement": ("converters.agreement", "compare int8 results between runtimes"),
+    "layer-error": ("converters.layer_error", "rank layers by the noise that int8 adds"),
+    "edgetpu": ("converters.edgetpu", "check and compile artifacts for the Edge TPU"),
+    "benchmark": ("edge.benchmark", "measure an artifact's files on devices"),
+    "profile": ("edge.profile", "show where the time of an artifact's files goes"),
+    "report": ("edge.report", "measurements and profiles on one HTML page"),
+    "checkpoints": ("keras_shufflenet.checkpoints", "inspect and convert PyTorch checkpoints"),
+    "complexity": ("keras_shufflenet.complexity", "multiply-adds and parameters of a network"),
+    "experiments": ("experiments.all", "the papers' tables and figures on this machine"),
+}
+
+
+def main() -> int:
+    """Runs `shufflenet COMMAND …`."""
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(f"{_PACKAGE} {_version()}")
+        return 0
+    return _run(name, rest)
+
+
+def script() -> int:
+    """Runs the command that the script is named for: `shufflenet-train` runs `train`."""
+    return _run(Path(sys.argv[0]).stem.removeprefix(f"{_SCRIPT}-"), sys.argv[1:])
+
+
+def usage() -> str:
+    """Returns the list of commands, a line each."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name.ljust(width)}  {line}" for name, (_, line) in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {_SCRIPT} COMMAND [--flag=value …]",
+            "",
+            *lines,
+            "",
+            f"{_SCRIPT} COMMAND --help lists a command's flags; {_SCRIPT} --version",
+        ]
+    )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed: run from its sources)"
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        print(
+            f"error: there is no command {name!r}; {hint}{_SCRIPT} --help lists the commands",
+            file=sys.stderr,
+        )
+        return EXIT_ERROR
+    module, _ = COMMANDS[name]
+    sys.argv = [module, *arguments]
+    # As `__main__`, and with the module's file as sys.argv[0]: absl shows the flags of that file.
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
