@@ -26,8 +26,8 @@ _MODEL = flags.DEFINE_string(
 _DOCUMENT = flags.DEFINE_string(
     "document",
     None,
-    "Markdown file whose sections between <!-- NAME: begin --> and <!-- NAME: end --> are "
-    "replaced; pictures and JSON files go into a folder beside it of the same name.",
+    "Folder with a page NAME.md for each experiment: what lies between <!-- NAME: begin --> and "
+    "<!-- NAME: end --> is replaced; pictures and JSON files lie beside the pages.",
 )
 lab_flags.define()
 # So that --help shows them.

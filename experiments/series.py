@@ -27,10 +27,10 @@ class SeriesConfig:
       names: of the experiments; None: all.
       fresh: whether what has its result already is done again.
       model: of a trained ShuffleNetV2, or None.
-      document: markdown file whose sections are replaced, or None.
+      document: folder with a page NAME.md for each experiment, whose section is replaced, or None.
 
     Raises:
-      UserError: an unknown experiment, or a document that lacks the place of one.
+      UserError: an unknown experiment, or a page that is missing or lacks its section.
     """
 
     settings: Settings
@@ -41,10 +41,9 @@ class SeriesConfig:
 
     def __post_init__(self):
         chosen = self.experiments
-        if self.document is not None:
-            text = read_document(self.document)
-            for experiment in chosen:
-                replace_section(text, experiment.name, "")
+        for experiment in chosen if self.document is not None else ():
+            page = read_document(self.document / f"{experiment.name}.md")
+            replace_section(page, experiment.name, "")
 
     @property
     def experiments(self) -> list[Experiment]:
@@ -72,7 +71,8 @@ def run_series(config: SeriesConfig) -> Path:
         config.settings.output.mkdir(parents=True, exist_ok=True)
         page = write_index(config.settings.output, records, failures)
     if config.document is not None:
-        _write_document(config.document, config.settings.output, records)
+        for record in records:
+            _write_page(config.document, config.settings.output, record)
     if failures:
         raise UserError(f"{'; '.join(failures)}. What could be done is in {page}")
     return page
@@ -97,15 +97,11 @@ def _runner(experiment: Experiment, config: SeriesConfig) -> Callable[[Settings]
     return lambda settings: feature_reuse.run(settings, config.model)
 
 
-def _write_document(document: Path, output: Path, records: Sequence[dict]) -> None:
-    text = read_document(document)
-    folder = document.with_suffix("")
-    folder.mkdir(exist_ok=True)
-    for record in records:
-        figures = f"{record['name']}.json"
-        for file in (figures, *(picture["file"] for picture in record["pictures"])):
-            shutil.copyfile(output / file, folder / file)
-        section = to_markdown(record, pictures=f"{folder.name}/")
-        section += f"\n\nAll figures: [{figures}]({folder.name}/{figures})"
-        text = replace_section(text, record["name"], section)
-    write_text(document, text)
+def _write_page(folder: Path, output: Path, record: dict) -> None:
+    """Replaces an experiment's section in its page; its pictures and figures lie beside the page."""
+    name = record["name"]
+    for file in (f"{name}.json", *(picture["file"] for picture in record["pictures"])):
+        shutil.copyfile(output / file, folder / file)
+    page = folder / f"{name}.md"
+    section = f"{to_markdown(record)}\n\nAll figures: [{name}.json]({name}.json)"
+    write_text(page, replace_section(read_document(page), name, section))

@@ -80,12 +80,11 @@ def to_text(record: dict) -> str:
     return "\n\n".join([*parts, *record["verdicts"]])
 
 
-def to_markdown(record: dict, pictures: str = "") -> str:
-    """Returns a section of a document.
+def to_markdown(record: dict) -> str:
+    """Returns a section of a document that has the pictures beside it.
 
     Args:
       record: of a result.
-      pictures: folder of the pictures seen from the document, with a "/" at its end.
     """
     warning, verdicts = record["run"]["warning"], record["verdicts"]
     parts = [f"**Not a quiet machine**: {warning}."] if warning else []
@@ -95,7 +94,7 @@ def to_markdown(record: dict, pictures: str = "") -> str:
         parts.append(markdown_table(table["headers"], table["rows"]))
         parts.extend([table["note"]] if table["note"] else [])
     for picture in record["pictures"]:
-        parts.append(f"![{picture['title']}]({pictures}{picture['file']})")
+        parts.append(f"![{picture['title']}]({picture['file']})")
     parts.extend(measured_on(record["run"]))
     return "\n\n".join(parts)
 

@@ -97,20 +97,23 @@ def test_the_page_needs_no_other_file(toy, tmp_path):
     assert len(page) < 100_000
 
 
-def test_the_document_s_section_is_replaced(toy, tmp_path):
-    document = tmp_path / "experiments.md"
-    document.write_text(DOCUMENT)
-    run_series(SeriesConfig(settings(tmp_path), ["toy"], document=document))
-    text = document.read_text()
-    assert "![A line](experiments/toy_line.svg)" in text and "stale" not in text
-    assert (tmp_path / "experiments" / "toy_line.svg").is_file() and text.endswith("rest\n")
+def test_the_page_s_section_is_replaced(toy, tmp_path):
+    page = tmp_path / "experiments/toy.md"
+    page.parent.mkdir()
+    page.write_text(DOCUMENT)
+    run_series(SeriesConfig(settings(tmp_path), ["toy"], document=page.parent))
+    text = page.read_text()
+    assert "![A line](toy_line.svg)" in text and "stale" not in text and text.endswith("rest\n")
+    assert "[toy.json](toy.json)" in text
+    assert (page.parent / "toy_line.svg").is_file() and (page.parent / "toy.json").is_file()
 
 
-def test_a_document_without_the_place_is_refused_at_once(toy, tmp_path):
-    document = tmp_path / "experiments.md"
-    document.write_text("# Title\n")
+def test_a_page_without_the_place_is_refused_at_once(toy, tmp_path):
+    with pytest.raises(UserError, match=r"toy\.md is not there"):
+        SeriesConfig(settings(tmp_path), ["toy"], document=tmp_path)
+    (tmp_path / "toy.md").write_text("# Title\n")
     with pytest.raises(UserError, match=r"lacks the lines .*toy: begin"):
-        SeriesConfig(settings(tmp_path), ["toy"], document=document)
+        SeriesConfig(settings(tmp_path), ["toy"], document=tmp_path)
     assert not toy.runs
 
 
