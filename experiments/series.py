@@ -98,7 +98,7 @@ def _runner(experiment: Experiment, config: SeriesConfig) -> Callable[[Settings]
 
 
 def _write_page(folder: Path, output: Path, record: dict) -> None:
-    """Replaces an experiment's section in its page; its pictures and figures lie beside the page."""
+    """Replaces an experiment's section in its page; pictures and figures lie beside it."""
     name = record["name"]
     for file in (f"{name}.json", *(picture["file"] for picture in record["pictures"])):
         shutil.copyfile(output / file, folder / file)

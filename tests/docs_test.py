@@ -9,13 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.commands import COMMANDS as BY_NAME
+from experiments.harness.catalogue import EXPERIMENTS
+from experiments.harness.results import load
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 # What a page shows and a test cannot run says so, and why, in a comment before it.
 BLOCK = re.compile(r"(<!-- not run: .+? -->\n)?```python\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 OUTSIDE = ("http://", "https://")
+# With flags to the end of the line, or of the code in a sentence.
+COMMAND = re.compile(r"(?<![\w./-])(shufflenet |python -m )([a-z][a-z_.-]*)([^\n`]*)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+SOURCE = re.compile(
+    r"`((?:benchmarks|common|converters|edge|experiments|keras_shufflenet|tests|tools|trainers)/\S*?)`"
+)
 
 
 def blocks(page):
@@ -100,24 +109,56 @@ def test_links_lead_to_files_that_are_there(name):
         assert not anchor or anchor[1:] in anchors(page), f"{name}: {target}{anchor}"
 
 
+@pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", *PAGES], ids=relative)
+def test_files_of_the_repository_that_a_page_names_are_there(page):
+    named = SOURCE.findall(page.read_text(encoding="utf-8"))
+    assert not [path for path in named if not any(ROOT.glob(path.rstrip("/")))]
+
+
+def test_the_reference_lists_each_name_once():
+    pages = [page.read_text(encoding="utf-8") for page in PAGES if page.parent.name == "api"]
+    names = [name for text in pages for name in re.findall(r"^::: (\S+)", text, re.MULTILINE)]
+    assert len(names) == len(set(names)) > 40
+
+
 def commands():
-    """By module: flags that a page gives `python -m module`, with the page's name."""
+    """By module: flags that a page gives it, as a command or after `python -m`, with the page."""
     found = {}
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for module, rest in re.findall(r"python -m ([a-z_.]+)([^\n`]*)", text):
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES):
+        # A command may go on after a backslash.
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for start, name, rest in COMMAND.findall(text):
+            module = name if start.startswith("python") else BY_NAME.get(name, [name])[0]
             flags = found.setdefault(module, set())
             flags |= {(flag, relative(page)) for flag in re.findall(r"--([a-z_]+)", rest)}
     return found
 
 
 COMMANDS = commands()
+# A command that hands the flags that it does not know to another one.
+HANDS_ON = {"trainers.launch": "trainers.train"}
 
 
 @pytest.mark.parametrize("module", sorted(COMMANDS))
 def test_flags_of_the_pages_commands_exist(module, run_cli):
-    known = re.findall(r"--(\[no\])?([a-z_]+)", run_cli(module, "--help", check=False).stdout)
+    modules = {module, HANDS_ON.get(module, module)}
+    printed = "".join(run_cli(name, "--help", check=False).stdout for name in modules)
+    known = re.findall(r"--(\[no\])?([a-z_]+)", printed)
     flags = {name for _, name in known} | {f"no{name}" for no, name in known if no}
-    assert flags, f"python -m {module} has no flags"
+    assert flags, f"{module} has no flags"
     unknown = {(flag, page) for flag, page in COMMANDS[module] if flag not in flags}
     assert not unknown
+
+
+ROW = re.compile(r"^\| \[\w+\]\(experiments/(\w+)\.md\) \|(.*)\|(.*)\|$", re.MULTILINE)
+
+
+def test_the_index_of_experiments_says_what_their_results_say():
+    rows = ROW.findall((ROOT / "docs/experiments.md").read_text(encoding="utf-8"))
+    assert {name for name, _, _ in rows} == EXPERIMENTS.keys()
+    for name, source, found in rows:
+        record = load(ROOT / "docs/experiments", name)
+        assert source.strip() == record["source"]
+        verdicts = " ".join(record["verdicts"])
+        figures = re.findall(r"\d+\.\d+x?|\d+%", found)
+        assert not [figure for figure in figures if figure not in verdicts], name

@@ -1,26 +1,30 @@
-"""The README's commands, run as a newcomer types them, one after the other."""
+"""What the README and the docs show: commands run as a newcomer types them, figures as measured."""
 
 import json
 import math
 import os
 import re
-import shlex
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from common.commands import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHOWN = re.findall(r"<!-- run: (.+?) -->", README)
+BENCHMARKS = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+TOOL = runpy.run_path(str(ROOT / "tools/update_readme.py"))
+PAGES = {page: page.read_text(encoding="utf-8") for page in TOOL["pages"]()}
+SHOWN = [command for text in PAGES.values() for command in TOOL["commands"](text)]
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def _run(command, demo):
-    """Runs a command of the README with its demo/ in another place."""
-    words = [word.replace("demo/", f"{demo}/") for word in shlex.split(command)]
-    words = [sys.executable if word == "python" else word for word in words]
+    """Runs a command of a page with its demo/ in another place."""
+    words = [word.replace("demo/", f"{demo}/") for word in TOOL["words"](command)]
     if words[0] == "make":
         words.append(f"DEMO={demo}")
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -40,7 +44,7 @@ def _column(table, row, column):
     Path(sys.prefix) != ROOT / ".venv" or not (ROOT / ".venv/.made-from").exists(),
     reason="runs `make demo` in the environment of `make test` only",
 )
-def test_the_readme_s_commands(tmp_path):
+def test_the_pages_commands(tmp_path):
     demo = tmp_path / "demo"
     assert SHOWN[0] == "make demo"
     table = _run(SHOWN[0], demo)
@@ -80,15 +84,36 @@ def _says(sentence):
     return sentence in " ".join(README.split())
 
 
-def test_the_readme_s_speeds_are_those_of_the_tables():
+def _by_cpu(heading):
+    """The factors of a table of docs/benchmarks.md, a list for each CPU.
+
+    The first CPU is that of benchmarks/results. What others gave is kept in that table alone.
+    """
+    section = BENCHMARKS.split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
+    rows = [re.findall(r"(\d\.\d\d)x", line) for line in section.splitlines() if line[:1] == "|"]
+    return [[float(factor) for factor in row] for row in rows if row]
+
+
+def test_the_readme_s_latencies_are_those_of_the_tables():
     medians = {
         name: network["canonical_to_deployment"]["median"]
         for name, network in _result("latency")["networks"].items()
     }
     v1 = [median for name, median in medians.items() if name.startswith("v1")]
     v2 = [medians[f"v2-{scale}x"] for scale in ("0.5", "1", "1.5", "2")]
-    assert _says(f"V2 is {min(v2):.2f} to {max(v2):.2f} times and V1 more than twice as fast")
     assert min(v1) > 2
+    cpus = _by_cpu("### Latency by CPU")
+    assert len(cpus) == 3
+    assert cpus[0] == [round(medians[name], 2) for name in ("v2-0.5x", "v2-1x", "v1-1x-g3")]
+    v2 += [factor for small, large, _ in cpus for factor in (small, large)]
+    v1 += [factor for _, _, factor in cpus]
+    assert _says(
+        f"V2 is {min(v2):.2f} to {max(v2):.2f} times and V1 {min(v1):.2f} to {max(v1):.2f} times "
+        "as fast as the usual conversion of the same network"
+    )
+
+
+def test_the_readme_s_ratios_to_other_runtimes_are_those_of_the_table():
     best = {}
     for network, rows in _result("runtimes")["networks"].items():
         for row in rows:
@@ -96,10 +121,17 @@ def test_the_readme_s_speeds_are_those_of_the_tables():
             best[key] = min(best.get(key, math.inf), row["to_ours"]["median"])
     others = [ratio for (_, runtime, _), ratio in best.items() if runtime != "litert"]
     assert _says(f"{min(others):.1f} to {max(others):.1f} times as fast as the best that ONNX")
+
+
+def test_the_readme_s_training_speeds_are_those_of_the_tables():
     steps = [
         step["faster_than"]["PyTorch"]["median"] for step in _result("training_speed")["steps"]
     ]
-    assert _says(f"a step of V2 is {min(steps):.2f} to {max(steps):.2f} times as fast as PyTorch's")
+    cpus = _by_cpu("### Training steps by CPU")
+    assert len(cpus) == 2
+    assert cpus[0] == [round(min(steps), 2), round(max(steps), 2)]
+    slowest, fastest = min(map(min, cpus)), max(map(max, cpus))
+    assert _says(f"a step of V2 is {slowest:.2f} to {fastest:.2f} times as fast as PyTorch's")
 
 
 def test_the_readme_s_accuracies_are_those_of_the_table():
@@ -115,7 +147,21 @@ def test_the_readme_s_accuracies_are_those_of_the_table():
 
 def test_every_command_explains_its_flags(run_cli):
     modules = set(re.findall(r"python -m ([a-z_.]+)", README))
+    modules |= {COMMANDS[name][0] for name in re.findall(r"^shufflenet ([a-z-]+)", README, re.M)}
     assert len(modules) >= 5
     for module in modules:
         done = run_cli(module, "--helpfull", check=False)
         assert "--" in done.stdout and not done.stderr.startswith("Traceback")
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= 900
+
+
+def test_of_a_training_s_progress_the_first_and_the_last_line_are_shown():
+    progress = [f"step {step}: top-1 {step}%" for step in range(5)]
+    output = "\n".join(["train", progress[0], "training: 1/2", *progress[1:], "done", ""])
+    assert TOOL["shortened"](output) == f"train\n{progress[0]}\n…\n{progress[-1]}\ndone\n"
+    assert TOOL["shortened"]("training: 1/2\ndone\n") == "training: 1/2\ndone\n"
+    # What stands in the pages was pasted by the same command.
+    assert all(text == TOOL["shortened"](text) for text in PAGES.values())
