@@ -67,7 +67,7 @@ def load(folder: Path, name: str) -> dict | None:
         raise UserError(f"{path} is not valid JSON ({error}); remove it and run again") from error
     known = isinstance(record, dict) and record.get("schema_version") == SCHEMA_VERSION
     if not known or not set(_FIELDS) <= record.keys():
-        raise UserError(f"{path} is no result of this version; remove it and run again")
+        raise UserError(f"{path} is not a result of this version; remove it and run again")
     return record
 
 
