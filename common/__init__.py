@@ -1,1 +1,1 @@
-"""What every command shares, and what passes between them; no TensorFlow, no Keras."""
+"""What all commands share, and the data that passes between them; no TensorFlow, no Keras."""

@@ -1,6 +1,6 @@
 """Reading an artifact: a folder of .tflite files, labels, samples and a manifest.
 
-Needs numpy and LiteRT alone, because devices read artifacts where TensorFlow does not run.
+Needs only numpy and LiteRT, because artifacts are also read where TensorFlow does not run.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from common.litert import LiteRTModel
 from common.manifest import LABELS, SAMPLES, StoredFile, read_manifest, stored_files
 
 _CHUNK = 2**20
-# What zipfile and numpy raise on files that are damaged, encrypted, or no archive at all.
+# What zipfile and numpy raise on files that are damaged, encrypted, or not archives at all.
 _BAD_SAMPLES = (
     ValueError,
     KeyError,
@@ -40,7 +40,7 @@ class Artifact:
     """A verified artifact; make one with `Artifact.open`.
 
     Attributes:
-      folder: where it lies.
+      folder: its path.
       manifest: the checked manifest as parsed JSON (docs/artifact.md).
       labels: the class names, in the order of the logits.
 
@@ -61,7 +61,7 @@ class Artifact:
         """Opens an artifact after checking its manifest and the hash of each of its files.
 
         Raises:
-          UserError: what is missing, damaged, tampered with or unknown, by name.
+          UserError: something is missing, damaged, altered or unknown; the message names it.
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -76,7 +76,7 @@ class Artifact:
 
     @property
     def files(self) -> dict[str, dict]:
-        """The manifest's entries of the .tflite files, by file name."""
+        """The manifest's entries for the .tflite files, by file name."""
         return self.manifest["files"]
 
     @property
@@ -88,7 +88,7 @@ class Artifact:
         """Returns the path of one of the .tflite files.
 
         Raises:
-          UserError: the artifact has no such file; those it has are listed.
+          UserError: the artifact has no such file; the message lists its files.
         """
         if name not in self.files:
             raise UserError(
@@ -100,29 +100,29 @@ class Artifact:
         """Loads one of the .tflite files into LiteRT.
 
         Raises:
-          UserError: there is no such file, or its input and output are not the manifest's.
+          UserError: there is no such file, or its input or output differs from the manifest.
         """
         model = LiteRTModel(self.path(name), threads, reference_kernels)
         expected = (self.input_shape, (self.input_shape[0], self.manifest["classes"]))
         if (model.input_shape, model.output_shape) != expected:
             raise UserError(
                 f"{model.path} maps {model.input_shape} to {model.output_shape}, "
-                f"the manifest says {expected[0]} to {expected[1]}; convert the model again"
+                f"but the manifest says {expected[0]} to {expected[1]}; convert the model again"
             )
         return model
 
     def samples(self, limit: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns the evaluation images that came along, or None if there are none.
+        """Returns the artifact's evaluation images and labels, or None if it has none.
 
         Args:
-          limit: read out at most so many.
+          limit: the largest number of images to return; None for all.
 
         Returns:
-          uint8 images [n, height, width, channels] as the evaluation transform left them,
-          and int32 labels [n].
+          uint8 images [n, height, width, channels], after the evaluation transform, and int32
+          labels [n].
 
         Raises:
-          UserError: the file is not what the manifest says.
+          UserError: the file differs from the manifest.
         """
         if self.manifest["samples"] is None:
             return None
@@ -141,13 +141,13 @@ class Artifact:
 
 
 def _verify(path: Path, stored: StoredFile) -> None:
-    # A link could point to a device that never ends; an artifact holds plain files.
+    # A link could point to an endless device such as /dev/zero; an artifact has plain files only.
     if path.is_symlink() or not path.is_file():
         raise UserError(f"{path} is missing or not a plain file; convert the model again")
     size = path.stat().st_size
     if size != stored.bytes:
         raise UserError(
-            f"{path} has {size} bytes, the manifest says {stored.bytes}: "
+            f"{path} has {size} bytes, but the manifest says {stored.bytes}: "
             "it is damaged or was changed; convert the model again"
         )
     if sha256(path) != stored.sha256:
@@ -189,5 +189,5 @@ def _check_array(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: type)
     if (found_shape, fortran_order, found_dtype) != (shape, False, np.dtype(dtype)):
         raise ValueError(
             f"{name} is {found_dtype} of shape {found_shape}, "
-            f"the manifest says {np.dtype(dtype)} of shape {shape}"
+            f"but the manifest says {np.dtype(dtype)} of shape {shape}"
         )

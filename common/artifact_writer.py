@@ -1,4 +1,4 @@
-"""Writing an artifact: whole, or not at all."""
+"""Writes an artifact, whole or not at all."""
 
 import contextlib
 import os
@@ -19,22 +19,22 @@ from common.tflite_operators import operator_counts
 
 @contextlib.contextmanager
 def staged_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Gives a temporary folder beside `output` and renames it to `output` on success.
+    """Yields a temporary folder next to `output`, renamed to `output` on success.
 
-    After an error the temporary folder is removed and what was at `output` is still there.
+    After an error the temporary folder is removed and `output` is as it was before.
 
     Args:
-      output: what must not exist yet, or be an empty folder.
+      output: the folder to make; must not exist yet, or be empty.
       overwrite: replace `output` if it is an artifact.
 
     Raises:
-      UserError: `output` is a file, or a folder that must not be replaced.
+      UserError: `output` is a file, or a folder that may not be replaced.
       OSError: the folder cannot be written.
     """
     _check_output(output, overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    # mkdtemp makes folders private; a result is as readable as any other new folder.
+    # mkdtemp makes private folders; a result should be as readable as any other new folder.
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o777 & ~umask)
@@ -52,10 +52,10 @@ def write_labels(folder: Path, labels: list[str]) -> dict:
 
 
 def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> dict | None:
-    """Writes samples.npz and returns its entry for the manifest; None for no images.
+    """Writes samples.npz and returns its entry for the manifest; None if there are no images.
 
     Args:
-      folder: the artifact.
+      folder: the artifact's folder.
       images: uint8 [n, height, width, channels].
       labels: int32 [n].
     """
@@ -67,12 +67,12 @@ def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> dict 
 
 
 def stored_file(path: Path) -> dict:
-    """Returns what the manifest says about any file: hash and size."""
+    """Returns what the manifest says about every file: hash and size."""
     return {"sha256": sha256(path), "bytes": path.stat().st_size}
 
 
 def describe_tflite(path: Path) -> dict:
-    """Returns what the manifest says about any .tflite file: hash, size, ends and operators."""
+    """Returns a .tflite file's entry for the manifest: hash, size, input, output, operators."""
     model = LiteRTModel(path)
     return {
         **stored_file(path),
@@ -92,14 +92,14 @@ def _describe_tensor(
 
 
 def write_manifest(folder: Path, fields: dict) -> None:
-    """Writes manifest.json and opens the artifact as a reader would.
+    """Writes manifest.json, then checks the artifact by opening it as a reader would.
 
     Args:
-      folder: the artifact, its other files in place.
+      folder: the artifact's folder; its other files are already there.
       fields: the manifest without its schema version (docs/artifact.md).
 
     Raises:
-      UserError: the fields or the files do not keep the schema.
+      UserError: the fields or the files do not follow the schema.
     """
     manifest = {"schema_version": SCHEMA_VERSION, **fields}
     check_manifest(manifest, folder / MANIFEST)
@@ -114,17 +114,17 @@ def _check_output(output: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UserError(
-            f"output {output} exists and is not empty; name a new folder or --overwrite"
+            f"output {output} exists and is not empty; name a new folder or add --overwrite"
         )
     if not (output / MANIFEST).is_file():
         raise UserError(
-            f"output {output} is not an artifact and is not replaced; name a new folder"
+            f"output {output} is not an artifact, so it is not replaced; name a new folder"
         )
 
 
 def _replace(temporary: Path, output: Path) -> None:
     if output.is_dir() and any(output.iterdir()):
-        # Aside first: a folder cannot be renamed onto one that is not empty.
+        # Move it aside first: a folder cannot be renamed onto one that is not empty.
         old = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.old."))
         output.replace(old)
         temporary.replace(output)

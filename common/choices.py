@@ -1,4 +1,4 @@
-"""Names that a flag may hold."""
+"""Checks names that the user gave."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,15 +6,15 @@ from common.cli import UserError
 
 
 def choose(kind: str, names: Sequence[str] | None, known: Collection[str]) -> tuple[str, ...]:
-    """Returns the names as given, or all that are known for None.
+    """Returns `names`, or all of `known` if `names` is None.
 
     Args:
-      kind: what is named, such as "network", for the message.
-      names: of the flag.
-      known: all there are.
+      kind: what the names stand for, such as "network"; for the message.
+      names: what the user chose.
+      known: all valid names.
 
     Raises:
-      UserError: a name that is not there.
+      UserError: a name is not known.
     """
     for name in names or ():
         if name not in known:

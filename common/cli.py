@@ -11,11 +11,11 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class UserError(Exception):
-    """A mistake of the user or of the environment, told in one line with its remedy."""
+    """A user's mistake or a problem of the environment: one line that includes a remedy."""
 
 
 def explain_os_error(error: OSError) -> str:
-    """Returns one line for a file-system error: what happened, where, and what to do."""
+    """Returns one line about a file-system error: what happened, where, and what to do."""
     remedies = {
         errno.ENOSPC: "free some space or name another folder",
         errno.EDQUOT: "free some space or name another folder",
@@ -41,19 +41,19 @@ def run(main: Callable[[], None]) -> None:
 
 
 def run_with_files(main: Callable[[list[str]], None]) -> None:
-    """Does the same for a command that takes names of files besides its flags.
+    """Does the same as `run` for a command that takes file names besides its flags.
 
     Args:
-      main: the command; it takes the names.
+      main: the command; it is called with the names.
     """
     app.run(lambda argv: _guarded(lambda: main(argv[1:]), argv[:1]))
 
 
 def run_with_rest(main: Callable[[list[str]], None]) -> None:
-    """Does the same for a command that hands all arguments but its own flags on to another.
+    """Does the same as `run` for a command that passes unknown arguments on to another command.
 
     Args:
-      main: the command; it takes the other arguments.
+      main: the command; it is called with all arguments except its own flags.
     """
     app.run(
         lambda argv: _guarded(lambda: main(argv[1:]), argv[:1]),
@@ -62,7 +62,7 @@ def run_with_rest(main: Callable[[list[str]], None]) -> None:
 
 
 def _guarded(main: Callable[[], None], argv: list[str]) -> int:
-    # tfds and Keras tell much at INFO; what the user must see is printed, or a warning.
+    # tfds and Keras log a lot at INFO; what the user must see is printed, or logged as a warning.
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Markdown documents with places that a command fills: what lies between two markers."""
+"""Markdown documents with sections, between two markers each, that a command fills in."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ def read_document(path: Path) -> str:
     """Returns a document's text.
 
     Raises:
-      UserError: it is missing.
+      UserError: it does not exist.
     """
     if not path.is_file():
-        raise UserError(f"{path} is not there; name the document with --document")
+        raise UserError(f"{path} does not exist; name the document with --document")
     return path.read_text(encoding="utf-8")
 
 
 def replace_section(text: str, name: str, content: str) -> str:
-    """Returns `text` with what lies between the markers of `name` replaced.
+    """Returns `text` with `content` between the markers of `name`.
 
     Raises:
       UserError: the markers are missing.

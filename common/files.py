@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writes files whole or not at all."""
 
 import contextlib
 import json
@@ -11,10 +11,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary name beside `path` and renames it to `path` when the block succeeds.
+    """Yields a temporary path next to `path`, renamed to `path` when the block succeeds.
 
-    The suffix is kept, because writers such as Keras choose the format by it. After an
-    error the temporary file is removed and what was at `path` before is still there.
+    The suffix is kept, because writers such as Keras choose the format by it. After an error the
+    temporary file is removed and `path` is as it was before.
 
     Raises:
       OSError: the folder cannot be written.
@@ -27,7 +27,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix="." + path.name)
     os.close(handle)
     temporary = Path(name)
-    # mkstemp makes files private; a result is as readable as any other new file.
+    # mkstemp makes private files; a result should be as readable as any other new file.
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)

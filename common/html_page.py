@@ -1,6 +1,6 @@
 """One self-contained HTML page with plots and tables: what the project's reports have in common.
 
-TensorFlow is not needed, so that `edge` can use it; plotly and jinja2 are the extra [report].
+It needs no TensorFlow, so that `edge` can use it; plotly and jinja2 come with the extra [report].
 """
 
 import os
@@ -22,7 +22,7 @@ _MARGIN = {"l": 60, "r": 20, "t": 50, "b": 50}
 
 
 def check_packages() -> None:
-    """Refuses, before any work is done, to write a page that needs packages that are missing.
+    """Checks that the packages of a page are installed; to be called before any long work.
 
     Raises:
       UserError: plotly or jinja2 is not installed.
@@ -38,11 +38,11 @@ def check_packages() -> None:
 
 
 def plot(figure: "Figure", name: str) -> "Markup":
-    """Returns a figure as a piece of a page; the page has plotly.js, once.
+    """Returns a figure as HTML for a page; the page itself contains plotly.js, once.
 
     Args:
-      figure: of plotly. Names in it may hold any characters: they cannot end the script.
-      name: of the element, unique on the page, such as "loss".
+      figure: a plotly figure. Names in it may contain any characters: they cannot end the script.
+      name: the HTML element's name, unique on the page, such as "loss".
 
     Examples:
       >>> write_page("report.html", folder, "report.html", {"loss": plot(figure, "loss")})
@@ -68,11 +68,11 @@ def write_page(
 
     Args:
       path: the HTML file.
-      folder: of the template.
+      folder: the template's folder.
       template: file in `folder` that begins with `{% extends "page.html" %}`, the skeleton in
         common/templates, and fills its blocks `title` and `content`.
-      values: for the template. All text is escaped, but for what `plot` returns.
-      plots: whether the page has any; without, it is 4 megabytes smaller.
+      values: for the template. All text is escaped, except what `plot` returns.
+      plots: whether the page has plots; without them it is 4 megabytes smaller.
 
     Raises:
       UserError: plotly or jinja2 is not installed.

@@ -1,4 +1,4 @@
-"""One .tflite model in LiteRT: numpy in, numpy out; no TensorFlow needed."""
+"""Runs one .tflite model with LiteRT: numpy in, numpy out; needs no TensorFlow."""
 
 import importlib.metadata
 import os
@@ -37,10 +37,9 @@ def litert_version() -> str:
 class LiteRTModel:
     """A .tflite model with one input and one output, loaded into LiteRT.
 
-    What guards against a damaged file: its size and identifier are checked here; LiteRT
-    then verifies the flatbuffer's structure, and refuses tensors, operators and indices
-    that do not fit, before anything runs. Weights that were altered within that structure
-    cannot be told from good ones: the hashes of an artifact's manifest are there for that.
+    Damaged files are rejected before anything runs: size and identifier are checked here, then
+    LiteRT verifies the flatbuffer's structure and its tensors, operators and indices. Altered
+    weights in a sound structure are not detected here, but by the hashes in an artifact's manifest.
 
     Args:
       path: the .tflite file.
@@ -49,13 +48,13 @@ class LiteRTModel:
         the optimized ones with XNNPACK.
 
     Attributes:
-      input_shape, output_shape: with the batch, such as (1, 224, 224, 3).
+      input_shape, output_shape: including the batch, such as (1, 224, 224, 3).
       input_dtype, output_dtype: numpy dtypes.
       input_quantization, output_quantization: (scale, zero point), real = (q - zero point)
         * scale; None where the tensor is float32.
 
     Raises:
-      UserError: no LiteRT is installed, or the file is missing, damaged, or no such model.
+      UserError: LiteRT is not installed, or the file is missing, damaged, or another kind of model.
       ValueError: `threads` is below 1.
 
     Examples:
@@ -68,7 +67,7 @@ class LiteRTModel:
             raise ValueError(f"threads must be at least 1, received: {threads}")
         if _litert is None:
             raise UserError(
-                "no LiteRT is installed; pip install ai-edge-litert (or tflite-runtime)"
+                "LiteRT is not installed; pip install ai-edge-litert (or tflite-runtime)"
             )
         self.path = Path(path)
         _check_header(self.path)
@@ -102,10 +101,10 @@ class LiteRTModel:
         """Returns preprocessed float32 images in the input's dtype, rounded to nearest.
 
         Args:
-          x: float32 network input of any batch, [n, height, width, channels].
+          x: float32 network input of any batch size, [n, height, width, channels].
 
         Returns:
-          The same shape in `input_dtype`, saturated at its ends.
+          The same shape in `input_dtype`, clipped to its range.
         """
         x = np.asarray(x, np.float32)
         if self.input_quantization is None:
@@ -127,7 +126,7 @@ class LiteRTModel:
         """Copies `x`, of exactly `input_shape` and `input_dtype`, into the input tensor.
 
         Raises:
-          ValueError: another shape or dtype.
+          ValueError: `x` has another shape or dtype.
         """
         if x.shape != self.input_shape or x.dtype != self.input_dtype:
             raise ValueError(
@@ -137,7 +136,7 @@ class LiteRTModel:
         self._interpreter.set_tensor(self._input_index, x)
 
     def run(self) -> None:
-        """Computes the output of the input that is set: what a benchmark times."""
+        """Computes the output for the input that is set; a benchmark times this call."""
         self._interpreter.invoke()
 
     def output(self) -> np.ndarray:
@@ -170,7 +169,7 @@ class LiteRTModel:
 
 def _check_header(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path} is not there or not a file; check the path")
+        raise UserError(f"{path} does not exist or is not a file; check the path")
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
@@ -193,6 +192,6 @@ def _load(path: Path, threads: int, reference_kernels: bool):
     except (ValueError, RuntimeError) as error:
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise UserError(
-            f"{path} is damaged or not for this LiteRT ({reason}); convert it again"
+            f"{path} is damaged or not supported by this LiteRT ({reason}); convert it again"
         ) from error
     return interpreter

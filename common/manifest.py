@@ -1,4 +1,4 @@
-"""The manifest of an artifact: its schema, read without trusting it (docs/artifact.md)."""
+"""An artifact's manifest: its schema, and how it is read without trust (docs/artifact.md)."""
 
 import json
 import math
@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 SAMPLES = "samples.npz"
 
-# Far above anything real; a hostile manifest must not be able to fill the memory.
+# Far above any real value; a hostile manifest must not be able to fill the memory.
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _MAX_SIDE = 8192
 _MAX_CLASSES = 1_000_000
@@ -65,7 +65,7 @@ def _is_file_name(value: Any) -> bool:
 
 _STORED_FILE = {"sha256": _is_sha256, "bytes": _is_int(1, 2**40)}
 
-# What readers rely on, and what it must look like; all else in a manifest is information.
+# The fields that readers rely on, and their checks; all others are for information only.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "name": _is_text,
     "model": _is_object,
@@ -93,7 +93,7 @@ _COUNTS = _is_int(0, 2**40)
 _ARENA_FIELDS = {"measured_bytes": _COUNTS, "margin_bytes": _COUNTS}
 _PREDICTION_FIELDS = {"operators": _COUNTS, "mapped": _COUNTS, "certain": _COUNTS}
 _LOG_FIELDS = {"total": _COUNTS, "mapped": _COUNTS, "on_cpu": _COUNTS}
-# What a device's compiler adds to a file's entry; a file that none has seen lacks the field.
+# What a device's compiler adds to a file's entry; files that were not compiled lack the field.
 _DEVICE_FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "edgetpu": {
         "status": lambda value: value in ("compiled", "not compiled", "failed"),
@@ -125,7 +125,7 @@ class StoredFile:
 
 
 def stored_files(manifest: dict) -> list[StoredFile]:
-    """Returns every file that a checked manifest vouches for."""
+    """Returns every file that a checked manifest lists."""
     entries = {LABELS: manifest["labels"], **manifest["files"]}
     if manifest["samples"] is not None:
         entries[SAMPLES] = manifest["samples"]
@@ -139,19 +139,19 @@ def read_manifest(folder: Path) -> dict:
     """Reads and checks `manifest.json` of an artifact.
 
     Raises:
-      UserError: it is missing, no JSON, of an unknown schema version, or has a field that
-        is missing or not what the schema says; the field is named.
+      UserError: it is missing, is not JSON or has an unknown schema version, or a field is missing
+        or does not follow the schema; the message names the field.
     """
     path = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(f"artifact {folder} is not a folder; make one with converters.convert")
     if not path.is_file():
-        raise UserError(f"{folder} is no artifact: {MANIFEST} is missing; name another folder")
+        raise UserError(f"{folder} is not an artifact: {MANIFEST} is missing; name another folder")
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise UserError(f"{path} is too large for a manifest; convert the model again")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    # A RecursionError is what deeply nested JSON gives; a ValueError covers bad UTF-8 too.
+    # Deeply nested JSON raises a RecursionError; ValueError covers bad UTF-8, too.
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); convert the model again") from error
     check_manifest(manifest, path)
@@ -159,13 +159,13 @@ def read_manifest(folder: Path) -> dict:
 
 
 def check_manifest(manifest: Any, path: Path) -> None:
-    """Raises UserError, naming `path` and the field, unless the schema is kept."""
+    """Raises UserError, naming `path` and the field, unless the manifest follows the schema."""
     if not isinstance(manifest, dict):
         raise UserError(f"{path} is not a JSON object; convert the model again")
     version = manifest.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
         raise UserError(
-            f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}; "
+            f"{path} has schema version {version!r}, but this program reads {SCHEMA_VERSION}; "
             "convert the model again, or use the program that wrote it"
         )
     _check_fields(manifest, _FIELDS, path, "")
@@ -216,16 +216,16 @@ def _check_devices(entry: dict, path: Path, where: str) -> None:
 
 
 def _check_compiled_names(files: dict[str, dict], path: Path) -> None:
-    """Raises UserError unless every compiled file has a plain name of its own."""
+    """Raises UserError unless every compiled file has a plain and unique name."""
     names = [compiled["name"] for entry in files.values() for compiled in _compiled_files(entry)]
     for name in names:
         _check_name(name, path)
         if name in files or names.count(name) > 1:
-            raise _bad_field(path, "files: two of them have one name", name)
+            raise _bad_field(path, "files: two of them share a name", name)
 
 
 def _compiled_files(entry: dict) -> list[dict]:
-    """Returns what device compilers made of a file, out of its entry."""
+    """Returns the compiled files that a file's entry lists."""
     made = [entry[device].get("compiled") for device in _DEVICE_FIELDS if device in entry]
     return [compiled for compiled in made if compiled is not None]
 

@@ -6,7 +6,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident_megabytes() -> float | None:
-    """Returns the memory that this process holds now, in MB; None where the system does not tell.
+    """Returns this process's resident memory in MB; None if the system does not report it.
 
     Examples:
       >>> before = resident_megabytes()

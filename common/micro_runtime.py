@@ -1,4 +1,4 @@
-"""TFLite Micro's own interpreter, on this machine: its outputs, and the memory that it takes."""
+"""TFLite Micro's own interpreter, on this machine: its outputs, and the memory it needs."""
 
 import importlib.metadata
 import re
@@ -9,14 +9,14 @@ import numpy as np
 from common.cli import UserError
 from common.quiet import captured_stderr, quiet_stderr
 
-# More than any microcontroller has, and enough for files whose tensors are all alive at once.
+# More than any microcontroller has, and enough for files whose tensors are all in use at once.
 _ARENA_BYTES = 256 * 2**20
 _PACKAGE = "tflite-micro"
 _TOTAL = re.compile(r"^\[RecordingMicroAllocator\] Arena allocation total (\d+) bytes\r?$", re.M)
 
 
 def micro_version() -> str | None:
-    """Returns the version of the interpreter's package, None where it is not installed."""
+    """Returns the version of the interpreter's package, or None if it is not installed."""
     try:
         return importlib.metadata.version(_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
@@ -24,7 +24,7 @@ def micro_version() -> str | None:
 
 
 def arena_total(notes: str) -> int | None:
-    """Returns the arena's bytes out of what `print_allocations` prints, None if they are not there.
+    """Returns the arena's size in bytes from the output of `print_allocations`, or None.
 
     Examples:
       >>> arena_total("[RecordingMicroAllocator] Arena allocation total 8720 bytes")
@@ -35,7 +35,7 @@ def arena_total(notes: str) -> int | None:
 
 
 class RefusedError(UserError):
-    """A file that TFLite Micro cannot run; `reason` is the first line of what it says."""
+    """A file that TFLite Micro cannot run; `reason` is the first line of its message."""
 
     def __init__(self, error: Exception):
         self.reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -46,12 +46,12 @@ class MicroRuntime:
     """TFLite Micro's own interpreter, with its portable kernels.
 
     Args:
-      content: of a .tflite file.
-      outputs: how many the file has.
+      content: the content of a .tflite file.
+      outputs: how many outputs the file has.
 
     Raises:
-      RefusedError: it refuses the file; `invoke` and `run` raise it too.
-      UserError: it is not installed.
+      RefusedError: TFLite Micro refuses the file; `invoke` and `run` raise it, too.
+      UserError: TFLite Micro is not installed.
 
     Examples:
       >>> runtime = MicroRuntime(path.read_bytes())
@@ -77,34 +77,34 @@ class MicroRuntime:
         return self.outputs()
 
     def set_inputs(self, inputs: Sequence[np.ndarray]) -> None:
-        """Copies the inputs in; before every `invoke`, because the interpreter overwrites them."""
+        """Sets the inputs; call it before every `invoke`: the interpreter overwrites them."""
         for index, x in enumerate(inputs):
             self._interpreter.set_input(x, index)
 
     def invoke(self) -> None:
-        """Computes the outputs, and nothing else: what a timing counts."""
+        """Computes the outputs and nothing else; a benchmark times this call."""
         try:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise RefusedError(error) from error
 
     def outputs(self) -> list[np.ndarray]:
-        """Returns copies of the outputs that were computed last."""
+        """Returns copies of the outputs of the last `invoke`."""
         return [self._interpreter.get_output(index).copy() for index in range(self._outputs)]
 
     def arena_bytes(self) -> int:
-        """Returns what its recording allocator says is in use: the smallest arena that will do.
+        """Returns the bytes that its recording allocator reports: the smallest sufficient arena.
 
         Pointers have 64 bits here; on a microcontroller the same network takes less.
 
         Raises:
-          UserError: it does not say.
+          UserError: it reports none.
         """
         with captured_stderr() as notes:
             self._interpreter.print_allocations()
         total = arena_total(notes[0])
         if total is None:
             raise UserError(
-                f"{_PACKAGE} {micro_version()} does not tell its arena; install another version"
+                f"{_PACKAGE} {micro_version()} does not report its arena; install another version"
             )
         return total

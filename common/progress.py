@@ -1,21 +1,21 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+"""Shows the progress of long work: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
 
 from tqdm import tqdm
 
-# A log file wants to know that work goes on, not every step of it.
+# A log file should show that work goes on, not every step of it.
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress:
-    """Shows how far work has come, with rate and time left; a context manager.
+    """Shows how much work is done, the rate, and the time left; a context manager.
 
     Args:
-      title: what is being done, in a word.
-      total: units of work in all.
-      start: units that were done before, in an earlier run.
+      title: what is being done, in one word.
+      total: number of units of work.
+      start: units that an earlier run has done.
       unit: name of a unit.
 
     Examples:
@@ -44,7 +44,7 @@ class Progress:
         self._bar.close()
 
     def update(self, done: int, **values: float) -> None:
-        """Shows that `done` units are done in all, and the values beside them."""
+        """Shows that `done` units, counted from 0, are done, and some values."""
         if self._terminal:
             self._bar.set_postfix({k: f"{v:.4g}" for k, v in values.items()}, refresh=False)
             self._bar.update(done - self._bar.n)
@@ -53,7 +53,7 @@ class Progress:
             self._print_line(done, values)
 
     def say(self, text: str) -> None:
-        """Prints a line without tearing the bar."""
+        """Prints a line without breaking the bar."""
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
 

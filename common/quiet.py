@@ -1,4 +1,4 @@
-"""Keeps the chatter of C++ libraries off the user's screen."""
+"""Keeps the log messages of C++ libraries off the user's screen."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Turns file descriptor 2 away while the block runs.
+    """Discards what is written to file descriptor 2 while the block runs.
 
-    LiteRT and the TFLite converter print notes in C++, past `logging` and `warnings`, so
-    only the descriptor can be turned away. What matters arrives as an exception.
+    LiteRT and the TFLite converter print from C++, which `logging` and `warnings` do not see, so
+    the descriptor itself is redirected. What matters arrives as an exception.
 
     Examples:
       >>> with quiet_stderr():
@@ -25,10 +25,10 @@ def quiet_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[list[str]]:
-    """Catches what C++ prints to file descriptor 2 while the block runs.
+    """Captures what is written to file descriptor 2 while the block runs.
 
     Yields:
-      A list that holds the text when the block has ended.
+      A list that holds the text after the block.
 
     Examples:
       >>> with captured_stderr() as notes:

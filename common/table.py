@@ -6,15 +6,15 @@ from collections.abc import Sequence
 def format_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], left_columns: int = 2
 ) -> str:
-    """Returns the table as text: the first columns to the left, numbers to the right.
+    """Returns an aligned table as text; numbers are right-aligned.
 
     Args:
-      headers: one title a column.
-      rows: cells as text, as many a row as there are headers.
-      left_columns: how many columns are aligned to the left.
+      headers: one title per column.
+      rows: cells as text, one for each header.
+      left_columns: how many of the first columns are left-aligned.
 
     Raises:
-      ValueError: a row of another length.
+      ValueError: a row does not have one cell for each header.
 
     Examples:
       >>> print(format_table(["file", "device", "ms"], [["a.tflite", "host", "1.5"]]))
@@ -37,7 +37,7 @@ def _format_row(cells: Sequence[str], widths: Sequence[int], left_columns: int) 
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a markdown table, its first column to the left and the others to the right.
+    """Returns a markdown table: the first column is left-aligned, the others right-aligned.
 
     Examples:
       >>> print(markdown_table(["network", "ms"], [["v2-1x", "0.83"]]))

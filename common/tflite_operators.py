@@ -1,4 +1,4 @@
-"""Which operators a .tflite file is made of: counted by name and version, or read one by one."""
+"""The operators of a .tflite file: counted by name and version, or read one by one."""
 
 import collections
 import os
@@ -25,15 +25,15 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Tensor:
-    """What a device's compiler looks at.
+    """What a device's compiler needs to know about a tensor.
 
     Attributes:
-      shape: with the batch.
+      shape: including the batch.
       dtype: such as "int8".
-      fixed: whether the shape is known before it runs.
-      scales: how many quantization scales there are: none, one, or one for each channel.
-      zero_point: the integer that stands for 0 (of the first channel).
-      values: of a constant, flat; None of what is computed.
+      fixed: whether the shape is known before the graph runs.
+      scales: number of quantization scales: none, one, or one for each channel.
+      zero_point: the integer that stands for 0 (in the first channel).
+      values: those of a constant, flat; None for a tensor that is computed.
     """
 
     shape: tuple[int, ...]
@@ -46,13 +46,13 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of a graph, in the order in which the file has them.
+    """One operator of a graph.
 
     Attributes:
       name, version: as in `operator_counts`.
-      inputs: tensors; None for one that is left out.
+      inputs: tensors; None for an optional input that is not given.
       outputs: tensors.
-      options: the schema's object, such as `schema.Conv2DOptionsT`; None for none.
+      options: the schema's object, such as `schema.Conv2DOptionsT`, or None.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Operator:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """Inputs and outputs that are there."""
+        """All inputs and outputs that are given."""
         return [tensor for tensor in (*self.inputs, *self.outputs) if tensor is not None]
 
     @property
     def computed(self) -> list[Tensor]:
-        """Inputs and outputs that are no constants."""
+        """All inputs and outputs that are not constants."""
         return [tensor for tensor in self.tensors if tensor.values is None]
 
 
@@ -77,9 +77,9 @@ class Contents:
     """What `read_operators` finds in a file.
 
     Attributes:
-      operators: in their order.
-      inputs: of the network.
-      constant_bytes: weights, biases and all other constants, each counted once.
+      operators: in the file's order.
+      inputs: the network's inputs.
+      constant_bytes: size of weights, biases and all other constants, each counted once.
     """
 
     operators: tuple[Operator, ...]
@@ -100,7 +100,7 @@ def operator_counts(path: str | os.PathLike) -> dict[str, dict]:
       name; custom operators are called "CUSTOM:<name>".
 
     Raises:
-      UserError: the file is missing, truncated or no .tflite model.
+      UserError: the file is missing, truncated or not a .tflite model.
 
     Examples:
       >>> operator_counts("model_int8.tflite")["CONV_2D"]
@@ -116,7 +116,7 @@ def read_operators(path: str | os.PathLike) -> Contents:
       path: the .tflite file; it must have one subgraph.
 
     Raises:
-      UserError: the file is missing, truncated, no .tflite model, or has several subgraphs.
+      UserError: the file is missing, truncated, not a .tflite model, or has several subgraphs.
 
     Examples:
       >>> read_operators("model_int8.tflite").operators[0].outputs[0].shape
@@ -128,7 +128,7 @@ def read_operators(path: str | os.PathLike) -> Contents:
 def _read(path: str | os.PathLike, read: Callable[[bytes], _Read]) -> _Read:
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is not there or not a file; check the path")
+        raise UserError(f"{path} does not exist or is not a file; check the path")
     content = path.read_bytes()
     if len(content) < 8 or not schema.Model.ModelBufferHasIdentifier(content, 0):
         raise UserError(f"{path} is not a .tflite model; check the path")
@@ -144,7 +144,7 @@ def _count(content: bytes) -> dict[str, dict]:
     counts: collections.Counter[str] = collections.Counter()
     versions = collections.defaultdict(set)
     for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
-        # A damaged length would otherwise make the loop run for hours.
+        # Otherwise a damaged length would make the loop run for hours.
         if subgraph.OperatorsLength() > len(content):
             raise ValueError(f"{subgraph.OperatorsLength()} operators in {len(content)} bytes")
         for operator in map(subgraph.Operators, range(subgraph.OperatorsLength())):
@@ -165,7 +165,7 @@ def _check_buffers(model: schema.Model) -> None:
 
 
 def _name(code: schema.OperatorCode) -> str:
-    # Codes up to 127 stand in the deprecated field for the sake of old readers.
+    # Codes up to 127 are in the deprecated field, for old readers.
     builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     if builtin == schema.BuiltinOperator.CUSTOM:
         return f"CUSTOM:{code.CustomCode().decode()}"
@@ -173,11 +173,11 @@ def _name(code: schema.OperatorCode) -> str:
 
 
 def _contents(path: Path, content: bytes) -> Contents:
-    _count(content)  # Refuses what is damaged before all of it is unpacked.
+    _count(content)  # Rejects a damaged file before all of it is unpacked.
     model = flatbuffer.unpack(content)
     if len(model.subgraphs) != 1:
         raise UserError(
-            f"{path} has {len(model.subgraphs)} subgraphs, a network for a device has one; "
+            f"{path} has {len(model.subgraphs)} subgraphs, but a network for a device has one; "
             "convert it again without control flow"
         )
     graph = model.subgraphs[0]
@@ -222,7 +222,7 @@ def _tensor(tensor: schema.TensorT, buffers: list[schema.BufferT]) -> Tensor:
 
 
 def _numpy_dtype(dtype: str) -> np.dtype:
-    """Returns the dtype in memory; bytes for what numpy does not have, such as int4."""
+    """Returns the dtype in memory; uint8 for types that numpy lacks, such as int4."""
     try:
         return np.dtype(dtype)
     except TypeError:

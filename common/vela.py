@@ -15,7 +15,7 @@ from common.artifact_writer import stored_file
 from common.cli import UserError
 from common.tflite_operators import operator_counts
 
-# Vela's accelerator configurations: the NPU and its multiply-adds a cycle.
+# Vela's accelerator configurations: the NPU and its multiply-adds per cycle.
 ACCELERATORS = (
     *("ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256"),
     *("ethos-u65-256", "ethos-u65-512"),
@@ -49,10 +49,10 @@ def compile_file(path: Path, accelerator: str, output: Path | None = None) -> di
     Args:
       path: an int8 .tflite file.
       accelerator: one of `ACCELERATORS`.
-      output: where the compiled file goes; None keeps none.
+      output: where to keep the compiled file; None discards it.
 
     Returns:
-      Vela's estimate, of the manifest's field `ethosu` (docs/artifact.md): `cycles` and
+      Vela's estimate, as in the manifest's field `ethosu` (docs/artifact.md): `cycles` and
       `memory_bytes` by what they are spent on, `npu_operators` (a number), `cpu_operators`
       {name: count}, the `slowest` layers, and Vela's settings.
 
@@ -84,7 +84,7 @@ def compile_file(path: Path, accelerator: str, output: Path | None = None) -> di
 
 
 def describe(path: Path, accelerator: str) -> dict:
-    """Returns a file's field `ethosu` of the manifest and writes `NAME_vela.tflite` beside it.
+    """Returns a file's field `ethosu` for the manifest and writes `NAME_vela.tflite` next to it.
 
     Raises:
       UserError: Vela is not installed, or refuses the file.
@@ -95,10 +95,10 @@ def describe(path: Path, accelerator: str) -> dict:
 
 
 def read_summary(text: str) -> dict:
-    """Returns what Vela's summary, a CSV file of one row, says.
+    """Reads Vela's summary, a CSV file of one row.
 
     Returns:
-      `cycles` and `memory_bytes` as {what: number}, `system_config`, `memory_mode` and
+      `cycles` and `memory_bytes` as {purpose: number}, `system_config`, `memory_mode` and
       `clock_hz`.
 
     Examples:
@@ -124,7 +124,7 @@ def read_summary(text: str) -> dict:
 
 
 def read_layers(text: str, most: int = SLOWEST) -> list[dict]:
-    """Returns the slowest layers out of Vela's CSV file of layers, the slowest first."""
+    """Returns the slowest layers from Vela's CSV file of all layers, slowest first."""
     layers = [
         {
             "name": row["Name"],
@@ -138,10 +138,10 @@ def read_layers(text: str, most: int = SLOWEST) -> list[dict]:
 
 
 def summary(entry: dict) -> str:
-    """Returns one line about a file for the terminal.
+    """Returns one line about a compiled file for the terminal.
 
     Args:
-      entry: the field `ethosu` of its manifest.
+      entry: the field `ethosu` of the file's entry in the manifest.
     """
     left = ", ".join(f"{count} {name}" for name, count in entry["cpu_operators"].items())
     return (

@@ -18,5 +18,5 @@ def test_a_document_without_markers_is_named():
 
 
 def test_a_document_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"page\.md is not there"):
+    with pytest.raises(UserError, match=r"page\.md does not exist"):
         read_document(tmp_path / "page.md")

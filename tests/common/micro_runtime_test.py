@@ -51,7 +51,7 @@ def test_an_interpreter_that_does_not_tell_its_arena_is_named(monkeypatch):
     monkeypatch.setattr(micro_runtime, "_TOTAL", micro_runtime.re.compile("no such line (1)"))
     runtime = MicroRuntime.__new__(MicroRuntime)
     runtime._interpreter = type("Double", (), {"print_allocations": lambda self: None})()
-    with pytest.raises(UserError, match="does not tell its arena; install another version"):
+    with pytest.raises(UserError, match="does not report its arena; install another version"):
         runtime.arena_bytes()
 
 

@@ -119,7 +119,7 @@ def test_what_cannot_be_compiled_is_refused(folders, chosen, file, message):
         ("prediction", {"operators": -1}, "edgetpu.prediction.operators"),
         ("compiled", {"name": "a.tflite"}, "edgetpu.compiled.sha256"),
         ("compiled", {"name": "../a.tflite", "sha256": "0" * 64, "bytes": 1}, "not a plain"),
-        ("compiled", {"name": FILE, "sha256": "0" * 64, "bytes": 1}, "two of them have one name"),
+        ("compiled", {"name": FILE, "sha256": "0" * 64, "bytes": 1}, "two of them share a name"),
     ],
 )
 def test_manifests_that_break_the_schema_are_refused(folders, field, value, where):

@@ -52,11 +52,11 @@ def test_files_without_an_artifact_and_a_document(run_cli, artifact_dir, tmp_pat
     [
         ([], "--artifact is missing"),
         (["--artifact=nowhere"], "nowhere is not a folder"),
-        (["--files=nothing.tflite"], "nothing.tflite is not there or not a file; check --files"),
+        (["--files=no.tflite"], "no.tflite does not exist or is not a file; check --files"),
         (["--files=x", "--runs=0"], "--runs must be at least 1; received 0"),
         (["--files=x", "--method=guess"], "--method must be one of auto, profiler, single"),
         (["--files=bad.tflite"], "bad.tflite is not a .tflite model"),
-        (["--files=bad.tflite", "--document=page.md"], "page.md is not there"),
+        (["--files=bad.tflite", "--document=page.md"], "page.md does not exist"),
     ],
 )
 def test_mistakes_are_one_line(run_cli, tmp_path, flags, message):
