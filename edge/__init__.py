@@ -1,1 +1,1 @@
-"""From files to measured numbers; runs where TensorFlow does not."""
+"""From files to measured numbers; runs where TensorFlow does not run."""

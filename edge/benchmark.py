@@ -1,5 +1,8 @@
 """Measures the files of an artifact on devices.
 
+An artifact is the folder that converters.convert writes: .tflite files, a manifest that describes
+them, class names and a few evaluation images.
+
 Example:
   python -m edge.benchmark --artifact=artifact --device=host,micro-sim
   python -m edge.benchmark --artifact=artifact --device=ssh --host=pi@raspberrypi
@@ -29,29 +32,34 @@ from edge.running.measurement import (
     now,
 )
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "Folder that converters.convert has written.")
+_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that converters.convert wrote.")
 _DEVICE = flags.DEFINE_list(
     "device",
     ["host"],
-    "Devices, separated by commas: host (LiteRT on this machine), ssh (on a board), android "
-    "(benchmark_model on phones), coral (an Edge TPU), micro-sim (TFLite Micro's interpreter "
-    "here: arena and agreement; its times are a simulation), ethosu-model (Vela's estimate).",
+    "Devices, separated by commas: host (LiteRT on this machine), ssh (LiteRT on a board), android "
+    "(benchmark_model on phones), coral (an Edge TPU), micro-sim (TFLite Micro's interpreter on "
+    "this machine: its memory, called arena, and its agreement with LiteRT; its times are a "
+    "simulation), ethosu-model (Vela's estimate for an Ethos-U).",
 )
 _FILES = flags.DEFINE_list(
-    "files", [], "Names of the files to measure; all that a device takes by default."
+    "files", [], "Names of the files to measure; by default all that the device can take."
 )
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.")
 _WARMUP = flags.DEFINE_integer(
     "warmup",
     10,
-    "Inferences before the timed ones, at least: more follow until times are stable. 0: none.",
+    "Minimum number of inferences before the timed ones; more follow until the times are stable. "
+    "0: none.",
 )
-_RUNS = flags.DEFINE_integer("runs", 50, "Timed inferences of each file; on android, at least.")
+_RUNS = flags.DEFINE_integer("runs", 50, "Timed inferences of each file; a minimum on android.")
 _AGREEMENT_IMAGES = flags.DEFINE_integer(
-    "agreement_images", 32, "Images on which micro-sim is compared with LiteRT, and timed."
+    "agreement_images",
+    32,
+    "Images on which micro-sim is timed and compared with LiteRT, in LSB (steps of the integer "
+    "output).",
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", "measurements.jsonl", "File to which a JSON line is appended for each measurement."
+    "output", "measurements.jsonl", "File to which one JSON line per measurement is appended."
 )
 device_flags.define()
 flags.adopt_module_key_flags(device_flags)
@@ -91,7 +99,7 @@ class BenchmarkConfig:
 def main() -> None:
     """Reads the flags, measures, appends to the output and prints a table."""
     if not _ARTIFACT.value:
-        raise UserError("--artifact is missing; name a folder that converters.convert has written")
+        raise UserError("--artifact is missing; name a folder that converters.convert wrote")
     config = BenchmarkConfig(
         artifact=Path(_ARTIFACT.value),
         devices=tuple(_DEVICE.value),
@@ -118,7 +126,7 @@ def main() -> None:
     if errors:
         raise UserError("; ".join(errors))
     if not records:
-        raise UserError("no file could be measured; the lines above say why")
+        raise UserError("no file could be measured; see the lines above")
 
 
 def entry_point() -> None:
@@ -129,10 +137,10 @@ def entry_point() -> None:
 def _make_job(config: BenchmarkConfig) -> Job:
     artifact = Artifact.open(config.artifact)
     for name in config.files:
-        artifact.path(name)  # Refuses an unknown name before anything is measured.
+        artifact.path(name)  # Rejects an unknown name before anything is measured.
     return Job(
         artifact=artifact,
-        files=config.files,  # None: what each device takes, see `_measure`.
+        files=config.files,  # If empty, `_measure` chooses them for each device.
         threads=config.threads,
         warmup=config.warmup,
         runs=config.runs,
@@ -142,7 +150,7 @@ def _make_job(config: BenchmarkConfig) -> Job:
 
 
 def _measure(job: Job, device_name: str) -> Iterator[dict]:
-    """Yields a record for each file that the device could run; names the others on stderr."""
+    """Yields a record for each file that the device could run; reports the others on stderr."""
     device = DEVICES[device_name]()
     job = replace(job, files=job.files or _files_for(device, job.artifact))
     machine = describe_machine()
@@ -158,7 +166,7 @@ def _measure(job: Job, device_name: str) -> Iterator[dict]:
 
 
 def _files_for(device: Device, artifact: Artifact) -> tuple[str, ...]:
-    """Returns the names of the files for a device, or of all so that it says why it takes none."""
+    """Returns the files that a device takes; if it takes none, all, so that it says why."""
     names = sorted(artifact.files)
     return tuple(name for name in names if device.takes(artifact.files[name])) or tuple(names)
 
@@ -188,9 +196,10 @@ def _record(job: Job, device: str, file: str, machine: dict, values: dict) -> di
 def _print_table(records: list[dict]) -> None:
     print(format_table(_HEADERS, [_row(record) for record in records]))
     if any("agreement" in record for record in records):
-        print("LSB: difference to LiteRT's optimized kernels; ref: to its reference kernels.")
+        print("LSB: difference from LiteRT's optimized kernels, in steps of the integer output;")
+        print("ref: from its reference kernels.")
     if any(record["latency_ms"]["median"] is None for record in records):
-        print("~: the mean; this benchmark_model prints no median.")
+        print("~: the mean, because this version of benchmark_model prints no median.")
 
 
 def _row(record: dict) -> list[str]:

@@ -1,4 +1,6 @@
-"""Shows where the time of an artifact's files goes: by operator and by kind of operator.
+"""Shows where the time of .tflite files goes: by operator and by kind of operator.
+
+The files are those of an artifact, the folder that converters.convert writes, or any others.
 
 Example:
   python -m edge.profile --artifact=artifact --output=profile
@@ -22,33 +24,33 @@ from edge.profiling.table import caution, kind_table, markdown, operator_table, 
 from edge.provenance import busy_warning, describe
 from edge.running.measurement import SCHEMA_VERSION, append_measurements, describe_machine, now
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "Folder that converters.convert has written.")
+_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that converters.convert wrote.")
 _FILES = flags.DEFINE_list(
     "files",
     [],
     "Names of the artifact's files to profile, all by default; without --artifact, paths of "
     ".tflite files.",
 )
-_RUNS = flags.DEFINE_integer("runs", 100, "Inferences of each file that count; files take turns.")
-_WARMUP = flags.DEFINE_integer("warmup", 10, "Inferences of each file before those that count.")
+_RUNS = flags.DEFINE_integer("runs", 100, "Timed inferences of each file, in interleaved rounds.")
+_WARMUP = flags.DEFINE_integer("warmup", 10, "Inferences of each file before the timed ones.")
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.")
 _METHOD = flags.DEFINE_string(
     "method",
     AUTO,
-    "profiler (LiteRT's own), single (each operator as a file of its own), or auto: the first "
-    "that this LiteRT can do.",
+    "profiler (LiteRT's own), single (each operator as a separate file), or auto: profiler if "
+    "this LiteRT supports it, else single.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "Folder for profile.jsonl (appended to; for edge.report), profile.txt with all operators, and "
-    "profile.png.",
+    "Folder for profile.jsonl (lines are appended; edge.report reads it), profile.txt with all "
+    "operators, and profile.png.",
 )
 _DOCUMENT = flags.DEFINE_string(
     "document",
     None,
-    "Markdown file whose lines between <!-- profile: begin --> and <!-- profile: end --> are "
-    "replaced by the tables.",
+    "Markdown file in which the tables replace the lines between <!-- profile: begin --> and "
+    "<!-- profile: end -->.",
 )
 
 _SLOWEST = 8
@@ -61,8 +63,8 @@ class ProfileConfig:
 
     Attributes:
       artifact: folder, or None.
-      files: names in the artifact; without one, paths.
-      request: how it is measured.
+      files: names in the artifact; without an artifact, paths.
+      request: how to measure.
       output: folder, or None.
       document: markdown file, or None.
     """
@@ -79,7 +81,7 @@ class ProfileConfig:
 
 
 def main() -> None:
-    """Reads the flags, profiles, prints tables and writes what was asked for."""
+    """Reads the flags, profiles, prints tables and writes the files that were asked for."""
     config = ProfileConfig(
         artifact=None if not _ARTIFACT.value else Path(_ARTIFACT.value),
         files=tuple(_FILES.value),
@@ -89,7 +91,7 @@ def main() -> None:
     )
     headers, paths = _files(config)
     if config.document:
-        # Before anything is measured: a document without the markers is refused.
+        # Rejects a document without the markers before anything is measured.
         replace_section(read_document(config.document), _MARKER, "")
     if config.output:
         config.output.mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,7 @@ def _files(config: ProfileConfig) -> tuple[list[dict], list[Path]]:
 
 def _header(config: ProfileConfig, path: Path, name: str, entry: dict) -> dict:
     if not path.is_file():
-        raise UserError(f"{path} is not there or not a file; check --files")
+        raise UserError(f"{path} does not exist or is not a file; check --files")
     return {
         "schema_version": SCHEMA_VERSION,
         "date": now(),
@@ -167,7 +169,7 @@ def _summary(records: list[dict], slowest: int | None) -> str:
     profile = records[0]["operator_profile"]
     parts.append(
         f"Method: {profile['method_description']}. us: the mean of the middle half of "
-        f"{profile['runs']} runs; the files took turns."
+        f"{profile['runs']} runs; the files were measured in interleaved rounds."
     )
     return "\n\n".join(filter(None, [*parts, caution(records)]))
 
@@ -184,8 +186,8 @@ def _write(config: ProfileConfig, records: list[dict]) -> None:
 
 
 def _about(record: dict) -> str:
-    """Returns in words what was measured on, and whether others were using the machine."""
-    # A profile needs no package but LiteRT, which the machine names.
+    """Describes in words the machine, and whether others were using it."""
+    # A profile depends on no package except LiteRT, whose version is in the machine's record.
     return describe({**record, "versions": {}, "warning": busy_warning(record["machine"])})
 
 

@@ -1,17 +1,17 @@
-"""What a result was measured on, as a record and in words."""
+"""What a result was measured on: as a record, and in words."""
 
 import sys
 
 from edge.running.measurement import describe_machine, now
 
-# Above this share of the cores at work before a benchmark starts, its record warns.
+# If more than this share of the cores is busy before a benchmark starts, its record has a warning.
 _BUSY = 0.5
 
 
 def describe_run(command: str, versions: dict[str, str]) -> dict:
     """Returns what a result depends on: date, command, machine and versions.
 
-    Call it before measuring: `warning` then says whether others were using the machine.
+    Call it before measuring, so that `warning` says whether others were using the machine.
     """
     machine = describe_machine()
     return {
@@ -25,10 +25,10 @@ def describe_run(command: str, versions: dict[str, str]) -> dict:
 
 
 def busy_warning(machine: dict) -> str | None:
-    """Returns that others were using a machine, None if they were not.
+    """Returns a warning if others were using a machine, else None.
 
     Args:
-      machine: what `describe_machine` gave before anything was measured.
+      machine: what `describe_machine` returned before anything was measured.
     """
     load, cores = (machine["load_average"] or [0.0])[0], machine["cores"] or 1
     if load <= _BUSY * cores:
@@ -37,7 +37,7 @@ def busy_warning(machine: dict) -> str | None:
 
 
 def warn_if_busy(run: dict, figures: str) -> None:
-    """Warns on stderr if others were using the machine when `describe_run` made the record.
+    """Warns on stderr if others were using the machine when `describe_run` was called.
 
     Args:
       run: the record.
@@ -48,7 +48,7 @@ def warn_if_busy(run: dict, figures: str) -> None:
 
 
 def describe(run: dict) -> str:
-    """Returns in words what a table was measured on."""
+    """Describes in words what a table was measured on."""
     lines = [where_and_when(run), f"`{run['command']}`"]
     if run["warning"]:
         lines.insert(1, f"**Not a quiet machine**: {run['warning']}.")

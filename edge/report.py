@@ -1,4 +1,4 @@
-"""Writes measurements as one page: tables to sort, latency against accuracy, operators.
+"""Writes measurements as one page: sortable tables, latency against accuracy, operators.
 
 Example:
   python -m edge.report measurements.jsonl profile/profile.jsonl --output=report.html
@@ -24,7 +24,9 @@ from edge.reporting.data import (
 )
 from edge.reporting.page import Column, Detail, Section, Table, write_sections
 
-_OUTPUT = flags.DEFINE_string("output", "report.html", "The page; needs no other file, no network.")
+_OUTPUT = flags.DEFINE_string(
+    "output", "report.html", "The page; it needs no other file and no network."
+)
 _TITLE = flags.DEFINE_string("title", "Measurements", "The page's title.")
 
 _COLUMNS = (
@@ -42,7 +44,7 @@ _BREAKDOWN_COLUMNS = (
     *(Column("file"), Column("kind"), Column("operators", 0), Column("us", 1)),
     *(Column("share, %", 1), Column("of the network, %", 1)),
 )
-# In the record, but with hundreds of lines; the breakdown shows what is in them.
+# These fields have hundreds of lines; the breakdown shows what is in them.
 _NOT_SHOWN = ("operator_profile", "profile")
 
 
@@ -89,7 +91,7 @@ def _introduction(data: ReportData) -> str:
     when = f", made from {dates[0]} to {dates[-1]}" if dates else ""
     return (
         f"Measurements: {len(data.points)}, devices: {len(by_group(data.points))}{when}. "
-        "A click on a point or a bar shows all that is known about it."
+        "Click on a point or a bar to see all its details."
     )
 
 
@@ -113,9 +115,10 @@ def _accuracy(data: ReportData) -> Section:
 
     return Section(
         "Latency against accuracy",
-        "Above and to the left is better; filled: deployment graphs, open: canonical ones. The "
-        "line is a device's Pareto front: files that no other beats in both. Latencies of "
-        "different devices stand beside each other; simulated ones say nothing about a device.",
+        "Higher and further left is better. Filled: deployment graphs, which this project writes; "
+        "open: canonical graphs, as TensorFlow's converter writes them. The line is a device's "
+        "Pareto front: the files that no other file beats in both. Latencies of different devices "
+        "are side by side; simulated ones say nothing about a device.",
         figures=[latency_against_accuracy(data.points)],
     )
 
@@ -131,7 +134,7 @@ def _canonical_against_deployment(pairs: list[tuple[Point, Point]]) -> Section:
     ]
     return Section(
         "Canonical against deployment graph",
-        "The last measurement of each; ratios of medians.",
+        "The latest measurement of each; the speed-up is a ratio of medians.",
         tables=[Table(_PAIR_COLUMNS, rows, [new.anchor for _, new in pairs])],
     )
 
@@ -142,7 +145,7 @@ def _devices(data: ReportData) -> Section:
     groups = by_group(latest(data.points))
     return Section(
         "Devices",
-        "The last measurement of each file; the lines reach from the 10th to the 90th percentile. "
+        "The latest measurement of each file; the lines go from the 10th to the 90th percentile. "
         "Blue: deployment graphs.",
         figures=[device_bars(group, points) for group, points in groups.items()],
     )
@@ -162,8 +165,8 @@ def _operators(data: ReportData) -> Section:
     methods = " ".join(dict.fromkeys(f"{one.method}." for one in data.breakdowns))
     return Section(
         "Where the time goes",
-        f"By kind of operator. Method: {methods} The network's time is that of unwatched "
-        "inferences; what the operators lack to it lies between them or is lost to rounding.",
+        f"By kind of operator. Method: {methods} The network's time was measured without a "
+        "profiler; what the operators do not add up to is spent between them or lost to rounding.",
         figures=[breakdown_bars(data.breakdowns)],
         tables=[Table(_BREAKDOWN_COLUMNS, rows)],
     )
@@ -184,13 +187,13 @@ def _table(data: ReportData) -> Section:
     ]
     return Section(
         "All measurements",
-        "A click on a header sorts; the first column leads to the details.",
+        "Click on a header to sort; the first column links to the details.",
         tables=[Table(_COLUMNS, rows, [point.anchor for point in data.points])],
     )
 
 
 def _details(data: ReportData, folders: tuple[Path, ...]) -> Section:
-    """Returns every record, and the manifest of every artifact, once."""
+    """Returns every record, and each artifact's manifest once."""
     records, manifests = [], {}
     for point in data.points:
         found = manifest_of(point.record, folders)
@@ -206,7 +209,7 @@ def _details(data: ReportData, folders: tuple[Path, ...]) -> Section:
         shown = {key: value for key, value in point.record.items() if key not in _NOT_SHOWN}
         title = f"{point.label} on {point.group}, {point.ms:.3f} ms"
         records.append(Detail(point.anchor, title, note + _json(shown), links))
-    return Section("Behind the points", details=[*records, *manifests.values()])
+    return Section("Details", details=[*records, *manifests.values()])
 
 
 def _json(value: dict) -> str:

@@ -1,4 +1,4 @@
-"""The devices that a benchmark knows, by name."""
+"""The devices that a benchmark can use, by name."""
 
 from edge.devices.android import Android
 from edge.devices.coral import Coral

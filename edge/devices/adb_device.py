@@ -15,12 +15,12 @@ from edge.running import runner
 DELEGATES: dict[str, tuple[tuple[str, ...], str | None]] = {
     "xnnpack": (("--use_xnnpack=true",), "XNNPACK"),
     "gpu": (("--use_gpu=true",), "GPU"),
-    # Without NNAPI's own CPU implementation, which phones call an accelerator, too.
+    # Not NNAPI's own CPU implementation, which phones also call an accelerator.
     "nnapi": (("--use_nnapi=true", "--disable_nnapi_cpu=true"), "NNAPI"),
     "none": (("--use_xnnpack=false",), None),
 }
 _PARENT = "/data/local/tmp"
-# What `runner.state` reads, each file's path and text in a line. No name of ours is in it.
+# Prints what `runner.state` reads, one line with path and text per file. No user input is in it.
 _READ_SENSORS = " ".join(
     [
         f'for f in {pattern}; do [ -r "$f" ] && echo "$f $(cat "$f" 2>/dev/null)"; done;'
@@ -41,7 +41,7 @@ class AdbDevice:
     """Measures files on one device, one after the other.
 
     Args:
-      job: its options name adb, the delegates and the cores.
+      job: its options give adb, the delegates and the cores.
       serial: the device's serial number.
     """
 
@@ -54,13 +54,14 @@ class AdbDevice:
         self._machine: dict = {}
 
     def prepare(self, program: tuple[Path | None, str, str]) -> None:
-        """Makes our folder there and copies benchmark_model into it.
+        """Makes our folder on the device and copies benchmark_model into it.
 
         Args:
-          program: its path here or None, its path there, its version.
+          program: benchmark_model's path on this machine or None, its path on the device, and its
+            version.
 
         Raises:
-          UserError: the device is busy or full, or benchmark_model is not there.
+          UserError: the device is busy or full, or benchmark_model is missing.
         """
         source, self._program, version = program
         self._folder.create()
@@ -69,16 +70,16 @@ class AdbDevice:
             shells.run(self._shell, "chmod", "755", self._program)
         elif self._shell.execute("test", "-x", self._program).returncode:
             raise UserError(
-                f"{self.serial} has no program {self._program}; name a file of this machine by "
+                f"{self.serial} has no program {self._program}; name a file on this machine with "
                 "--benchmark_model=PATH (docs/devices.md says where to get it)"
             )
         self._machine = self._describe(version)
 
     def run(self, job: Job) -> Iterator[Result]:
-        """Measures each file with each delegate; what fails does not stop the others.
+        """Measures each file with each delegate; a failure does not stop the others.
 
         Raises:
-          DeviceLostError: the device vanished.
+          DeviceLostError: the device does not answer any more.
         """
         for name in job.files:
             try:
@@ -90,7 +91,7 @@ class AdbDevice:
                 yield self._measure(job, name, graph, delegate)
 
     def clean_up(self) -> None:
-        """Removes our folder there."""
+        """Removes our folder from the device."""
         self._folder.remove()
 
     def _measure(self, job: Job, name: str, graph: str, delegate: str) -> Result:
@@ -126,20 +127,20 @@ class AdbDevice:
             "machine": machine,
             "state_before": before,
             "state_after": after,
-            # A run of its own: profiling takes time itself.
+            # In a separate run, because profiling itself takes time.
             "profile": self._profile(command),
         }
 
     def _benchmark(self, command: list[str]) -> str:
         done = self._shell.execute(*command)
-        # Versions differ in what goes where.
+        # Versions differ in what they print to stdout and what to stderr.
         text = f"{done.stdout}\n{done.stderr}".replace("\r", "")
         if done.returncode:
             raise CommandError(benchmark_model.failure(text))
         return text
 
     def _profile(self, command: list[str]) -> dict | None:
-        """Returns the profile by operator; None from a benchmark_model built without."""
+        """Returns the profile by operator; None if benchmark_model was built without a profiler."""
         try:
             return benchmark_model.parse_profile(
                 self._benchmark([*command, "--enable_op_profiling=true"])

@@ -16,24 +16,24 @@ _SECONDS_TO_LIST = 30
 
 
 class Android:
-    """Measures with `benchmark_model` on one device or several side by side.
+    """Measures with `benchmark_model` on one device, or on several at the same time.
 
-    Times are what that program prints: newer versions give the median, older ones the mean alone.
-    It computes on random input and does not show its outputs: there is no accuracy.
+    The times are those that benchmark_model prints: newer versions print the median, older ones
+    only the mean. It uses random input and does not show its outputs, so there is no accuracy.
     """
 
     def __init__(self):
         self._devices: list[AdbDevice] = []
 
     def takes(self, entry: dict) -> bool:
-        """Says yes: benchmark_model runs every file, or says why not."""
+        """Returns True: benchmark_model runs every file, or says why not."""
         return True
 
     def prepare(self, job: Job) -> None:
-        """Makes a folder on each device and copies benchmark_model into it, if it is here.
+        """Makes a folder on each device; copies benchmark_model into it if this machine has it.
 
         Raises:
-          UserError: no adb, no such device, or a busy or full one; no benchmark_model.
+          UserError: adb, a device or benchmark_model is missing, or a device is busy or full.
         """
         unknown = [name for name in job.options["delegates"] if name not in DELEGATES]
         if unknown or not job.options["delegates"]:
@@ -55,7 +55,7 @@ class Android:
         """Measures each file with each delegate, on all devices at the same time.
 
         Raises:
-          DeviceLostError: a device vanished; what the others measured came before.
+          DeviceLostError: a device does not answer any more; raised after the others' results.
         """
         results: queue.Queue[Result | Exception | None] = queue.Queue()
         threads = [
@@ -83,7 +83,7 @@ class Android:
 
 
 def _collect(device: AdbDevice, job: Job, results: queue.Queue) -> None:
-    """Puts a device's results into the queue, then an exception that ended them, then None."""
+    """Puts a device's results into the queue, then its exception, if any, then None."""
     try:
         for result in device.run(job):
             results.put(result)
@@ -94,34 +94,34 @@ def _collect(device: AdbDevice, job: Job, results: queue.Queue) -> None:
 
 
 def _serials(adb: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the serial numbers of the devices to use, each of which is attached and ready."""
+    """Returns the serial numbers of the devices to use; all are attached and ready."""
     done = call([adb, "devices"], "adb", _SECONDS_TO_LIST)
     if done.returncode:
         raise UserError(f"adb lists no devices ({last_line(done.stderr)}); try adb devices")
-    # "SERIAL<tab>STATE" after a headline, and perhaps lines about its server.
+    # "SERIAL<tab>STATE" after a title, and perhaps lines about adb's server.
     states = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
     listed = ", ".join(f"{serial} ({state.strip()})" for serial, state in states.items()) or "none"
     chosen = tuple(dict.fromkeys(wanted)) or tuple(states)
     if not chosen or (len(chosen) > 1 and not wanted):
-        raise UserError(f"--serial must name one device or more; adb has {listed}")
+        raise UserError(f"--serial must name one device or more; adb lists {listed}")
     for serial in chosen:
         if states.get(serial, "missing").strip() != "device":
             raise UserError(
-                f"no device {serial!r} is ready; adb has {listed}. Check its cable and that it "
-                "allows USB debugging, or name another by --serial"
+                f"device {serial!r} is not ready; adb lists {listed}. Check its cable and that it "
+                "allows USB debugging, or name another with --serial"
             )
     return chosen
 
 
 def _program(place: str) -> tuple[Path | None, str, str]:
-    """Returns where benchmark_model is: its path here or None, its path there, its version."""
+    """Returns benchmark_model's path on this machine or None, path on the device, and version."""
     prefix = "device:"
     if place.startswith(prefix):
         return None, place[len(prefix) :], "benchmark_model"
     path = Path(place)
     if not path.is_file():
         raise UserError(
-            f"--benchmark_model={place} is not there; name a file, or device:PATH for one on the "
+            f"--benchmark_model={place} does not exist; name a file, or device:PATH for one on the "
             "device (docs/devices.md says where to get it)"
         )
     return path, "", f"benchmark_model {sha256(path)[:12]}"

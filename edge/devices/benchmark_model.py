@@ -35,28 +35,28 @@ _NODE_COLUMNS = {"avg ms": "ms", "times called": "calls"}
 
 
 def parse(text: str) -> dict:
-    """Returns the measurement.
+    """Reads a measurement.
 
     Args:
-      text: all that the program printed.
+      text: everything that the program printed.
 
     Returns:
-      `latency_ms` with min, mean, max and runs, and with std, median, p5 and p95, null in
-      versions that do not print them; p10 and p90, which none prints, null; `warmup`, the number
-      of inferences before, where it is printed; `initialization_ms`, `first_ms`;
+      `latency_ms` with min, mean, max and runs; with std, median, p5 and p95, which are null for
+      versions that do not print them; and with p10 and p90, null because no version prints them.
+      `warmup`, the number of untimed inferences, if it is printed; `initialization_ms`, `first_ms`;
       `peak_memory_bytes` and `memory_delta_bytes`, one of them null.
 
     Raises:
-      UserError: it has no measurement.
+      UserError: the text has no measurement.
     """
     text = _PREFIX.sub("", text)
     counts, timings = _COUNT.findall(text), _TIMINGS.search(text)
-    # A profile ends with such a line, too, but behind the words "Timings (microseconds): ".
+    # A profile ends with such a line, too, but after the words "Timings (microseconds): ".
     runs = [(count, dict(_FIELD.findall(fields))) for count, fields in counts]
     if not runs or timings is None:
         raise UserError(f"benchmark_model measured nothing: {failure(text)}")
     count, found = runs[-1]
-    # With a single run it prints nothing but that.
+    # After a single run it prints only this one time.
     mean = found.get("avg", timings.group(3))
     latency = {"mean": mean, "min": found.get("min", mean), "max": found.get("max", mean)}
     optional = ("median", "p5", "p95", "std")
@@ -78,22 +78,22 @@ def parse(text: str) -> dict:
 
 
 def delegated(text: str, name: str) -> dict:
-    """Returns how much of the graph a delegate took.
+    """Returns how much of the graph a delegate runs.
 
     Args:
-      text: all that the program printed.
-      name: the delegate in the program's words, such as "GPU".
+      text: everything that the program printed.
+      name: the delegate as the program calls it, such as "GPU".
 
     Returns:
-      `delegated`, "completely", "partially", or for XNNPACK null in versions that do not say;
-      and `delegate_kernels`, into how many pieces, or null.
+      `delegated`: "completely", "partially", or null for XNNPACK if this version does not say; and
+      `delegate_kernels`: the number of pieces that it runs, or null.
 
     Raises:
-      UserError: it took nothing: these are not its numbers.
+      UserError: it runs nothing, so that the measurement says nothing about it.
     """
     # Several delegates can be applied one after the other.
     if name.upper() in map(str.upper, _REFUSED.findall(text)):
-        raise UserError(f"the {name} delegate takes nothing of this graph")
+        raise UserError(f"the {name} delegate runs no part of this graph")
     for applied, extent in _APPLIED.findall(text):
         if applied.upper() == name.upper():
             kernels = _KERNELS.search(text)
@@ -108,34 +108,34 @@ def delegated(text: str, name: str) -> dict:
 
 
 def parse_profile(text: str) -> dict:
-    """Returns the profile of the timed runs by operator, of --enable_op_profiling=true.
+    """Reads the profile of the timed runs by operator, printed with --enable_op_profiling=true.
 
     Returns:
       `kinds`, a list of {"operator", "count", "ms", "calls"}, and `nodes` in the order in which
-      they ran, {"operator", "name", "ms", "calls"}; `ms` is all that an inference spends there.
+      they ran, {"operator", "name", "ms", "calls"}; `ms` is the time of all calls in an inference.
 
     Raises:
-      UserError: there is no profile.
+      UserError: the text has no profile.
     """
     _, found, profile = _PREFIX.sub("", text).partition(_REGULAR_RUNS)
     kinds = _table(profile, "Summary by node type", _KIND_COLUMNS)
     if not found or not kinds:
         raise UserError("benchmark_model printed no profile; get a newer one")
     nodes = _table(profile, "Run Order", _NODE_COLUMNS)
-    # In this table the average is of a call, and a delegate's node can be called several times.
+    # In this table the average is per call, and a delegate's node can be called several times.
     nodes = [{**node, "ms": round(node["ms"] * node["calls"], 6)} for node in nodes]
     return {"kinds": kinds, "nodes": nodes}
 
 
 def failure(text: str) -> str:
-    """Returns the line that tells best why the program failed."""
+    """Returns the line that best explains why the program failed."""
     errors = [match.group(1).strip() for match in _ERROR.finditer(text)]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (errors or lines[-1:] or ["it printed nothing"])[0]
 
 
 def _table(text: str, title: str, columns: dict[str, str]) -> list[dict]:
-    """Returns the rows of the table under a title like "==== Run Order ====", as they come."""
+    """Returns the rows of the table under a title like "==== Run Order ====", in its order."""
     _, found, table = text.partition(f" {title} =")
     if not found:
         return []

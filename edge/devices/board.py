@@ -1,4 +1,4 @@
-"""A board that ssh reaches: what the devices ssh and coral have in common."""
+"""A board reached by ssh: what the devices ssh and coral have in common."""
 
 import json
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ _RUNNER = Path(runner.__file__)
 
 
 class Board:
-    """Runs `edge.running.runner` on a board; `prepare` first, `clean_up` in any case.
+    """Runs `edge.running.runner` on a board; call `prepare` first, and always `clean_up`.
 
     Args:
-      job: its options name the board and its Python.
+      job: its options give the board and its Python.
 
     Raises:
-      UserError: they name none.
+      UserError: the options name no board.
     """
 
     def __init__(self, job: Job):
@@ -36,12 +36,12 @@ class Board:
         self._runner = ""
 
     def prepare(self) -> None:
-        """Makes our folder there, copies the runner and tries it.
+        """Makes our folder on the board, copies the runner into it, and tries the runner.
 
         Raises:
           UserError: the board does not answer, is busy or full, or lacks Python or LiteRT.
         """
-        # Where the board keeps temporary files: as its TMPDIR says, or /tmp.
+        # The board's folder for temporary files: its TMPDIR, or /tmp.
         name = last_line(shells.run(self._shell, "mktemp", "-u"))
         self._folder = RemoteFolder(self._shell, str(PurePosixPath(name).parent))
         self._folder.create()
@@ -53,14 +53,14 @@ class Board:
             raise
 
     def put(self, files: Mapping[str, dict], samples: Path) -> tuple[dict[str, dict], str]:
-        """Copies models and images there.
+        """Copies models and images to the board.
 
         Args:
-          files: by any name, {"path" here, "sha256"}.
-          samples: an .npz file here.
+          files: by any name, {"path" on this machine, "sha256"}.
+          samples: an .npz file on this machine.
 
         Returns:
-          The same with the paths there, and the path of the samples there.
+          The files with their paths on the board, and the path of the samples on the board.
         """
         there = {
             name: {**file, "path": self._folder.put(Path(file["path"]), f"model_{index}.tflite")}
@@ -93,6 +93,6 @@ class Board:
         return reply
 
     def clean_up(self) -> None:
-        """Removes our folder there."""
+        """Removes our folder from the board."""
         if self._folder is not None:
             self._folder.remove()

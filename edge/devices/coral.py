@@ -1,6 +1,6 @@
-"""A Coral Edge TPU, in this machine or in a board that ssh reaches.
+"""A Coral Edge TPU, in this machine or in a board reached by ssh.
 
-No Coral device has been measured by this project yet.
+This project has not measured a Coral device yet.
 """
 
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ from edge.devices.through_runner import Place
 
 
 class Coral:
-    """Measures compiled files with LiteRT and libedgetpu; through ssh where `host` is given.
+    """Measures compiled files with LiteRT and libedgetpu; over ssh if `host` is given.
 
-    `first_ms` holds the loading of the weights into the Edge TPU, the latencies do not. Outputs
-    are compared with those of the uncompiled file on this machine's CPU.
+    `first_ms` includes loading the weights into the Edge TPU, the latencies do not. Outputs are
+    compared with those of the uncompiled file on this machine's CPU.
     """
 
     def __init__(self):
         self._board: Board | None = None
 
     def takes(self, entry: dict) -> bool:
-        """Says whether edgetpu_compiler has compiled the file."""
+        """Returns whether edgetpu_compiler has compiled the file."""
         return _compiled(entry) is not None
 
     def prepare(self, job: Job) -> None:
-        """Connects to the board, if there is one.
+        """Connects to the board, if one is given.
 
         Raises:
           UserError: the board does not answer, is busy or full, or lacks Python or LiteRT.
@@ -40,13 +40,13 @@ class Coral:
         """Measures the files; one that was not compiled does not stop the others.
 
         Raises:
-          UserError: the board vanished, or is full.
+          UserError: the board does not answer any more, or is full.
         """
         files = {}
         for name in job.files:
             compiled = _compiled(job.artifact.files[name])
             if compiled is None:
-                yield Result(name, error="it is not compiled; do it by converters.edgetpu")
+                yield Result(name, error="it is not compiled; compile it with converters.edgetpu")
             else:
                 path = job.artifact.folder / compiled["name"]
                 files[name] = {"path": str(path.resolve()), "sha256": compiled["sha256"]}
@@ -74,5 +74,5 @@ class Coral:
 
 
 def _compiled(entry: dict) -> dict | None:
-    """Returns name, hash and size of what the compiler made of a file, or None."""
+    """Returns name, hash and size of the compiled version of a file, or None."""
     return entry.get("edgetpu", {}).get("compiled")

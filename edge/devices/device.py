@@ -1,4 +1,4 @@
-"""What every device is to a benchmark: prepare, run, clean up."""
+"""The interface between a benchmark and its devices: prepare, run, clean up."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,26 +8,26 @@ from typing import Any, Protocol
 from common.artifact import Artifact
 from common.cli import UserError
 
-# What single devices want to know beyond the job; each reads its own.
+# Options of single devices, and their defaults; each device reads its own.
 DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
-        # CPU cores to which the measurement is pinned, () for all. Not for ethosu-model.
+        # CPU cores to which the measurement is pinned; () for all. Not for ethosu-model.
         "cores": (),
         # The longest that one command on a device may take, in seconds.
         "timeout": 900.0,
-        # ssh and coral: user@board, or a name of the user's ssh configuration.
+        # ssh and coral: user@board, or a name from the user's ssh configuration.
         "host": None,
         "ssh_config": None,
         "board_python": "python3",
-        # coral: the delegate's library, as the dynamic linker finds it.
+        # coral: the delegate's library, by a name that the dynamic linker finds.
         "edgetpu_library": "libedgetpu.so.1",
-        # android: devices by serial number, () for the only one there is.
+        # android: devices by serial number; () for the only one attached.
         "serial": (),
         "adb": "adb",
-        # android: a file here, or "device:PATH" there.
+        # android: a file on this machine, or "device:PATH" for one on the device.
         "benchmark_model": "device:/data/local/tmp/benchmark_model",
         "delegates": ("xnnpack",),
-        # ethosu-model: the NPU; None for the one in the manifest.
+        # ethosu-model: the NPU; None for the manifest's.
         "accelerator": None,
     }
 )
@@ -42,17 +42,17 @@ class Job:
     """What to measure.
 
     Attributes:
-      artifact: where the files come from.
+      artifact: the artifact that contains the files.
       files: names of .tflite files of the artifact.
-      threads: CPU threads, where a device has them.
+      threads: CPU threads, for devices with threads.
       warmup: inferences before the timed ones.
       runs: timed inferences.
-      agreement_images: images on which a device is compared with LiteRT on this host, where
-        it cannot be all of the artifact's samples.
-      options: what single devices want to know, over `DEFAULT_OPTIONS`.
+      agreement_images: number of images on which a device is compared with LiteRT on this host,
+        where not all of the artifact's samples are used.
+      options: options of single devices; they replace those of `DEFAULT_OPTIONS`.
 
     Raises:
-      ValueError: an option that no device knows.
+      ValueError: no device knows one of the options.
     """
 
     artifact: Artifact
@@ -72,13 +72,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What a device found about one file.
+    """The result for one file on a device.
 
     Attributes:
       file: its name.
-      values: what goes into the measurement's record (docs/measurements.md); None after an
-        error.
-      error: one line why this file could not be measured, or None.
+      values: fields of the measurement's record (docs/measurements.md); None after an error.
+      error: one line that says why this file could not be measured, or None.
     """
 
     file: str
@@ -87,7 +86,7 @@ class Result:
 
 
 def is_integer(entry: dict) -> bool:
-    """Says whether a file's input and output are integers, by its entry in the manifest."""
+    """Returns whether a file's input and output are integers, from its entry in the manifest."""
     return all(entry[end].get("scale") is not None for end in ("input", "output"))
 
 
@@ -95,17 +94,17 @@ class Device(Protocol):
     """A place where .tflite files run."""
 
     def takes(self, entry: dict) -> bool:
-        """Says whether a file is for this device, by its entry in the manifest."""
+        """Returns whether the device can run a file, from its entry in the manifest."""
 
     def prepare(self, job: Job) -> None:
         """Makes the device ready.
 
         Raises:
-          UserError: the device cannot be used at all; nothing was left on it.
+          UserError: the device cannot be used at all; nothing is left on it.
         """
 
     def run(self, job: Job) -> Iterator[Result]:
         """Measures the files; one that fails does not stop the others."""
 
     def clean_up(self) -> None:
-        """Removes what `prepare` and `run` left on the device; called whatever happened."""
+        """Removes what `prepare` and `run` left on the device; always called."""

@@ -1,4 +1,4 @@
-"""Arm's Ethos-U as its compiler Vela models it: an estimate, no measurement."""
+"""Arm's Ethos-U as its compiler Vela models it: an estimate, not a measurement."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,13 +11,13 @@ _UNKNOWN = {"p10": None, "p90": None, "runs": 0}
 
 
 class EthosUModel:
-    """Gives Vela's estimate of cycles as a latency: cycles by the clock of Vela's configuration.
+    """Gives Vela's estimate as a latency: cycles divided by the clock of Vela's configuration.
 
-    The estimate is the manifest's, or made now where that has none for this accelerator.
+    The estimate is the manifest's; if that has none for this accelerator, Vela makes one now.
     """
 
     def takes(self, entry: dict) -> bool:
-        """Says whether the file is an integer one: Vela puts floats on the CPU."""
+        """Returns whether the file is an integer one: Vela leaves float operators to the CPU."""
         return is_integer(entry)
 
     def prepare(self, job: Job) -> None:
@@ -47,7 +47,7 @@ def _estimate(job: Job, name: str) -> dict:
         )
     if find_spec("ethosu") is None:
         raise UserError("Vela is not installed; pip install 'keras_shufflenet[ethosu]'")
-    # Now, because Vela and the schema that it reads files by are not on every machine.
+    # Imported here, because Vela and the schema with which it reads files are not on every machine.
     from common.vela import ACCELERATORS, compile_file
 
     if accelerator not in ACCELERATORS:

@@ -1,6 +1,6 @@
 """The flags of single devices, for all commands that measure on them.
 
-They are defined by a call and not by the import: a module with flags is a command.
+They are defined by a call, not by the import, because only commands define flags on import.
 """
 
 from collections.abc import Mapping
@@ -17,43 +17,55 @@ FLAGS = flags.FLAGS
 def define() -> None:
     """Defines the flags; a command calls it at its top."""
     flags.DEFINE_list(
-        "cores", [], "CPU cores to measure on, such as 4,5,6,7; all of the device's by default."
+        "cores", [], "CPU cores to measure on, such as 4,5,6,7; by default all of the device's."
     )
     flags.DEFINE_float(
         "timeout", DEFAULT_OPTIONS["timeout"], "Seconds that a command on a device may take."
     )
     flags.DEFINE_string("host", None, "ssh, coral: the board, such as pi@raspberrypi.")
-    flags.DEFINE_string("ssh_config", None, "ssh, coral: file in place of ssh's own.")
+    flags.DEFINE_string(
+        "ssh_config", None, "ssh, coral: configuration file to use instead of ~/.ssh/config."
+    )
     flags.DEFINE_string(
         "board_python",
         DEFAULT_OPTIONS["board_python"],
-        "ssh, coral: the board's Python with LiteRT.",
+        "ssh, coral: the Python on the board that has LiteRT.",
     )
     flags.DEFINE_string(
-        "edgetpu_library", DEFAULT_OPTIONS["edgetpu_library"], "coral: the delegate's library."
+        "edgetpu_library",
+        DEFAULT_OPTIONS["edgetpu_library"],
+        "coral: library of the Edge TPU delegate.",
     )
     flags.DEFINE_list(
-        "serial", [], "android: serial numbers, measured side by side; the only one by default."
+        "serial",
+        [],
+        "android: serial numbers of the devices, which are measured at the same time; by default "
+        "the only one attached.",
     )
-    flags.DEFINE_string("adb", DEFAULT_OPTIONS["adb"], "android: the program adb.")
+    flags.DEFINE_string("adb", DEFAULT_OPTIONS["adb"], "android: name or path of the program adb.")
     flags.DEFINE_string(
         "benchmark_model",
         DEFAULT_OPTIONS["benchmark_model"],
-        "android: TensorFlow Lite's benchmark_model, a file here or device:PATH.",
+        "android: TensorFlow Lite's benchmark_model: a file on this machine, or device:PATH for "
+        "one on the device.",
     )
     flags.DEFINE_list(
-        "delegates", list(DEFAULT_OPTIONS["delegates"]), "android: xnnpack, gpu, nnapi, none."
+        "delegates",
+        list(DEFAULT_OPTIONS["delegates"]),
+        "android: one or more of xnnpack, gpu, nnapi, none.",
     )
     flags.DEFINE_string(
-        "accelerator", None, "ethosu-model: such as ethos-u55-128; the artifact's by default."
+        "accelerator",
+        None,
+        "ethosu-model: the NPU, such as ethos-u55-128; by default the artifact's.",
     )
 
 
 def read() -> Mapping[str, Any]:
-    """Returns the options of `edge.devices.Job` that the command line says.
+    """Returns the options of `edge.devices.Job` from the command line.
 
     Raises:
-      UserError: a core that is no number, or a timeout of nothing.
+      UserError: a core is not a number, or the timeout is not above 0.
     """
     if FLAGS.timeout <= 0:
         raise UserError(f"--timeout must be above 0; received {FLAGS.timeout}")

@@ -11,12 +11,12 @@ from edge.devices.through_runner import Place
 class Host:
     """Measures with LiteRT on this machine's CPU.
 
-    Initialization, first inference, memory and accuracy come from a fresh process a file; the
-    latencies of all files from one process more, where they take turns.
+    Initialization, first inference, memory and accuracy are measured in a fresh process per file;
+    the latencies of all files in one more process, in interleaved rounds.
     """
 
     def takes(self, entry: dict) -> bool:
-        """Says yes: LiteRT runs every file."""
+        """Returns True: LiteRT runs every file."""
         return True
 
     def prepare(self, job: Job) -> None:

@@ -14,20 +14,20 @@ _WORKER = "edge.running.micro_worker"
 class MicroSim:
     """Measures what TFLite Micro computes and how much memory it needs.
 
-    The arena is what TFLite Micro's recording allocator reports after running; on this
-    64-bit host its bookkeeping takes somewhat more than on a 32-bit microcontroller. Times are of
-    the reference kernels on this host: a simulation, good for nothing but comparing graphs.
+    The memory, called arena, is what TFLite Micro's recording allocator reports after a run; on
+    this 64-bit host its bookkeeping takes somewhat more than on a 32-bit microcontroller. The times
+    are those of the reference kernels on this host: a simulation, useful only to compare graphs.
     """
 
     def takes(self, entry: dict) -> bool:
-        """Says whether input and output are integers, which agreement is counted in."""
+        """Returns whether input and output are integers: agreement is counted in their steps."""
         return is_integer(entry)
 
     def prepare(self, job: Job) -> None:
         """Checks that the interpreter is installed.
 
         Raises:
-          UserError: it is not.
+          UserError: it is not installed.
         """
         if importlib.util.find_spec("tflite_micro") is None:
             raise UserError(
@@ -36,7 +36,7 @@ class MicroSim:
             )
 
     def run(self, job: Job) -> Iterator[Result]:
-        """Measures each file in a process of its own, where the interpreter may crash."""
+        """Measures each file in a separate process, so that the interpreter may crash there."""
         for name in job.files:
             request = {
                 "artifact": str(job.artifact.folder),

@@ -1,4 +1,4 @@
-"""Our folder on another machine: all that a benchmark puts there, and its lock."""
+"""Our folder on another machine: for everything that a benchmark puts there, and as its lock."""
 
 import json
 import os
@@ -19,16 +19,16 @@ _OWNER = "owner.json"
 class RemoteFolder:
     """A folder that exists while one benchmark uses the machine.
 
-    Making a folder succeeds once, so that it is the lock, too: two benchmarks at a time would
-    disturb each other's times. One that was left by a process of this machine that has ended,
-    such as after the device vanished, is taken over.
+    The folder is also the lock, because only one process can make it: two benchmarks at the same
+    time would disturb each other. A folder that an ended process of this machine left there, for
+    example because the device stopped answering, is taken over.
 
     Args:
-      shell: the machine.
-      parent: an existing folder there.
+      shell: runs commands on the machine.
+      parent: an existing folder on the machine.
 
     Attributes:
-      path: the folder's path there.
+      path: the folder's path on the machine.
     """
 
     def __init__(self, shell: Shell, parent: str):
@@ -41,7 +41,7 @@ class RemoteFolder:
 
         Raises:
           DeviceLostError: the machine does not answer.
-          UserError: it is busy, or refuses.
+          UserError: the machine is busy, or the folder cannot be made.
         """
         done = self._shell.execute("mkdir", "-m", "700", self.path)
         if done.returncode:
@@ -54,18 +54,18 @@ class RemoteFolder:
         self._sign()
 
     def put(self, source: Path, name: str) -> str:
-        """Copies a file into the folder and returns its path there.
+        """Copies a file into the folder and returns its path on the machine.
 
         Args:
-          source: here, of any name.
-          name: there, of letters and digits: what is called so by us alone.
+          source: the file on this machine, of any name.
+          name: its name on the machine; chosen by us, so that it is safe in a shell.
         """
         target = f"{self.path}/{name}"
         self._shell.push(source, target)
         return target
 
     def remove(self) -> None:
-        """Removes the folder, if it was made; what cannot be removed is named on stderr."""
+        """Removes the folder if it was made; says on stderr if it cannot be removed."""
         if not self._created:
             return
         self._created = False
@@ -91,16 +91,16 @@ class RemoteFolder:
             owner = json.loads(done.stdout)
             machine, process, since = owner["machine"], int(owner["process"]), owner["since"]
         except (ValueError, KeyError, TypeError):
-            machine, process, since = "somebody", 0, "a time unknown"
+            machine, process, since = "somebody", 0, "an unknown time"
         if machine != socket.gethostname() or _is_running(process):
             raise UserError(
-                f"{self._shell.name} is busy: a benchmark of {machine} uses it since {since}; "
+                f"{self._shell.name} is busy: a benchmark of {machine} has used it since {since}; "
                 f"wait for it or, if it has ended, remove {self.path} there"
             )
 
 
 def _is_running(process: int) -> bool:
-    """Says whether another process of this machine still runs."""
+    """Returns whether `process`, if it is another than this one, is running on this machine."""
     if process == os.getpid():
         return False
     try:
@@ -108,6 +108,6 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        # Another user's.
+        # It belongs to another user.
         return True
     return True

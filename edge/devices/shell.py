@@ -1,6 +1,6 @@
-"""Commands on another machine, by ssh or adb.
+"""Runs commands on another machine, by ssh or adb.
 
-Both hand one string to a shell there: arguments are quoted, and paths there are of our own making.
+Both pass one string to a shell there: arguments are quoted, and we choose the paths there.
 """
 
 import shlex
@@ -13,11 +13,11 @@ from common.cli import UserError
 from edge.devices.device import DeviceLostError
 from edge.running.worker import last_line
 
-# A board that is there answers within this many seconds, one that vanished is noticed.
+# A board must answer within this time; it is lost after this many silent intervals.
 _CONNECT_SECONDS = 10
 _ALIVE_SECONDS = 5
 _ALIVE_COUNT = 3
-# ssh's own failures; a command's are below.
+# Exit code of ssh's own failures; those of commands are lower.
 _SSH_FAILED = 255
 _FULL = "No space left"
 _REMEDIES = {"ssh": "apt-get install openssh-client"}
@@ -31,24 +31,24 @@ class Shell(Protocol):
     """Another machine that runs commands.
 
     Attributes:
-      name: what messages call it.
+      name: its name in messages.
     """
 
     name: str
 
     def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
-        """Runs a command, with `text` as its input, and waits for it; it may fail.
+        """Runs a command with `text` as its input and waits for it; the command may fail.
 
         Raises:
           DeviceLostError: the machine does not answer.
         """
 
     def push(self, source: Path, target: str) -> None:
-        """Copies a file there.
+        """Copies a file to the machine.
 
         Raises:
           DeviceLostError: the machine does not answer.
-          CommandError: it refuses, such as a full one.
+          CommandError: it cannot store the file, for example because it is full.
         """
 
 
@@ -66,19 +66,19 @@ def run(shell: Shell, *arguments: str) -> str:
 
 
 def explain(shell: Shell, done: CompletedProcess) -> str:
-    """Returns one line why a command on a machine failed."""
+    """Returns one line that says why a command on a machine failed."""
     line = last_line(done.stderr) or last_line(done.stdout) or f"exit code {done.returncode}"
     remedy = "; free some space on it" if _FULL in line else ""
     return f"{shell.name}: {line}{remedy}"
 
 
 class SshShell:
-    """A machine that ssh reaches without asking for a password."""
+    """A machine that can be reached by ssh without a password prompt."""
 
     def __init__(self, host: str, config: str | None, seconds: float):
-        # ssh reads what starts with a dash as an option, after its "--" too.
+        # ssh reads a host that starts with a dash as an option, even after "--".
         if host.startswith("-") or not host.isprintable() or " " in host:
-            raise UserError(f"--host={host!r} is no host; it looks like user@board")
+            raise UserError(f"--host={host!r} is not a host; a host looks like user@board")
         self.name = host
         self._seconds = seconds
         self._command = [
@@ -91,12 +91,12 @@ class SshShell:
         ]
 
     def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
-        """Runs a command there, see `Shell`."""
+        """See `Shell`."""
         return self._run(shlex.join(arguments), text.encode())
 
     def push(self, source: Path, target: str) -> None:
-        """Copies a file there, see `Shell`."""
-        # Not scp: its server is missing on small boards, and it reads names in ways of its own.
+        """See `Shell`."""
+        # Not scp: its server is missing on small boards, and it interprets file names.
         done = self._run(f"cat > {shlex.quote(target)}", source.read_bytes())
         if done.returncode:
             raise CommandError(explain(self, done))
@@ -107,13 +107,13 @@ class SshShell:
             reason = last_line(done.stderr) or "no reason given"
             raise DeviceLostError(
                 f"{self.name} does not answer by ssh ({reason}); "
-                "check that ssh to it works and asks nothing"
+                "check that ssh to it works and asks no questions"
             )
         return done
 
 
 class AdbShell:
-    """An Android device that adb reaches."""
+    """An Android device that can be reached by adb."""
 
     def __init__(self, adb: str, serial: str, seconds: float):
         self.name = serial
@@ -121,11 +121,11 @@ class AdbShell:
         self._seconds = seconds
 
     def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
-        """Runs a command there, see `Shell`."""
+        """See `Shell`."""
         return self._run(["shell", shlex.join(arguments)], text.encode())
 
     def push(self, source: Path, target: str) -> None:
-        """Copies a file there, see `Shell`."""
+        """See `Shell`."""
         done = self._run(["push", str(source.resolve()), target])
         if done.returncode:
             raise CommandError(explain(self, done))
@@ -134,7 +134,7 @@ class AdbShell:
         command = [self._adb, "-s", self.name]
         done = call([*command, *arguments], self.name, self._seconds, content)
         if done.returncode:
-            # adb's own failures and the command's have the same exit code.
+            # adb's own failures and those of the command have the same exit code.
             state = call([*command, "get-state"], self.name, _CONNECT_SECONDS)
             if state.stdout.strip() != "device":
                 raise DeviceLostError(
@@ -145,17 +145,17 @@ class AdbShell:
 
 
 def call(command: list[str], name: str, seconds: float, content: bytes = b"") -> CompletedProcess:
-    """Runs a program of this machine.
+    """Runs a program on this machine.
 
     Args:
       command: ssh or adb, with its arguments.
-      name: whose answer is awaited, for messages.
-      seconds: how long.
+      name: the device that should answer, for messages.
+      seconds: the longest time to wait.
       content: the program's input.
 
     Raises:
-      UserError: there is no such program.
-      DeviceLostError: it took too long.
+      UserError: the program cannot be run.
+      DeviceLostError: there was no answer in time.
     """
     try:
         done = subprocess.run(
@@ -166,8 +166,8 @@ def call(command: list[str], name: str, seconds: float, content: bytes = b"") ->
         raise UserError(f"the program {command[0]!r} cannot be run; {remedy}") from error
     except subprocess.TimeoutExpired as error:
         raise DeviceLostError(
-            f"{name} gave no answer within {seconds:g} seconds; "
-            "check that it still runs, or give it more by --timeout"
+            f"{name} did not answer within {seconds:g} seconds; "
+            "check that it still runs, or allow more time with --timeout"
         ) from error
     texts = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
     return CompletedProcess(command, done.returncode, *texts)

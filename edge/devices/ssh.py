@@ -9,7 +9,7 @@ from edge.devices.through_runner import Place
 
 
 class Ssh:
-    """Measures as `Host` does, on a board: the same runner, copied there.
+    """Measures on a board as `Host` does on this machine: with the same runner, copied there.
 
     The board needs Python 3.7 or newer, numpy, and ai-edge-litert or tflite-runtime. Its outputs
     are compared with this machine's on the same images.
@@ -19,11 +19,11 @@ class Ssh:
         self._board: Board | None = None
 
     def takes(self, entry: dict) -> bool:
-        """Says yes: LiteRT runs every file."""
+        """Returns True: LiteRT runs every file."""
         return True
 
     def prepare(self, job: Job) -> None:
-        """Connects, and copies the runner.
+        """Connects to the board and copies the runner.
 
         Raises:
           UserError: the board does not answer, is busy or full, or lacks Python or LiteRT.
@@ -35,7 +35,7 @@ class Ssh:
         """Copies the files, measures them, and compares their outputs with this machine's.
 
         Raises:
-          UserError: the board vanished, or is full.
+          UserError: the board does not answer any more, or is full.
         """
         with through_runner.samples_file(job) as samples:
             files, there = self._board.put(through_runner.files_here(job), samples)
@@ -44,6 +44,6 @@ class Ssh:
                 yield through_runner.at(self._board.name, result)
 
     def clean_up(self) -> None:
-        """Removes what was copied."""
+        """Removes what was copied to the board."""
         if self._board is not None:
             self._board.clean_up()

@@ -1,4 +1,4 @@
-"""Measuring through `edge.running.runner`: what host, ssh and coral have in common."""
+"""Measures with `edge.running.runner`: what host, ssh and coral have in common."""
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +22,12 @@ _DISTURBANCES = ("warmup", "warmup_stable", "state_before", "state_after", "mach
 
 @dataclass(frozen=True)
 class Place:
-    """Where the runner runs.
+    """Where the runner runs: on this machine, or on a board.
 
     Attributes:
-      call: sends it a request and returns its reply, or raises UserError.
-      files: by name of the artifact's file, what is loaded there: {"path", "sha256"}.
-      samples: the path there of an .npz file with the images; None for no images.
+      call: sends the runner a request and returns its reply, or raises UserError.
+      files: by name in the artifact, the file to load: {"path" at this place, "sha256"}.
+      samples: path at this place of an .npz file with the images; None for no images.
       library: the delegate's library, or None.
     """
 
@@ -38,12 +38,12 @@ class Place:
 
 
 def call_here(request: dict) -> dict:
-    """Runs the runner in a fresh process of this machine."""
+    """Runs the runner in a fresh process on this machine."""
     return worker.call("edge.running.runner", request)
 
 
 def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]]:
-    """Measures the job's files: each in a process of its own, then all in turn in one more.
+    """Measures the job's files: each in its own process, then all in interleaved rounds in one.
 
     Yields:
       Each file's result, and its raw outputs [n, classes] for the samples.
@@ -77,10 +77,12 @@ def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]
 
 
 def measure_and_compare(job: Job, place: Place, samples: Path) -> Iterator[Result]:
-    """Measures as `measure`, and adds how each file's outputs differ from this machine's.
+    """Measures like `measure`, and adds how each file's outputs differ from this machine's.
 
     Args:
-      samples: here, what `place.samples` is there.
+      job: what to measure.
+      place: where.
+      samples: this machine's copy of `place.samples`.
 
     Raises:
       DeviceLostError: the place does not answer any more.
@@ -90,14 +92,14 @@ def measure_and_compare(job: Job, place: Place, samples: Path) -> Iterator[Resul
 
 
 def at(place: str | None, result: Result) -> Result:
-    """Returns a result that says where it was measured."""
+    """Returns the result with the place where it was measured."""
     if result.values is None:
         return result
     return replace(result, values={"place": place, **result.values})
 
 
 def files_here(job: Job) -> dict[str, dict]:
-    """Returns where this machine has the job's files."""
+    """Returns path and hash of the job's files on this machine."""
     artifact = job.artifact
     return {
         name: {"path": str(artifact.path(name).resolve()), "sha256": artifact.files[name]["sha256"]}
@@ -107,7 +109,7 @@ def files_here(job: Job) -> dict[str, dict]:
 
 @contextmanager
 def samples_file(job: Job) -> Iterator[Path]:
-    """Gives the artifact's samples, or seeded noise where it has none, as an .npz file."""
+    """Yields an .npz file with the artifact's samples, or with seeded noise if it has none."""
     if job.artifact.manifest["samples"] is not None:
         yield (job.artifact.folder / SAMPLES).resolve()
         return
@@ -126,7 +128,7 @@ def _compared(job: Job, result: Result, outputs: np.ndarray, samples: Path) -> R
     except UserError as error:
         return Result(result.file, error=f"this machine cannot run it to compare: {error}")
     if expected is None or expected.dtype != outputs.dtype:
-        return Result(result.file, error="it gave other outputs than here; convert the model again")
+        return Result(result.file, error="its outputs differ in type; convert the model again")
     agreement = compare_outputs(expected, outputs)
     return replace(result, values={**result.values, "agreement": agreement})
 
@@ -142,7 +144,7 @@ def _time_together(job: Job, place: Place, names: list[str]) -> tuple[dict, dict
 
 def _accuracy(job: Job, outputs: np.ndarray | None) -> dict:
     samples = job.artifact.samples()
-    # Noise, which the outputs may be of instead, has no classes.
+    # If the outputs are those of noise, there are no classes to compare with.
     return accuracy(outputs, None if samples is None or outputs is None else samples[1])
 
 

@@ -17,7 +17,7 @@ FAST = ("--runs=2", "--warmup=1", "--agreement_images=8")
 
 @pytest.fixture
 def folder(artifact_dir, tmp_path):
-    """A copy that a test may damage."""
+    """A copy of the artifact that a test may damage."""
     return shutil.copytree(artifact_dir, tmp_path / "artifact")
 
 
@@ -44,7 +44,7 @@ def test_host_is_measured(run_cli, artifact_dir, tmp_path):
         assert record["sha256"] == entry["sha256"]
         assert record["accuracy"] == pytest.approx(entry["accuracy"], abs=1e-9)
         assert (record["device"], record["threads"], record["cores"]) == ("host", 1, [0])
-        # One that was asked for, and windows of ten until times are stable.
+        # The one that was asked for, then windows of ten until the times are stable.
         assert record["warmup"] >= 21 and record["warmup_stable"] in (True, False)
         assert record["latency_ms"]["runs"] == 2
         assert record["initialization_ms"] > 0 and record["first_ms"] > 0
@@ -64,9 +64,9 @@ def test_micro_sim_equals_the_reference_kernels(run_cli, artifact_dir, tmp_path)
     assert record["agreement_reference"]["max_lsb"] <= 1
     assert record["agreement_reference"]["exact"] >= 0.98
     assert record["agreement"]["images"] == record["accuracy_images"] == 8
-    # The largest tensors alone: 32x32x24 in and 32x32x24 out of the stem's neighbours.
+    # The two largest tensors alone: 32x32x24 in and 32x32x24 out, next to the stem.
     assert 2 * 32 * 32 * 24 <= record["arena_bytes"] <= 200_000
-    # Floats are not for it, and are left out without a word.
+    # It cannot take float files; unless one is asked for, they are skipped without a message.
     assert done.stderr == ""
     assert "RecordingMicroAllocator" not in done.stdout + done.stderr
     assert "micro-sim (simulated)" in done.stdout
@@ -77,7 +77,7 @@ def test_a_float_file_that_is_asked_for_is_refused_on_micro_sim(run_cli, artifac
     flags = (f"--artifact={artifact_dir}", "--device=micro-sim", f"--files={FLOAT},{INT8}")
     done = run_cli(MODULE, *flags, *FAST)
     (record,) = read_measurements(tmp_path / "measurements.jsonl")
-    # It is named, and did not stop the other.
+    # It is reported, and did not stop the other file.
     assert record["file"] == INT8
     assert done.stderr.startswith(f"{FLOAT} on micro-sim: it has float input")
 

@@ -35,7 +35,7 @@ def record():
 
 @pytest.fixture
 def compiled_artifact(artifact_dir, tmp_path):
-    """A folder whose int8 file has been "compiled": its copy stands for edgetpu_compiler's work."""
+    """An artifact whose int8 file is "compiled": the compiled file is a copy of it."""
     folder = shutil.copytree(artifact_dir, tmp_path / "compiled")
     manifest = json.loads((folder / "manifest.json").read_text())
     entry = manifest["files"][_INT8]

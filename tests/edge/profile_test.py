@@ -27,7 +27,7 @@ def test_an_artifact_is_profiled(run_cli, artifact_dir, tmp_path):
     assert {record["device"] for record in records} == {"host"}
     assert all(record["operator_profile"]["runs"] == 2 for record in records)
     assert (tmp_path / "profile/profile.png").stat().st_size > 5000
-    # The terminal has the slowest operators, the file all.
+    # The terminal shows the slowest operators, the file has all.
     everything = (tmp_path / "profile/profile.txt").read_text()
     operators = sum(len(record["operator_profile"]["operators"]) for record in records)
     for kind in ("convolution", "depthwise", "data movement", "network, unwatched", "Method: "):

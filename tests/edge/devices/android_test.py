@@ -1,4 +1,4 @@
-"""Against a double of adb: a program that keeps the devices' file systems in a folder."""
+"""Tests with a fake adb: a program that keeps the devices' file systems in a folder."""
 
 import json
 import shlex
@@ -19,9 +19,9 @@ FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
 HOSTILE = "a b'\"$(touch pwned)`touch pwned`;touch pwned;é.tflite"
 TEMPORARY = "data/local/tmp"
 
-# It runs a device's commands in a real shell, with the device's paths inside its own folder:
-# what is wrongly quoted would really run. `states` has a line for each attached device.
-ADB_DOUBLE = """#!{python} -IS
+# It runs a device's commands in a real shell, with the device's paths inside its own folder, so
+# that wrongly quoted text would really run. `states` has a line for each attached device.
+FAKE_ADB = """#!{python} -IS
 import pathlib, shutil, subprocess, sys
 HOME = pathlib.Path(__file__).parent
 states = dict(line.split() for line in (HOME / "states").read_text().splitlines())
@@ -61,8 +61,8 @@ elif command == "shell":
     sys.exit(done.returncode)
 """
 
-# benchmark_model's words; the numbers are invented.
-PROGRAM_DOUBLE = r"""#!/bin/sh
+# It prints what benchmark_model prints; the numbers are invented.
+FAKE_BENCHMARK_MODEL = r"""#!/bin/sh
 echo "$0 $*" >>"$ROOT/runs"
 test -e "$ROOT/unplug" && echo "B2 device" >"$HOME/states" && exit 1
 for argument in "$@"; do
@@ -98,7 +98,7 @@ esac
 
 @dataclass(frozen=True)
 class Phones:
-    """The double's folder; each device's file system is a folder in it, by serial number."""
+    """The fake adb's folder; each device's file system is a folder in it, by serial number."""
 
     home: Path
 
@@ -123,10 +123,10 @@ def executable(path, text):
 def phones(tmp_path):
     home = tmp_path / "phones"
     (home / "bin").mkdir(parents=True)
-    executable(home / "adb", ADB_DOUBLE.format(python=sys.executable))
+    executable(home / "adb", FAKE_ADB.format(python=sys.executable))
     executable(home / "bin/getprop", '#!/bin/sh\necho "$1 of $(basename "$ROOT")"\n')
     executable(home / "bin/taskset", '#!/bin/sh\necho "mask $1" >>"$ROOT/masks"\nshift\n"$@"\n')
-    executable(home / "benchmark_model", PROGRAM_DOUBLE)
+    executable(home / "benchmark_model", FAKE_BENCHMARK_MODEL)
     for serial in ("A1", "B2"):
         (home / serial / TEMPORARY).mkdir(parents=True)
         frequency = home / serial / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
@@ -192,7 +192,7 @@ def test_a_delegate_that_fails_is_an_error_and_no_number(phones, job):
     results = run(job, delegates=("nnapi", "gpu", "none"))
     assert [result.error for result in results[:2]] == [
         "A1, nnapi: NN API returned error ANEURALNETWORKS_OP_FAILED at line 3779.",
-        "A1, gpu: the GPU delegate takes nothing of this graph",
+        "A1, gpu: the GPU delegate runs no part of this graph",
     ]
     assert results[2].values["delegate"] == "none"
     assert phones.runs("A1")[-2][-1] == "--use_xnnpack=false"
@@ -215,7 +215,7 @@ def test_the_command_measures_a_phone_and_names_are_no_commands(phones, job, run
     assert not list(tmp_path.rglob("pwned")) and not Path("pwned").exists()
 
 
-def test_a_phone_that_vanishes_is_told_and_the_others_go_on(phones, job):
+def test_a_phone_that_vanishes_is_reported_and_the_others_go_on(phones, job):
     (phones.home / "A1/unplug").touch()
     device = Android()
     job = replace(job, files=(FLOAT, INT8), options={**job.options, "serial": ("A1", "B2")})
@@ -227,7 +227,7 @@ def test_a_phone_that_vanishes_is_told_and_the_others_go_on(phones, job):
     device.clean_up()
     assert found == [FLOAT, INT8]
     assert phones.temporary("B2") == []
-    # It could not be cleaned; the next benchmark does that.
+    # It could not be cleaned up; the next benchmark does that.
     assert phones.temporary("A1") == [NAME]
     (phones.home / "A1/unplug").unlink()
     phones.state(A1="device")
@@ -244,13 +244,13 @@ def test_what_is_left_is_named(phones, job, capsys):
     assert told.startswith(f"/{TEMPORARY}/{NAME} is left on A1 (A1 does not answer by adb")
 
 
-def test_a_full_phone_is_told_and_left_clean(phones, job):
+def test_a_full_phone_is_reported_and_left_clean(phones, job):
     (phones.home / "A1/full").touch()
     with pytest.raises(UserError, match=r"A1: .*No space left on device; free some space on it"):
         run(job)
     assert phones.temporary("A1") == []
-    # With benchmark_model there already, a file that does not fit is that file's error.
-    program = executable(phones.home / "A1/benchmark_model", PROGRAM_DOUBLE)
+    # If benchmark_model is already there, a file for which there is no space fails alone.
+    program = executable(phones.home / "A1/benchmark_model", FAKE_BENCHMARK_MODEL)
     results = run(job, benchmark_model=f"device:{program}")
     assert "No space left on device" in results[0].error
     assert phones.temporary("A1") == []
@@ -261,7 +261,8 @@ def test_a_busy_phone_is_left_alone(phones, job):
     folder.mkdir()
     owner = {"machine": "elsewhere", "process": 1, "since": "today"}
     (folder / "owner.json").write_text(json.dumps(owner))
-    with pytest.raises(UserError, match="A1 is busy: a benchmark of elsewhere uses it since today"):
+    message = "A1 is busy: a benchmark of elsewhere has used it since today"
+    with pytest.raises(UserError, match=message):
         run(job)
     assert phones.temporary("A1") == [NAME]
 
@@ -269,25 +270,25 @@ def test_a_busy_phone_is_left_alone(phones, job):
 @pytest.mark.parametrize(
     ("states", "options", "message"),
     [
-        ({}, {"serial": ()}, "--serial must name one device or more; adb has none"),
+        ({}, {"serial": ()}, "--serial must name one device or more; adb lists none"),
         (
             {"A1": "device", "B2": "device"},
             {"serial": ()},
-            r"--serial must name one device or more; adb has A1 \(device\), B2 \(device\)",
+            r"--serial must name one device or more; adb lists A1 \(device\), B2 \(device\)",
         ),
-        ({"A1": "device"}, {"serial": ("X",)}, r"no device 'X' is ready; adb has A1 \(device\)"),
-        ({"A1": "unauthorized"}, {}, r"no device 'A1' is ready; adb has A1 \(unauthorized\)"),
+        ({"A1": "device"}, {"serial": ("X",)}, r"device 'X' is not ready; adb lists A1 \(device\)"),
+        ({"A1": "unauthorized"}, {}, r"device 'A1' is not ready; adb lists A1 \(unauthorized\)"),
         ({"A1": "device"}, {"benchmark_model": "nowhere"}, "--benchmark_model=nowhere is not the"),
         (
             {"A1": "device"},
             {"benchmark_model": "device:/data/local/tmp/none"},
-            "A1 has no program /data/local/tmp/none; name a file of this machine",
+            "A1 has no program /data/local/tmp/none; name a file on this machine",
         ),
         ({"A1": "device"}, {"delegates": ("hexagon",)}, "--delegates must name some of xnnpack, g"),
         ({"A1": "device"}, {"adb": "no_such_adb"}, "the program 'no_such_adb' cannot be run; ins"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_left(phones, job, states, options, message):
+def test_mistakes_are_reported_and_nothing_is_left(phones, job, states, options, message):
     phones.state(**states)
     with pytest.raises(UserError, match=message):
         run(job, **options)
@@ -302,6 +303,6 @@ def test_one_device_needs_no_serial(phones, job):
 
 def test_a_command_that_takes_too_long_is_given_up(phones, job):
     executable(phones.home / "benchmark_model", "#!/bin/sh\nexec sleep 20\n")
-    with pytest.raises(DeviceLostError, match=r"gave no answer within 2 seconds"):
+    with pytest.raises(DeviceLostError, match=r"did not answer within 2 seconds"):
         run(job, timeout=2)
     assert phones.temporary("A1") == []

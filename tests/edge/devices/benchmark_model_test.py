@@ -5,10 +5,10 @@ import pytest
 from common.cli import UserError
 from edge.devices.benchmark_model import delegated, failure, parse, parse_profile
 
-# Real output of several versions, where this checkout lies beside it.
+# Real output of several versions, if it is next to this checkout.
 REAL = Path(__file__).resolve().parents[4] / "shared/fixtures/benchmark_model"
 
-# Written by hand in the tool's formats; the numbers are invented.
+# Written by hand in the program's formats; the numbers are invented.
 NEW = """INFO: STARTING!
 INFO: Created TensorFlow Lite XNNPACK delegate for CPU.
 INFO: Explicitly applied XNNPACK delegate, and the model graph will be partially executed by \
@@ -114,7 +114,7 @@ def test_real_output_of_several_versions(name, runs, median, mean, least, init, 
 @pytest.mark.parametrize(
     ("name", "kinds", "nodes", "total", "first_node"),
     [
-        # Kinds sum to the average of the profiled runs, 15.3092 ms; of the nodes some were cut.
+        # The kinds add up to the average of the profiled runs, 15.3092 ms; some nodes were cut.
         ("x86_xnnpack_profile_cut", 11, 5, 15.238, 0.203),
         ("tf2.8_riscv_qemu_cut", 5, 3, 2949.889, 60.957),
     ],
@@ -179,7 +179,7 @@ def test_how_much_a_delegate_took(line, name, expected):
             "Though GPU delegate is explicitly applied, the model graph will not be executed by the"
             " delegate.",
             "GPU",
-            "the GPU delegate takes nothing of this graph",
+            "the GPU delegate runs no part of this graph",
         ),
         # The CPU's numbers are not the GPU's.
         (NEW, "GPU", "does not say that the GPU delegate ran"),
@@ -199,7 +199,7 @@ def test_numbers_of_another_processor_are_refused(text, name, message):
         ("Killed\n", "Killed"),
     ],
 )
-def test_failures_are_told_by_their_cause(text, message):
+def test_failures_are_reported_by_their_cause(text, message):
     assert failure(text) == message
     with pytest.raises(UserError, match="benchmark_model measured nothing"):
         parse(text)

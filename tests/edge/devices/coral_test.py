@@ -17,9 +17,9 @@ def test_compiled_files_are_for_it(job):
     assert Coral().takes(job.artifact.files[INT8])
 
 
-def test_without_the_library_the_remedy_is_told(job):
+def test_without_the_library_the_remedy_is_reported(job):
     uncompiled, compiled = Coral().run(job)
-    assert uncompiled.error == "it is not compiled; do it by converters.edgetpu"
+    assert uncompiled.error == "it is not compiled; compile it with converters.edgetpu"
     assert compiled.error.startswith("libnone.so cannot be loaded")
     assert compiled.error.endswith("plug the accelerator in, or name another library")
 
@@ -28,7 +28,7 @@ def test_the_compiled_file_is_compared_with_the_file_it_was_made_of(job, monkeyp
     requests, real = [], through_runner.call_here
 
     def call(request):
-        """The runner, with the CPU in the place of an Edge TPU."""
+        """The runner, with the CPU instead of an Edge TPU."""
         requests.append(request)
         return real({**request, "library": None})
 

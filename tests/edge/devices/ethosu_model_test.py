@@ -44,7 +44,7 @@ def test_the_manifest_s_estimate_becomes_a_latency(artifact):
 
 def test_an_estimate_is_made_where_the_manifest_has_none(artifact):
     pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
-    # One for another NPU does not do.
+    # An estimate for another NPU is not used.
     artifact.files[INT8]["ethosu"] = ESTIMATE
     (result,) = EthosUModel().run(job(artifact, accelerator="ethos-u65-256"))
     assert result.values["place"] == result.values["ethosu"]["accelerator"] == "ethos-u65-256"
@@ -58,7 +58,7 @@ def test_an_estimate_is_made_where_the_manifest_has_none(artifact):
         ({"accelerator": "u1"}, "--accelerator must be one of ethos-u55-32, .*; received 'u1'"),
     ],
 )
-def test_without_an_estimate_the_remedy_is_told(artifact, options, message):
+def test_without_an_estimate_the_remedy_is_reported(artifact, options, message):
     pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
     (result,) = EthosUModel().run(job(artifact, **options))
     assert re.match(message, result.error)

@@ -12,8 +12,8 @@ from edge.devices.remote_folder import NAME, RemoteFolder
 from edge.devices.shell import CommandError
 
 
-class MachineDouble:
-    """Another machine, played by this one."""
+class FakeMachine:
+    """Another machine, which is really this one."""
 
     name = "board"
 
@@ -31,7 +31,7 @@ class MachineDouble:
 
 @pytest.fixture
 def folder(tmp_path):
-    return RemoteFolder(MachineDouble(), str(tmp_path))
+    return RemoteFolder(FakeMachine(), str(tmp_path))
 
 
 def leave(tmp_path, **owner):
@@ -80,13 +80,13 @@ def test_what_a_dead_process_left_is_taken_over(folder, tmp_path):
     assert (owner["machine"], owner["process"]) == (socket.gethostname(), os.getpid())
 
 
-def test_a_place_where_nothing_can_be_made_is_told(tmp_path):
+def test_a_place_where_nothing_can_be_made_is_reported(tmp_path):
     with pytest.raises(CommandError, match=r"^board: mkdir: .*"):
-        RemoteFolder(MachineDouble(), str(tmp_path / "nowhere")).create()
+        RemoteFolder(FakeMachine(), str(tmp_path / "nowhere")).create()
 
 
 def test_what_cannot_be_removed_is_named(tmp_path, capsys):
-    machine = MachineDouble()
+    machine = FakeMachine()
     folder = RemoteFolder(machine, str(tmp_path))
     folder.create()
     machine.lost = True

@@ -13,7 +13,7 @@ HOSTILE = "a b'$(touch pwned)"
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What would have been run; the answers are taken from the list `answers`."""
+    """The commands that would have run; the answers come from the list `answers`."""
     made = []
 
     def answer(command, input, **options):
@@ -59,11 +59,11 @@ def test_adb_quotes_arguments_and_names_the_device(calls, tmp_path):
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=touch pwned", "a b", "a\nb"])
 def test_a_host_is_no_option(host):
-    with pytest.raises(UserError, match="is no host; it looks like user@board"):
+    with pytest.raises(UserError, match="is not a host; a host looks like user@board"):
         SshShell(host, None, 30)
 
 
-def test_a_failed_command_is_told_by_its_last_line(calls):
+def test_a_failed_command_is_reported_by_its_last_line(calls):
     shell = SshShell("board", None, 30)
     calls.answers = [(1, b"", b"first\nlast\n\n"), (2, b"", b""), (0, b" text \n", b"warning")]
     with pytest.raises(CommandError, match=r"^board: last$"):
@@ -95,7 +95,7 @@ def test_adb_s_own_failure_is_told_from_the_command_s(calls):
         (AdbShell("adb", "A1", 30), "'adb' cannot be run; install Android's platform-tools, o"),
     ],
 )
-def test_a_missing_program_is_told(calls, shell, remedy):
+def test_a_missing_program_is_reported(calls, shell, remedy):
     calls.answers = [FileNotFoundError()]
     with pytest.raises(UserError, match=remedy):
         shell.push(Path(__file__), "/tmp/x")
@@ -103,5 +103,5 @@ def test_a_missing_program_is_told(calls, shell, remedy):
 
 def test_a_hanging_command_is_given_up(calls):
     calls.answers = [subprocess.TimeoutExpired("ssh", 30)]
-    with pytest.raises(DeviceLostError, match="board gave no answer within 30 seconds"):
+    with pytest.raises(DeviceLostError, match="board did not answer within 30 seconds"):
         SshShell("board", None, 30).execute("true")

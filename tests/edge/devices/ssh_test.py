@@ -1,4 +1,4 @@
-"""Against a real sshd on this machine, with keys and a configuration of its own."""
+"""Tests with a real sshd on this machine, with its own keys and configuration."""
 
 import getpass
 import json
@@ -53,7 +53,7 @@ Host board
 
 @dataclass(frozen=True)
 class Server:
-    """An sshd: `config` reaches it as "board"; what it keeps for us is in `temporary`."""
+    """An sshd: `config` names it "board"; our files on it are in `temporary`."""
 
     config: Path
     temporary: Path
@@ -76,7 +76,7 @@ def server(tmp_path_factory):
     (folder / "sshd_config").write_text(SERVER.format(**values))
     (folder / "config").write_text(CLIENT.format(**values))
     if os.getuid() == 0:
-        # What a service's start would make.
+        # Starting the service would make this folder.
         Path("/run/sshd").mkdir(exist_ok=True)
     process = subprocess.Popen(
         [SSHD, "-D", "-e", "-f", folder / "sshd_config"],
@@ -85,7 +85,7 @@ def server(tmp_path_factory):
     )
     try:
         _wait_for(port, process)
-        # An sshd that is not root's may refuse this account, such as one without a password.
+        # An sshd not run by root may refuse this account, for example if it has no password.
         try:
             SshShell("board", str(folder / "config"), 30).execute("true")
         except DeviceLostError as error:
@@ -136,7 +136,7 @@ def program(tmp_path, text):
 
 def test_a_board_is_measured(server, job, tmp_path):
     artifact = Artifact.open(shutil.copytree(job.artifact.folder, tmp_path / "artifact"))
-    # After the hashes were checked: it is named, and does not stop the other.
+    # Damaged after the hashes were checked: it is reported, and does not stop the other file.
     (artifact.folder / FLOAT).write_bytes(b"\0" * 100)
     bad, good = run(Ssh(), replace(job, artifact=artifact, files=(FLOAT, INT8)))
     assert (bad.file, good.file) == (FLOAT, INT8)
@@ -144,7 +144,7 @@ def test_a_board_is_measured(server, job, tmp_path):
     values = good.values
     assert (values["place"], values["accuracy_images"]) == ("board", 100)
     assert values["accuracy"] == job.artifact.files[INT8]["accuracy"]
-    # The same kernels on the same images: more a loopback cannot show.
+    # The same kernels on the same images: a loopback cannot show more.
     assert values["agreement"] == {
         **{"max_lsb": 0, "exact": 1.0, "within_1_lsb": 1.0, "images": 100}
     }
@@ -175,8 +175,8 @@ def test_the_command_measures_a_board_and_names_are_no_commands(server, job, run
     assert not [place for place in places if (place / "pwned").exists()]
 
 
-def test_a_board_that_vanishes_is_told_and_left_clean(server, job, tmp_path):
-    # It lets the runner describe the machine, then ends the connection as a pulled plug does.
+def test_a_board_that_vanishes_is_reported_and_left_clean(server, job, tmp_path):
+    # It lets the runner describe the machine, then ends the connection like a pulled plug.
     dying = program(
         tmp_path,
         'request=$(cat)\ncase "$request" in *describe*) echo "{}";; *) kill -9 $PPID;; esac\n',
@@ -190,7 +190,7 @@ def test_a_board_that_vanishes_is_told_and_left_clean(server, job, tmp_path):
 
 def test_a_board_that_hangs_is_given_up(server, job, tmp_path):
     options = {**job.options, "board_python": program(tmp_path, "exec sleep 30\n"), "timeout": 1.5}
-    with pytest.raises(DeviceLostError, match=r"board gave no answer within 1.5 seconds; check"):
+    with pytest.raises(DeviceLostError, match=r"board did not answer within 1.5 seconds; check"):
         run(Ssh(), replace(job, options=options))
     assert list(server.temporary.iterdir()) == []
 
@@ -201,7 +201,8 @@ def test_a_busy_board_is_left_alone(server, job):
     (folder,) = server.temporary.iterdir()
     owner = json.loads((folder / "owner.json").read_text())
     (folder / "owner.json").write_text(json.dumps({**owner, "machine": "elsewhere"}))
-    with pytest.raises(UserError, match=r"board is busy: a benchmark of elsewhere uses it since"):
+    busy = "board is busy: a benchmark of elsewhere has used it since"
+    with pytest.raises(UserError, match=busy):
         run(second, job)
     assert folder.is_dir()
     first.clean_up()
@@ -216,7 +217,7 @@ def test_a_busy_board_is_left_alone(server, job):
         ("bare", r"board: no LiteRT is installed; .* -m pip install ai-edge-litert"),
     ],
 )
-def test_a_board_without_what_it_takes_is_told(server, job, tmp_path, python, message):
+def test_a_board_without_what_it_takes_is_reported(server, job, tmp_path, python, message):
     if python == "bare":
         hide = "import sys; sys.modules.update({n: None for n in ('ai_edge_litert', "
         hide += "'ai_edge_litert.interpreter', 'tflite_runtime', 'tflite_runtime.interpreter')})"
@@ -227,7 +228,7 @@ def test_a_board_without_what_it_takes_is_told(server, job, tmp_path, python, me
     assert list(server.temporary.iterdir()) == []
 
 
-def test_a_full_board_is_told(server, tmp_path):
+def test_a_full_board_is_reported(server, tmp_path):
     source = tmp_path / "model"
     source.write_bytes(b"x")
     shell = SshShell("board", str(server.config), 30)
@@ -235,7 +236,7 @@ def test_a_full_board_is_told(server, tmp_path):
         shell.push(source, "/dev/full")
 
 
-def test_an_unreachable_board_is_told(job):
+def test_an_unreachable_board_is_reported(job):
     with pytest.raises(DeviceLostError, match=r"127.0.0.1 does not answer by ssh .*refused"):
         # Port 1: nothing listens there.
         config = Path(job.options["ssh_config"]).with_name("closed")

@@ -29,8 +29,8 @@ def encoded(outputs):
     }
 
 
-class RunnerDouble:
-    """Answers as the runner does; the first file crashes it."""
+class FakeRunner:
+    """Answers like the runner; the first file crashes it."""
 
     def __init__(self, outputs):
         self.outputs, self.requests = outputs, []
@@ -56,7 +56,7 @@ def place(call):
 def test_a_crash_does_not_stop_the_others(job):
     _, labels = job.artifact.samples()
     outputs = np.eye(CLASSES, dtype=np.int8)[labels]
-    call = RunnerDouble(encoded(outputs))
+    call = FakeRunner(encoded(outputs))
     (bad, _), (good, found) = through_runner.measure(job, place(call))
     assert (bad.file, bad.error) == (FLOAT, "its process died with SIGSEGV")
     assert (good.file, good.values["latency_ms"]["median"]) == (INT8, 4.0)
@@ -90,7 +90,7 @@ def test_a_lost_device_ends_it(job):
 )
 def test_a_reply_from_afar_is_not_trusted(job, change, message):
     outputs = {**encoded(np.zeros((100, CLASSES), np.int8)), **change}
-    results = list(through_runner.measure(job, place(RunnerDouble(outputs))))
+    results = list(through_runner.measure(job, place(FakeRunner(outputs))))
     assert [result.values for result, _ in results] == [None, None]
     assert re.search(message, results[1][0].error)
 

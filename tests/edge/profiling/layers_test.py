@@ -22,7 +22,7 @@ def test_memory_access_cost_is_v2_s_formula(artifact_dir):
     (name,) = [name for name in layers if "stage2_unit2_pointwise1" in name]
     layer = layers[name]
     _, height, width, c2 = layer.output_shape
-    c1 = c2  # The unit's main path has as many channels in as out.
+    c1 = c2  # The unit's main path has the same number of channels at its input and output.
     assert layer.macs == height * width * c1 * c2
     assert layer.memory_access_cost == height * width * (c1 + c2) + c1 * c2
     # int8 weights and activations, and an int32 bias.

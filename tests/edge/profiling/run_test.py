@@ -58,7 +58,7 @@ def test_a_litert_without_profiler_gets_the_other_method_by_name(artifact_dir, m
         profile_files([artifact_dir / INT8], ProfileRequest(method="profiler"))
 
 
-def test_what_no_method_can_is_told_once(artifact_dir, monkeypatch, capsys):
+def test_what_no_method_can_is_reported_once(artifact_dir, monkeypatch, capsys):
     def call(module, request):
         raise UserError(f"{request['method']} refused")
 

@@ -1,5 +1,7 @@
 import pytest
 
+from edge.profiling.layers import KINDS
+from edge.profiling.picture import COLORS, save_picture
 from edge.profiling.table import caution, kind_table, markdown, operator_table, pairs, side_by_side
 
 
@@ -80,7 +82,7 @@ def test_operators_in_order_or_the_slowest():
 
 
 @pytest.mark.parametrize(("whole", "told"), [(0.1, None), (0.2, "50%"), (0.05, "200%")])
-def test_what_does_not_add_up_is_told(whole, told):
+def test_what_does_not_add_up_is_reported(whole, told):
     text = caution([record(whole=whole)])
     if told is None:
         assert text is None
@@ -88,9 +90,23 @@ def test_what_does_not_add_up_is_told(whole, told):
         assert text.startswith(f"canonical.tflite: the operators add up to {told} of the network")
 
 
-def test_a_disturbed_machine_is_told():
+def test_a_disturbed_machine_is_reported():
     file = record(whole=0.3)
     file["operator_profile"]["whole_ms"] |= {"p10": 0.1, "p90": 4.0}
     text = caution([file, record()])
     assert text.startswith("canonical.tflite: other work disturbed") and "0.1 to 4 ms" in text
     assert text.count("\n") == 0
+
+
+def test_a_picture_is_written_whole(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib", reason="needs matplotlib")
+    kinds = [{"kind": kind, "us": 10.0, "share": 0.1} for kind in KINDS]
+    record = {"file": "<a>&$.tflite", "operator_profile": {"kinds": kinds}}
+    save_picture([record, record], tmp_path / "profile.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["profile.png"]
+    height, width, _ = matplotlib.image.imread(tmp_path / "profile.png").shape
+    assert width > 1000 and height > 100
+
+
+def test_every_kind_has_its_color():
+    assert set(COLORS) == set(KINDS) and len(set(COLORS.values())) == len(KINDS)

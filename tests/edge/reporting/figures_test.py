@@ -35,7 +35,7 @@ def test_graphs_have_their_symbols():
 
 def test_bars_are_fastest_on_top():
     (bars,) = device_bars("host", [point("a", 1.0), point("b", 3.0), point("c", 2.0)]).data
-    assert list(bars.y) == ["b", "c", "a"]  # plotly draws from the bottom.
+    assert list(bars.y) == ["b", "c", "a"]  # plotly draws from the bottom to the top.
 
 
 def test_long_and_hostile_names():

@@ -17,7 +17,7 @@ def page(tmp_path, *sections, **values):
     write_sections(path, values.pop("title", "Title"), sections, **values)
     assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
     text = path.read_text(encoding="utf-8")
-    # Without plotly's own script, which is a third of a library's megabytes.
+    # Without plotly's own script, which has several megabytes.
     return re.sub(r"<script>/\*\*.*?</script>", "<script></script>", text, count=1, flags=re.S)
 
 
