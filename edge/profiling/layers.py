@@ -1,4 +1,4 @@
-"""What the operators of a .tflite file are: their kind, multiply-adds and memory access cost."""
+"""The operators of a .tflite file: their kinds, multiply-adds and memory access costs."""
 
 import os
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ CONVOLUTION, DEPTHWISE, FULLY_CONNECTED = "convolution", "depthwise", "fully con
 POOLING, ELEMENT_WISE, DATA_MOVEMENT = "pooling", "element-wise", "data movement"
 CONVERSION, OTHER = "conversion", "other"
 
-# V2's Figure 2 has convolution, element-wise, data and the rest; it counts depthwise convolutions
-# among the element-wise operators, because they cost time and few multiply-adds.
+# V2's Figure 2 shows convolution, element-wise, data and the rest; it counts depthwise convolutions
+# as element-wise operators, because they take time for few multiply-adds.
 OPERATORS: dict[str, tuple[str, ...]] = {
     CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV"),
     DEPTHWISE: ("DEPTHWISE_CONV_2D",),
@@ -37,25 +37,25 @@ OPERATORS: dict[str, tuple[str, ...]] = {
 KINDS = (*OPERATORS, OTHER)
 
 _KIND_OF = {name: kind for kind, names in OPERATORS.items() for name in names}
-# Their second input is the kernel, and each of its values is used once at each place of the output.
+# Their second input is the kernel, each value of which is used once per position of the output.
 MULTIPLYING = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-# They read of their input only what they write.
+# They read only the part of their input that they write.
 _READING_A_PART = ("GATHER", "SLICE", "STRIDED_SLICE")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One operator of a file and what it costs for one image.
+    """One operator of a file, and its cost for one image.
 
     Attributes:
-      name: of its output, as the converter wrote it.
+      name: the name of its output, as the converter wrote it.
       operator: such as "CONV_2D".
       kind: one of `KINDS`.
-      output_shape: with the batch.
+      output_shape: including the batch.
       macs: multiply-adds of convolutions and fully connected layers, 0 for others.
       memory_access_cost: values read and written: hw(c1 + c2) + c1c2/g for a 1x1 convolution
         (V2 paper, section 2, G1 and G2), in general input + output + kernel.
-      memory_bytes: bytes of the same, and of the bias.
+      memory_bytes: the bytes of these values and of the bias.
     """
 
     name: str
@@ -68,13 +68,13 @@ class Layer:
 
 
 def read_layers(path: str | os.PathLike) -> list[Layer]:
-    """Returns the operators of a .tflite file in its order.
+    """Returns the operators of a .tflite file, in the file's order.
 
     Args:
       path: the .tflite file; it must have one subgraph.
 
     Raises:
-      UserError: the file is missing, damaged, no .tflite model, or has several subgraphs.
+      UserError: the file is missing, damaged, not a .tflite model, or has several subgraphs.
 
     Examples:
       >>> sum(layer.macs for layer in read_layers("deployment_int8_ptq.tflite"))
@@ -96,7 +96,7 @@ def _names(path: str | os.PathLike) -> list[str]:
 
 
 def _short(name: str) -> str:
-    # The converter joins the names of all that it fused, each with the network's in front.
+    # The converter joins the names of all layers that it fused, each after the network's name.
     first = name.split(";")[0]
     return first.split("/", 1)[-1]
 
@@ -120,7 +120,7 @@ def _layer(name: str, operator: Operator) -> Layer:
 
 
 def _moved(operator: Operator, kernel: Tensor | None) -> Sequence[Tensor]:
-    """Returns the activations that are read and written, each as often as it is."""
+    """Returns the activations that are read and written, once for each read or write."""
     if operator.name in _READING_A_PART:
         return [*operator.outputs, *operator.outputs]
     return [tensor for tensor in operator.computed if tensor is not kernel]

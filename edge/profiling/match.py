@@ -1,4 +1,4 @@
-"""The runtime's operators and the file's: what kind each is, and which belong together."""
+"""Matches the runtime's operators with the file's, and finds their kinds."""
 
 import re
 from collections import defaultdict
@@ -18,8 +18,8 @@ from edge.profiling.layers import (
     kind_of,
 )
 
-# What XNNPACK calls its operators, and which operators of a file they can stand for. It runs a
-# 1x1 convolution as a fully connected layer. The first that matches counts.
+# XNNPACK's names for its operators, their kinds, and the operators of a file that they can run. It
+# runs a 1x1 convolution as a fully connected layer. The first pattern that matches counts.
 _XNNPACK: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (r"Convolution .*DWConv", DEPTHWISE, ("DEPTHWISE_CONV_2D",)),
     (r"Convolution|Fully Connected", CONVOLUTION, ("CONV_2D", "FULLY_CONNECTED")),
@@ -42,7 +42,7 @@ _XNNPACK: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 
 def runtime_kind(name: str) -> str:
-    """Returns the kind of an operator by the runtime's name for it, XNNPACK's or LiteRT's."""
+    """Returns the kind of an operator from the runtime's name for it, XNNPACK's or LiteRT's."""
     for pattern, kind, _ in _XNNPACK:
         if re.match(pattern, name):
             return kind
@@ -50,13 +50,13 @@ def runtime_kind(name: str) -> str:
 
 
 def kinds_of_nodes(nodes: Sequence[dict]) -> list[dict]:
-    """Returns the kinds of another program's profile, in the order of `KINDS`.
+    """Returns the totals by kind of another program's profile, in the order of `KINDS`.
 
     Args:
       nodes: {"operator", "ms"} of each operator, as `edge.devices.benchmark_model` reads them.
 
     Returns:
-      `kind`, `operators`, `us` and `share` of each that is there.
+      `kind`, `operators`, `us` and `share` of each kind in the profile.
     """
     times: dict[str, list[float]] = defaultdict(list)
     for node in nodes:
@@ -77,15 +77,16 @@ def kinds_of_nodes(nodes: Sequence[dict]) -> list[dict]:
 def match_layers(
     names: Sequence[str | None], indices: Sequence[int | None], layers: Sequence[Layer]
 ) -> list[int | None]:
-    """Finds the operator of the file behind each of the runtime's operators.
+    """Finds the file's operator for each of the runtime's operators.
 
-    LiteRT's own kernels tell it. XNNPACK keeps the order and merges or adds operators: those of a
-    sort are taken in order where there are as many as in the file, and are left out otherwise.
+    LiteRT's own kernels report its index. XNNPACK keeps the order, but merges and adds operators:
+    operators of one kind are matched in order if the file has the same number of them, otherwise
+    they are not matched.
 
     Args:
       names: the runtime's names.
-      indices: in the file, or None.
-      layers: of the file.
+      indices: indices into the file's operators, or None.
+      layers: the file's operators.
 
     Returns:
       For each name an index into `layers`, or None.
@@ -108,7 +109,7 @@ def match_layers(
 def _groups(
     names: Sequence[str | None], unknown: list[int]
 ) -> list[tuple[list[int], tuple[str, ...]]]:
-    """Returns places in `names` that belong together, with the operators they can stand for."""
+    """Returns groups of indices into `names`, and the file's operators that each can run."""
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for at in unknown:
         for pattern, _, operators in _XNNPACK:
@@ -120,7 +121,7 @@ def _groups(
 
 
 def _agree(names: list[str | None], places: list[int], layers: Sequence[Layer]) -> bool:
-    """Says whether depthwise convolutions stand where the file has them."""
+    """Returns whether every depthwise convolution of the runtime matches one of the file."""
     return all(
         (runtime_kind(name or "") == DEPTHWISE) <= (layers[place].kind == DEPTHWISE)
         for name, place in zip(names, places, strict=True)

@@ -1,4 +1,4 @@
-"""Profiles as a picture: one bar a file, in it one piece for each kind of operator."""
+"""Draws profiles: one bar per file, with one piece per kind of operator."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from edge.profiling.layers import (
     POOLING,
 )
 
-# Of matplotlib's tab10, also for the report: work in cool colours, what is in its way in warm ones.
+# From matplotlib's tab10, also for the report: cool colors for computing, warm ones for overhead.
 COLORS: dict[str, str] = {
     CONVOLUTION: "#1f77b4",
     DEPTHWISE: "#17becf",
@@ -27,7 +27,7 @@ COLORS: dict[str, str] = {
     CONVERSION: "#ff7f0e",
     OTHER: "#7f7f7f",
 }
-# Narrower pieces have no room for a number.
+# Pieces narrower than this share of the longest bar have no space for a number.
 _LABELLED = 0.04
 
 
@@ -35,8 +35,8 @@ def save_picture(records: Sequence[dict], path: str | os.PathLike) -> None:
     """Draws each file's time by kind (V2's Figure 2) and writes a PNG, whole or not at all.
 
     Args:
-      records: what `edge.profile` writes.
-      path: of the PNG.
+      records: records that `edge.profile` writes.
+      path: the PNG file.
 
     Raises:
       UserError: matplotlib is not installed.

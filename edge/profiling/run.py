@@ -1,4 +1,4 @@
-"""Where the time of .tflite files goes: by operator and by kind of operator."""
+"""Measures where the time of .tflite files goes: by operator and by kind of operator."""
 
 import sys
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from edge.running.measurement import statistics
 _WORKER = "edge.profiling.worker"
 PROFILER, SINGLE = "profiler", "single"
 METHODS: dict[str, str] = {
-    PROFILER: "LiteRT's own profiler: each operator in its place, from the end of the one before, "
-    "rounded down to whole microseconds",
-    SINGLE: "each operator as a file of its own, its data in the caches, with the cost of a call: "
-    "a runtime's fusions and the traffic between operators are not in it",
+    PROFILER: "LiteRT's own profiler: each operator in the running network, from the end of the "
+    "previous one, rounded down to whole microseconds",
+    SINGLE: "each operator as a separate file, with its data in the caches and the cost of a call: "
+    "without the runtime's fusions and the memory transfers between operators",
 }
 AUTO = "auto"
 
@@ -29,13 +29,13 @@ class ProfileRequest:
     """How files are profiled.
 
     Attributes:
-      runs: inferences that count, one a round; the files take turns.
-      warmup: rounds before them.
+      runs: timed inferences of each file, in interleaved rounds of one inference per file.
+      warmup: rounds before the timed ones.
       threads: CPU threads.
-      method: "profiler", "single" (`METHODS`), or "auto": the first that this LiteRT can do.
+      method: "profiler" or "single" (`METHODS`), or "auto": the first that this LiteRT supports.
 
     Raises:
-      ValueError: a number below its least, or an unknown method.
+      ValueError: a number is below its minimum, or the method is unknown.
     """
 
     runs: int = 100
@@ -56,12 +56,12 @@ def profile_files(paths: Sequence[Path], request: ProfileRequest | None = None) 
     """Profiles .tflite files side by side, in one fresh process, on this machine's CPU.
 
     Args:
-      paths: the files; each with one input and one output.
-      request: how.
+      paths: the files; each has one input and one output.
+      request: how to profile; None for the defaults.
 
     Returns:
-      For each file what docs/profile.md describes: `method`, `runs`, `whole_ms`, `operators_ms`,
-      `kinds` and `operators`.
+      For each file the fields that docs/profile.md describes: `method`, `runs`, `whole_ms`,
+      `operators_ms`, `kinds` and `operators`.
 
     Raises:
       UserError: a file is missing or damaged, or LiteRT refuses it.
@@ -86,8 +86,8 @@ def _measure(paths: list[str], request: ProfileRequest) -> tuple[str, list[dict]
     except UserError as error:
         reason = error
     collected = worker.call(_WORKER, {**wanted, "method": SINGLE})["files"]
-    # Not before: what is wrong with a file is told once, by the other method.
-    print(f"No profiler: {reason}. Instead: {METHODS[SINGLE]}", file=sys.stderr)
+    # Only now, so that an error in a file is reported once, by the second method.
+    print(f"The profiler cannot be used: {reason}. Instead: {METHODS[SINGLE]}", file=sys.stderr)
     return SINGLE, collected
 
 
@@ -138,7 +138,7 @@ def _operator(name: str | None, microseconds: np.ndarray, layer: Layer | None) -
 
 
 def _kinds(operators: list[dict], times: np.ndarray, layers: list[Layer]) -> list[dict]:
-    """Returns the totals of each kind that the runtime has, in the order of `KINDS`."""
+    """Returns the totals of each kind that the runtime ran, in the order of `KINDS`."""
     by_kind = {
         kind: [at for at, one in enumerate(operators) if one["kind"] == kind] for kind in KINDS
     }
@@ -155,7 +155,7 @@ def _kinds(operators: list[dict], times: np.ndarray, layers: list[Layer]) -> lis
 
 
 def _kind(kind: str, operators: list[dict], sums: np.ndarray, layers: list[Layer]) -> dict:
-    """Returns a kind's times, of the runtime's operators, and its costs, of the file's."""
+    """Returns a kind's times, from the runtime's operators, and costs, from the file's."""
     microseconds = sum(operator["us"] for operator in operators)
     p10, p90 = (float(value) for value in np.percentile(sums, (10, 90)))
     macs, memory_access_cost, memory_bytes = (
@@ -178,7 +178,7 @@ def _kind(kind: str, operators: list[dict], sums: np.ndarray, layers: list[Layer
 
 
 def middle_mean(values: np.ndarray) -> float:
-    """Returns the mean of the middle half, which keeps fractions of whole microseconds.
+    """Returns the mean of the middle half; unlike a median it resolves less than a microsecond.
 
     Examples:
       >>> middle_mean(np.array([3, 3, 4, 900]))

@@ -1,7 +1,7 @@
-"""Each operator of a .tflite file as a file of its own, for a runtime without a profiler.
+"""Each operator of a .tflite file as a separate file, for a runtime without a profiler.
 
-What is timed so is the operator alone: what a runtime saves by fusing neighbours is lost, and each
-time has the cost of a call in it. The sum is therefore more than the network takes.
+This times the operator alone: fusions with its neighbours are lost, and each time includes the cost
+of a call. So the sum is more than the time of the network.
 """
 
 import copy
@@ -18,16 +18,17 @@ from common.quiet import quiet_stderr
 
 
 def operator_files(path: str | os.PathLike) -> list[bytes | None]:
-    """Returns the content of a .tflite file for each operator, with its weights and shapes.
+    """Returns one .tflite file's content per operator, with the operator's weights and shapes.
 
-    Operators that only prepare constants (float16 weights made float32) come with the operators
-    that use them.
+    Operators that only prepare constants (such as float16 weights converted to float32) are in the
+    files of the operators that use them.
 
     Args:
-      path: the .tflite file; it must have one subgraph and be sound (`common.tflite_operators`).
+      path: the .tflite file; it must have one subgraph, checked by `common.tflite_operators`.
 
     Returns:
-      In the order of the file; None for an operator that depends on constants alone.
+      One content per operator, in the file's order; None for an operator that only depends on
+      constants.
     """
     model = flatbuffer.unpack(Path(path).read_bytes())
     graph = model.subgraphs[0]
@@ -54,7 +55,7 @@ def operator_files(path: str | os.PathLike) -> list[bytes | None]:
 def _part(
     model: schema.ModelT, operators: list[schema.OperatorT], inputs: list[int]
 ) -> schema.ModelT:
-    """Returns a model of some operators that reads the tensors `inputs`."""
+    """Returns a model with only these operators, whose inputs are the tensors `inputs`."""
     whole = model.subgraphs[0]
     used = dict.fromkeys(
         int(index) for one in operators for index in (*one.inputs, *one.outputs) if index >= 0
@@ -63,7 +64,7 @@ def _part(
     part = schema.ModelT()
     part.version = model.version
     part.operatorCodes = [model.operatorCodes[one.opcodeIndex] for one in operators]
-    part.buffers = [schema.BufferT()]  # The first is the empty one, by the format.
+    part.buffers = [schema.BufferT()]  # In this format, the first buffer is empty.
     graph = schema.SubGraphT()
     graph.tensors = []
     for index in used:
@@ -79,7 +80,7 @@ def _part(
 
 
 def _moved(operator: schema.OperatorT, code: int, place: dict[int, int]) -> schema.OperatorT:
-    """Returns the operator with its tensors' new places; -1, an input left out, stays."""
+    """Returns the operator with its tensors' new indices; -1, an omitted input, stays -1."""
     moved = copy.copy(operator)
     moved.opcodeIndex = code
     moved.inputs = [place.get(int(index), -1) for index in operator.inputs]
@@ -88,12 +89,12 @@ def _moved(operator: schema.OperatorT, code: int, place: dict[int, int]) -> sche
 
 
 class SingleOperator:
-    """One operator, loaded with inputs set, ready to run.
+    """One operator, loaded, with inputs, ready to run.
 
     Args:
-      content: of a file that `operator_files` made.
+      content: a file's content from `operator_files`.
       threads: threads of the CPU kernels.
-      rng: for the inputs.
+      rng: generates the inputs.
 
     Raises:
       UserError: LiteRT refuses it.
@@ -105,7 +106,7 @@ class SingleOperator:
                 self._interpreter = Interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"LiteRT refuses an operator alone: {error}") from error
+            raise UserError(f"LiteRT cannot run an operator alone: {error}") from error
         for detail in self._interpreter.get_input_details():
             self._interpreter.set_tensor(detail["index"], _noise(detail, rng))
         self.run = self._interpreter.invoke

@@ -1,4 +1,4 @@
-"""Profiles as tables: by kind, canonical beside deployment, and operator by operator."""
+"""Profiles as tables: by kind, canonical next to deployment graph, and operator by operator."""
 
 from collections.abc import Sequence
 from operator import itemgetter
@@ -9,9 +9,9 @@ from edge.running.measurement import graph_pairs
 
 _NONE = "-"
 SUM, WHOLE = "sum of operators", "network, unwatched"
-# The median of undisturbed inferences is nearer to their 10th percentile.
+# Without disturbance, the median is less than this factor above the 10th percentile.
 _DISTURBED = 1.5
-# The sum of the operators, as a share of the network's time.
+# Accepted range of the operators' sum, as a share of the network's time.
 _ADDS_UP = (0.75, 1.25)
 _KIND_HEADERS = (
     *("file", "kind", "operators", "us", "p10", "p90", "share", "Mmacs", "of macs"),
@@ -24,7 +24,7 @@ _OPERATOR_HEADERS = (
 
 
 def kind_rows(record: dict) -> list[list[str]]:
-    """Returns a row for each kind of a file, and one each for their sum and the whole network."""
+    """Returns one row per kind of a file, one for their sum, and one for the whole network."""
     profile = record["operator_profile"]
     all_macs = sum(kind["macs"] for kind in profile["kinds"])
     rows = [
@@ -48,12 +48,12 @@ def kind_rows(record: dict) -> list[list[str]]:
 
 
 def kind_table(records: Sequence[dict]) -> str:
-    """Returns all files' kinds as aligned text."""
+    """Returns the kinds of all files as an aligned table."""
     return format_table(_KIND_HEADERS, [row for record in records for row in kind_rows(record)])
 
 
 def caution(records: Sequence[dict]) -> str | None:
-    """Returns what to beware of: a disturbed machine, operators that do not add up; or None."""
+    """Returns warnings about a disturbed machine or operators that do not add up, or None."""
     lines = []
     for record in records:
         whole, share = record["operator_profile"]["whole_ms"], _covered(record)
@@ -64,15 +64,15 @@ def caution(records: Sequence[dict]) -> str | None:
             )
         elif not _ADDS_UP[0] <= share <= _ADDS_UP[1]:
             lines.append(
-                f"{record['file']}: the operators add up to {share:.0%} of the network, many are "
-                "too short. --method=profiler rounds down, --method=single adds a call to each: "
-                "the truth lies between."
+                f"{record['file']}: the operators add up to {share:.0%} of the network, because "
+                "many are very short. --method=profiler rounds their times down, --method=single "
+                "adds a call to each: the true times are in between."
             )
     return "\n".join(lines) or None
 
 
 def operator_table(records: Sequence[dict], limit: int | None = None) -> str:
-    """Returns each file's operators as aligned text: the slowest `limit`, or all in their order."""
+    """Returns each file's operators as a table: the slowest `limit`, or all in file order."""
     rows = []
     for record in records:
         operators = record["operator_profile"]["operators"]
@@ -85,7 +85,7 @@ def operator_table(records: Sequence[dict], limit: int | None = None) -> str:
 def pairs(records: Sequence[dict]) -> list[tuple[dict, dict]]:
     """Returns the canonical and the deployment record of each model and quantization with both.
 
-    Two files of no artifact are a pair as they are given.
+    Two files that are not from an artifact are a pair, in their order.
     """
     if len(records) == 2 and all(record["graph"] is None for record in records):
         return [(records[0], records[1])]
@@ -95,7 +95,7 @@ def pairs(records: Sequence[dict]) -> list[tuple[dict, dict]]:
 
 
 def side_by_side(first: dict, second: dict, markdown: bool = False) -> str:
-    """Returns two files' microseconds by kind beside each other, with what the second saves."""
+    """Returns two files' microseconds by kind side by side, and what the second one saves."""
     columns = [_kinds(first), _kinds(second)]
     rows = []
     for kind in KINDS:
@@ -112,7 +112,7 @@ def side_by_side(first: dict, second: dict, markdown: bool = False) -> str:
 
 
 def markdown(records: Sequence[dict]) -> str:
-    """Returns the kinds, and canonical beside deployment, as markdown tables."""
+    """Returns the pairs and the kinds as markdown tables."""
     rows = [row for record in records for row in kind_rows(record)]
     tables = [side_by_side(*pair, markdown=True) for pair in pairs(records)]
     return "\n\n".join([*tables, markdown_table(_KIND_HEADERS, rows)])

@@ -1,4 +1,4 @@
-"""What `edge.profiling.run` has done in a fresh process; run by `edge.running.worker.call`."""
+"""The part of `edge.profiling.run` that runs in a fresh process, by `edge.running.worker.call`."""
 
 import time
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from edge.running import worker
 
 
 def measure(request: dict) -> dict:
-    """Times the request's files and their operators in turn, round by round.
+    """Times the request's files and their operators in interleaved rounds.
 
     Returns:
-      For each file "whole_ms", of inferences that nobody watched, one a round, and what
+      For each file "whole_ms", the times of inferences without a profiler, one per round, and what
       `_Profiled` or `_Singles` collected.
     """
     collect = _Profiled if request["method"] == "profiler" else _Singles
@@ -30,10 +30,10 @@ def measure(request: dict) -> dict:
     times: list[list[float]] = [[] for _ in wholes]
     for index in range(request["warmup"] + request["runs"]):
         for whole, part, milliseconds in zip(wholes, parts, times, strict=True):
-            # The first run of each turn brings its weights back into the caches.
+            # The first run in each round brings the file's weights back into the caches.
             whole.run()
             elapsed = _milliseconds(whole.run)
-            part.turn(index >= request["warmup"])
+            part.run(counts=index >= request["warmup"])
             if index >= request["warmup"]:
                 milliseconds.append(elapsed)
     return {
@@ -45,14 +45,14 @@ def measure(request: dict) -> dict:
 
 
 class _Profiled:
-    """A file with LiteRT's profiler."""
+    """A file that runs with LiteRT's profiler."""
 
     def __init__(self, path: str, threads: int, x: np.ndarray):
         self.model = ProfiledModel(path, threads)
         self.model.set_input(x)
         self.runs: list[list[int]] = []
 
-    def turn(self, counts: bool) -> None:
+    def run(self, counts: bool) -> None:
         self.model.run()
         events = self.model.run()
         self.names = [(event.name, event.index) for event in events]
@@ -69,7 +69,7 @@ class _Profiled:
 
 
 class _Singles:
-    """The operators of a file, each a file of its own."""
+    """The operators of a file, each as a separate file."""
 
     def __init__(self, path: str, threads: int, x: np.ndarray):
         rng = np.random.default_rng(0)
@@ -80,7 +80,7 @@ class _Singles:
         }
         self.runs: list[list[float]] = []
 
-    def turn(self, counts: bool) -> None:
+    def run(self, counts: bool) -> None:
         times = []
         for operator in self.operators.values():
             operator.run()

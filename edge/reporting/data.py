@@ -1,4 +1,4 @@
-"""What a report shows, taken out of files of measurements that may hold anything."""
+"""The data of a report, read from files of measurements whose content is not trusted."""
 
 import contextlib
 import io
@@ -21,14 +21,14 @@ class Point:
     """One measurement.
 
     Attributes:
-      anchor: of its details on the page.
-      label: its file, with the artifact's folder where there are several artifacts.
-      group: device, threads and, where it takes that to tell them apart, CPU: what latencies can be
-        compared within.
-      ms: median of one inference, or the mean where the device tells no median.
+      anchor: HTML anchor of its details on the page.
+      label: its file, with the artifact's folder if there are several artifacts.
+      group: device, threads and, if needed to distinguish them, CPU; latencies can be compared
+        within a group.
+      ms: median of one inference, or the mean if the device reports no median.
       low, high: the 10th and 90th percentile in milliseconds, or None.
-      accuracy: share of the artifact's samples, or None.
-      record: all of it.
+      accuracy: on the artifact's samples, 0 to 1, or None.
+      record: the whole record.
     """
 
     anchor: str
@@ -41,12 +41,12 @@ class Point:
     record: dict
 
     def text(self, key: str) -> str:
-        """Returns a field as text, empty where it is missing."""
+        """Returns a field as text; empty if it is missing."""
         value = self.record.get(key)
         return "" if value is None else str(value)
 
     def number(self, key: str) -> float | None:
-        """Returns a field if it is a number."""
+        """Returns a field if it is a number, else None."""
         return number(self.record.get(key))
 
 
@@ -55,9 +55,9 @@ class Breakdown:
     """Where the time of a file goes.
 
     Attributes:
-      label: its file, with the device where there are several.
+      label: its file, with the device if there are several.
       method: how it was measured.
-      whole_us: of an inference that nobody watched, or None.
+      whole_us: microseconds of an inference without a profiler, or None.
       kinds: {"kind", "us", "share", "operators"} in the order of `KINDS`.
     """
 
@@ -69,12 +69,12 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that was read.
+    """Everything that was read.
 
     Attributes:
       points: measurements, oldest first.
       breakdowns: profiles.
-      notes: what was left out, in words.
+      notes: one sentence for everything that was skipped.
     """
 
     points: tuple[Point, ...]
@@ -83,13 +83,13 @@ class ReportData:
 
 
 def read_report_data(paths: Sequence[Path]) -> ReportData:
-    """Reads what `edge.benchmark` and `edge.profile` wrote.
+    """Reads files that `edge.benchmark` and `edge.profile` wrote.
 
     Args:
       paths: JSON Lines files.
 
     Raises:
-      UserError: a file is missing, or there is nothing to show in any.
+      UserError: a file is missing, or none of them has anything to show.
     """
     records, notes = _read(paths)
     measured = [record for record in records if _milliseconds(record) is not None]
@@ -97,7 +97,7 @@ def read_report_data(paths: Sequence[Path]) -> ReportData:
     breakdowns = _with_devices(profiled)
     unknown = sum(_milliseconds(record) is None and not _breakdown(record) for record in records)
     if unknown:
-        notes.append(f"left out: {unknown} of the records, neither measurements nor profiles")
+        notes.append(f"skipped: {unknown} of the records, neither measurements nor profiles")
     if not measured and not breakdowns:
         names = ", ".join(map(str, paths))
         raise UserError(f"there are no measurements in {names}; make some with edge.benchmark")
@@ -120,12 +120,12 @@ def read_report_data(paths: Sequence[Path]) -> ReportData:
 
 
 def latest(points: Sequence[Point]) -> list[Point]:
-    """Returns for each file on each device its last measurement, in the order of the points."""
+    """Returns the latest measurement of each file on each device, in the order of the points."""
     return list({(point.group, point.label): point for point in points}.values())
 
 
 def by_group(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """Returns the points of each device."""
+    """Returns the points of each group."""
     groups = defaultdict(list)
     for point in points:
         groups[point.group].append(point)
@@ -133,9 +133,9 @@ def by_group(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def canonical_pairs(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Returns the last canonical and deployment measurement of each model that has both.
+    """Returns the latest canonical and deployment measurement of each model that has both.
 
-    Of the same artifact, quantization and device.
+    Both are of the same artifact, quantization and device.
     """
     return graph_pairs(
         points,
@@ -145,14 +145,14 @@ def canonical_pairs(points: Sequence[Point]) -> list[tuple[Point, Point]]:
 
 
 def manifest_of(record: dict, folders: Sequence[Path]) -> tuple[str, dict] | str:
-    """Finds the manifest of the artifact that a measurement was made of.
+    """Finds the manifest of the artifact that was measured.
 
     Args:
       record: the measurement.
-      folders: where a relative path of the artifact may start.
+      folders: folders to which the artifact's path may be relative.
 
     Returns:
-      Its folder and the manifest, or why there is none.
+      The artifact's folder and manifest, or a sentence that says why there is none.
     """
     artifact, file = str(record.get("artifact")), str(record.get("file"))
     for folder in folders:
@@ -163,25 +163,25 @@ def manifest_of(record: dict, folders: Sequence[Path]) -> tuple[str, dict] | str
         entry = manifest["files"].get(file)
         if entry is not None and entry["sha256"] == record.get("sha256"):
             return str(folder / artifact), manifest
-        return f"The artifact {artifact} was converted again since: it has another {file}."
-    return f"The artifact {artifact} is not there any more."
+        return f"The artifact {artifact} was converted again since then: it has another {file}."
+    return f"The artifact {artifact} does not exist any more."
 
 
 def number(value: Any) -> float | None:
-    """Returns a value if it is a number that can be drawn."""
+    """Returns a value as float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[dict], list[str]]:
-    """Returns all records, and what `read_measurements` told about torn lines."""
+    """Returns all records, and what `read_measurements` reported about incomplete lines."""
     records: list[dict] = []
-    told = io.StringIO()
+    reported = io.StringIO()
     for path in paths:
-        with contextlib.redirect_stderr(told):
+        with contextlib.redirect_stderr(reported):
             records += read_measurements(path)
-    return records, told.getvalue().splitlines()
+    return records, reported.getvalue().splitlines()
 
 
 def _milliseconds(record: dict) -> float | None:
@@ -193,7 +193,7 @@ def _milliseconds(record: dict) -> float | None:
 
 
 def _groups(records: Sequence[dict]) -> list[str]:
-    """Returns each record's device; with its CPU if the same name stands for several."""
+    """Returns each record's device, with its CPU if several CPUs have the same device name."""
     names = [_device(record) for record in records]
     cpus = [_cpu(record) for record in records]
     of_name: dict[str, set[str]] = defaultdict(set)
@@ -206,7 +206,7 @@ def _groups(records: Sequence[dict]) -> list[str]:
 
 
 def _device(record: dict) -> str:
-    """Returns which device it was, with its threads where it was one."""
+    """Returns the device's name, with the number of threads if it is a real device."""
     name, threads = device_name(record), number(record.get("threads"))
     if threads is None or not is_measured(record):
         return name
@@ -224,7 +224,7 @@ def _label(record: dict, several: bool) -> str:
 
 
 def _breakdown(record: dict) -> Breakdown | None:
-    """Returns the profile in a record: of `edge.profile`, or of Android's benchmark_model."""
+    """Returns a record's profile, by `edge.profile` or by Android's benchmark_model, or None."""
     own, other = record.get("operator_profile"), record.get("profile")
     label = str(record.get("file", "unnamed file"))
     try:
@@ -252,12 +252,12 @@ def _with_devices(profiled: Sequence[tuple[dict, Breakdown]]) -> list[Breakdown]
 
 
 def _checked(kinds: Any) -> list[dict]:
-    """Returns what is drawn of the kinds; raises ValueError unless they are kinds with numbers."""
+    """Returns the fields to draw; raises ValueError unless they are known kinds with numbers."""
     found = []
     for kind in kinds:
         numbers = {key: number(kind[key]) for key in ("us", "share", "operators")}
         if kind["kind"] not in KINDS or None in numbers.values():
-            raise ValueError("this is no kind of operator")
+            raise ValueError("this is not a kind of operator")
         found.append({"kind": kind["kind"], **numbers})
     if not found:
         raise ValueError("there are no kinds of operators")

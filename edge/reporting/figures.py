@@ -14,13 +14,13 @@ from edge.reporting.pareto import pareto_front
 _SYMBOLS = {"canonical": "circle-open", "deployment": "circle"}
 _PALETTE = qualitative.D3
 _BAR_HEIGHT, _AROUND_BARS = 52, 120
-# Latencies that differ by more are drawn on a logarithmic axis.
+# Latencies that differ by more than this factor are drawn on a logarithmic axis.
 _WIDE = 20
 _LEGEND = {"orientation": "h", "yanchor": "top", "y": -0.25, "x": 0}
 
 
 def latency_against_accuracy(points: Sequence[Point]) -> graph_objects.Figure:
-    """Returns V2's Figure 1: a point a file, and each device's Pareto front as a line."""
+    """Returns a plot like V2's Figure 1: one point per file, and each device's Pareto front."""
     figure = graph_objects.Figure()
     for index, (group, own) in enumerate(by_group(points).items()):
         color = _PALETTE[index % len(_PALETTE)]
@@ -72,7 +72,7 @@ def _points(group: str, points: Sequence[Point], color: str) -> graph_objects.Sc
 
 
 def device_bars(group: str, points: Sequence[Point]) -> graph_objects.Figure:
-    """Returns a bar a file on one device, fastest on top, with its 10th to 90th percentile."""
+    """Returns one bar per file on one device, fastest on top, with 10th to 90th percentile."""
     ordered = sorted(points, key=lambda point: -point.ms)
     figure = graph_objects.Figure(
         graph_objects.Bar(
@@ -98,7 +98,7 @@ def device_bars(group: str, points: Sequence[Point]) -> graph_objects.Figure:
 
 
 def breakdown_bars(breakdowns: Sequence[Breakdown]) -> graph_objects.Figure:
-    """Returns V2's Figure 2: a bar a profile, in it one piece for each kind of operator."""
+    """Returns a plot like V2's Figure 2: one bar per profile, one piece per kind of operator."""
     ordered = list(reversed(breakdowns))
     labels = [_wrapped(one.label) for one in ordered]
     figure = graph_objects.Figure()
@@ -129,7 +129,7 @@ def breakdown_bars(breakdowns: Sequence[Breakdown]) -> graph_objects.Figure:
 
 
 def _spread(points: Sequence[Point]) -> dict:
-    """Returns error bars from the 10th to the 90th percentile; none where they are not known."""
+    """Returns error bars from the 10th to the 90th percentile; none if they are not known."""
     return {
         "type": "data",
         "symmetric": False,
@@ -146,7 +146,7 @@ def _color(point: Point) -> str:
 
 
 def _wrapped(label: str) -> str:
-    """Returns a label in lines of a phone's width, which file names seldom fit."""
+    """Returns a label broken into lines that fit on a phone, which most file names do not."""
     lines, line = [], ""
     for part in figure_text(label).replace("_", "_\n").replace(" ", " \n").split("\n"):
         if line and len(line) + len(part) > 18:

@@ -1,6 +1,6 @@
 """A page of sections with plots, tables to sort and filter, and details to open.
 
-`edge.report` and other reports write their pages with it; common.html_page has the skeleton.
+`edge.report` and other reports use it to write their pages; common.html_page has the skeleton.
 """
 
 import os
@@ -24,7 +24,7 @@ class Column:
 
     Attributes:
       title: its header.
-      digits: of its numbers behind the point; None: it holds text.
+      digits: of its numbers, after the decimal point; None for a column of text.
     """
 
     title: str
@@ -33,15 +33,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that a reader can sort by a click on a header, and filter by words.
+    """Rows that a reader can sort with a click on a header, and filter by words.
 
     Attributes:
       columns: from left to right.
       rows: texts and numbers, as the columns say; None for a cell without a value.
-      targets: for each row the anchor of a `Detail` that its first cell leads to, or nothing.
+      targets: for each row, the anchor of the `Detail` to which its first cell links; or empty.
 
     Raises:
-      ValueError: the rows do not fit the columns, or the targets the rows.
+      ValueError: the rows do not fit the columns, or the targets do not fit the rows.
     """
 
     columns: Sequence[Column]
@@ -58,13 +58,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Detail:
-    """What is behind a point or a row: closed until a reader opens it or follows a link to it.
+    """The details of a point or a row: closed until a reader opens them or follows a link.
 
     Attributes:
-      anchor: unique on the page. A point of a plot with it as `customdata` opens this.
+      anchor: unique on the page. A click on a plot's point with this `customdata` opens it.
       title: always shown.
       text: preformatted.
-      links: (anchor, words) of other details.
+      links: (anchor, text) of other details.
     """
 
     anchor: str
@@ -75,12 +75,12 @@ class Detail:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page; what is empty is left out.
+    """A part of a page; empty parts are not shown.
 
     Attributes:
       title: its heading.
       text: a paragraph.
-      figures: of plotly. Text in them must have gone through `figure_text`.
+      figures: plotly figures. Text in them must be escaped with `figure_text`.
       tables: below the figures.
       details: below the tables.
     """
@@ -101,11 +101,11 @@ def write_sections(
 ) -> None:
     """Writes a page that needs no other file and no network, whole or not at all.
 
-    Any text may be in it: it is escaped.
+    Any text is allowed, because it is escaped.
 
     Args:
       path: the HTML file.
-      title: of the page.
+      title: the page's title.
       sections: from top to bottom.
       introduction: a paragraph below the title.
       warnings: shown before the first section.
@@ -133,7 +133,7 @@ def write_sections(
 
 
 def figure_text(text: str) -> str:
-    """Returns text for a figure, where plotly would take <b> or <a> for its own markup.
+    """Returns text escaped for a figure, in which plotly would read <b> or <a> as markup.
 
     Examples:
       >>> figure_text("<b>int8</b>")
@@ -143,7 +143,7 @@ def figure_text(text: str) -> str:
 
 
 def _cell(value: str | float | None, column: Column) -> str:
-    """Returns how a value is shown."""
+    """Returns a value as it is shown in its cell."""
     if value is None:
         return "-"
     return value if column.digits is None else f"{value:,.{column.digits}f}"

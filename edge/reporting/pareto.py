@@ -1,4 +1,4 @@
-"""Pareto fronts: what no other beats in both cost and value."""
+"""Pareto fronts: the points that no other point beats in both cost and value."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ def pareto_front(
     cost: Callable[[_Point], float | None],
     value: Callable[[_Point], float | None],
 ) -> list[_Point]:
-    """Returns the points that no other beats in both cost and value, cheapest first.
+    """Returns the points that no other point beats in both cost and value, cheapest first.
 
     Args:
-      points: of any kind.
-      cost: of a point, such as its milliseconds; the less the better.
-      value: of a point, such as its accuracy; the more the better. A point whose cost or value is
-        not known, None or NaN, is on no front.
+      points: points of any type.
+      cost: returns a point's cost, such as its milliseconds; less is better.
+      value: returns a point's value, such as its accuracy; more is better. A point with unknown
+        cost or value, None or NaN, is on no front.
 
     Examples:
       >>> from operator import itemgetter

@@ -50,7 +50,7 @@ def test_a_page_is_written(run_cli, measurements, tmp_path):
         assert f">{title}</h" in text
     assert '<p class="warning">measurements.jsonl:5 is not a whole record, skipped</p>' in text
     # 9.5 ms against 10.25 ms: here the deployment graph is the slower one.
-    assert '<td data-number="0.926829' in text and "The artifact artifact is not there" in text
+    assert '<td data-number="0.926829' in text and "The artifact artifact does not exist" in text
     assert HOSTILE not in text
 
 

@@ -53,7 +53,7 @@ def test_a_litert_without_profiler_gets_the_other_method_by_name(artifact_dir, m
     assert asked == ["profiler", "single"] and profile["method"] == "single"
     assert profile["operators"][0]["us"] == 7 and profile["operators"][0]["kind"] == "convolution"
     error = capsys.readouterr().err
-    assert "SIGSEGV" in error and "a file of its own" in error
+    assert "SIGSEGV" in error and "each operator as a separate file" in error
     with pytest.raises(UserError, match="SIGSEGV"):
         profile_files([artifact_dir / INT8], ProfileRequest(method="profiler"))
 

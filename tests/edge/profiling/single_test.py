@@ -54,7 +54,7 @@ def test_prepared_constants_come_along(tmp_path):
 def test_noise_runs_and_a_bad_file_is_refused(artifact_dir):
     rng = np.random.default_rng(0)
     SingleOperator(operator_files(artifact_dir / INT8)[0], 1, rng).run()
-    with pytest.raises(UserError, match="LiteRT refuses an operator alone"):
+    with pytest.raises(UserError, match="LiteRT cannot run an operator alone"):
         SingleOperator(b"0000TFL3" + bytes(64), 1, rng)
 
 

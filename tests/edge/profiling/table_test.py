@@ -81,13 +81,13 @@ def test_operators_in_order_or_the_slowest():
     assert "8x8x2" in operator_table([file])
 
 
-@pytest.mark.parametrize(("whole", "told"), [(0.1, None), (0.2, "50%"), (0.05, "200%")])
-def test_what_does_not_add_up_is_reported(whole, told):
+@pytest.mark.parametrize(("whole", "share"), [(0.1, None), (0.2, "50%"), (0.05, "200%")])
+def test_what_does_not_add_up_is_reported(whole, share):
     text = caution([record(whole=whole)])
-    if told is None:
+    if share is None:
         assert text is None
     else:
-        assert text.startswith(f"canonical.tflite: the operators add up to {told} of the network")
+        assert text.startswith(f"canonical.tflite: the operators add up to {share} of the network")
 
 
 def test_a_disturbed_machine_is_reported():

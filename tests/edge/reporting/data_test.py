@@ -103,7 +103,7 @@ def test_profiles_of_both_kinds(record, tmp_path):
 def test_records_that_are_none_are_counted(record, tmp_path, broken):
     data = read(tmp_path, record(), broken)
     assert len(data.points) == 1 and data.breakdowns == ()
-    assert data.notes == ("left out: 1 of the records, neither measurements nor profiles",)
+    assert data.notes == ("skipped: 1 of the records, neither measurements nor profiles",)
 
 
 def test_torn_lines_are_noted(record, tmp_path):
@@ -128,9 +128,9 @@ def test_the_manifest_is_the_measured_file_s(artifact_dir, tmp_path):
     folder, found = manifest_of(made, [tmp_path, artifact_dir.parent])
     assert folder == str(artifact_dir) and found == manifest
     changed = manifest_of({**made, "sha256": "0" * 64}, [artifact_dir.parent])
-    assert "was converted again since" in changed
-    assert "is not there any more" in manifest_of(made, [tmp_path])
-    assert "is not there any more" in manifest_of({"artifact": "a\0b"}, [tmp_path])
+    assert "was converted again since then" in changed
+    assert "does not exist any more" in manifest_of(made, [tmp_path])
+    assert "does not exist any more" in manifest_of({"artifact": "a\0b"}, [tmp_path])
 
 
 def front(points):
