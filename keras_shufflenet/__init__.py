@@ -1,7 +1,7 @@
 """ShuffleNet V1 and V2 for Keras 3, on any backend.
 
-The complexity of a network is counted by `keras_shufflenet.complexity.complexity`; that module is
-not imported here, so that `python -m keras_shufflenet.complexity` runs it once.
+`keras_shufflenet.complexity.complexity` counts what a network costs. That module is not imported
+here, so that `python -m keras_shufflenet.complexity` runs it only once.
 """
 
 from keras_shufflenet.features import features

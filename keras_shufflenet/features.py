@@ -1,4 +1,4 @@
-"""A network's feature maps at every scale, for the heads of detectors and segmenters."""
+"""A network's feature maps at every resolution, for the heads of detectors and segmenters."""
 
 import re
 
@@ -10,21 +10,21 @@ _STEM_ENDS = ("stem_pool", "stem_relu")
 
 
 def features(model: keras.Model) -> keras.Model:
-    """Returns a model that gives the feature maps of a ShuffleNet's stem and stages.
+    """Returns a model that outputs the feature maps of a ShuffleNet's stem and stages.
 
-    It shares the layers, and so the weights, of `model`: training one trains the other. What lies
-    before the stem stays; V2's last convolution, the pool and the classifier are left out.
+    It shares the layers, and so the weights, of `model`: training one trains the other. Layers
+    before the stem are kept; V2's last convolution, the pool and the classifier are not.
 
     Args:
       model: a ShuffleNetV1 or ShuffleNetV2, with or without its top, loaded or new.
 
     Returns:
-      A functional model with a list of outputs (batch, height, width, channels): of the stem, then
-      of each stage. Their strides are 4, 8, 16 and 32 pixels (V1 Table 1, V2 Table 5); for small
-      images 1, 2, 4 and 8.
+      A functional model with a list of outputs (batch, height, width, channels): one for the stem,
+      then one for each stage. Their strides are 4, 8, 16 and 32 pixels (V1 Table 1, V2 Table 5), or
+      1, 2, 4 and 8 for small images.
 
     Raises:
-      ValueError: `model` is no ShuffleNet of this package.
+      ValueError: `model` is not a ShuffleNet of this package.
 
     Examples:
       >>> backbone = keras_shufflenet.ShuffleNetV2(0.5, include_top=False)
@@ -40,7 +40,7 @@ def features(model: keras.Model) -> keras.Model:
             f"'stage2_unit1' and on. Received: model={model!r}"
         )
     outputs = [stem.output, *(end.output for end in ends)]
-    # Not a list of one, or Keras warns at every call with a plain array.
+    # Not a list of one input: with it, Keras warns at every call with a plain array.
     inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
     return keras.Model(inputs, outputs, name=f"{model.name}_features")
 

@@ -1,6 +1,6 @@
-"""The layers that ShuffleNets are made of, and how a layer made of layers shows its inside.
+"""The layers of ShuffleNets, and the base class of layers that consist of other layers.
 
-Everything is channels_last: TFLite, and every device that reads it, has no other order.
+Everything is channels_last: TFLite, and every device that reads it, supports no other order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ BN_MOMENTUM = 0.9
 
 PADDINGS = ("same", "symmetric")
 
-# Where channels go in a shuffle: as the papers and torchvision have it, or as in Megvii's code,
-# whose checkpoints need it (units.py says what differs).
+# Where a shuffle moves channels: as in the papers and torchvision, or as in Megvii's code, whose
+# checkpoints need it (units.py says what differs).
 CONVENTIONS = ("paper", "megvii")
 
 
@@ -35,7 +35,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
 
 
 def check_channels_last() -> None:
-    """Raises ValueError where Keras is set to channels_first, which this package does not have."""
+    """Raises ValueError if Keras is set to channels_first, which this package does not support."""
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
             "keras_shufflenet works with data_format='channels_last' only. Received: "
@@ -69,11 +69,11 @@ class GroupedPointwise(keras.layers.Conv2D):
 
 
 class ShortcutPool(keras.layers.AveragePooling2D):
-    """The 3x3 average pool of stride 2 on V1's shortcut: of the pixels inside the image.
+    """The 3x3 average pool of stride 2 on V1's shortcut: averages only pixels inside the image.
 
-    So does TensorFlow's "same", and so do Keras's other backends but one: at an even size, that of
-    PyTorch (in Keras 3.15; mended by https://github.com/keras-team/keras/pull/23233) repeats the
-    last row or column and counts it.
+    TensorFlow's "same" does the same, and so do all of Keras's backends but PyTorch: at an even
+    size, that one repeats the last row or column and counts it (in Keras 3.15; fixed by
+    https://github.com/keras-team/keras/pull/23233).
     """
 
     def __init__(self, **kwargs: Any):
@@ -84,7 +84,7 @@ class ShortcutPool(keras.layers.AveragePooling2D):
         if self.padding == "valid" or keras.backend.backend() != "torch":
             return super().call(inputs)
         _, height, width, _ = ops.shape(inputs)
-        # As TensorFlow's "same": an odd size is padded on both sides, an even one at its end.
+        # Like TensorFlow's "same": an odd size is padded on both sides, an even one at its end.
         pads = ((0, 0), (height % 2, 1), (width % 2, 1), (0, 0))
         inside = ops.ones((1, height, width, 1), inputs.dtype)
         sums, counts = (ops.average_pool(ops.pad(x, pads), 3, 2, "valid") for x in (inputs, inside))
@@ -103,7 +103,7 @@ def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
 
 
 class InnerLayer(NamedTuple):
-    """A layer inside a composite layer, with the shapes it sees (a list of shapes for a merge)."""
+    """A layer inside a composite layer, with its shapes (a merge has a list of input shapes)."""
 
     layer: keras.layers.Layer
     input_shape: Any
@@ -130,9 +130,9 @@ def call_chain(chain: Sequence[keras.layers.Layer], x: Any) -> Any:
 
 
 class CompositeLayer(keras.layers.Layer):
-    """Base of the layers made of layers: `inner_layers` is the one description of the inside.
+    """Base class of layers that consist of layers: `inner_layers` describes what is inside.
 
-    `build` follows it here, and `keras_shufflenet.complexity` counts along it.
+    `build` follows it, and so does the counting in `keras_shufflenet.complexity`.
     """
 
     def __init__(self, **kwargs: Any):
@@ -144,7 +144,7 @@ class CompositeLayer(keras.layers.Layer):
         """Creates the inner layers as attributes, for an input of `channels` channels.
 
         Raises:
-          ValueError: the layer cannot take that many channels.
+          ValueError: the layer does not support this number of channels.
         """
         raise NotImplementedError
 
@@ -168,16 +168,16 @@ class ChannelShuffle(keras.layers.Layer):
     """Mixes the channels of `groups` groups: channel `i * n + j` goes to `j * groups + i`.
 
     With `n = channels / groups`, reshapes the channels to (groups, n), transposes and flattens
-    (V1 paper, section 3.1). Height and width are merged meanwhile: TFLite transposes at most
-    4 dimensions.
+    (V1 paper, section 3.1). Height and width are merged during the transpose, because TFLite
+    transposes at most 4 dimensions.
 
     Args:
-      groups: number of groups; the channels must be a multiple of it.
+      groups: number of groups; the number of channels must be a multiple of it.
 
     Input and output: (batch, height, width, channels), any dtype.
 
     Raises:
-      ValueError: `groups` is not a positive integer, or the channels are no multiple of it.
+      ValueError: `groups` is not a positive integer, or the number of channels is not a multiple.
 
     Examples:
       >>> y = keras_shufflenet.ChannelShuffle(groups=2)(np.arange(4.0).reshape(1, 1, 1, 4))
@@ -203,7 +203,7 @@ class ChannelShuffle(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns `inputs` with its channels shuffled."""
-        # Plain integers where the size is known, so that exported graphs compute no shapes.
+        # A known size is a plain integer here, so that exported graphs do not compute shapes.
         _, height, width, channels = ops.shape(inputs)
         per_group = channels // self.groups
         x = ops.reshape(inputs, (-1, height * width, self.groups, per_group))
@@ -221,17 +221,17 @@ class ChannelShuffle(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_shufflenet")
 class ChannelSplit(keras.layers.Layer):
-    """Splits the channels in two halves (V2 paper, section 3.2).
+    """Splits the channels into two halves (V2 paper, section 3.2).
 
     Args:
-      interleaved: True splits into the channels of even and of odd number, as Megvii's code does:
-        its shuffle is there, at the start of a unit.
+      interleaved: True splits into even and odd channels, as Megvii's code does: there the shuffle
+        is at the start of a unit.
 
     Input: (batch, height, width, channels), channels even, any dtype.
     Output: a list of two tensors (batch, height, width, channels / 2).
 
     Raises:
-      ValueError: the channels are odd.
+      ValueError: the number of channels is odd.
 
     Examples:
       >>> left, right = keras_shufflenet.ChannelSplit()(np.zeros((1, 8, 8, 116)))
@@ -271,10 +271,10 @@ class SqueezeExcite(CompositeLayer):
     """Scales every channel by a gate in (0, 1) computed from all channels' means.
 
     Squeeze-and-Excitation (Hu et al., 2017), as in V1 paper, Table 5. Its two dense layers are
-    1x1 convolutions on a 1x1 map: the same sums, and nothing has to be reshaped on a device.
+    1x1 convolutions on a 1x1 map: the same sums, but a device does not have to reshape anything.
 
     Args:
-      reduction: channels are reduced by this factor between the two layers.
+      reduction: the number of channels is divided by this factor between the two layers.
 
     Input and output: (batch, height, width, channels), floating point.
 

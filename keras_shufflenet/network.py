@@ -22,7 +22,7 @@ POOLINGS = (None, "avg", "max")
 
 
 def check_arguments(pooling: Any, classes: Any) -> None:
-    """Raises ValueError for the first argument, of those that both networks have, that is wrong."""
+    """Raises ValueError for the first wrong one of the arguments that both networks have."""
     check_channels_last()
     check_choice("pooling", pooling, POOLINGS)
     check_positive_int("classes", classes)
@@ -36,7 +36,7 @@ def check_widths(**widths: Any) -> None:
 
 
 def check_stages(name: str, value: Any) -> None:
-    """Raises ValueError unless `value`, the argument called `name`, has an integer per stage."""
+    """Raises ValueError unless `value`, the argument called `name`, has one integer per stage."""
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(
             f"`{name}` must be a list or tuple with a positive integer for each stage. "
@@ -47,7 +47,7 @@ def check_stages(name: str, value: Any) -> None:
 
 
 def check_same_length(units_per_stage: Sequence[int], stage_channels: Sequence[int]) -> None:
-    """Raises ValueError unless every stage has its number of units and its width."""
+    """Raises ValueError unless every stage has a number of units and a width."""
     if len(units_per_stage) != len(stage_channels):
         raise ValueError(
             "`units_per_stage` and `stage_channels` must have one entry for each stage. "
@@ -56,15 +56,15 @@ def check_same_length(units_per_stage: Sequence[int], stage_channels: Sequence[i
 
 
 def network_input(input_tensor: Any, input_shape: Any, small_images: bool) -> Any:
-    """Returns the symbolic input of a network, as keras.applications does.
+    """Returns the symbolic input of a network, like keras.applications.
 
     Args:
       input_tensor: None or a Keras tensor (batch, height, width, channels).
-      input_shape: None or (height, width, channels), height and width at least 32 or None.
+      input_shape: None or (height, width, channels); height and width are at least 32 or None.
       small_images: whether the default size is 32 instead of 224.
 
     Raises:
-      ValueError: the shape is too small or not three numbers, or disagrees with the tensor.
+      ValueError: the shape is too small, not three numbers, or differs from the tensor's.
     """
     if input_tensor is None:
         if input_shape is None:
@@ -99,7 +99,7 @@ def _check_input_shape(name: str, shape: Any) -> None:
 
 
 def stem(x: Any, channels: int, settings: Settings, small_images: bool) -> Any:
-    """Returns `x` behind the first convolution (stride 2) and max-pool (stride 2).
+    """Returns `x` after the first convolution (stride 2) and max-pool (stride 2).
 
     Small images (32 to 64 pixels) have no detail to spare: stride 1, no max-pool.
     """
@@ -119,7 +119,7 @@ def stem(x: Any, channels: int, settings: Settings, small_images: bool) -> Any:
     x = keras.layers.ReLU(name="stem_relu")(x)
     if small_images:
         return x
-    # Zeros may pad a maximum here: behind a ReLU nothing is smaller.
+    # Zeros may pad a maximum here: after a ReLU nothing is smaller.
     x = _downsampling_pad(x, padding, small_images, "stem_pool_pad")
     pool_padding = "same" if padding == "same" else "valid"
     return keras.layers.MaxPooling2D(3, 2, padding=pool_padding, name="stem_pool")(x)
@@ -135,8 +135,8 @@ def _check_channels(x: Any, preprocessing: str | None) -> None:
 
 
 def _downsampling_pad(x: Any, padding: str, small_images: bool, name: str) -> Any:
-    # See units.py: PyTorch pads both sides by 1, TensorFlow's "same" pads an even size at its end
-    # only; at stride 1 both are the same and need no operator.
+    # See units.py: PyTorch pads both sides by 1, TensorFlow's "same" pads an even size only at its
+    # end; with stride 1 both are equal and need no operator.
     if padding == "same" or small_images:
         return x
     return keras.layers.ZeroPadding2D(1, name=name)(x)
@@ -148,7 +148,7 @@ def stages(
     stage_channels: Sequence[int],
     make_unit: Callable[..., keras.layers.Layer],
 ) -> Any:
-    """Returns `x` behind all stages, called Stage2 and on as in the papers.
+    """Returns `x` after all stages, which are called Stage2 and so on, as in the papers.
 
     Args:
       x: the stem's output.
@@ -166,7 +166,7 @@ def stages(
 def top(
     x: Any, include_top: bool, pooling: str | None, classes: int, classifier_activation: Any
 ) -> Any:
-    """Returns `x` behind the pool and the classifier, or behind the pool asked for, if any."""
+    """Returns `x` after the pool and the classifier, or after the pool that `pooling` names."""
     if include_top:
         x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
         return keras.layers.Dense(classes, classifier_activation, name="predictions")(x)
@@ -181,9 +181,9 @@ def make_model(
     inputs: Any, outputs: Any, name: str, weights: Weights, include_top: bool
 ) -> keras.Model:
     """Returns the functional model, from the sources of `inputs`, with its weights loaded."""
-    # As in keras.applications: what lies before `input_tensor` becomes part of the model.
+    # As in keras.applications: layers before `input_tensor` become part of the model.
     sources = keras.utils.get_source_inputs(inputs)
-    # Not a list of one, or Keras warns at every call with a plain array.
+    # Not a list of one input: with it, Keras warns at every call with a plain array.
     model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name)
     weights.load(model, include_top)
     return model

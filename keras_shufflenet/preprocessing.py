@@ -15,15 +15,15 @@ class Preprocessing:
     """A normalization: network input = pixel (0 to 255) * scale + offset.
 
     Attributes:
-      scale: one factor per channel, or a single one for all.
-      offset: one summand per channel, or a single one for all.
+      scale: one factor per channel, or one for all channels.
+      offset: one summand per channel, or one for all channels.
     """
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
 
 
-# ImageNet's mean and standard deviation of pixels in 0..1, red, green, blue, as torchvision has.
+# ImageNet's mean and standard deviation of pixels in 0..1, red, green, blue, as in torchvision.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
@@ -34,22 +34,22 @@ PREPROCESSING = {
         scale=tuple(1 / (255 * deviation) for deviation in _DEVIATION),
         offset=tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
     ),
-    # Pixels as they are, as networks of Megvii's code take them.
+    # Pixels as they are, which networks of Megvii's code expect.
     "raw": Preprocessing(scale=(1.0,), offset=(0.0,)),
 }
 
 
-# The class is called as Keras's own: weights files find a layer by the name of its class.
+# The class has the name of Keras's own, because weights files find a layer by its class name.
 @keras.saving.register_keras_serializable(package="keras_shufflenet", name="StemConv2D")
 class Conv2D(keras.layers.Conv2D):
     """A stem's convolution that knows how the pixels it sees were preprocessed.
 
-    The mode is the layer's, so that it survives everything that keeps the layer: saving, cloning,
-    mixed precision, other models on top of the same tensors.
+    The mode belongs to the layer, so that it survives everything that keeps the layer: saving,
+    cloning, mixed precision, other models on top of the same tensors.
 
     Args:
       preprocessing: a mode of `preprocess_input`.
-      *args, **kwargs: of keras.layers.Conv2D.
+      *args, **kwargs: arguments of keras.layers.Conv2D.
     """
 
     def __init__(self, *args: Any, preprocessing: str, **kwargs: Any):
@@ -63,22 +63,22 @@ class Conv2D(keras.layers.Conv2D):
 
 
 def stem_conv2d(*args: Any, preprocessing: str | None, **kwargs: Any) -> keras.layers.Conv2D:
-    """Returns a Conv2D that knows its preprocessing, or Keras's own where nothing is known."""
+    """Returns a Conv2D that knows its preprocessing, or Keras's own if `preprocessing` is None."""
     if preprocessing is None:
         return keras.layers.Conv2D(*args, **kwargs)
     return Conv2D(*args, preprocessing=preprocessing, **kwargs)
 
 
 def preprocessing_of(model: keras.Model) -> str | None:
-    """Returns the mode of `preprocess_input` that `model` was made for, or None if it has none.
+    """Returns the mode of `preprocess_input` that `model` expects, or None if it is not known.
 
-    Imported checkpoints have one, and so have networks built with `preprocessing=`.
+    It is known for imported checkpoints and for networks built with `preprocessing=`.
 
     Args:
       model: a network of this package, or a model that contains one.
 
     Raises:
-      ValueError: it contains networks that want different modes.
+      ValueError: the model contains networks that expect different modes.
 
     Examples:
       >>> x = preprocess_input(images, mode=preprocessing_of(model) or "tf")
@@ -98,10 +98,10 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "tf") -
         Keras's backend, symbolic ones too.
       data_format: None or "channels_last".
       mode: "tf" (to -1..1, any number of channels), "torch" (ImageNet's mean and deviation, red,
-        green, blue) or "raw" (0..255 as they are); `preprocessing_of` tells an imported network's.
+        green, blue) or "raw" (0..255 as they are); `preprocessing_of` gives an imported network's.
 
     Returns:
-      An array or tensor of the same shape, of the type keras.config.floatx() (float32).
+      An array or tensor of the same shape, of type keras.config.floatx() (usually float32).
 
     Raises:
       ValueError: an argument is not as above.
@@ -129,16 +129,16 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "tf") -
 def decode_predictions(
     preds: Any, top: int = 5, class_names: Sequence[str] | None = None
 ) -> list[list[tuple]]:
-    """Returns the most probable classes of each image, the best first.
+    """Returns the most probable classes of each image, best first.
 
     Args:
       preds: (batch, classes), probabilities or logits, a NumPy array or tensor.
-      top: how many classes per image; fewer where there are fewer.
+      top: how many classes per image; fewer if there are fewer.
       class_names: one name per class; None means ImageNet's 1000, which Keras downloads once.
 
     Returns:
       For each image a list of (class index, name, score); with ImageNet's names (WordNet
-      identifier, name, score), as keras.applications has it.
+      identifier, name, score), as in keras.applications.
 
     Raises:
       ValueError: an argument is not as above.

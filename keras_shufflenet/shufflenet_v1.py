@@ -19,10 +19,10 @@ class Variant(NamedTuple):
     stages: tuple[int, ...]
 
 
-# By (scale, groups): the paper's Table 1 times the scale. The paper names the stem at 1x only;
-# its multiply-adds tell the others, and Megvii's code has the same. With 8 groups a stem of 12
-# would leave Stage2's first unit no multiple of 8: 16 at 0.5x is Megvii's, 8 at 0.25x is closest to
-# the paper's 13 million.
+# By (scale, groups): the paper's Table 1 times the scale. The paper gives the stem only at 1x; the
+# others follow from its multiply-adds, and Megvii's code has the same. With 8 groups, after a stem
+# of 12 the channels of Stage2's first unit would not be a multiple of 8: 16 at 0.5x is Megvii's
+# choice, 8 at 0.25x comes closest to the paper's 13 million.
 VARIANTS = {
     (0.25, 1): Variant(12, (36, 72, 144)),
     (0.25, 2): Variant(12, (50, 100, 200)),
@@ -51,8 +51,8 @@ VARIANTS = {
     (2.0, 8): Variant(48, (768, 1536, 3072)),
 }
 
-# For `units_per_stage`: the paper's "shallow" network of 26 layers (Table 5), half of the blocks
-# removed.
+# For `units_per_stage`: the paper's "shallow" network of 26 layers (Table 5), with half of the
+# blocks removed.
 SHALLOW_UNITS = (2, 4, 2)
 
 
@@ -80,7 +80,7 @@ def ShuffleNetV1(
 ) -> keras.Model:
     """Returns a ShuffleNet V1 as a functional model (V1 paper, section 3.3 and Table 1).
 
-    Million multiply-adds at 224 pixels and 1000 classes, beside the paper's (Tables 1, 2 and 5):
+    Million multiply-adds at 224 pixels and 1000 classes, next to the paper's (Tables 1, 2 and 5):
 
     | scale | g=1   | g=2   | g=3   | g=4   | g=8   | paper               |
     |-------|-------|-------|-------|-------|-------|---------------------|
@@ -90,50 +90,51 @@ def ShuffleNetV1(
     | 1.5   | 308.1 | 302.2 | 292.4 | 285.8 | 290.2 | 292 (g=3)           |
     | 2.0   | 550.3 | 539.1 | 524.0 | 510.3 | 521.9 | 524 (g=3)           |
 
-    At 1x the paper's five figures are these without the classifier, to their rounding; with it, as
-    counted here, g=2, 4 and 8 are 1 million above. 1.5x and 2x are the paper's with the classifier,
-    and so is 2x g=3 with `se` (526.9, printed 527). At 0.5x and 0.25x, where the paper has one
-    figure for all groups, g=8 is off by 6.5% and -4.4%, the others by at most 3%. The
-    shallow 0.5x g=3 has 21.6 million; the paper prints 40, which half of the units cannot reach.
+    At 1x, the paper's five figures equal these without the classifier, after rounding; with it, as
+    counted here, g=2, 4 and 8 are 1 million higher. At 1.5x and 2x, the paper's figures include the
+    classifier, also for 2x g=3 with `se` (526.9; the paper prints 527). At 0.5x and 0.25x, where
+    the paper has one figure for all groups, g=8 differs by 6.5% and -4.4%, the others by at most
+    3%. The shallow 0.5x g=3 has 21.6 million; the paper prints 40, which half of the units cannot
+    reach.
 
     Args:
       scale: 0.25, 0.5, 1.0, 1.5 or 2.0; it chooses the widths that are not given below.
-      groups: 1, 2, 3, 4 or 8 groups of the 1x1 convolutions; any number that divides the widths
-        where all of them are given.
-      include_top: whether the classifier (global pool and dense layer) is there.
+      groups: 1, 2, 3, 4 or 8 groups of the 1x1 convolutions; if all widths are given, any number
+        that divides them.
+      include_top: whether to include the classifier (global pool and dense layer).
       weights: None (random) or the path of a file: `.weights.h5` or `.keras` of the same network,
         or a checkpoint of Megvii's code, `.pth`, `.safetensors` or `.npz` (docs/checkpoints.md).
-      input_tensor: a Keras tensor to build on, instead of a new input.
-      input_shape: (height, width, channels), height and width at least 32, or None where they are
-        unknown; (224, 224, 3) by default, (32, 32, 3) for small images.
+      input_tensor: a Keras tensor to use as the input, instead of a new one.
+      input_shape: (height, width, channels); height and width are at least 32, or None if they are
+        unknown. (224, 224, 3) by default, (32, 32, 3) for small images.
       pooling: without a classifier, None (a feature map), "avg" or "max".
-      classes: number of classes of the classifier; where a checkpoint has another number, the
-        classifier alone stays random.
-      classifier_activation: of the classifier; None gives logits.
-      name: of the model.
+      classes: number of classes of the classifier; if a checkpoint has another number, only the
+        classifier stays random.
+      classifier_activation: activation of the classifier; None gives logits.
+      name: the model's name.
       padding: "same" (TensorFlow's: no padding operators) or "symmetric" (PyTorch's: for weights
         trained there). None: as `weights` were trained, else "same".
       convention: "paper" or "megvii", whose code shuffles the other way. None: as `weights` were
         trained, else "paper".
-      preprocessing: the mode of `preprocess_input` that goes with the network and is saved in it
-        (`preprocessing_of`), "tf", "torch" or "raw". None: that of `weights`, if it is known.
+      preprocessing: the mode of `preprocess_input` that the network expects and that is saved in it
+        (`preprocessing_of`): "tf", "torch" or "raw". None: that of `weights`, if it is known.
       small_images: for 32 to 64 pixels: the stem has stride 1 and no max-pool.
       units_per_stage: number of units of each stage; `SHALLOW_UNITS` for the shallow network.
       stem_channels: output channels of the stem.
-      stage_channels: output channels of each stage, multiples of `groups` and growing.
-      shuffle: False leaves the shuffles out (Table 3).
+      stage_channels: output channels of each stage, increasing multiples of `groups`.
+      shuffle: False omits the shuffles (Table 3).
       se: True adds Squeeze-and-Excitation to every unit (Table 5).
 
     Returns:
       A keras.Model from (batch, height, width, channels), floating point, normalized by
-      `preprocess_input`, to (batch, classes). Without a classifier to the last stage's channels:
-      (batch, height / 32, width / 32, channels), rounded up (/ 8 for small images), or, pooled,
-      (batch, channels).
+      `preprocess_input`, to (batch, classes). Without a classifier, its output has the last stage's
+      channels: (batch, height / 32, width / 32, channels), rounded up (/ 8 for small images), or,
+      pooled, (batch, channels).
 
     Raises:
-      ValueError: an argument is not as above; the message names it and what it was. A file of
-        weights is damaged or of another network, or `padding`, `convention` or `preprocessing` are
-        not those it was trained with.
+      ValueError: an argument is not as above; the message gives its name and value. A weights file
+        is damaged or of another network, or `padding`, `convention` or `preprocessing` differ from
+        those it was trained with.
       FileNotFoundError: `weights` names a file that does not exist.
       ImportError: the file needs a package that is not installed.
 
@@ -191,10 +192,10 @@ def _variant(
 
 
 def _check_groups(variant: Variant, groups: int) -> None:
-    """Raises ValueError unless every convolution can have its groups.
+    """Raises ValueError unless every convolution can be divided into `groups`.
 
-    A stage's first unit concatenates its input, so each width must exceed the one before by a
-    multiple of the groups.
+    A stage's first unit concatenates its input, so each width must exceed the previous one by a
+    multiple of `groups`.
     """
     before = variant.stem
     for channels in variant.stages:

@@ -52,8 +52,8 @@ def ShuffleNetV2(
 ) -> keras.Model:
     """Returns a ShuffleNet V2 as a functional model (V2 paper, section 3.2 and Table 5).
 
-    Multiply-adds and parameters (gamma and beta counted, moving statistics not) at 224 pixels and
-    1000 classes, beside the paper's millions:
+    Multiply-adds and parameters (including gamma and beta, without moving statistics) at 224 pixels
+    and 1000 classes, next to the paper's millions of multiply-adds:
 
     | scale | multiply-adds | paper | deviation | parameters |
     |-------|---------------|-------|-----------|------------|
@@ -62,29 +62,29 @@ def ShuffleNetV2(
     | 1.5   |   295,759,392 |   299 | -1.1%     |  3,503,624 |
     | 2.0   |   583,253,464 |   591 | -1.3%     |  7,393,996 |
 
-    None is the paper's to its rounding. With `convention="megvii"`, which has a wider main path in
-    Stage2's first unit, 1.0x, 1.5x and 2.0x are: 145,814,296, 298,970,656 and 590,783,000.
+    None of them rounds to the paper's number. With `convention="megvii"`, which has a wider main
+    path in Stage2's first unit, 1.0x, 1.5x and 2.0x have 145,814,296, 298,970,656 and 590,783,000.
 
     Args:
       scale: 0.5, 1.0, 1.5 or 2.0; it chooses the widths that are not given below.
-      include_top: whether the classifier (global pool and dense layer) is there.
+      include_top: whether to include the classifier (global pool and dense layer).
       weights: None (random), "imagenet" (torchvision's, downloaded once: docs/checkpoints.md), or
         the path of a file: `.weights.h5` or `.keras` of the same network, or a checkpoint of
         torchvision's or Megvii's code, `.pth`, `.safetensors` or `.npz`.
-      input_tensor: a Keras tensor to build on, instead of a new input.
-      input_shape: (height, width, channels), height and width at least 32, or None where they are
-        unknown; (224, 224, 3) by default, (32, 32, 3) for small images.
+      input_tensor: a Keras tensor to use as the input, instead of a new one.
+      input_shape: (height, width, channels); height and width are at least 32, or None if they are
+        unknown. (224, 224, 3) by default, (32, 32, 3) for small images.
       pooling: without a classifier, None (a feature map), "avg" or "max".
-      classes: number of classes of the classifier; where a checkpoint has another number, the
-        classifier alone stays random.
-      classifier_activation: of the classifier; None gives logits.
-      name: of the model.
+      classes: number of classes of the classifier; if a checkpoint has another number, only the
+        classifier stays random.
+      classifier_activation: activation of the classifier; None gives logits.
+      name: the model's name.
       padding: "same" (TensorFlow's: no padding operators) or "symmetric" (PyTorch's: for weights
         trained there). None: as `weights` were trained, else "same".
-      convention: "paper" or "megvii", whose code shuffles elsewhere and has a narrower first
+      convention: "paper" or "megvii", whose code shuffles at another place and has a narrower first
         shortcut. None: as `weights` were trained, else "paper".
-      preprocessing: the mode of `preprocess_input` that goes with the network and is saved in it
-        (`preprocessing_of`), "tf", "torch" or "raw". None: that of `weights`, if it is known.
+      preprocessing: the mode of `preprocess_input` that the network expects and that is saved in it
+        (`preprocessing_of`): "tf", "torch" or "raw". None: that of `weights`, if it is known.
       small_images: for 32 to 64 pixels: the stem has stride 1 and no max-pool.
       units_per_stage: number of units of each stage.
       stem_channels: output channels of the stem.
@@ -93,14 +93,14 @@ def ShuffleNetV2(
 
     Returns:
       A keras.Model from (batch, height, width, channels), floating point, normalized by
-      `preprocess_input`, to (batch, classes). Without a classifier to the head's channels:
-      (batch, height / 32, width / 32, channels), rounded up (/ 8 for small images), or, pooled,
-      (batch, channels).
+      `preprocess_input`, to (batch, classes). Without a classifier, its output has the head's
+      channels: (batch, height / 32, width / 32, channels), rounded up (/ 8 for small images), or,
+      pooled, (batch, channels).
 
     Raises:
-      ValueError: an argument is not as above; the message names it and what it was. A file of
-        weights is damaged or of another network, or `padding`, `convention` or `preprocessing` are
-        not those it was trained with.
+      ValueError: an argument is not as above; the message gives its name and value. A weights file
+        is damaged or of another network, or `padding`, `convention` or `preprocessing` differ from
+        those it was trained with.
       FileNotFoundError: `weights` names a file that does not exist.
       ImportError: the file needs a package that is not installed.
       ConnectionError: the weights cannot be downloaded.

@@ -29,19 +29,19 @@ def bottleneck_channels(filters: int, groups: int) -> int:
     """Returns a V1 unit's bottleneck: a quarter of its output channels, a multiple of `groups`.
 
     The quarter is rounded to the nearest multiple, a tie upwards (V1's g=2 and g=4 at 0.25x, 0.5x
-    and 1.5x: 136 output channels have the quarter 34, and g=4 gets 36). The paper does not say
-    what it did; of rounding down, up and to the nearest, this comes closest to its 13 and
-    38 million multiply-adds: within 3%, where down and up are off by 4% and 8%.
+    and 1.5x: for 136 output channels the quarter is 34, and g=4 gets 36). The paper does not say
+    how it rounds; of rounding down, up and to the nearest, this comes closest to its 13 and
+    38 million multiply-adds: within 3%, while down and up differ by 4% and 8%.
     """
     # In integers: floor(filters / 4 / groups + 1/2).
     return max(1, (filters + 2 * groups) // (4 * groups)) * groups
 
 
 class TwoPathUnit(CompositeLayer):
-    """Base of the units: a shortcut and a main path, merged.
+    """Base class of the units: a shortcut and a main path, merged.
 
-    A unit says what its `shortcut`, `main_path` and `merge` are, as lists of layers; `split`
-    is the layer that hands each path its input, or None where both take the whole input.
+    A unit defines its `shortcut`, `main_path` and `merge` as lists of layers; `split` is the layer
+    that gives each path its input, or None if both paths take the whole input.
     """
 
     def __init__(self, filters: int, stride: int, padding: str, convention: str, **kwargs: Any):
@@ -57,7 +57,7 @@ class TwoPathUnit(CompositeLayer):
         self.split: keras.layers.Layer | None = None
 
     def shortcut(self) -> list[keras.layers.Layer]:
-        """Returns the layers of the shortcut, in order; none of them for the identity."""
+        """Returns the layers of the shortcut, in order; an empty list for the identity."""
         raise NotImplementedError
 
     def main_path(self) -> list[keras.layers.Layer]:
@@ -65,7 +65,7 @@ class TwoPathUnit(CompositeLayer):
         raise NotImplementedError
 
     def merge(self) -> list[keras.layers.Layer]:
-        """Returns the layers behind both paths, in order; the first takes [shortcut, main]."""
+        """Returns the layers after both paths, in order; the first takes [shortcut, main]."""
         raise NotImplementedError
 
     def inner_layers(self, input_shape: Sequence[int | None]) -> Iterator[InnerLayer]:
@@ -78,7 +78,7 @@ class TwoPathUnit(CompositeLayer):
         yield from walk_chain(self.merge(), [shortcut_shape, main_shape])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Returns the merged paths; `training` is for BatchNormalization, by the call context."""
+        """Returns the merged paths; `training` reaches BatchNormalization by the call context."""
         left, right = (inputs, inputs) if self.split is None else self.split(inputs)
         paths = [call_chain(self.shortcut(), left), call_chain(self.main_path(), right)]
         return call_chain(self.merge(), paths)
@@ -92,7 +92,7 @@ class TwoPathUnit(CompositeLayer):
         return (batch, height, width, self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments that all units have."""
+        """Returns the constructor arguments that all units have."""
         names = ("filters", "stride", "padding", "convention")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -100,9 +100,9 @@ class TwoPathUnit(CompositeLayer):
         return keras.layers.ReLU(name=name, dtype=self.dtype_policy)
 
     def _pad(self, name: str) -> keras.layers.ZeroPadding2D | None:
-        # TensorFlow's "same" pads an even size at its end only, PyTorch pads both sides by 1: the
-        # windows of stride 2 then sit elsewhere, and imported weights would see shifted images.
-        # At stride 1 both are equal, and an own padding operator would cost time for nothing.
+        # TensorFlow's "same" pads an even size only at its end, PyTorch pads both sides by 1: with
+        # stride 2 the windows are then at other positions, and imported weights would see shifted
+        # images. With stride 1 both are equal, and a separate padding operator would waste time.
         if self.padding == "same" or self.stride == 1:
             return None
         return keras.layers.ZeroPadding2D(1, name=name, dtype=self.dtype_policy)
@@ -130,29 +130,29 @@ class ShuffleUnit(TwoPathUnit):
     """The unit of ShuffleNet V1 (its Figure 2b and 2c).
 
     Main path: grouped 1x1 to the bottleneck, BN, ReLU, shuffle, depthwise 3x3, BN, grouped 1x1,
-    BN. Stride 1 adds it to the input; stride 2 concatenates it to the input's 3x3 average pool,
-    so that it has `filters - channels` filters. ReLU follows.
+    BN. With stride 1 it is added to the input; with stride 2 it is concatenated with the 3x3
+    average pool of the input, so that it has `filters - channels` filters. Then comes a ReLU.
 
     Args:
       filters: channels of the output.
       groups: groups of the two 1x1 convolutions.
       stride: 1 or 2.
-      padding: "same" (TensorFlow's) or "symmetric" (PyTorch's) where the stride is 2.
+      padding: "same" (TensorFlow's) or "symmetric" (PyTorch's), for stride 2.
       group_compress: False leaves the first 1x1 convolution ungrouped, as in Stage2's first unit
         (Table 1: its input has few channels).
-      shuffle: False leaves the shuffle out (Table 3).
-      se: True adds Squeeze-and-Excitation (Table 5): on the main path before the addition, and at
-        stride 2, which has no identity to keep, on the whole concatenation. So 2x g=3 rises
-        from 524 to 527 million multiply-adds as in the paper.
-      convention: "paper" shuffles channels (groups, n) to (n, groups); "megvii" takes them for
-        (n, groups) and shuffles to (groups, n), as Megvii's code does. That one shuffles behind the
-        depthwise convolution, which is the same with its filters in another order.
+      shuffle: False omits the shuffle (Table 3).
+      se: True adds Squeeze-and-Excitation (Table 5): with stride 1 on the main path before the
+        addition; with stride 2, where there is no identity to keep, on the whole concatenation. So
+        2x g=3 goes from 524 to 527 million multiply-adds, as in the paper.
+      convention: "paper" shuffles channels (groups, n) to (n, groups); "megvii" reads them as
+        (n, groups) and shuffles to (groups, n), as Megvii's code does. That code shuffles after the
+        depthwise convolution, which is equivalent with its filters in another order.
 
     Input: (batch, height, width, channels), floating point; stride 1 needs channels = filters.
     Output: (batch, height / stride rounded up, width / stride rounded up, filters).
 
     Raises:
-      ValueError: an argument is not as above, or channels and groups do not go together.
+      ValueError: an argument is not as above, or the channels cannot be divided into the groups.
 
     Examples:
       >>> y = keras_shufflenet.ShuffleUnit(240, groups=3, stride=2)(np.ones((1, 56, 56, 24)))
@@ -213,8 +213,8 @@ class ShuffleUnit(TwoPathUnit):
         if self.stride == 1:
             self.join = keras.layers.Add(name="join", dtype=dtype)
         else:
-            # PyTorch's average counts the padding's zeros, as this does behind an explicit pad;
-            # TensorFlow's "same" leaves them out.
+            # PyTorch's average counts the padding's zeros, as this does after an explicit pad;
+            # TensorFlow's "same" does not count them.
             self.shortcut_pool = ShortcutPool(
                 padding=self._window_padding(), name="shortcut_pool", dtype=dtype
             )
@@ -244,7 +244,7 @@ class ShuffleUnit(TwoPathUnit):
             )
 
     def shortcut(self) -> list[keras.layers.Layer]:
-        """Returns nothing for the identity, or the average pool of stride 2."""
+        """Returns an empty list for the identity, or the average pool of stride 2."""
         return _existing([self.shortcut_pool_pad, self.shortcut_pool])
 
     def main_path(self) -> list[keras.layers.Layer]:
@@ -284,17 +284,17 @@ class ShuffleUnit(TwoPathUnit):
 class ShuffleUnitV2(TwoPathUnit):
     """The unit of ShuffleNet V2 (its Figure 3c and 3d).
 
-    Stride 1 splits the channels: one half passes, the other goes through 1x1, BN, ReLU, depthwise
-    3x3, BN, 1x1, BN, ReLU. Stride 2 gives the whole input to both paths, and the shortcut is
-    depthwise 3x3, BN, 1x1, BN, ReLU. Concatenation and a shuffle of 2 groups follow.
+    Stride 1 splits the channels: one half is passed on, the other goes through 1x1, BN, ReLU,
+    depthwise 3x3, BN, 1x1, BN, ReLU. Stride 2 gives the whole input to both paths, and the shortcut
+    is depthwise 3x3, BN, 1x1, BN, ReLU. Then come a concatenation and a shuffle of 2 groups.
 
     Args:
       filters: channels of the output, even.
       stride: 1 or 2.
-      padding: "same" (TensorFlow's) or "symmetric" (PyTorch's) where the stride is 2.
-      convention: "paper"; or "megvii", as in Megvii's code: no shuffle follows, but stride 1 splits
-        into the even and the odd channels; and the shortcut of stride 2 keeps its number of
-        channels, so that the main path has the rest (Stage2 at 1x: 24 and 92 instead of 58 and 58).
+      padding: "same" (TensorFlow's) or "symmetric" (PyTorch's), for stride 2.
+      convention: "paper"; or "megvii", as in Megvii's code: instead of a shuffle at the end, stride
+        1 splits into even and odd channels; with stride 2 the shortcut keeps the number of
+        channels, and the main path has the rest (Stage2 at 1x: 24 and 92 instead of 58 and 58).
 
     Input: (batch, height, width, channels), floating point; stride 1 needs channels = filters.
     Output: (batch, height / stride rounded up, width / stride rounded up, filters).
@@ -355,7 +355,7 @@ class ShuffleUnitV2(TwoPathUnit):
         self.shuffle = None if megvii else ChannelShuffle(2, name="shuffle", dtype=dtype)
 
     def shortcut(self) -> list[keras.layers.Layer]:
-        """Returns nothing for the identity, or the convolutions of stride 2."""
+        """Returns an empty list for the identity, or the convolutions of stride 2."""
         if self.stride == 1:
             return []
         return _existing(
@@ -386,5 +386,5 @@ class ShuffleUnitV2(TwoPathUnit):
         )
 
     def merge(self) -> list[keras.layers.Layer]:
-        """Returns the concatenation and the shuffle, if it is here."""
+        """Returns the concatenation and, with convention "paper", the shuffle."""
         return _existing([self.join, self.shuffle])

@@ -1,8 +1,8 @@
-"""Checkpoints of torchvision's and Megvii's PyTorch codes: into Keras and, torchvision's, back.
+"""PyTorch checkpoints of torchvision's and Megvii's code: into Keras; torchvision's also back.
 
 `python -m keras_shufflenet.checkpoints` inspects and converts files (docs/checkpoints.md). The
-networks import this package for their `weights` argument, so that what builds networks from
-checkpoints is imported when it is asked for.
+networks import this package for their `weights` argument, so the functions that build networks
+from checkpoints are imported only when they are used.
 """
 
 import importlib

@@ -1,4 +1,10 @@
-"""The command `python -m keras_shufflenet.checkpoints`."""
+"""Inspects a checkpoint, or converts it to a `.keras` file or back.
+
+Example:
+  python -m keras_shufflenet.checkpoints inspect checkpoint.pth
+  python -m keras_shufflenet.checkpoints convert checkpoint.pth --output=model.keras
+  python -m keras_shufflenet.checkpoints convert model.keras --output=model.safetensors
+"""
 
 import dataclasses
 import sys
@@ -13,9 +19,10 @@ COMMANDS = ("convert", "inspect")
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "convert: .keras for a checkpoint of PyTorch; .pth, .safetensors or .npz for a .keras file.",
+    "convert: the file to write: .keras from a PyTorch checkpoint; .pth, .safetensors or .npz from "
+    "a .keras file.",
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --output if it is there.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --output if it exists.")
 _INPUT_SIZE = flags.DEFINE_integer(
     "input_size", 224, "convert: height and width of the .keras model's input, in pixels."
 )

@@ -1,4 +1,4 @@
-"""A checkpoint into a `.keras` file and back, compared after writing; what is in such a file."""
+"""Converts a checkpoint to a `.keras` file or back, with a check; lists what is in a file."""
 
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from keras_shufflenet.preprocessing import preprocessing_of
 
 
 def inspect(path: Path) -> None:
-    """Prints every tensor of a file with its shape and type, and what network it is of."""
+    """Prints every tensor of a file with its shape and type, and the network that it belongs to."""
     if path.name.endswith(KERAS_SUFFIXES):
         tensors = _keras_arrays(path)
         _print_tensors(tensors)
@@ -26,7 +26,7 @@ def inspect(path: Path) -> None:
     try:
         print(describe(tensors, path))
     except ValueError as error:
-        # What is in an unknown file is what the user wants to see.
+        # Not an error: the user wants to see what is in an unknown file.
         print(error)
 
 
@@ -41,7 +41,9 @@ def _keras_arrays(path: Path) -> dict[str, np.ndarray]:
         with open_keras_file(str(path)) as file:
             file.visititems(visit)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"{str(path)!r} is damaged or no {path.suffix} file ({error})") from error
+        raise ValueError(
+            f"{str(path)!r} is damaged or not a {path.suffix} file ({error})"
+        ) from error
     return arrays
 
 
@@ -54,21 +56,19 @@ def _print_tensors(tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def convert(path: Path, output: Path, overwrite: bool = False, input_size: int = 224) -> None:
-    """Converts a file, in the direction that the suffixes tell, and compares what was written.
+    """Converts a file in the direction given by the suffixes, and checks what was written.
 
     Args:
-      path: a checkpoint of PyTorch, or a `.keras` file.
-      output: what to write; the other of the two.
-      overwrite: whether to replace `output` if it is there.
-      input_size: height and width of a `.keras` model's input, pixels.
+      path: a PyTorch checkpoint or a `.keras` file.
+      output: the file to write, of the other kind.
+      overwrite: whether to replace `output` if it exists.
+      input_size: height and width of the `.keras` model's input, in pixels.
 
     Raises:
-      ValueError: the file or a suffix is wrong, or the output is there already.
+      ValueError: the file or a suffix is wrong, or the output exists already.
     """
     if output.exists() and not overwrite:
-        raise ValueError(
-            f"--output {str(output)!r} is there already; add --overwrite to replace it"
-        )
+        raise ValueError(f"--output {str(output)!r} exists already; add --overwrite to replace it")
     if path.suffix == ".keras" and output.suffix in CHECKPOINT_SUFFIXES:
         _export(path, output)
     elif path.suffix in CHECKPOINT_SUFFIXES and output.suffix == ".keras":
@@ -81,7 +81,7 @@ def convert(path: Path, output: Path, overwrite: bool = False, input_size: int =
 
 
 def _import(path: Path, output: Path, size: int) -> None:
-    """Writes a checkpoint as a `.keras` model that gives logits."""
+    """Writes a checkpoint as a `.keras` model that outputs logits."""
     model = load_checkpoint(path, input_shape=(size, size, 3), classifier_activation=None)
     with temporary_beside(output) as temporary:
         model.save(temporary)
@@ -90,15 +90,15 @@ def _import(path: Path, output: Path, size: int) -> None:
         if preprocessing_of(again) != preprocessing_of(model):
             raise ValueError(f"{str(output)!r} lost its preprocessing; nothing was written")
     print(describe(read_tensors(path), path))
-    print(f"{output}: {model.count_params():,} values, loaded again and equal; it gives logits")
+    print(f"{output}: {model.count_params():,} values, loaded again and equal; it outputs logits")
 
 
 def _export(path: Path, output: Path) -> None:
     """Writes a `.keras` model as torchvision's checkpoint."""
-    # Keras's safe mode, its default, refuses files that bring code along.
+    # Keras's safe mode, its default, rejects files that contain code.
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises what zipfile, json and h5py do.
+    except Exception as error:  # Keras lets errors of zipfile, json and h5py through.
         reason = "".join(str(error).strip().splitlines()[:1])
         raise ValueError(f"{str(path)!r} cannot be loaded: {reason}") from error
     with temporary_beside(output) as temporary:
@@ -109,7 +109,7 @@ def _export(path: Path, output: Path) -> None:
     mode = preprocessing_of(model)
     if mode != "torch":
         known = "not known" if mode is None else repr(mode)
-        print(f"its preprocessing is {known}; torchvision's own networks have 'torch'")
+        print(f"its preprocessing is {known}; torchvision's own networks use 'torch'")
 
 
 def _arrays(model: keras.Model) -> dict[str, np.ndarray]:
@@ -122,7 +122,7 @@ def _compare(
     for name, array in written.items():
         if name not in read or not np.array_equal(array, read[name]):
             raise ValueError(
-                f"{str(output)!r} came back with another {name!r}; nothing was written"
+                f"{str(output)!r} has another {name!r} when read again; nothing was written"
             )
     if len(written) != len(read):
-        raise ValueError(f"{str(output)!r} came back with more arrays; nothing was written")
+        raise ValueError(f"{str(output)!r} has more arrays when read again; nothing was written")

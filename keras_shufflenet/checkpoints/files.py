@@ -1,6 +1,6 @@
-"""Tensors by name in `.pth`, `.safetensors` and `.npz` files: read without running their code.
+"""Reads and writes tensors in `.pth`, `.safetensors` and `.npz` files, without running their code.
 
-PyTorch and safetensors are imported when a file needs them, and only then.
+PyTorch and safetensors are imported only when a file needs them.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-# Before 2.6, a crafted file could run code in spite of `weights_only` (CVE-2025-32434).
+# Before 2.6, a malicious file could run code despite `weights_only` (CVE-2025-32434).
 MINIMUM_TORCH = (2, 6)
-# Where training scripts put the state_dict in what they save, and what DataParallel calls it.
+# Keys under which training scripts save the state_dict, and the prefix that DataParallel adds.
 _WRAPPERS = ("state_dict", "model")
 _PREFIX = "module."
 
@@ -26,8 +26,8 @@ _PREFIX = "module."
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Returns the tensors of a checkpoint, in the file's order.
 
-    A wrapper (`{"state_dict": …}`) and the prefix "module." are taken off. bfloat16 of a `.pth`
-    file, which NumPy does not have, becomes float32.
+    A wrapper (`{"state_dict": …}`) and the prefix "module." are removed. bfloat16 in a `.pth` file,
+    which NumPy does not have, becomes float32.
 
     Args:
       path: a `.pth`, `.pt`, `.safetensors` or `.npz` file.
@@ -35,7 +35,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
       FileNotFoundError: there is no such file.
       ImportError: the package that reads it is not installed; the message names it.
-      ValueError: the file is damaged, wants to run code, or holds something else than tensors.
+      ValueError: the file is damaged, would run code, or contains something other than tensors.
 
     Examples:
       >>> read_tensors("model.safetensors")["fc.weight"].shape
@@ -67,9 +67,9 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) ->
 
 @contextlib.contextmanager
 def temporary_beside(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, renamed to `path` when the block succeeds."""
+    """Yields a temporary path next to `path`, renamed to `path` when the block succeeds."""
     path = Path(path)
-    # The suffix stays: Keras chooses the format by it.
+    # The suffix is kept, because Keras chooses the format by it.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         temporary = Path(folder) / path.name
         yield temporary
@@ -98,8 +98,8 @@ def _import_torch(path: Path) -> Any:
     torch = _import("torch", f"torch>={minimum}", path)
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MINIMUM_TORCH:
         raise ImportError(
-            f"checkpoint {str(path)!r}: torch {torch.__version__} can be made to run code by a "
-            f"file; pip install 'torch>={minimum}'"
+            f"checkpoint {str(path)!r}: with torch {torch.__version__}, a file could run code; "
+            f"pip install 'torch>={minimum}'"
         )
     return torch
 
@@ -107,7 +107,7 @@ def _import_torch(path: Path) -> Any:
 def _damaged(path: Path, error: Exception) -> ValueError:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return ValueError(
-        f"checkpoint {str(path)!r} is damaged or no {path.suffix} file ({reason}); get it again"
+        f"checkpoint {str(path)!r} is damaged or not a {path.suffix} file ({reason}); get it again"
     )
 
 
@@ -116,14 +116,14 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # PyTorch says it over many lines, the last of which names the class or function.
+        # PyTorch's message has many lines, one of which names the class or function.
         named = [line for line in str(error).splitlines() if "GLOBAL" in line]
         reason = named[0].strip() if named else str(error).partition("\n")[0]
         raise ValueError(
             f"checkpoint {str(path)!r} is damaged, or holds more than tensors and would run code "
             f"({reason}); save only the model's state_dict()"
         ) from None
-    # A truncated archive is a RuntimeError, a truncated pickle an EOFError, and there are more.
+    # A truncated archive raises RuntimeError, a truncated pickle EOFError, and there are more.
     except Exception as error:
         raise _damaged(path, error) from error
     return {name: _to_numpy(torch, name, value, path) for name, value in _items(content, path)}
@@ -144,7 +144,7 @@ def _items(content: Any, path: Path) -> list[tuple[str, Any]]:
 def _to_numpy(torch: Any, name: Any, value: Any, path: Path) -> np.ndarray:
     if not isinstance(name, str) or not isinstance(value, torch.Tensor):
         raise ValueError(
-            f"checkpoint {str(path)!r} holds {name!r}, a {type(value).__name__} and no tensor; "
+            f"checkpoint {str(path)!r} holds {name!r}, a {type(value).__name__}, not a tensor; "
             "save only the model's state_dict()"
         )
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
@@ -163,7 +163,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    # A plain array (.npy) has no `files` and is no context.
+    # A plain array (.npy) has no `files` and is not a context manager.
     except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:

@@ -1,6 +1,6 @@
-"""The names that the PyTorch codes give to weights, beside ours: data.
+"""The names of weights in PyTorch checkpoints and in our networks, as data.
 
-A name here is a layer's; the last part, the weight's, depends on the kind of layer alone.
+A name here is that of a layer; the last part, the weight's, only depends on the kind of layer.
 """
 
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ class Format(NamedTuple):
     """A family of checkpoints.
 
     Attributes:
-      title: in words.
+      title: its name in messages.
       network: "shufflenet_v1" or "shufflenet_v2".
-      known_by: the key that only this family has.
+      known_by: a key that only this family has.
       layers: our layers outside the units, and theirs.
       unit: the name of a unit; `stage` counts from 2, `unit` from 0 in its stage, `index` from 0
         over all units.
       unit_layers: our layers inside a unit, and theirs; a unit has only some of them.
-      settings: arguments of our network that make it theirs.
-      bias: whether the classifier has one; else it is zero.
-      bgr: whether it takes blue, green, red; its stem's weights are turned round.
-      shuffles_late: whether V1's shuffle lies behind the depthwise convolution, not before it.
+      settings: the arguments with which our network equals theirs.
+      bias: whether the classifier has a bias; if not, it is zero in ours.
+      bgr: whether the channels are blue, green, red; the stem's weights are reversed.
+      shuffles_late: whether V1's shuffle comes after the depthwise convolution, not before it.
     """
 
     title: str
@@ -140,7 +140,7 @@ def recognize(tensors: Iterable[str], path: object) -> Format:
     """Returns the family of a checkpoint with these keys.
 
     Raises:
-      ValueError: it is of none; the first key is named.
+      ValueError: it belongs to no family; the message names the first key.
     """
     keys = list(tensors)
     for known in FORMATS:
@@ -154,7 +154,7 @@ def recognize(tensors: Iterable[str], path: object) -> Format:
 
 
 def key_names(known: Format, units: Iterable[str]) -> dict[str, str]:
-    """Returns the checkpoint's key for each path that a weight of ours can have.
+    """Returns the checkpoint's key for each path that one of our weights can have.
 
     Args:
       known: the family.

@@ -1,4 +1,4 @@
-"""Checkpoints of torchvision's and Megvii's PyTorch codes: into Keras and, torchvision's, back.
+"""PyTorch checkpoints of torchvision's and Megvii's code: into Keras; torchvision's also back.
 
     python -m keras_shufflenet.checkpoints inspect checkpoint.pth
     python -m keras_shufflenet.checkpoints convert checkpoint.pth --output=model.keras
@@ -21,7 +21,7 @@ from keras_shufflenet.checkpoints.weights import torchvision_tensors
 
 
 class Description(NamedTuple):
-    """The network that a checkpoint is of.
+    """The network that a checkpoint belongs to.
 
     Attributes:
       format: the family of checkpoints.
@@ -40,14 +40,14 @@ class Description(NamedTuple):
 
 
 def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Description:
-    """Returns the network that a checkpoint is of, by its keys and its widths.
+    """Returns the network that a checkpoint belongs to, from its keys and its widths.
 
     Args:
-      tensors: as `read_tensors` gives them.
+      tensors: the result of `read_tensors`.
       path: the file, for messages.
 
     Raises:
-      ValueError: it is of no network of the papers.
+      ValueError: it belongs to no network of the papers.
     """
     known = recognize(tensors, path)
     classifier = _shape(tensors, f"{known.layers['predictions']}.weight", 2, path)
@@ -57,7 +57,7 @@ def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Desc
         width = _shape(tensors, key, 4, path)[1]
     else:
         key = f"{known.layers['predictions']}.weight"
-        # No two of the table end in the same width.
+        # No two networks of the table have the same last width.
         variants = {one.stages[-1]: which for which, one in shufflenet_v1.VARIANTS.items()}
         width = classifier[1]
     if width not in variants:
@@ -74,20 +74,20 @@ def _shape(
     if key not in tensors or tensors[key].ndim != dimensions:
         raise ValueError(
             f"checkpoint {str(path)!r} has no {key!r} of {dimensions} dimensions; it is of another "
-            "network, or not whole"
+            "network, or incomplete"
         )
     return tensors[key].shape
 
 
 def load_checkpoint(path: str | os.PathLike, **arguments: Any) -> keras.Model:
-    """Returns the network that a PyTorch checkpoint is of, with its weights.
+    """Returns the network that a PyTorch checkpoint belongs to, with its weights.
 
     Args:
       path: a `.pth`, `.safetensors` or `.npz` file of torchvision's or Megvii's code.
-      **arguments: of `ShuffleNetV1` or `ShuffleNetV2`, beside what the file tells.
+      **arguments: of `ShuffleNetV1` or `ShuffleNetV2`, in addition to those that the file implies.
 
     Raises:
-      ValueError: the file is damaged, or of another network; the first key is named.
+      ValueError: the file is damaged, or of another network; the message names the first key.
       FileNotFoundError: there is no such file.
       ImportError: the package that reads it is not installed.
 
@@ -104,12 +104,12 @@ def load_checkpoint(path: str | os.PathLike, **arguments: Any) -> keras.Model:
 
 
 def save_torchvision(model: keras.Model, path: str | os.PathLike) -> None:
-    """Writes a ShuffleNetV2's weights as torchvision's `load_state_dict` takes them.
+    """Writes a ShuffleNetV2's weights for torchvision's `load_state_dict`.
 
     Args:
-      model: a ShuffleNetV2 with padding="symmetric" and a classifier. What it expects of pixels,
+      model: a ShuffleNetV2 with padding="symmetric" and a classifier. Its preprocessing,
         `preprocessing_of(model)`, is not in the file.
-      path: ends with `.pth`, `.safetensors` or `.npz`; replaced if it is there.
+      path: ends with `.pth`, `.safetensors` or `.npz`; replaced if it exists.
 
     Raises:
       ValueError: the model is not a network that torchvision has, or the suffix is unknown.

@@ -1,4 +1,4 @@
-"""Weights from a checkpoint of PyTorch into a network of ours, and back to torchvision's format."""
+"""Loads a PyTorch checkpoint's weights into our networks, and writes torchvision's format."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from keras_shufflenet.units import ShuffleUnitV2
 
 _UNIT = re.compile(r"stage\d+_unit\d+")
 
-# Axes of PyTorch's kernels in the order of Keras's, and the other way round.
+# Axes of PyTorch's kernels in Keras's order, and the other way round.
 _CONVOLUTION = ((2, 3, 1, 0), (3, 2, 0, 1))  # OIHW, HWIO
 _DEPTHWISE = ((2, 3, 0, 1), (2, 3, 0, 1))  # C1HW, HWC1
 _DENSE = ((1, 0), (1, 0))
@@ -34,28 +34,28 @@ class Checkpoint(NamedTuple):
 
     @property
     def classes(self) -> int | None:
-        """The number of classes, or None without a classifier."""
+        """The number of classes; None without a classifier."""
         weight = self.tensors.get(f"{self.format.layers['predictions']}.weight")
         return None if weight is None or weight.ndim != 2 else weight.shape[0]
 
 
 def load(model: keras.Model, checkpoint: Checkpoint) -> None:
-    """Puts a checkpoint's weights into `model`: all of them, or none and an error.
+    """Loads a checkpoint's weights into `model`: all of them, or none after an error.
 
-    A classifier of another number of classes keeps its own random weights.
+    A classifier with another number of classes keeps its random weights.
 
     Args:
       model: a network with the settings of the checkpoint's format.
-      checkpoint: what `recognize` knew.
+      checkpoint: a checkpoint that `recognize` accepted.
 
     Raises:
-      ValueError: a key that does not fit, named; a missing one; a wrong shape; a value that is not
-        finite.
+      ValueError: a key does not fit or is missing, a shape is wrong, or a value is not finite; the
+        message names the key.
     """
     weights = {weight.path: weight for weight in model.weights}
     keys = key_names(checkpoint.format, unit_names(model))
     classifier = {path for path in keys if path.startswith("predictions/")}
-    # Without one in the file, loading goes on to the key that is missing.
+    # If the file has no classifier, the error below names the key that is missing.
     kept = _classes(model) is not None and checkpoint.classes in (None, _classes(model))
     arrays = {}
     paths = {key: path for path, key in keys.items()}
@@ -76,14 +76,14 @@ def load(model: keras.Model, checkpoint: Checkpoint) -> None:
 
 
 def torchvision_tensors(model: keras.Model) -> dict[str, np.ndarray]:
-    """Returns a network's weights as torchvision's ShuffleNetV2 names and orders them.
+    """Returns a network's weights with the names and layouts of torchvision's ShuffleNetV2.
 
     Args:
-      model: a ShuffleNetV2 of three stages with padding="symmetric", convention="paper" and a
-        classifier, its stem of stride 2: torchvision has no other.
+      model: a ShuffleNetV2 of three stages with padding="symmetric", convention="paper", a stem of
+        stride 2 and a classifier; torchvision has no other.
 
     Raises:
-      ValueError: the model is another.
+      ValueError: the model is a different one.
     """
     _check_torchvision(model)
     keys = key_names(TORCHVISION, unit_names(model))
@@ -121,28 +121,28 @@ def _to_keras(
     path: str,
     shape: tuple[int, ...],
 ) -> np.ndarray:
-    """Returns a tensor as the weight at `path` has it, checked."""
+    """Returns a tensor in the layout of the weight at `path`, checked."""
     axes = _axes(path)
     if tensor.ndim != len(shape):
         raise _misfit(checkpoint, f"{key!r} has {tensor.ndim} dimensions instead of {len(shape)}")
     wanted = shape if axes is None else tuple(shape[axis] for axis in axes[1])
     if tensor.shape != wanted:
         raise _misfit(checkpoint, f"{key!r} has the shape {tensor.shape} instead of {wanted}")
-    # safetensors gives bfloat16 as a type that NumPy does not know for a floating one.
+    # safetensors returns bfloat16 as a type that NumPy does not count as floating point.
     if tensor.dtype.kind != "f" and tensor.dtype.name != "bfloat16":
-        raise _misfit(checkpoint, f"{key!r} is {tensor.dtype} and no floating type")
+        raise _misfit(checkpoint, f"{key!r} is {tensor.dtype}, not a floating-point type")
     array = tensor.astype(np.float32)
     if not np.isfinite(array).all() or (key.endswith(".running_var") and (array < 0).any()):
         raise ValueError(
-            f"checkpoint {str(checkpoint.path)!r} is damaged: {key!r} has values that are not "
-            "finite, or negative variances; get it again"
+            f"checkpoint {str(checkpoint.path)!r} is damaged: {key!r} has non-finite values or "
+            "negative variances; get it again"
         )
     if axes is not None:
         array = array.transpose(axes[0])
     if checkpoint.format.bgr and path == "stem_conv/kernel":
         array = array[:, :, ::-1]
     if checkpoint.format.shuffles_late and "/depthwise" in path:
-        array = _behind_the_shuffle(model, array, path)
+        array = _after_the_shuffle(model, array, path)
     return array
 
 
@@ -154,10 +154,10 @@ def _axes(path: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     return _DEPTHWISE if "depthwise" in path else _CONVOLUTION
 
 
-def _behind_the_shuffle(model: keras.Model, array: np.ndarray, path: str) -> np.ndarray:
-    """Returns a depthwise layer's weights in the order that V1's shuffle gives the channels.
+def _after_the_shuffle(model: keras.Model, array: np.ndarray, path: str) -> np.ndarray:
+    """Returns a depthwise layer's weights in the order of the channels after V1's shuffle.
 
-    Each channel is filtered alone, so that shuffling before or behind is the same.
+    Each channel is filtered separately, so shuffling before or after the layer is equivalent.
     """
     shuffle = model.get_layer(path.partition("/")[0]).shuffle
     if shuffle is None:
@@ -171,7 +171,7 @@ def _check_torchvision(model: keras.Model) -> None:
     layers: dict[str, Any] = {layer.name: layer for layer in model.layers}
     units = [layers[name] for name in unit_names(model)]
     if not units or not isinstance(units[0], ShuffleUnitV2):
-        raise ValueError(f"torchvision has ShuffleNetV2 only; the model {model.name!r} is none")
+        raise ValueError(f"torchvision has ShuffleNetV2 only; the model {model.name!r} is another")
     stages = {unit.name.partition("_")[0] for unit in units}
     for name, is_there in {
         "padding='symmetric'": units[0].padding == "symmetric",
@@ -182,6 +182,6 @@ def _check_torchvision(model: keras.Model) -> None:
     }.items():
         if not is_there:
             raise ValueError(
-                f"torchvision's ShuffleNetV2 is the network with {name}; the model "
-                f"{model.name!r} is another, and would give other results there"
+                f"torchvision's ShuffleNetV2 has {name}; the model {model.name!r} does not, and "
+                "would give other results there"
             )

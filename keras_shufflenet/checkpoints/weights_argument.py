@@ -1,4 +1,4 @@
-"""What `weights=` of the networks means: a file, or the name of weights to download."""
+"""The networks' argument `weights`: a file, or the name of weights to download."""
 
 import io
 import json
@@ -21,8 +21,8 @@ from keras_shufflenet.preprocessing import PREPROCESSING
 KERAS_SUFFIXES = (".weights.h5", ".keras")
 IMAGENET = "imagenet"
 
-# Arguments of the networks that weights are trained with, and what they are where neither the user
-# nor the weights say it.
+# Arguments of the networks that weights depend on, and their values if neither the user nor the
+# weights give them.
 _DEFAULTS = {"padding": "same", "convention": "paper", "preprocessing": None}
 _CHOICES = {
     "padding": PADDINGS,
@@ -44,8 +44,8 @@ class Weights(NamedTuple):
 
     Attributes:
       argument: what the user wrote.
-      settings: the arguments of the network they were trained in, as far as they are known.
-      load: called with a network, and whether it has a classifier; loads the weights into it.
+      settings: the known arguments of the network in which they were trained.
+      load: called with a network and whether it has a classifier; loads the weights into it.
     """
 
     argument: Any
@@ -53,10 +53,10 @@ class Weights(NamedTuple):
     load: Callable[[keras.Model, bool], None]
 
     def settle(self, **given: str | None) -> Settings:
-        """Returns the user's arguments, the weights' where the user says None, or the defaults.
+        """Returns the user's arguments; for None those of the weights, else the defaults.
 
         Raises:
-          ValueError: an argument is not among its choices, or not what the weights want.
+          ValueError: an argument is not one of its choices, or differs from that of the weights.
         """
         settled = {}
         for name, value in given.items():
@@ -66,7 +66,7 @@ class Weights(NamedTuple):
             if None not in (value, trained) and value != trained:
                 raise ValueError(
                     f"`{name}` must be {trained!r} or None with the weights {self.argument!r}: "
-                    "they were trained so, and the network would give wrong results. "
+                    "they were trained with it, and the network would give wrong results. "
                     f"Received: {name}={value!r}"
                 )
             settled[name] = value or trained or _DEFAULTS[name]
@@ -76,13 +76,13 @@ class Weights(NamedTuple):
 def find_weights(
     weights: Any, network: str, scale: float, build: Callable[..., keras.Model]
 ) -> Weights:
-    """Returns what `weights` names; a download happens here.
+    """Returns the weights that `weights` names, after a download if necessary.
 
     Args:
       weights: None, "imagenet" or a path.
-      network: "shufflenet_v1" or "shufflenet_v2", whose weights are wanted.
-      scale: of the network.
-      build: the function that builds it, `ShuffleNetV1` or `ShuffleNetV2`.
+      network: the network that gets the weights, "shufflenet_v1" or "shufflenet_v2".
+      scale: the network's scale.
+      build: the function that builds the network, `ShuffleNetV1` or `ShuffleNetV2`.
 
     Raises:
       ValueError: `weights` is something else, or a file is damaged or of another network.
@@ -110,8 +110,8 @@ def find_weights(
 def _find_imagenet(network: str, scale: float, build: Callable[..., keras.Model]) -> Weights:
     if network != "shufflenet_v2":
         raise ValueError(
-            "`weights`='imagenet' is for ShuffleNetV2: ShuffleNetV1's are not published where they "
-            "can be downloaded from; name the path of a checkpoint of Megvii's"
+            "`weights`='imagenet' is for ShuffleNetV2: ShuffleNetV1's weights are not published "
+            "for download; name the path of one of Megvii's checkpoints"
         )
     checkpoint = pretrained.imagenet(scale, build)
     return Weights(
@@ -142,9 +142,9 @@ def _find_keras(path: str) -> Weights:
 
 
 def _keras_settings(path: str) -> dict[str, str]:
-    """Returns what the configuration in a `.keras` file tells; nothing of it is run.
+    """Returns the settings in a `.keras` file's configuration, without running anything in it.
 
-    A damaged file, or one of another model, tells nothing; loading its weights will say why.
+    For a damaged file, or one of another model, there are none; loading its weights will fail.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -153,7 +153,7 @@ def _keras_settings(path: str) -> dict[str, str]:
         unit = configs["stage2_unit1"]
         found = {
             "padding": unit["padding"],
-            # Files from before there was a choice.
+            # Older files do not have it.
             "convention": unit.get("convention", _DEFAULTS["convention"]),
             "preprocessing": configs["stem_conv"].get("preprocessing"),
         }
@@ -165,7 +165,7 @@ def _keras_settings(path: str) -> dict[str, str]:
 def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None:
     """Loads the weights of a `.weights.h5` or `.keras` file of the same network into `model`.
 
-    Without a classifier, the file may have been saved with one.
+    The file may have a classifier when the model has none.
 
     Raises:
       ValueError: the file is damaged, or is of another network.
@@ -174,8 +174,8 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
         stored = _count_arrays(path)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"`weights` file {path!r} is damaged: {error}") from error
-    # Keras finds layers by class and position: it would fill a shorter network from a longer one's
-    # file, in silence.
+    # Keras finds layers by class and position: without a warning, it would load a longer network's
+    # file into a shorter network.
     classifier = 0 if include_top else 2
     if stored - len(model.weights) not in (0, classifier):
         raise ValueError(
@@ -184,7 +184,7 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
         )
     try:
         model.load_weights(path)
-    except Exception as error:  # Keras raises what h5py does, and its own ValueError.
+    except Exception as error:  # Keras lets h5py's errors through, and raises ValueError.
         reason = "".join(str(error).strip().splitlines()[:1])
         raise ValueError(
             f"`weights` file {path!r} is damaged or of another network: {reason}"
@@ -192,7 +192,7 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
 
 
 def _count_arrays(path: str) -> int:
-    """Returns how many arrays the layers have in a weights file (the optimizer's are left out)."""
+    """Returns the number of the layers' arrays in a weights file (without the optimizer's)."""
     count = 0
 
     def visit(_: str, node: Any) -> None:

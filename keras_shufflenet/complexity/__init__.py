@@ -1,4 +1,4 @@
-"""What a network costs; `python -m keras_shufflenet.complexity` prints it."""
+"""What a network costs: counting it, and the command `python -m keras_shufflenet.complexity`."""
 
 from keras_shufflenet.complexity.counting import Complexity, LayerComplexity, complexity
 

@@ -1,4 +1,8 @@
-"""The command `python -m keras_shufflenet.complexity`."""
+"""Prints what a network costs: multiply-adds, parameters, activation bytes, memory access cost.
+
+Example:
+  python -m keras_shufflenet.complexity --model=shufflenet_v2 --scale=1.0
+"""
 
 import dataclasses
 import json
@@ -17,20 +21,25 @@ NETWORKS = ("shufflenet_v1", "shufflenet_v2")
 _MODEL = flags.DEFINE_string(
     "model", None, "shufflenet_v1, shufflenet_v2 or the path of a .keras file."
 )
-_SCALE = flags.DEFINE_float("scale", 1.0, "Scale of the network's widths.")
-_GROUPS = flags.DEFINE_integer("groups", 3, "Groups of shufflenet_v1.")
+_SCALE = flags.DEFINE_float("scale", 1.0, "Scale of the network's widths, as in the papers.")
+_GROUPS = flags.DEFINE_integer("groups", 3, "Groups of shufflenet_v1's 1x1 convolutions.")
 _INPUT_SIZE = flags.DEFINE_integer("input_size", 224, "Height and width of the input, in pixels.")
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Number of classes.")
 _SMALL_IMAGES = flags.DEFINE_bool(
-    "small_images", False, "The network for 32 to 64 pixels: stem of stride 1, no max-pool."
+    "small_images", False, "Network for 32 to 64 pixels: stem of stride 1, no max-pool."
 )
-_PADDING = flags.DEFINE_enum("padding", "same", ["same", "symmetric"], "Padding at stride 2.")
+_PADDING = flags.DEFINE_enum(
+    "padding", "same", ["same", "symmetric"], "Padding at stride 2: TensorFlow's or PyTorch's."
+)
 _SE = flags.DEFINE_bool("se", False, "Squeeze-and-Excitation in shufflenet_v1.")
 _BYTES_PER_VALUE = flags.DEFINE_integer(
     "bytes_per_value", 4, "Bytes of an activation: 4 for float32, 1 for int8."
 )
 _FORMAT = flags.DEFINE_enum(
-    "format", "table", ["table", "totals", "json"], "Every layer and the totals, or the totals."
+    "format",
+    "table",
+    ["table", "totals", "json"],
+    "table: every layer and the totals; totals: only the totals; json: everything as JSON.",
 )
 
 
@@ -79,7 +88,7 @@ def _load(path: str | None) -> keras.Model:
         raise FileNotFoundError(f"--model names a file that does not exist: {path}")
     try:
         return keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises what zipfile, json and h5py do.
+    except Exception as error:  # Keras lets errors of zipfile, json and h5py through.
         reason = "".join(str(error).strip().splitlines()[:1])
         raise ValueError(f"--model cannot be loaded from {path}: {reason}") from error
 

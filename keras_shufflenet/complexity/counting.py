@@ -1,9 +1,7 @@
-"""What a network costs: multiply-adds, parameters, activation bytes, memory access cost.
+"""Counts what a network costs: multiply-adds, parameters, activation bytes, memory access cost.
 
-    python -m keras_shufflenet.complexity --model=shufflenet_v2 --scale=1.0
-
-The counts are read off the built model: units are followed inside, no formula of a network is
-written down a second time.
+The counts come from the built model, including the layers inside its units: there is no second
+formula of a network.
 """
 
 import dataclasses
@@ -24,12 +22,12 @@ class LayerComplexity:
     """The cost of one layer for one image.
 
     Attributes:
-      name: the layer's name, behind its unit's: "stage2_unit1/depthwise".
+      name: the layer's name after its unit's: "stage2_unit1/depthwise".
       kind: the layer's class.
-      output_shape: without the batch; of each output where there are several.
+      output_shape: without the batch; of the first output if there are several.
       macs: multiply-adds of convolutions and dense layers (the papers' FLOPs), 0 for others.
-      parameters: gamma and beta counted, BatchNormalization's moving statistics not.
-      activation_bytes: bytes of the output.
+      parameters: including gamma and beta, without BatchNormalization's moving statistics.
+      activation_bytes: bytes of all outputs.
       memory_access_cost: of convolutions and dense layers, in values: hw(c1 + c2) + c1c2/g for
         1x1 (V2 paper, section 2, G1 and G2), in general input + output + kernel; 0 for others.
     """
@@ -67,7 +65,7 @@ class Complexity:
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of all layers' outputs, were each kept apart."""
+        """Bytes of all layers' outputs, if no two of them share memory."""
         return sum(row.activation_bytes for row in self.rows)
 
     @property
@@ -81,7 +79,7 @@ class Complexity:
         return {"model": self.model, "total": totals, "layers": [vars(row) for row in self.rows]}
 
     def to_table(self, layers: bool = True) -> str:
-        """Returns an aligned table of the layers (or none of them) and, last, the totals."""
+        """Returns an aligned table of the layers (or none of them) with the totals at the end."""
         header = ["layer", "kind", "output", *(name.replace("_", " ") for name in _NUMBERS)]
         lines = [header]
         for row in self.rows if layers else ():
@@ -98,15 +96,15 @@ def complexity(model: keras.Model, bytes_per_value: int = 4) -> Complexity:
     """Counts a functional model of this package, or one built around it.
 
     Args:
-      model: with a known height and width.
-      bytes_per_value: of the activations: 4 for float32, 1 for int8.
+      model: a model with known height and width.
+      bytes_per_value: bytes of an activation: 4 for float32, 1 for int8.
 
     Returns:
       A `Complexity`: every layer and the totals, for one image.
 
     Raises:
-      ValueError: the model is not functional, its size is unknown, or it has another
-        layer with matrices that is not counted here.
+      ValueError: the model is not functional, its size is unknown, or it has a layer with
+        matrices of a class that is not counted here.
 
     Examples:
       >>> complexity(keras_shufflenet.ShuffleNetV2(scale=1.0)).macs
@@ -155,8 +153,8 @@ def _layer_complexity(path: str, inner: InnerLayer, bytes_per_value: int) -> Lay
     first_output = output_shape[0] if isinstance(output_shape, list) else output_shape
     macs = memory_access_cost = 0
     if isinstance(layer, MULTIPLYING):
-        # A kernel is (..., input channels per group, output channels), so its size already has
-        # the division by the groups; it is applied once at each position of the output.
+        # A kernel is (..., input channels per group, output channels), so its size is already
+        # divided by the groups; it is applied once at each position of the output.
         kernel = math.prod(layer.kernel.shape)
         macs = math.prod(first_output[1:-1]) * kernel
         memory_access_cost = inputs + outputs + kernel
@@ -170,7 +168,7 @@ def _layer_complexity(path: str, inner: InnerLayer, bytes_per_value: int) -> Lay
         kind=type(layer).__name__,
         output_shape=first_output[1:],
         macs=macs,
-        # Not `trainable_weights`: a frozen layer has as many parameters.
+        # Not `trainable_weights`: a frozen layer has the same parameters.
         parameters=sum(math.prod(weight.shape) for weight in _parameters(layer)),
         activation_bytes=outputs * bytes_per_value,
         memory_access_cost=memory_access_cost,
@@ -178,7 +176,7 @@ def _layer_complexity(path: str, inner: InnerLayer, bytes_per_value: int) -> Lay
 
 
 def _parameters(layer: keras.layers.Layer) -> list[Any]:
-    """Returns the weights but BatchNormalization's moving statistics and a layer's own state."""
+    """Returns the weights without BatchNormalization's moving statistics and other state."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return [weight for weight in (layer.gamma, layer.beta) if weight is not None]
     return layer.weights if isinstance(layer, MULTIPLYING) else layer.trainable_weights

@@ -142,7 +142,7 @@ def test_what_is_no_tensor_is_named(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "a.pth"
     torch.save({"a": torch.zeros(1), "epoch": 3}, path)
-    with pytest.raises(ValueError, match="holds 'epoch', a int and no tensor"):
+    with pytest.raises(ValueError, match="holds 'epoch', a int, not a tensor"):
         read_tensors(path)
     torch.save([torch.zeros(1)], path)
     with pytest.raises(ValueError, match="holds a list, not tensors by name"):

@@ -147,7 +147,7 @@ def test_other_files_are_listed_too(folder, tmp_path, capsys):
     ("file", "output", "message"),
     [
         ("model.npz", "a.onnx", r"convert goes from \.pth, .* to \.keras"),
-        ("model.npz", "model.keras", "is there already; add --overwrite"),
+        ("model.npz", "model.keras", "exists already; add --overwrite"),
         ("same.keras", "a.npz", "is the network with padding='symmetric'"),
     ],
 )

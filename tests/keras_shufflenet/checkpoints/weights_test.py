@@ -145,13 +145,13 @@ BODY = "stage3.2.branch2.3.weight"
         (lambda t: {k: v for k, v in t.items() if k[:2] != "fc"}, r"has no 'fc\.weight'"),
         (lambda t: damage(t, **{BODY: lambda a: a[:47]}), r"\(47, 1, 3, 3\) instead of \(48, 1"),
         (lambda t: damage(t, **{BODY: lambda a: a[0]}), rf"'{BODY}' has 3 dimensions instead of 4"),
-        (lambda t: damage(t, **{BODY: with_value(np.nan)}), rf"damaged: '{BODY}' .*not finite"),
+        (lambda t: damage(t, **{BODY: with_value(np.nan)}), rf"damaged: '{BODY}' .*non-finite"),
         (lambda t: damage(t, **{BODY: with_value(np.inf)}), rf"damaged: '{BODY}'"),
         (
             lambda t: damage(t, **{"conv5.1.running_var": with_value(-1.0)}),
             r"damaged: 'conv5\.1\.running_var'",
         ),
-        (lambda t: damage(t, **{BODY: lambda a: a.astype("int8")}), rf"'{BODY}' is int8 and no"),
+        (lambda t: damage(t, **{BODY: lambda a: a.astype("int8")}), rf"'{BODY}' is int8, not a float"),
         (lambda t: damage(t, **{"fc.weight": lambda a: a[:, :5]}), r"'fc\.weight' has the shape"),
     ],
 )
