@@ -151,7 +151,7 @@ BODY = "stage3.2.branch2.3.weight"
             lambda t: damage(t, **{"conv5.1.running_var": with_value(-1.0)}),
             r"damaged: 'conv5\.1\.running_var'",
         ),
-        (lambda t: damage(t, **{BODY: lambda a: a.astype("int8")}), rf"'{BODY}' is int8, not a float"),
+        (lambda t: damage(t, **{BODY: lambda a: a.astype("int8")}), rf"'{BODY}' is int8, not a"),
         (lambda t: damage(t, **{"fc.weight": lambda a: a[:, :5]}), r"'fc\.weight' has the shape"),
     ],
 )
