@@ -1,7 +1,6 @@
 """Writes an artifact, whole or not at all."""
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ import numpy as np
 
 from common.artifact import Artifact, sha256
 from common.cli import UserError
-from common.files import write_json
+from common.files import apply_umask, write_json
 from common.litert import LiteRTModel
 from common.manifest import LABELS, MANIFEST, SAMPLES, SCHEMA_VERSION, check_manifest
 from common.tflite_operators import operator_counts
@@ -34,10 +33,7 @@ def staged_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
     _check_output(output, overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    # mkdtemp makes private folders; a result should be as readable as any other new folder.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o777 & ~umask)
+    apply_umask(temporary, 0o777)
     try:
         yield temporary
         _replace(temporary, output)

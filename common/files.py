@@ -27,15 +27,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix="." + path.name)
     os.close(handle)
     temporary = Path(name)
-    # mkstemp makes private files; a result should be as readable as any other new file.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
+    apply_umask(temporary, 0o666)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def apply_umask(path: Path, mode: int) -> None:
+    """Makes a file or folder by tempfile, which is private, as readable as any other new one."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -50,7 +50,7 @@ def test_what_micro_refuses_is_told(artifact_dir):
 def test_an_interpreter_that_does_not_tell_its_arena_is_named(monkeypatch):
     monkeypatch.setattr(micro_runtime, "_TOTAL", micro_runtime.re.compile("no such line (1)"))
     runtime = MicroRuntime.__new__(MicroRuntime)
-    runtime._interpreter = type("Double", (), {"print_allocations": lambda self: None})()
+    runtime._interpreter = type("Fake", (), {"print_allocations": lambda self: None})()
     with pytest.raises(UserError, match="does not report its arena; install another version"):
         runtime.arena_bytes()
 

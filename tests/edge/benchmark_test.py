@@ -25,10 +25,12 @@ def needs_micro():
     return pytest.importorskip("tflite_micro", reason="needs keras_shufflenet[micro]")
 
 
-def test_import_needs_no_tensorflow():
+def test_no_command_imports_what_a_device_lacks():
     code = (
-        "import sys, edge.benchmark, edge.running.micro_worker, edge.running.runner\n"
-        "print({'tensorflow', 'keras', 'tf_keras', 'sklearn'} & set(sys.modules))"
+        "import sys, edge.benchmark, edge.profile, edge.report\n"
+        "import edge.profiling.worker, edge.running.micro_worker, edge.running.runner\n"
+        "heavy = {'tensorflow', 'keras', 'tf_keras', 'sklearn', 'matplotlib', 'plotly'}\n"
+        "print(heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
