@@ -278,7 +278,7 @@ def test_a_busy_phone_is_left_alone(phones, job):
         ),
         ({"A1": "device"}, {"serial": ("X",)}, r"device 'X' is not ready; adb lists A1 \(device\)"),
         ({"A1": "unauthorized"}, {}, r"device 'A1' is not ready; adb lists A1 \(unauthorized\)"),
-        ({"A1": "device"}, {"benchmark_model": "nowhere"}, "--benchmark_model=nowhere is not the"),
+        ({"A1": "device"}, {"benchmark_model": "nowhere"}, "--benchmark_model=nowhere does not"),
         (
             {"A1": "device"},
             {"benchmark_model": "device:/data/local/tmp/none"},
