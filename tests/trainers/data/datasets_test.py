@@ -6,7 +6,7 @@ import tensorflow as tf
 from common.cli import UserError
 from trainers.data.datasets import load_source
 from trainers.data.sources import IndexedSource, RecordSource
-from trainers.recipes import make_config
+from trainers.settings import DataConfig
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def elements(stream):
 
 def test_a_cached_folder_is_read_once(digits_folder, tmp_path):
     root = shutil.copytree(digits_folder, tmp_path / "images")
-    config = make_config("folder", str(tmp_path), {"data_dir": str(root)})
+    config = DataConfig(dataset="folder", data_dir=str(root))
     files = {path.read_bytes() for path in root.glob("test/*/*.jpg")}
     source = load_source(config, "test")
     shutil.rmtree(root)
@@ -31,11 +31,11 @@ def test_a_cached_folder_is_read_once(digits_folder, tmp_path):
 
 def test_a_folder_too_large_for_the_cache_is_read_each_time(digits_folder, tmp_path):
     values = {"data_dir": str(digits_folder)}
-    cached = load_source(make_config("folder", str(tmp_path), values), "test")
+    cached = load_source(DataConfig(dataset="folder", **values), "test")
     values["cache_mb"] = 0
     root = shutil.copytree(digits_folder, tmp_path / "images")
     values["data_dir"] = str(root)
-    source = load_source(make_config("folder", str(tmp_path), values), "test")
+    source = load_source(DataConfig(dataset="folder", **values), "test")
     assert elements(source.ordered()) == elements(cached.ordered())
     shutil.rmtree(root)
     with pytest.raises(tf.errors.NotFoundError):
@@ -43,8 +43,8 @@ def test_a_folder_too_large_for_the_cache_is_read_each_time(digits_folder, tmp_p
 
 
 def test_records_are_the_images_of_the_cache(digits):
-    cached = load_source(make_config("digits", "w", digits), "test")
-    records = load_source(make_config("digits", "w", {**digits, "cache_mb": 0}), "test")
+    cached = load_source(DataConfig(dataset="digits", **digits), "test")
+    records = load_source(DataConfig(dataset="digits", **digits, cache_mb=0), "test")
     assert isinstance(cached, IndexedSource)
     assert isinstance(records, RecordSource)
     decoded = [(tf.io.decode_image(image), label) for image, label in records.ordered()]
@@ -52,7 +52,7 @@ def test_records_are_the_images_of_the_cache(digits):
 
 
 def test_slices_of_records(digits):
-    config = make_config("digits", "w", {**digits, "cache_mb": 0})
+    config = DataConfig(dataset="digits", **digits, cache_mb=0)
     parts = [load_source(config, f"train{part}") for part in ("", "[:70%]", "[70%:]")]
     whole, first, rest = (elements(part.ordered()) for part in parts)
     assert first + rest == whole
@@ -62,9 +62,7 @@ def test_slices_of_records(digits):
 
 
 def test_a_data_set_to_be_fetched_by_hand_brings_its_instructions(tmp_path):
-    config = make_config(
-        "digits", str(tmp_path), {"dataset": "resisc45", "data_dir": str(tmp_path)}
-    )
+    config = DataConfig(dataset="resisc45", data_dir=str(tmp_path))
     with pytest.raises(
         UserError, match=r"resisc45.* cannot be prepared.*extract it to the manual_dir"
     ):
