@@ -6,11 +6,8 @@ import sys
 from pathlib import Path
 
 import keras
-import pytest
 
-from common.cli import UserError
 from trainers import loop
-from trainers.distribution.strategy import make_strategy
 from trainers.networks.models import load_model
 from trainers.recipes import make_config
 
@@ -97,12 +94,6 @@ def test_two_devices_train_as_one(tmp_path):
     layers = load_model(workdir / "model.keras")._flatten_layers()
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) > 10 and not any(layer.synchronized for layer in norms)
-
-
-def test_a_batch_that_devices_cannot_share_is_refused():
-    config = make_config("digits", "w", {"strategy": "mirrored", "devices": 3, "batch_size": 64})
-    with pytest.raises(UserError, match=r"--batch_size 64 cannot be shared by 3 devices"):
-        make_strategy(config.placement, config.optimization.batch_size)
 
 
 def test_another_number_of_devices_is_told(tmp_path, capsys):

@@ -21,9 +21,13 @@ def root(tmp_path, digits_folder):
     return shutil.copytree(digits_folder, tmp_path / "images")
 
 
-def load(root, workdir, split, must_match=False):
-    config = DataConfig(dataset="folder", data_dir=str(root))
+def load(root, workdir, split, must_match=False, **values):
+    config = DataConfig(dataset="folder", data_dir=str(root), **values)
     return load_source(config, split, workdir, must_match)
+
+
+def elements(source):
+    return [(image.numpy(), int(label)) for image, label in source.ordered()]
 
 
 def test_classes_and_sizes(digits_folder, tmp_path):
@@ -39,6 +43,22 @@ def test_files_are_looked_for_once(digits_folder, tmp_path, monkeypatch):
     sources = load_sources(config, ["train", "test"], tmp_path)
     assert [source.num_examples for source in sources] == [120, 30]
     opened.assert_called_once_with(str(digits_folder))
+
+
+def test_a_cached_folder_is_read_once(root):
+    files = {path.read_bytes() for path in root.glob("test/*/*.jpg")}
+    source = load(root, None, "test")
+    shutil.rmtree(root)
+    assert {image for image, _ in elements(source)} == files
+
+
+def test_a_folder_too_large_for_the_cache_is_read_each_time(digits_folder, root):
+    cached = load(digits_folder, None, "test")
+    source = load(root, None, "test", cache_mb=0)
+    assert elements(source) == elements(cached)
+    shutil.rmtree(root)
+    with pytest.raises(tf.errors.NotFoundError):
+        elements(source)
 
 
 def test_slices_cover_the_split_without_overlap(digits_folder):

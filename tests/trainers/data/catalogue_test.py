@@ -1,7 +1,8 @@
-import shutil
-
+import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
+from sklearn.datasets import load_digits
 
 from common.cli import UserError
 from trainers.data.datasets import load_source
@@ -18,28 +19,6 @@ def digits(tmp_path_factory):
 def elements(stream):
     pairs = [(image.numpy(), int(label)) for image, label in stream]
     return [(image if isinstance(image, bytes) else image.tobytes(), c) for image, c in pairs]
-
-
-def test_a_cached_folder_is_read_once(digits_folder, tmp_path):
-    root = shutil.copytree(digits_folder, tmp_path / "images")
-    config = DataConfig(dataset="folder", data_dir=str(root))
-    files = {path.read_bytes() for path in root.glob("test/*/*.jpg")}
-    source = load_source(config, "test")
-    shutil.rmtree(root)
-    assert {image for image, _ in elements(source.ordered())} == files
-
-
-def test_a_folder_too_large_for_the_cache_is_read_each_time(digits_folder, tmp_path):
-    values = {"data_dir": str(digits_folder)}
-    cached = load_source(DataConfig(dataset="folder", **values), "test")
-    values["cache_mb"] = 0
-    root = shutil.copytree(digits_folder, tmp_path / "images")
-    values["data_dir"] = str(root)
-    source = load_source(DataConfig(dataset="folder", **values), "test")
-    assert elements(source.ordered()) == elements(cached.ordered())
-    shutil.rmtree(root)
-    with pytest.raises(tf.errors.NotFoundError):
-        elements(source.ordered())
 
 
 def test_records_are_the_images_of_the_cache(digits):
@@ -67,3 +46,40 @@ def test_a_data_set_to_be_fetched_by_hand_brings_its_instructions(tmp_path):
         UserError, match=r"resisc45.* cannot be prepared.*extract it to the manual_dir"
     ):
         load_source(config, "train")
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tfds")
+    loaded = tfds.load("digits", data_dir=folder, batch_size=-1)
+    return tfds.as_numpy(loaded)
+
+
+def test_sizes_are_those_of_the_documentation(splits):
+    assert splits["train"]["image"].shape == (1437, 8, 8, 1)
+    assert splits["test"]["image"].shape == (360, 8, 8, 1)
+
+
+def test_each_class_gives_a_fifth_to_the_test(splits):
+    test = np.bincount(splits["test"]["label"], minlength=10)
+    every = test + np.bincount(splits["train"]["label"], minlength=10)
+    assert np.abs(test - every * 360 / 1797).max() < 1
+
+
+def test_the_images_are_scikit_learns_each_once(splits):
+    images, labels = load_digits(return_X_y=True)
+    expected = np.rint(images * 255 / 16).astype(np.uint8)
+    ours = np.concatenate([splits[s]["image"].reshape(-1, 64) for s in ("train", "test")])
+    our_labels = np.concatenate([splits[s]["label"] for s in ("train", "test")])
+
+    def sorted_rows(pixels, classes):
+        rows = np.column_stack([classes, pixels])
+        return rows[np.lexsort(rows.T)]
+
+    np.testing.assert_array_equal(sorted_rows(ours, our_labels), sorted_rows(expected, labels))
+
+
+def test_the_split_is_always_the_same(splits, tmp_path):
+    again = tfds.as_numpy(tfds.load("digits", data_dir=tmp_path, split="test", batch_size=-1))
+    np.testing.assert_array_equal(again["image"], splits["test"]["image"])
+    np.testing.assert_array_equal(again["label"], splits["test"]["label"])
