@@ -78,20 +78,26 @@ def _is_in(value: float, interval: str) -> bool:
     return above and (value <= high if interval[-1] == "]" else value < high)
 
 
-def define_flags(settings: type, names: Mapping[str, str | None] | None = None) -> None:
+def define_flags(settings: type, names: Mapping[str, str | None] | None = None) -> list[str]:
     """Defines a flag for each `setting` of a class, as one of the module that calls this.
 
-    The flags' default is None, for "not given".
+    The flags' default is None, for "not given"; `given_flags` reads them.
 
     Args:
       settings: the class; fields without a help text get no flag.
       names: of the fields that get one, each with its help text, or None for the field's own; all
         where this is None.
+
+    Returns:
+      The flags' names.
     """
+    defined = []
     for field in dataclasses.fields(settings):
         if "help" in field.metadata and (names is None or field.name in names):
             text = (names or {}).get(field.name) or field.metadata["help"]
             _DEFINE[_kind(field.type)](field.name, None, text)
+            defined.append(field.name)
+    return defined
 
 
 def _kind(annotation: Any) -> type:

@@ -29,11 +29,10 @@ flags.DEFINE_string("model", None, "Workdir of the float training (trainers.trai
 flags.DEFINE_string("workdir", None, "Folder for the results; default: MODEL/qat.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --workdir from its last checkpoint.")
 
-# Called as in `QatConfig`; what is not given has its default.
-define_flags(QatConfig)
+_OF_QAT = define_flags(QatConfig)
 
-# Called as in `TrainConfig`, by the words for what is otherwise here; what is not given has the
-# float training's value, unless they say so.
+# The settings of `TrainConfig` that have a flag here, with a help text where they mean something
+# else. Without the flag the float training's value holds, unless the help says otherwise.
 _OF_TRAINING = {
     "data_dir": "Where the data is, if not where the training had it.",
     "epochs": f"Passes over the training images (default {EPOCHS}).",
@@ -86,7 +85,7 @@ def _new(model: Path, workdir: Path) -> tuple[TrainConfig, QatConfig]:
             "--workdir"
         )
     config = _replace(trained, {**_defaults(trained), "workdir": str(workdir)})
-    qat = QatConfig(model=model, **_given_qat())
+    qat = QatConfig(model=model, **given_flags(_OF_QAT))
     workdir.mkdir(parents=True, exist_ok=True)
     return config, qat
 
@@ -125,7 +124,7 @@ def _resumed(workdir: Path) -> tuple[TrainConfig, QatConfig]:
     wanted = _replace(config, {})
     changed = [
         *config.differences(wanted),
-        *qat.differences(dataclasses.replace(qat, **_given_qat())),
+        *qat.differences(dataclasses.replace(qat, **given_flags(_OF_QAT))),
     ]
     if changed:
         raise cli.UserError(
@@ -144,11 +143,6 @@ def _replace(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
             f"--strategy must be one of {', '.join(LOCAL_STRATEGIES)}, got {strategy!r}"
         )
     return replaced
-
-
-def _given_qat() -> dict[str, Any]:
-    names = {field.name for field in dataclasses.fields(QatConfig)} - {"model"}
-    return given_flags(names)
 
 
 if __name__ == "__main__":
