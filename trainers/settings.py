@@ -1,7 +1,7 @@
 """Every setting of a training: what it means, its default, its bounds and its choices.
 
 They stand in groups, one for each part of a training; `trainers.config` puts them together. Each
-setting has a flag of the same name in `trainers.train`.
+setting has a flag of the same name: `shufflenet train --help` says what each means.
 """
 
 import dataclasses
