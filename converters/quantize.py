@@ -11,10 +11,10 @@ from typing import Any
 from absl import flags
 
 from common import cli
-from converters.graph.targets import FORMS
-from converters.options import METHODS
+from common.settings import define_flags, given_flags
 from converters.quantization.config import WEIGHTS_FILE, QatConfig
-from trainers.config import CONFIG_FILE, LOCAL_STRATEGIES, TrainConfig
+from trainers.config import CONFIG_FILE, GROUPS, TrainConfig
+from trainers.settings import LOCAL_STRATEGIES
 from trainers.startup import import_tensorflow
 
 FLAGS = flags.FLAGS
@@ -29,44 +29,27 @@ flags.DEFINE_string("model", None, "Workdir of the float training (trainers.trai
 flags.DEFINE_string("workdir", None, "Folder for the results; default: MODEL/qat.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --workdir from its last checkpoint.")
 
-# Called as in `QatConfig`; None leaves its default.
-flags.DEFINE_string("target", None, f"Form of the graph: {', '.join(FORMS)} (default cpu).")
-flags.DEFINE_string(
-    "ranges", None, f"How calibration chooses ranges: {', '.join(METHODS)} (default mse)."
-)
-flags.DEFINE_integer(
-    "calibration_images", None, "Training images that ranges are taken from (default 256)."
-)
-flags.DEFINE_bool("distill", None, "Learn from the float model's logits too.")
-flags.DEFINE_float("temperature", None, "Of --distill: logits are divided by it (default 2).")
-flags.DEFINE_float("distill_weight", None, "Share of --distill in the loss (default 0.5).")
+_OF_QAT = define_flags(QatConfig)
 
-# Called as in `TrainConfig`; None leaves the float training's value, unless it says otherwise.
-flags.DEFINE_string("data_dir", None, "Where the data is, if not where the training had it.")
-flags.DEFINE_float("epochs", None, f"Passes over the training images (default {EPOCHS}).")
-flags.DEFINE_integer("steps", None, "Steps to train, instead of --epochs.")
-flags.DEFINE_integer(
-    "batch_size", None, "Images per step, over all devices; the learning rate follows it."
-)
-flags.DEFINE_float(
-    "learning_rate",
-    None,
-    f"Peak of the cosine schedule; default: {LEARNING_RATE_SHARE:g} times the float training's.",
-)
-flags.DEFINE_float("warmup_epochs", None, "Epochs of linear warm-up (default 0).")
-flags.DEFINE_integer("seed", None, "Of order and augmentation.")
-flags.DEFINE_string(
-    "strategy",
-    None,
-    f"Where to run: {', '.join(LOCAL_STRATEGIES)}; default: the training's if it is one of them.",
-)
-flags.DEFINE_integer(
-    "devices", None, "GPUs of --strategy=mirrored; without a GPU, parts of the CPU, to try it."
-)
-flags.DEFINE_integer("eval_every", None, "Steps between evaluations; default: one epoch.")
-flags.DEFINE_integer(
-    "checkpoint_every", None, "Steps between checkpoints; default: with every evaluation."
-)
+# The settings of `TrainConfig` that have a flag here, with a help text where they mean something
+# else. Without the flag the float training's value holds, unless the help says otherwise.
+_OF_TRAINING = {
+    "data_dir": "Where the data is, if not where the training had it.",
+    "epochs": f"Passes over the training images (default {EPOCHS}).",
+    "steps": None,
+    "batch_size": None,
+    "learning_rate": "Peak of the cosine schedule; default: "
+    f"{LEARNING_RATE_SHARE:g} times the float training's.",
+    "warmup_epochs": "Epochs of linear warm-up (default 0).",
+    "seed": "Of order and augmentation.",
+    "strategy": f"Where to run: {', '.join(LOCAL_STRATEGIES)}; default: the training's if it is "
+    "one of them.",
+    "devices": None,
+    "eval_every": None,
+    "checkpoint_every": None,
+}
+for group in GROUPS.values():
+    define_flags(group, _OF_TRAINING)
 
 
 def main() -> None:
@@ -102,15 +85,16 @@ def _new(model: Path, workdir: Path) -> tuple[TrainConfig, QatConfig]:
             "--workdir"
         )
     config = _replace(trained, {**_defaults(trained), "workdir": str(workdir)})
-    qat = QatConfig(model=model, **_given(QatConfig))
+    qat = QatConfig(model=model, **given_flags(_OF_QAT))
     workdir.mkdir(parents=True, exist_ok=True)
     return config, qat
 
 
 def _defaults(trained: TrainConfig) -> dict[str, Any]:
     """Returns what is set otherwise than in the float training."""
-    batch_size = FLAGS.batch_size or trained.batch_size
-    rate = LEARNING_RATE_SHARE * trained.learning_rate * batch_size / trained.batch_size
+    before, strategy = trained.optimization, trained.placement.strategy
+    batch_size = FLAGS.batch_size or before.batch_size
+    rate = LEARNING_RATE_SHARE * before.learning_rate * batch_size / before.batch_size
     return {
         "epochs": EPOCHS,
         "steps": None,
@@ -131,7 +115,7 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         "batch_norm_steps": 0,
         "distill": None,
         "precision": "float32",
-        "strategy": trained.strategy if trained.strategy in LOCAL_STRATEGIES else "one",
+        "strategy": strategy if strategy in LOCAL_STRATEGIES else "one",
     }
 
 
@@ -140,36 +124,25 @@ def _resumed(workdir: Path) -> tuple[TrainConfig, QatConfig]:
     wanted = _replace(config, {})
     changed = [
         *config.differences(wanted),
-        *qat.differences(dataclasses.replace(qat, **_given(QatConfig))),
+        *qat.differences(dataclasses.replace(qat, **given_flags(_OF_QAT))),
     ]
     if changed:
         raise cli.UserError(
             f"{workdir} was trained with other values ({', '.join(changed)}); "
             "resume with the same flags, or name another --workdir"
         )
-    return dataclasses.replace(config, strategy=wanted.strategy, devices=wanted.devices), qat
+    return dataclasses.replace(config, placement=wanted.placement), qat
 
 
 def _replace(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
-    try:
-        replaced = dataclasses.replace(config, **{**values, **_given(TrainConfig)})
-    except ValueError as error:
-        raise cli.UserError(f"--{error}") from None
-    if replaced.strategy not in LOCAL_STRATEGIES:
+    given = given_flags(_OF_TRAINING)
+    replaced = TrainConfig.from_flags({**config.to_flat(), **values, **given})
+    strategy = replaced.placement.strategy
+    if strategy not in LOCAL_STRATEGIES:
         raise cli.UserError(
-            f"--strategy must be one of {', '.join(LOCAL_STRATEGIES)}, got {replaced.strategy!r}"
+            f"--strategy must be one of {', '.join(LOCAL_STRATEGIES)}, got {strategy!r}"
         )
     return replaced
-
-
-def _given(settings: type) -> dict[str, Any]:
-    """Returns the flags that were given and are called as fields of `settings`."""
-    names = {field.name for field in dataclasses.fields(settings)} - {"model", "workdir"}
-    if settings is TrainConfig:
-        # Flags of the distillation are those of `QatConfig`.
-        names -= {field.name for field in dataclasses.fields(QatConfig)}
-    given = {name: FLAGS[name].value for name in names if name in FLAGS}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def load_trained(workdir: Path) -> TrainedModel:
     labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
     model = load_model(workdir / "model.keras")
     _check_model(model, labels, workdir)
-    check_preprocessing(model, config, workdir / "model.keras")
+    check_preprocessing(model, config.images.preprocessing, workdir / "model.keras")
     return TrainedModel(model, config, labels)
 
 
@@ -56,14 +56,14 @@ def calibration_inputs(trained: TrainedModel, count: int) -> np.ndarray:
     """
     config = trained.config
     images, _ = uint8_images(
-        config, config.train_split, limit=count, shuffle=True, seed=config.seed
+        config, config.data.train_split, limit=count, seed=config.optimization.seed
     )
     if len(images) < MIN_CALIBRATION_IMAGES:
         raise UserError(
-            f"split {config.train_split!r} of {config.dataset} gives {len(images)} usable "
-            f"calibration images, int8 needs {MIN_CALIBRATION_IMAGES}; add images"
+            f"split {config.data.train_split!r} of {config.data.dataset} gives {len(images)} "
+            f"usable calibration images, int8 needs {MIN_CALIBRATION_IMAGES}; add images"
         )
-    return preprocess_input(images, mode=config.preprocessing)
+    return preprocess_input(images, mode=config.images.preprocessing)
 
 
 def _check_model(model: keras.Model, labels: list[str], workdir: Path) -> None:

@@ -15,7 +15,7 @@ import socket
 from absl import flags
 
 from common import cli
-from trainers import config
+from trainers.settings import DATA_SERVICE
 from trainers.startup import import_tensorflow
 
 _DISPATCHER = flags.DEFINE_string(
@@ -29,7 +29,7 @@ _PORT = flags.DEFINE_integer(
 )
 flags.register_validator(
     "dispatcher",
-    lambda value: value is None or re.fullmatch(config.DATA_SERVICE, value),
+    lambda value: value is None or re.fullmatch(DATA_SERVICE, value),
     message="must look like grpc://HOST:PORT",
 )
 

@@ -4,7 +4,6 @@ python -m trainers.evaluate --model=WORKDIR --output=/tmp/scores
 python -m trainers.evaluate --model=artifact/deployment_int8_ptq.tflite --workdir=WORKDIR
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from absl import flags
 
 from common import cli, files
 from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.settings import ImageConfig
 from trainers.startup import import_tensorflow
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def main() -> None:
     workdir = Path(FLAGS.workdir) if FLAGS.workdir else _workdir_of(model)
     config = TrainConfig.load(workdir)
     if FLAGS.data_dir:
-        config = dataclasses.replace(config, data_dir=FLAGS.data_dir)
+        config = config.replace(data_dir=FLAGS.data_dir)
     labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
     output = Path(FLAGS.output) if FLAGS.output else workdir / "evaluation"
     output.mkdir(parents=True, exist_ok=True)
     path = model / "model.keras" if model.is_dir() else model
-    _evaluate(path, config, labels, FLAGS.split or config.eval_split, output)
+    _evaluate(path, config, labels, FLAGS.split or config.data.eval_split, output)
 
 
 def entry_point() -> None:
@@ -64,19 +64,21 @@ def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, ou
     from trainers import evaluation
     from trainers.data import datasets, pipeline
 
-    counter = _counter(path, config, len(labels))
-    source = datasets.load_source(config, split)
+    counter = _counter(path, config.images, len(labels))
+    source = datasets.load_source(config.data, split, config.workdir)
     if source.class_names != tuple(labels):
         raise cli.UserError(
-            f"split {split!r} of {config.dataset} has {len(source.class_names)} classes that are "
-            f"not the {len(labels)} labels of the training; name the data it was trained on"
+            f"split {split!r} of {config.data.dataset} has {len(source.class_names)} classes that "
+            f"are not the {len(labels)} labels of the training; name the data it was trained on"
         )
-    with pipeline.reading_errors(config):
-        scores = evaluation.summarize(map(counter, pipeline.evaluation_batches(config, source)))
+    batch_size = config.optimization.batch_size
+    batches = pipeline.evaluation_batches(config.images, batch_size, source)
+    with pipeline.reading_errors(config.data.dataset):
+        scores = evaluation.summarize(map(counter, batches))
     _write(scores, labels, {"model": str(path), "split": split}, output, len(source.skipped))
 
 
-def _counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple], Counts]":
+def _counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple], Counts]":
     """Returns a function that counts a batch through the model at `path`."""
     if path.suffix == ".tflite":
         return _litert_counter(path, config, classes)
@@ -89,11 +91,11 @@ def _counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple]
 
     model = models.load_model(path)
     _check_shapes(path, model.input_shape, model.output_shape, config, classes)
-    models.check_preprocessing(model, config, path)
+    models.check_preprocessing(model, config.preprocessing, path)
     return evaluation.make_counter(model, tf.distribute.get_strategy())
 
 
-def _litert_counter(path: Path, config: TrainConfig, classes: int) -> "Callable[[tuple], Counts]":
+def _litert_counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple], Counts]":
     from common.litert import LiteRTModel
     from trainers import evaluation
 
@@ -108,7 +110,7 @@ def _litert_counter(path: Path, config: TrainConfig, classes: int) -> "Callable[
 
 
 def _check_shapes(
-    path: Path, inputs: tuple, outputs: tuple, config: TrainConfig, classes: int
+    path: Path, inputs: tuple, outputs: tuple, config: ImageConfig, classes: int
 ) -> None:
     if outputs[-1] != classes:
         raise cli.UserError(

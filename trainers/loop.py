@@ -31,14 +31,13 @@ from trainers.distribution.workers import Workers, losses_told, own_folder
 from trainers.optimization.averaging import WeightAverage, reestimate_batch_norms
 from trainers.optimization.optimizers import make_optimizer
 from trainers.optimization.schedules import learning_rate
+from trainers.reporting import metrics
 from trainers.reporting.log import Log
-from trainers.reporting.metrics import METRICS_FILE
 from trainers.task import Task
 from trainers.training_graph.build import training_forward
 
 # Steps between two looks at the loss: each makes the host wait for the device.
 _LOG_EVERY = 20
-_NEVER = -1  # instead of a step
 _DEVICES_FILE = "devices.json"
 
 
@@ -61,15 +60,23 @@ def train(
     Examples:
       >>> train(make_config("digits", "/tmp/digits", {}))
     """
-    cluster = find_cluster(config)
+    cluster = find_cluster(config.placement)
     command = f"with --workdir={config.workdir} --resume"
-    with own_folder(config, cluster) as config, losses_told(cluster, command):
-        strategy = make_strategy(config, cluster)
+    with own_folder(config.workdir, cluster) as workdir, losses_told(cluster, command):
+        config = config.replace(workdir=workdir)
+        strategy = make_strategy(
+            config.placement,
+            config.optimization.batch_size,
+            config.augmentation.repeated_augmentation,
+            cluster,
+        )
         workers = Workers(cluster, strategy)
         # One of several processes prepares the data that all of them find then.
         with workers.chief_first():
-            splits = [config.train_split, config.eval_split]
-            train_source, eval_source = load_sources(config, splits, must_match=resume)
+            splits = [config.data.train_split, config.data.eval_split]
+            train_source, eval_source = load_sources(
+                config.data, splits, workdir, must_match=resume
+            )
         _check_sources(config, train_source, eval_source)
         workers.check_same(_what_decides(config, train_source, eval_source))
         trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
@@ -100,32 +107,33 @@ class Trainer:
         eval_source: Source,
         workers: Workers | None = None,
     ):
-        config = task.config
+        config, optimization = task.config, task.config.optimization
         self._workers = workers or Workers(ALONE, strategy)
         self._task, self._config, self._strategy = task, config, strategy
         self._train_source, self._eval_source = train_source, eval_source
         self._workdir = Path(config.workdir)
-        epoch = train_source.num_examples / config.batch_size
-        self.total_steps = config.steps or max(1, round(config.epochs * epoch))
+        epoch = train_source.num_examples / optimization.batch_size
+        self.total_steps = optimization.steps or max(1, round(optimization.epochs * epoch))
         # Where the images get their final size, if they have another before.
-        self._grows_at = round((config.train_size_epochs or 0) * epoch)
-        self._eval_every = config.eval_every or max(1.0, epoch)
-        self._checkpoint_every = config.checkpoint_every or self._eval_every
+        self._grows_at = round((config.images.train_size_epochs or 0) * epoch)
+        self._eval_every = config.records.eval_every or max(1.0, epoch)
+        self._checkpoint_every = config.records.checkpoint_every or self._eval_every
         # Here and no earlier: preparing a data set draws from the same generators.
-        keras.utils.set_random_seed(config.seed)
+        keras.utils.set_random_seed(optimization.seed)
         with strategy.scope():
             self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
             self._forward = training_forward(self.model)
-            self.optimizer = make_optimizer(config, learning_rate(config, self.total_steps, epoch))
+            rate = learning_rate(optimization, self.total_steps, epoch)
+            self.optimizer = make_optimizer(optimization, rate)
             self._learnt = task.learnt(self.model)
             self.optimizer.build(self._learnt)
             self._average: WeightAverage | None = None
-            if config.ema_decay:
-                self._average = WeightAverage(self.model, config.ema_decay)
+            if optimization.ema_decay:
+                self._average = WeightAverage(self.model, optimization.ema_decay)
         # Outside of the scope: the host's alone.
         self._best = tf.Variable(-1.0, trainable=False, name="best_top1")
-        self._evaluated = _NEVER  # step of the last evaluation
+        self._evaluated = metrics.NEVER  # step of the last evaluation
         self._count = evaluation.make_counter(self.model, strategy)
         self._checkpoints = Checkpoints(
             self._workdir / "checkpoints",
@@ -152,7 +160,7 @@ class Trainer:
         if not self._workers.is_chief:
             return
         step = self._checkpoints.restore()
-        self._evaluated = _keep_metrics_until(step, self._workdir / METRICS_FILE)
+        self._evaluated = metrics.keep_until(step, self._workdir)
         print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
         _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
 
@@ -180,14 +188,14 @@ class Trainer:
 
     def run(self) -> None:
         """Trains to the end, with evaluations and checkpoints on the way."""
-        batch, start, began = self._config.batch_size, self._step(), time.monotonic()
+        batch, start, began = self._config.optimization.batch_size, self._step(), time.monotonic()
         writer = tf.summary.create_file_writer(str(self._workdir / "tensorboard"))
         progress = Progress("training", self.total_steps * batch, start * batch)
         try:
             with (
                 writer.as_default(),
                 progress,
-                reading_errors(self._config),
+                reading_errors(self._config.data.dataset),
                 Interrupts() as interrupts,
             ):
                 self._run(progress, functools.partial(self._workers.check, interrupts))
@@ -212,12 +220,13 @@ class Trainer:
         )
 
     def _run(self, progress: Progress, check: Callable[[], None]) -> None:
+        optimization = self._config.optimization
         start = step = self._step()
         iterator = iter(self._training_batches(start))
-        log = Log(self._config.batch_size, progress)
+        log = Log(optimization.batch_size, progress)
         while True:
             last = step == self.total_steps
-            if last and self._config.batch_norm_steps and self._evaluated != step:
+            if last and optimization.batch_norm_steps and self._evaluated != step:
                 self._reestimate_batch_norms(iterator, check)
             # A run that was stopped between training and evaluation catches up on it.
             evaluated = self._is_evaluation_due(step) and self._evaluated != step
@@ -238,8 +247,10 @@ class Trainer:
                 log.write(step, float(loss), float(self.optimizer.learning_rate))
 
     def _training_batches(self, start: int) -> tf.distribute.DistributedDataset:
-        """Returns the training stream behind step `start`, for the devices of this worker."""
-        config = self._config if start < self._grows_at else self._config.grown()
+        """Returns the training stream after step `start`, for the devices of this worker."""
+        config = self._config
+        if start >= self._grows_at:
+            config = dataclasses.replace(config, images=config.images.grown())
         make = functools.partial(training_batches, config, self._train_source, start)
         return self._strategy.distribute_datasets_from_function(make)
 
@@ -249,7 +260,7 @@ class Trainer:
         return step == self.total_steps or is_due(step, self._eval_every)
 
     def _is_checkpoint_due(self, step: int) -> bool:
-        minutes = self._config.checkpoint_minutes
+        minutes = self._config.records.checkpoint_minutes
         if minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes:
             return True
         return is_due(step, self._checkpoint_every)
@@ -259,7 +270,7 @@ class Trainer:
         return self._average.swapped() if self._average else contextlib.nullcontext()
 
     def _reestimate_batch_norms(self, iterator: Iterator, check: Callable[[], None]) -> None:
-        batches = itertools.islice(iterator, self._config.batch_norm_steps)
+        batches = itertools.islice(iterator, self._config.optimization.batch_norm_steps)
         with self._averaged():
             reestimate_batch_norms(self.model, self._strategy, batches, check)
 
@@ -275,7 +286,7 @@ class Trainer:
 
     def replica_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Takes one step on a device's share of the batch; returns its part of the loss."""
-        config, variables = self._config, self._learnt
+        config, variables = self._config.optimization, self._learnt
         with tf.GradientTape() as tape:
             logits = self._forward(images)
             if config.precision != "float32":
@@ -288,12 +299,14 @@ class Trainer:
         return loss
 
     def _evaluation_batches(self) -> Iterator:
+        images, size = self._config.images, self._config.optimization.batch_size
+
         def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
             # Without an end, because the workers would ask each other for it at every batch.
-            return evaluation_batches(self._config, self._eval_source, context).repeat()
+            return evaluation_batches(images, size, self._eval_source, context).repeat()
 
         batches = self._strategy.distribute_datasets_from_function(make)
-        count = math.ceil(self._eval_source.num_examples / self._config.batch_size)
+        count = math.ceil(self._eval_source.num_examples / size)
         return itertools.islice(batches, count)
 
     def _evaluate(self, step: int, log: Log, check: Callable[[], None]) -> None:
@@ -311,9 +324,10 @@ class Trainer:
             if scores.top1 > float(self._best):
                 self._task.save(self.model, self._workdir / self._task.best_file)
                 self._best.assign(scores.top1)
+        seen = step * self._config.optimization.batch_size
         record = {
             "step": step,
-            "epoch": round(step * self._config.batch_size / self._train_source.num_examples, 3),
+            "epoch": round(seen / self._train_source.num_examples, 3),
             "train_loss": log.loss,
             "eval_loss": scores.loss,
             "top1": scores.top1,
@@ -324,8 +338,7 @@ class Trainer:
             "skipped_train_images": len(self._train_source.skipped),
             "skipped_eval_images": len(self._eval_source.skipped),
         }
-        with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        metrics.append(self._workdir, record)
         self._evaluated = step
         log.write_scores(step, scores)
 
@@ -359,10 +372,9 @@ def _what_decides(
     config: TrainConfig, train_source: Source, eval_source: Source
 ) -> dict[str, object]:
     """Returns what must be the same on all workers."""
-    settings = dataclasses.asdict(config)
     own = {*NOT_COMPARED, "data_dir"}
     return {
-        **{f"--{name}": value for name, value in settings.items() if name not in own},
+        **{f"--{name}": value for name, value in config.to_flat().items() if name not in own},
         "numbers of training images": train_source.num_examples,
         "numbers of evaluation images": eval_source.num_examples,
         "class names": train_source.class_names,
@@ -373,23 +385,11 @@ def _what_decides(
 def _check_sources(config: TrainConfig, train_source: Source, eval_source: Source) -> None:
     if train_source.class_names != eval_source.class_names:
         raise UserError(
-            f"splits {config.train_split!r} and {config.eval_split!r} have different classes: "
-            f"{len(train_source.class_names)} and {len(eval_source.class_names)}"
+            f"splits {config.data.train_split!r} and {config.data.eval_split!r} have different "
+            f"classes: {len(train_source.class_names)} and {len(eval_source.class_names)}"
         )
-    if config.preprocessing == "torch" and train_source.channels != 3:
+    if config.images.preprocessing == "torch" and train_source.channels != 3:
         raise UserError(
-            f"--preprocessing=torch is for colour images; {config.dataset} has "
+            f"--preprocessing=torch is for colour images; {config.data.dataset} has "
             f"{train_source.channels} channel; name --preprocessing=tf"
         )
-
-
-def _keep_metrics_until(step: int, path: Path) -> int:
-    """Drops evaluations behind the checkpoint that a run resumes from; returns the last step."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        # The last line may be torn, when the run was killed while it was written.
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
-    kept = [record for record in records if record["step"] <= step]
-    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-    return kept[-1]["step"] if kept else _NEVER

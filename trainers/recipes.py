@@ -296,15 +296,12 @@ def make_config(recipe: str, workdir: str, overrides: Mapping[str, Any]) -> Trai
     if recipe == "finetune" and not overrides.get("weights"):
         raise UserError("--weights is missing; name the workdir or the file of a trained network")
     values.update(_network_of(overrides.get("weights")))
-    try:
-        return TrainConfig(**{"recipe": recipe, "workdir": workdir, **values, **overrides})
-    except ValueError as error:
-        raise UserError(f"--{error}") from None
+    return TrainConfig.from_flags({"recipe": recipe, "workdir": workdir, **values, **overrides})
 
 
 def _network_of(weights: str | None) -> dict[str, Any]:
     """Returns the network's values of the workdir that is to be trained on, if it is one."""
     if weights is None or not Path(weights).is_dir():
         return {}
-    trained = TrainConfig.load(weights)
-    return {name: getattr(trained, name) for name in _NETWORK}
+    trained = TrainConfig.load(weights).to_flat()
+    return {name: trained[name] for name in _NETWORK}

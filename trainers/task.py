@@ -32,7 +32,7 @@ class Task:
     def __init__(self, config: TrainConfig):
         self.config = config
         self._loss = keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing, reduction=None
+            from_logits=True, label_smoothing=config.optimization.label_smoothing, reduction=None
         )
         self._distillation: Distillation | None = None
 
@@ -42,24 +42,30 @@ class Task:
         Called in the strategy's scope.
         """
         channels, classes = source.channels, len(source.class_names)
-        if self.config.distill:
+        if self.config.optimization.distill:
             self._distillation = load_distillation(self.config, channels, classes)
-        model = build_model(self.config, channels, classes)
-        if self.config.train_size:
+        model = build_model(
+            self.config.network,
+            self.config.images,
+            channels,
+            classes,
+            self.config.optimization.precision,
+        )
+        if self.config.images.train_size:
             # The network takes any size, but Keras insists on the one it was built with.
             model.input_spec = keras.layers.InputSpec(ndim=4)
         return model
 
     def initialize(self, model: keras.Model, source: Source) -> None:
         """Gives the network the weights that a new run on the images of `source` starts from."""
-        if self.config.weights:
-            load_starting_weights(model, self.config)
-        if self.config.whiten_stem:
-            whiten_stem(model, self.config, source)
+        if self.config.network.weights:
+            load_starting_weights(model, self.config.network, self.config.images)
+        if self.config.network.whiten_stem:
+            whiten_stem(model, self.config.data, self.config.images, source)
 
     def learnt(self, model: keras.Model) -> list[keras.Variable]:
         """Returns the network's weights that are trained."""
-        fixed = {id(stem(model).kernel)} if self.config.whiten_stem else set()
+        fixed = {id(stem(model).kernel)} if self.config.network.whiten_stem else set()
         return [weight for weight in model.trainable_variables if id(weight) not in fixed]
 
     def losses(self, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -80,7 +86,9 @@ class Task:
 
     def save(self, model: keras.Model, path: Path) -> None:
         """Writes the network's weights to `path`, whole or not at all."""
-        save_model(full_precision(model, self.config), path)
+        precision = self.config.optimization.precision
+        whole = full_precision(model, self.config.network, self.config.images, precision)
+        save_model(whole, path)
 
     def save_config(self) -> None:
         """Writes down how the run is set, `config.json` last."""

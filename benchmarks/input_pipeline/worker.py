@@ -28,22 +28,23 @@ def measure(request: dict) -> dict:
 
 
 def _ours(setting: Setting, folder: Path) -> tf.data.Dataset:
-    config = TrainConfig(
-        recipe="none",
-        workdir=str(folder),
-        dataset="folder",
-        data_dir=str(folder),
-        verify_images=False,
-        input_size=setting.size,
-        resize_size=setting.size,
-        preprocessing="torch",
-        crop=setting.crop,
-        crop_padding=setting.padding,
-        crop_min_area=setting.min_area,
-        color_jitter=setting.color_jitter,
-        batch_size=setting.batch_size,
-    )
-    return training_batches(config, load_source(config, "train"), 0)
+    values = {
+        "recipe": "none",
+        "workdir": str(folder),
+        "dataset": "folder",
+        "data_dir": str(folder),
+        "verify_images": False,
+        "input_size": setting.size,
+        "resize_size": setting.size,
+        "preprocessing": "torch",
+        "crop": setting.crop,
+        "crop_padding": setting.padding,
+        "crop_min_area": setting.min_area,
+        "color_jitter": setting.color_jitter,
+        "batch_size": setting.batch_size,
+    }
+    config = TrainConfig.from_flat(values)
+    return training_batches(config, load_source(config.data, "train"), 0)
 
 
 def _plain(setting: Setting, folder: Path) -> tf.data.Dataset:

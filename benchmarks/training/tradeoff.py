@@ -47,7 +47,7 @@ def train_and_convert(config: AccuracyConfig) -> list[dict]:
     for name in config.networks:
         workdir = config.workdirs / name
         train(workdir, name, config, *config.length)
-        epochs = TrainConfig.load(workdir).epochs
+        epochs = TrainConfig.load(workdir).optimization.epochs
         for graph in ("canonical",) if name in RIVALS else ("canonical", "deployment"):
             artifact = config.workdirs / f"{name}-{graph}"
             manifest = convert(workdir, artifact, f"--graph={graph}", "--quantization=int8-ptq")

@@ -101,7 +101,7 @@ def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
         "macs": model["macs"],
         "float": model["accuracy"],
         "converted": {column: _scores(manifest) for column, manifest in manifests.items()},
-        "epochs": TrainConfig.load(workdir).epochs,
+        "epochs": TrainConfig.load(workdir).optimization.epochs,
         "qat_epochs": qat_epochs,
         "qat_step_cost": _qat_step_cost(workdir, name, config),
     }

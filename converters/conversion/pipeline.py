@@ -30,7 +30,6 @@ from converters.options import CALIBRATED, INTEGER
 from converters.workdir import TrainedModel, load_trained
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
-from trainers.config import MODEL_SUFFIX
 from trainers.data.pipeline import uint8_images
 
 # The end of a file's name, by quantization; it starts with the graph.
@@ -100,7 +99,7 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
         fields = {
             "name": _name(trained),
             "model": _describe_model(trained, evaluation),
-            "training": asdict(trained.config),
+            "training": trained.config.to_flat(),
             "classes": len(trained.labels),
             "input": _describe_input(trained),
             "files": files,
@@ -168,13 +167,13 @@ def _evaluate(trained: TrainedModel, count: int) -> _Evaluation:
     config = trained.config
     # Shuffled: a folder's files come class by class.
     images, labels = uint8_images(
-        config, config.eval_split, limit=count, shuffle=True, seed=config.seed
+        config, config.data.eval_split, limit=count, seed=config.optimization.seed
     )
     if not len(images):
         raise UserError(
-            f"split {config.eval_split!r} of {config.dataset} has no images to check with"
+            f"split {config.data.eval_split!r} of {config.data.dataset} has no images to check with"
         )
-    inputs = preprocess_input(images, mode=config.preprocessing)
+    inputs = preprocess_input(images, mode=config.images.preprocessing)
     logits = trained.model.predict(inputs, verbose=0)
     return _Evaluation(images, labels, inputs, logits)
 
@@ -230,8 +229,8 @@ def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> di
 
 
 def _name(trained: TrainedModel) -> str:
-    config = trained.config
-    if config.model.endswith(MODEL_SUFFIX):
+    config = trained.config.network
+    if config.is_file:
         return Path(config.model).stem
     groups = "" if config.groups is None else f"_g{config.groups}"
     return f"{config.model}_{config.scale}x{groups}"
@@ -239,7 +238,7 @@ def _name(trained: TrainedModel) -> str:
 
 def _describe_model(trained: TrainedModel, evaluation: _Evaluation) -> dict:
     return {
-        **{name: getattr(trained.config, name) for name in _NETWORK_FIELDS},
+        **{name: getattr(trained.config.network, name) for name in _NETWORK_FIELDS},
         **_describe_size(trained.model),
         "accuracy": evaluation.accuracy(evaluation.logits),
         "accuracy_images": len(evaluation.labels),
@@ -255,7 +254,7 @@ def _describe_size(model: keras.Model) -> dict:
 
 
 def _describe_input(trained: TrainedModel) -> dict:
-    mode = trained.config.preprocessing
+    mode = trained.config.images.preprocessing
     constants = PREPROCESSING[mode]
     return {
         "shape": [1, *trained.model.input_shape[1:]],

@@ -46,11 +46,12 @@ def load_quantized(config: ReportConfig) -> QuantizedNetwork:
     trained = load_trained(config.model)
     training = trained.config
     images, labels = uint8_images(
-        training, training.eval_split, limit=config.images, shuffle=True, seed=training.seed
+        training, training.data.eval_split, limit=config.images, seed=training.optimization.seed
     )
     if not len(images):
-        raise UserError(f"split {training.eval_split!r} of {training.dataset} has no images")
-    inputs = preprocess_input(images, mode=training.preprocessing)
+        data = training.data
+        raise UserError(f"split {data.eval_split!r} of {data.dataset} has no images")
+    inputs = preprocess_input(images, mode=training.images.preprocessing)
     float_logits = trained.model.predict(inputs, verbose=0)
     return QuantizedNetwork(*_quantize(trained, config), inputs, labels, float_logits)
 

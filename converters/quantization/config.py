@@ -12,6 +12,7 @@ from typing import Any
 
 from common import files
 from common.cli import UserError
+from common.settings import setting
 from converters.graph.targets import FORMS
 from converters.options import METHODS, MIN_CALIBRATION_IMAGES
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
@@ -27,26 +28,23 @@ _PACKAGES = ("tf_keras", "tensorflow-model-optimization")
 class QatConfig:
     """The settings of a quantization-aware training, beside the `TrainConfig`.
 
-    Args:
-      model: workdir of the float training.
-      target: whose form of the deployment graph is trained.
-      ranges: how calibration chooses the ranges of activations.
-      calibration_images: how many training images it looks at.
-      distill: learn from the float model's logits too.
-      temperature: of that distillation: logits are divided by it.
-      distill_weight: the distillation's share of the loss, in (0, 1].
+    Each but `model`, the workdir of the float training, has a flag in `converters.quantize`.
 
     Raises:
       UserError: a value outside its choices or range, with its flag.
     """
 
     model: Path
-    target: str = "cpu"
-    ranges: str = "mse"
-    calibration_images: int = 256
-    distill: bool = False
-    temperature: float = 2.0
-    distill_weight: float = 0.5
+    target: str = setting("cpu", f"Form of the graph: {', '.join(FORMS)} (default cpu).")
+    ranges: str = setting(
+        "mse", f"How calibration chooses ranges: {', '.join(METHODS)} (default mse)."
+    )
+    calibration_images: int = setting(
+        256, "Training images that ranges are taken from (default 256)."
+    )
+    distill: bool = setting(False, "Learn from the float model's logits too.")
+    temperature: float = setting(2.0, "Of --distill: logits are divided by it (default 2).")
+    distill_weight: float = setting(0.5, "Share of --distill in the loss (default 0.5).")
 
     def __post_init__(self) -> None:
         for name, choices in {"target": FORMS, "ranges": METHODS}.items():
@@ -74,7 +72,7 @@ class QatConfig:
         model = os.path.relpath(self.model, config.workdir)
         versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
         record = {
-            "config": dataclasses.asdict(config),
+            "config": config.to_flat(),
             "quantize": {**dataclasses.asdict(self), "model": model, "model_sha256": sha256},
             "versions": {**library_versions(), **versions},
             "command": shlex.join(sys.orig_argv),

@@ -84,7 +84,7 @@ class QatTask(Task):
         if resume:
             self.ranges = load_ranges(Path(config.workdir))
         else:
-            moved = dataclasses.replace(trained.config, data_dir=config.data_dir)
+            moved = trained.config.replace(data_dir=config.data.data_dir)
             trained = dataclasses.replace(trained, config=moved)
             images = calibration_inputs(trained, qat.calibration_images)
             self.ranges = calibrate(self.graph, images, qat.ranges)
@@ -93,8 +93,8 @@ class QatTask(Task):
         """Returns the fake-quantized graph; raises UserError where the classes are others."""
         if source.class_names != self._labels:
             raise UserError(
-                f"split {self.config.train_split!r} of {self.config.dataset} has other classes "
-                f"than {self._qat.model / 'labels.txt'}; name the data it was trained on"
+                f"split {self.config.data.train_split!r} of {self.config.data.dataset} has other "
+                f"classes than {self._qat.model / 'labels.txt'}; name the data it was trained on"
             )
         if self._qat.distill:
             # The float model's logits but for rounding, sooner than from the Keras model.

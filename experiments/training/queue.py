@@ -142,10 +142,10 @@ def _images(queue: QueueConfig) -> tuple[tuple[int, int, int], int, bool]:
     """Returns the networks' input shape, the number of classes, and whether images are small."""
     config = make_config(queue.recipe, str(queue.folder), queue.values)
     # Each training verifies its images anyway.
-    config = dataclasses.replace(config, verify_images=False)
-    source = load_source(config, config.train_split)
-    shape = (config.input_size, config.input_size, source.channels)
-    return shape, len(source.class_names), config.small_images
+    data = dataclasses.replace(config.data, verify_images=False)
+    source = load_source(data, data.train_split)
+    shape = (config.images.input_size, config.images.input_size, source.channels)
+    return shape, len(source.class_names), config.network.small_images
 
 
 def _folder(folder: Path, name: str) -> Path:
@@ -179,7 +179,7 @@ def _check_values(run: _Run) -> None:
         return
     saved = TrainConfig.load(run.workdir)
     # The folder may have moved; whether it is the same network has been checked.
-    changed = dataclasses.replace(saved, model=run.config.model).differences(run.config)
+    changed = saved.replace(model=run.config.network.model).differences(run.config)
     if changed:
         raise UserError(
             f"{run.workdir} was trained with other values ({', '.join(changed)}); give the same "
@@ -227,20 +227,20 @@ def _accuracy(name: str, workdirs: Sequence[Path]) -> Accuracy:
                 f"{', '.join(changed)}; remove one of them"
             )
     scores = [_last_scores(workdir) for workdir in workdirs]
+    seeds = [config.optimization.seed for config in configs]
     counted = complexity(load_model(workdirs[0].parent / _NETWORK))
     return Accuracy(
         name,
         counted.macs,
         counted.parameters,
         min(score["eval_images"] for score in scores),
-        {config.seed: score["top1"] for config, score in zip(configs, scores, strict=True)},
+        {seed: score["top1"] for seed, score in zip(seeds, scores, strict=True)},
         told[0],
     )
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
-    values = dataclasses.asdict(config)
-    return {name: value for name, value in values.items() if name not in _OF_A_RUN}
+    return {name: value for name, value in config.to_flat().items() if name not in _OF_A_RUN}
 
 
 def _last_scores(workdir: Path) -> dict[str, Any]:

@@ -274,7 +274,7 @@ def test_quantization_aware_training_of_another_model_or_target_is_refused(confi
 
 def test_too_few_calibration_images_are_refused(config):
     training = TrainConfig.load(config.model)
-    dataclasses.replace(training, train_split="train[:20]").save(config.model)
+    training.replace(train_split="train[:20]").save(config.model)
     with pytest.raises(UserError, match=r"'train\[:20\]' of digits gives 20 .* int8 needs 32"):
         convert_workdir(dataclasses.replace(config, quantizations=("int8-ptq",)), "")
     assert not config.output.exists()

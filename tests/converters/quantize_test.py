@@ -96,10 +96,11 @@ def test_a_run_from_end_to_end(run_cli, tmp_path):
     assert f"the model is {folder / 'fake_quant.weights.h5'}" in done.stdout
     assert "step 0: top-1 " in done.stdout
     config = TrainConfig.load(folder)
+    optimization = config.optimization
     # A hundredth of the training's 0.1, for half of its batch.
-    assert config.learning_rate == pytest.approx(0.0005)
-    assert (config.epochs, config.steps, config.warmup_epochs) == (2, 2, 0)
-    assert (config.dataset, config.data_dir) == ("digits", values["data_dir"])
+    assert optimization.learning_rate == pytest.approx(0.0005)
+    assert (optimization.epochs, optimization.steps, optimization.warmup_epochs) == (2, 2, 0)
+    assert (config.data.dataset, config.data.data_dir) == ("digits", values["data_dir"])
     section = json.loads((folder / "config.json").read_text())["quantize"]
     assert section["model"] == ".." and section["distill"] is False
 

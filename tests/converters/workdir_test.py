@@ -15,14 +15,14 @@ def make_workdir(folder, preprocessing, of_model):
     config.save(folder)
     (folder / "labels.txt").write_text("cat\ndog\n", encoding="utf-8")
     built = make_config("cifar10", str(folder), {**values, "preprocessing": of_model})
-    save_model(build_model(built, 3, 2), folder / "model.keras")
+    save_model(build_model(built.network, built.images, 3, 2), folder / "model.keras")
     return folder
 
 
 @pytest.mark.parametrize("preprocessing", ["tf", "torch", "raw"])
 def test_a_trained_model_knows_its_preprocessing(preprocessing, tmp_path):
     trained = load_trained(make_workdir(tmp_path / "work", preprocessing, preprocessing))
-    assert preprocessing_of(trained.model) == trained.config.preprocessing == preprocessing
+    assert preprocessing_of(trained.model) == trained.config.images.preprocessing == preprocessing
 
 
 def test_a_model_of_another_preprocessing_is_refused(tmp_path):

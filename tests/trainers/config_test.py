@@ -6,22 +6,26 @@ import sys
 import pytest
 
 from common.cli import UserError
-from trainers.config import TrainConfig
+from trainers.config import SETTINGS, TrainConfig
 
 BASE = {"recipe": "digits", "workdir": "w", "dataset": "digits"}
 
 
+def made(**values):
+    return TrainConfig.from_flat({**BASE, **values})
+
+
 def test_a_saved_config_loads_as_it_was(tmp_path):
-    config = TrainConfig(**BASE, learning_rate=0.3, steps=7, flip=False, scale=1.5)
+    config = made(learning_rate=0.3, steps=7, flip=False, scale=1.5)
     config.save(tmp_path)
-    assert TrainConfig.load(tmp_path) == dataclasses.replace(config, workdir=str(tmp_path))
+    assert TrainConfig.load(tmp_path) == config.replace(workdir=str(tmp_path))
 
 
 def test_the_file_has_versions_and_command(tmp_path):
-    TrainConfig(**BASE).save(tmp_path)
+    made().save(tmp_path)
     record = json.loads((tmp_path / "config.json").read_text())
     assert set(record) == {"config", "versions", "command"}
-    assert set(record["config"]) == {field.name for field in dataclasses.fields(TrainConfig)}
+    assert set(record["config"]) == {"recipe", "workdir", *SETTINGS}
     assert record["versions"]["tensorflow"].startswith("2.")
     assert record["command"] == shlex.join(sys.orig_argv)
 
@@ -72,12 +76,12 @@ def test_the_file_has_versions_and_command(tmp_path):
 )
 def test_a_wrong_value_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"^{name} .*{value}"):
-        TrainConfig(**BASE, **{name: value})
+        made(**{name: value})
 
 
 def test_choices_are_named():
     with pytest.raises(ValueError, match=r"shufflenet_v1, .* or a \.keras file, got 'resnet'"):
-        TrainConfig(**BASE, model="resnet")
+        made(model="resnet")
 
 
 @pytest.mark.parametrize(
@@ -91,41 +95,45 @@ def test_choices_are_named():
 def test_what_other_networks_do_not_have_is_refused(model, values):
     (name,) = values
     with pytest.raises(ValueError, match=f"^{name} .*{values[name]}"):
-        TrainConfig(**BASE, model=model, **values)
+        made(model=model, **values)
 
 
 def test_padding_must_leave_something_to_reflect():
     with pytest.raises(ValueError, match="crop_padding must be below the training's size"):
-        TrainConfig(**BASE, crop="pad", crop_padding=32, input_size=32, resize_size=32)
+        made(crop="pad", crop_padding=32, input_size=32, resize_size=32)
     sizes = {"input_size": 32, "resize_size": 48, "train_size": 48, "train_size_epochs": 1.0}
     with pytest.raises(ValueError, match=r"crop_padding must be below the training's size \(32\)"):
-        TrainConfig(**BASE, crop="pad", crop_padding=32, **sizes)
+        made(crop="pad", crop_padding=32, **sizes)
 
 
 def test_the_first_epochs_may_have_a_size_of_their_own():
     sizes = {"input_size": 40, "resize_size": 50, "train_size": 32}
-    config = TrainConfig(**BASE, **sizes, train_size_epochs=2.0)
-    assert (config.training_size, config.training_resize_size) == (32, 40)
-    grown = config.grown()
+    config = made(**sizes, train_size_epochs=2.0)
+    images = config.images
+    assert (images.training_size, images.training_resize_size) == (32, 40)
+    grown = images.grown()
     assert (grown.training_size, grown.training_resize_size) == (40, 50)
-    assert grown.differences(config) == ["train_size: None → 32", "train_size_epochs: None → 2.0"]
-    always = TrainConfig(**BASE, **sizes)
+    assert dataclasses.replace(config, images=grown).differences(config) == [
+        "train_size: None → 32",
+        "train_size_epochs: None → 2.0",
+    ]
+    always = made(**sizes).images
     assert always.grown() == always
 
 
 def test_a_stem_is_whitened_where_no_weights_are_loaded():
     with pytest.raises(ValueError, match=r"^whiten_stem must be off .*'model\.keras'"):
-        TrainConfig(**BASE, weights="model.keras", whiten_stem=True)
+        made(weights="model.keras", whiten_stem=True)
 
 
 def test_a_folder_needs_its_root():
     with pytest.raises(ValueError, match="data_dir"):
-        TrainConfig(**{**BASE, "dataset": "folder"})
+        TrainConfig.from_flat({**BASE, "dataset": "folder"})
 
 
 def test_differences_name_what_changed_but_not_the_place():
-    first = TrainConfig(**BASE)
-    second = dataclasses.replace(first, workdir="elsewhere", batch_size=16, seed=3)
+    first = made()
+    second = first.replace(workdir="elsewhere", batch_size=16, seed=3)
     assert first.differences(second) == ["batch_size: 32 → 16", "seed: 0 → 3"]
 
 
@@ -144,7 +152,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, text):
 
 
 def test_where_a_run_goes_on_is_no_difference():
-    config = TrainConfig(**BASE)
+    config = made()
     elsewhere = {"strategy": "multiworker", "devices": 4, "cluster": "slurm", "tpu": "name"}
-    assert config.differences(dataclasses.replace(config, **elsewhere)) == []
-    assert config.differences(dataclasses.replace(config, seed=1)) == ["seed: 0 → 1"]
+    assert config.differences(config.replace(**elsewhere)) == []
+    assert config.differences(config.replace(seed=1)) == ["seed: 0 → 1"]

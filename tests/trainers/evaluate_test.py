@@ -1,4 +1,4 @@
-"""The evaluate command as a user types it."""
+"""How accuracy is counted, and the evaluate command as a user types it."""
 
 import json
 import re
@@ -7,9 +7,11 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from common.cli import UserError
+from trainers import evaluation
 from trainers.networks.models import build_model, load_model, save_model
 from trainers.recipes import make_config
 
@@ -22,7 +24,7 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     config = make_config("digits", str(folder), {})
     keras.utils.set_random_seed(0)
-    save_model(build_model(config, channels=1, classes=10), folder / "model.keras")
+    save_model(build_model(config.network, config.images, 1, 10), folder / "model.keras")
     config.save(folder)
     (folder / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
     return folder
@@ -112,3 +114,47 @@ def test_saving_leaves_no_temporary_files(copy):
     }  # fmt: skip
     for mine, theirs in zip(model.weights, load_model(copy / "best.keras").weights, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def batch(count, classes, seed=0):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(count, classes)).astype(np.float32)
+    return logits, rng.integers(0, classes, count), np.ones(count, np.float32)
+
+
+def test_scores_are_numpys():
+    parts = [batch(40, 10, seed=s) for s in range(3)]
+    scores = evaluation.summarize(evaluation.count(*map(tf.constant, part)) for part in parts)
+    logits, labels, _ = map(np.concatenate, zip(*parts, strict=True))
+    ranks = (-logits).argsort(axis=1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    confusion = np.zeros((10, 10), np.int64)
+    np.add.at(confusion, (labels, ranks[:, 0]), 1)
+    assert scores.images == 120
+    assert scores.top1 == (ranks[:, 0] == labels).mean()
+    assert scores.top5 == (ranks[:, :5] == labels[:, None]).any(axis=1).mean()
+    assert scores.loss == pytest.approx(-np.log(probabilities[range(120), labels]).mean(), rel=1e-5)
+    np.testing.assert_array_equal(scores.confusion, confusion)
+
+
+def test_filling_does_not_count():
+    logits, labels, weights = batch(30, 10)
+    filled = (
+        np.concatenate([logits, np.zeros((7, 10), np.float32)]),
+        np.concatenate([labels, np.zeros(7, np.int64)]),
+        np.concatenate([weights, np.zeros(7, np.float32)]),
+    )
+    plain = evaluation.summarize([evaluation.count(*map(tf.constant, (logits, labels, weights)))])
+    with_filling = evaluation.summarize([evaluation.count(*map(tf.constant, filled))])
+    np.testing.assert_array_equal(plain.confusion, with_filling.confusion)
+    assert (plain.top1, plain.top5, plain.images) == (
+        with_filling.top1,
+        with_filling.top5,
+        with_filling.images,
+    )
+    assert plain.loss == pytest.approx(with_filling.loss, rel=1e-6)
+
+
+def test_top5_of_three_classes_is_everything():
+    scores = evaluation.summarize([evaluation.count(*map(tf.constant, batch(20, 3)))])
+    assert scores.top5 == 1

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import signal
@@ -58,7 +59,8 @@ def make_trainer(workdir, data_dir, **overrides):
     values = {**VALUES, "data_dir": data_dir, **overrides}
     workdir.mkdir(exist_ok=True)
     config = make_config("digits", str(workdir), values)
-    sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
+    data = config.data
+    sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
     return loop.Trainer(Task(config), tf.distribute.get_strategy(), *sources)
 
 
@@ -130,7 +132,8 @@ def test_evaluations_are_written_down(whole):
 def test_a_workdir_has_what_others_read(whole):
     workdir = whole[1]
     config = TrainConfig.load(workdir)
-    assert (config.dataset, config.steps, config.input_size) == ("digits", STEPS, 32)
+    assert (config.data.dataset, config.images.input_size) == ("digits", 32)
+    assert config.optimization.steps == STEPS
     assert (workdir / "labels.txt").read_text().split() == [str(digit) for digit in range(10)]
     assert {p.name for p in workdir.iterdir()} == {
         "best.keras",
@@ -160,14 +163,6 @@ def test_scalars_for_tensorboard(whole):
         for event in EventFileLoader(str(file)).Load():
             tags |= {value.tag for value in event.summary.value}
     assert tags >= {"train/loss", "train/learning_rate", "eval/top1", "eval/top5", "eval/loss"}
-
-
-def test_what_was_evaluated_behind_the_checkpoint_is_forgotten(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')
-    assert loop._keep_metrics_until(5, path) == 4
-    assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
-    assert loop._keep_metrics_until(1, path) == -1
 
 
 def test_a_finished_run_has_nothing_left_to_do(stopped, data_dir):
@@ -350,8 +345,9 @@ def test_a_whitened_stem_stays_as_it_is(tmp_path, data_dir):
     for before, weight in zip(begin, kernels, strict=True):
         is_fixed = weight.path == "stem_conv/kernel"
         assert np.array_equal(before, weight) == is_fixed, weight.path
-    model = build_model(trainer._config, 1, 10)
-    whiten_stem(model, trainer._config, trainer._train_source)
+    config = trainer._config
+    model = build_model(config.network, config.images, 1, 10)
+    whiten_stem(model, config.data, config.images, trainer._train_source)
     stems = [net.get_layer("stem_conv").kernel.numpy() for net in (trainer.model, model)]
     # Nine components of a grey patch; the other kernels are random, and do not learn either.
     np.testing.assert_array_equal(*(kernel[..., :18] for kernel in stems))
@@ -376,9 +372,8 @@ def test_batch_norms_statistics_are_those_of_the_batches_behind_the_last(whole_o
     model = load_model(workdir / "model.keras")
     model.input_spec = keras.layers.InputSpec(ndim=4)
     saved = [weight.numpy() for weight in model.weights]
-    batches = pipeline.training_batches(trainer._config.grown(), trainer._train_source, STEPS).take(
-        2
-    )
+    config = dataclasses.replace(trainer._config, images=trainer._config.images.grown())
+    batches = pipeline.training_batches(config, trainer._train_source, STEPS).take(2)
     reestimate_batch_norms(model, tf.distribute.get_strategy(), batches)
     for before, weight in zip(saved, model.weights, strict=True):
         # The run's are of arithmetic in float16.

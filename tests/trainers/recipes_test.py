@@ -1,10 +1,9 @@
-import dataclasses
 import re
 
 import pytest
 
 from common.cli import UserError
-from trainers.config import TrainConfig
+from trainers.config import SETTINGS
 from trainers.recipes import RECIPES, make_config
 
 
@@ -30,8 +29,8 @@ def test_every_recipe_tells_its_command(recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_learning_rate_follows_the_batch(recipe):
     more = overrides_of(recipe)
-    one = make_config(recipe, "w", {**more, "batch_size": 40})
-    two = make_config(recipe, "w", {**more, "batch_size": 80})
+    one = make_config(recipe, "w", {**more, "batch_size": 40}).optimization
+    two = make_config(recipe, "w", {**more, "batch_size": 80}).optimization
     if one.steps:  # as many images
         assert two.steps == pytest.approx(one.steps / 2, abs=1)
     assert two.learning_rate == pytest.approx(2 * one.learning_rate, rel=1e-12)
@@ -40,42 +39,47 @@ def test_the_learning_rate_follows_the_batch(recipe):
 
 def test_a_learning_rate_that_was_asked_for_stays():
     config = make_config("digits", "w", {"batch_size": 16, "learning_rate": 0.7})
-    assert config.learning_rate == 0.7
+    assert config.optimization.learning_rate == 0.7
 
 
 def test_digits_are_not_mirrored():
-    assert not make_config("digits", "w", {}).flip
-    assert make_config("cifar10", "w", {}).flip
+    assert not make_config("digits", "w", {}).augmentation.flip
+    assert make_config("cifar10", "w", {}).augmentation.flip
 
 
 def test_the_papers_numbers():
-    v1 = make_config("shufflenet_v1_paper", "w", {})
+    v1_config = make_config("shufflenet_v1_paper", "w", {})
+    v1, images = v1_config.optimization, v1_config.images
     assert (v1.steps, v1.batch_size) == (300_000, 1024)
     assert (v1.learning_rate, v1.schedule, v1.warmup_epochs) == (0.5, "linear", 0)
     assert (v1.weight_decay, v1.nesterov, v1.label_smoothing) == (4e-5, False, 0.0)
-    assert (v1.input_size, v1.resize_size, v1.groups) == (224, 256, 3)
-    v2 = make_config("shufflenet_v2_paper", "w", {})
+    assert (images.input_size, images.resize_size, v1_config.network.groups) == (224, 256, 3)
+    v2_config = make_config("shufflenet_v2_paper", "w", {})
+    v2 = v2_config.optimization
     assert (v2.steps, v2.batch_size) == (300_000, 1024)
     assert (v2.learning_rate, v2.schedule, v2.warmup_epochs) == (0.5, "linear", 0)
-    assert (v2.weight_decay, v2.label_smoothing, v2.color_jitter) == (4e-5, 0.1, 0.4)
+    jitter = v2_config.augmentation.color_jitter
+    assert (v2.weight_decay, v2.label_smoothing, jitter) == (4e-5, 0.1, 0.4)
     assert v2.batch_norm_steps == 1250
 
 
 def test_torchvisions_numbers():
     config = make_config("torchvision_600", "w", {})
-    assert (config.epochs, config.steps, config.batch_size) == (600, None, 8 * 128)
-    assert (config.learning_rate, config.schedule, config.warmup_epochs) == (0.5, "cosine", 5)
-    assert (config.weight_decay, config.label_smoothing) == (2e-5, 0.1)
-    assert (config.mixup, config.cutmix, config.random_erasing) == (0.2, 1.0, 0.1)
-    assert (config.train_size, config.input_size, config.resize_size) == (176, 224, 232)
-    assert config.trivial_augment and config.repeated_augmentation == 4
+    how, images, changed = config.optimization, config.images, config.augmentation
+    assert (how.epochs, how.steps, how.batch_size) == (600, None, 8 * 128)
+    assert (how.learning_rate, how.schedule, how.warmup_epochs) == (0.5, "cosine", 5)
+    assert (how.weight_decay, how.label_smoothing) == (2e-5, 0.1)
+    assert (changed.mixup, changed.cutmix, changed.random_erasing) == (0.2, 1.0, 0.1)
+    assert (images.train_size, images.input_size, images.resize_size) == (176, 224, 232)
+    assert changed.trivial_augment and changed.repeated_augmentation == 4
     # torchvision/references: 0.99998 made fit for batch and epochs, every 32 steps.
-    assert config.ema_decay**32 == pytest.approx(1 - (1 - 0.99998) * 1024 * 32 / 600, rel=1e-12)
+    assert how.ema_decay**32 == pytest.approx(1 - (1 - 0.99998) * 1024 * 32 / 600, rel=1e-12)
 
 
 def test_epochs_replace_a_recipes_steps():
-    assert make_config("shufflenet_v2_paper", "w", {"epochs": 3}).steps is None
-    assert make_config("shufflenet_v2_paper", "w", {"epochs": 3, "steps": 5}).steps == 5
+    for steps, values in ((None, {"epochs": 3}), (5, {"epochs": 3, "steps": 5})):
+        config = make_config("shufflenet_v2_paper", "w", values)
+        assert config.optimization.steps == steps
 
 
 def test_fine_tuning_takes_the_network_of_the_workdir(tmp_path):
@@ -83,9 +87,10 @@ def test_fine_tuning_takes_the_network_of_the_workdir(tmp_path):
     make_config("cifar10", "w", values).save(tmp_path)
     more = {"data_dir": "images", "weights": str(tmp_path)}
     config = make_config("finetune", "w", more)
-    assert (config.dataset, config.weights, config.scale) == ("folder", str(tmp_path), 0.5)
-    assert config.small_images and (config.input_size, config.resize_size) == (32, 32)
-    assert make_config("finetune", "w", {**more, "resize_size": 40}).resize_size == 40
+    network, images = config.network, config.images
+    assert (config.data.dataset, network.weights, network.scale) == ("folder", str(tmp_path), 0.5)
+    assert network.small_images and (images.input_size, images.resize_size) == (32, 32)
+    assert make_config("finetune", "w", {**more, "resize_size": 40}).images.resize_size == 40
 
 
 def test_fine_tuning_needs_weights():
@@ -110,5 +115,5 @@ def test_what_was_not_trained_here_says_so():
 
 def test_every_value_has_a_flag_that_is_explained(run_cli):
     helped = run_cli("trainers.train", "--help", check=False).stdout
-    for field in dataclasses.fields(TrainConfig):
-        assert re.search(rf"--(\[no\])?{field.name}:\s+[\w\']", helped), field.name
+    for name in ("recipe", "workdir", *SETTINGS):
+        assert re.search(rf"--(\[no\])?{name}:\s+[\w\']", helped), name

@@ -56,14 +56,14 @@ def training_step(
       channels, classes: of the images.
       jit_compile: True: XLA compiles it on the first call.
     """
-    names = tuple(map(str, range(classes)))
-    source = Source(names, num_examples=config.batch_size, channels=channels)
+    names, batch = tuple(map(str, range(classes))), config.optimization.batch_size
+    source = Source(names, num_examples=batch, channels=channels)
     trainer = Trainer(Task(config), tf.distribute.get_strategy(), source, source)
-    size = config.training_size
-    images = tf.TensorSpec([config.batch_size, size, size, channels], tf.float32)
-    labels = tf.TensorSpec([config.batch_size], tf.int64)
-    if mixes(config):
-        labels = tf.TensorSpec([config.batch_size, classes], tf.float32)
+    size = config.images.training_size
+    images = tf.TensorSpec([batch, size, size, channels], tf.float32)
+    labels = tf.TensorSpec([batch], tf.int64)
+    if mixes(config.augmentation):
+        labels = tf.TensorSpec([batch, classes], tf.float32)
     step = tf.function(trainer.replica_step, jit_compile=jit_compile)
     return step.get_concrete_function(images, labels), trainer
 

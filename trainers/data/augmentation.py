@@ -4,9 +4,9 @@ import functools
 
 import tensorflow as tf
 
-from trainers.config import TrainConfig
 from trainers.data import image_ops
 from trainers.data.crops import center_crop, resized_crop
+from trainers.settings import AugmentationConfig, ImageConfig
 
 # Folded into an example's key, so that no two decisions share their random numbers.
 _COLOR, _TRIVIAL = 1, 2
@@ -21,37 +21,37 @@ _LEAST_BITS = 2
 
 def augment(
     image: tf.Tensor,
-    position: tf.Tensor,
+    key: tf.Tensor,
     visit: tf.Tensor,
-    config: TrainConfig,
+    config: AugmentationConfig,
+    images: ImageConfig,
     channels: int = 3,
 ) -> tf.Tensor:
     """Returns a random variant of an image for training.
 
     Args:
       image: bytes of a file, or uint8 [height, width, channels].
-      position: int64 scalar, the example's place in the training stream.
+      key: int64 [2], the run's seed and the example's place in the training stream.
       visit: int64 scalar that grows by one whenever the image comes again: in every other epoch it
         is mirrored, so that each epoch shows what the one before did not (Jordan, 2024,
         https://arxiv.org/abs/2404.00498; here, on CIFAR-10 in 10 epochs, no gain was seen).
-      config: seed, crop, flip, color_jitter, trivial_augment, their values and sizes matter.
+      config: what is done.
+      images: sizes.
       channels: 1 or 3, of an encoded image.
 
     Returns:
-      float32 [size, size, channels], 0 to 255; size is the config's training_size.
+      float32 [size, size, channels], 0 to 255; size is the training's.
     """
-    key = tf.stack([tf.constant(config.seed, tf.int64), position])
     if config.crop == "resized":
-        size, min_area = config.training_size, config.crop_min_area
+        size, min_area = images.training_size, config.crop_min_area
         image = resized_crop(image, key + _CROP, size, min_area, channels)
     else:
-        sizes = config.training_resize_size, config.training_size
+        sizes = images.training_resize_size, images.training_size
         image = center_crop(image, *sizes, channels)
     if config.crop == "pad":
         image = _padded_crop(image, key, config.crop_padding)
     if config.flip:
-        mirrored = (visit + config.seed) % 2 == 1
-        image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+        image = tf.cond(visit % 2 == 1, lambda: tf.reverse(image, [1]), lambda: image)
     if config.color_jitter:
         image = color_jitter(image, _fold(key, _COLOR), config.color_jitter)
     if config.trivial_augment:

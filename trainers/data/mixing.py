@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from trainers.config import TrainConfig
+from trainers.settings import AugmentationConfig
 
 # Keeps the numbers of the decisions on a batch apart from those of its images.
 _MIX, _ERASE = 101, 102
@@ -11,13 +11,13 @@ _ERASED_AREA = (0.02, 0.33)
 _ERASED_RATIO = (0.3, 3.3)
 
 
-def mixes(config: TrainConfig) -> bool:
+def mixes(config: AugmentationConfig) -> bool:
     """Whether labels become shares of several classes."""
     return config.mixup > 0 or config.cutmix > 0
 
 
 def mix(
-    images: tf.Tensor, labels: tf.Tensor, position: tf.Tensor, config: TrainConfig
+    images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, config: AugmentationConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns each image mixed with its neighbour in the batch, and so the labels.
 
@@ -28,14 +28,14 @@ def mix(
     Args:
       images: float32 [batch, size, size, channels].
       labels: float32 [batch, classes], one-hot.
-      position: int64 scalar, place of the batch's first example in the training stream.
-      config: seed, mixup, cutmix and repeated_augmentation matter.
+      key: int64 [2], the run's seed and the place of the batch's first example in the stream.
+      config: mixup, cutmix and repeated_augmentation matter.
 
     Returns:
       Images and labels of the same shapes; the labels are shares that add up to 1.
     """
     batch, size = images.shape[0], images.shape[1]
-    share_key, box_key, choice_key = _keys(config, position, _MIX, 3)
+    share_key, box_key, choice_key = _keys(key, _MIX, 3)
     cuts = tf.random.stateless_uniform([batch], choice_key) < _cut_share(config)
     alpha = tf.where(cuts, config.cutmix, config.mixup)
     own = _beta(share_key, alpha)
@@ -50,7 +50,7 @@ def mix(
     return images, labels
 
 
-def erase(images: tf.Tensor, position: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+def erase(images: tf.Tensor, key: tf.Tensor, share: float) -> tf.Tensor:
     """Returns the images, some with a random rectangle of zeros.
 
     Random erasing (Zhong et al., 2017); zero is the middle, because images are normalized. A
@@ -58,12 +58,12 @@ def erase(images: tf.Tensor, position: tf.Tensor, config: TrainConfig) -> tf.Ten
 
     Args:
       images: float32 [batch, size, size, channels], normalized.
-      position: int64 scalar, place of the batch's first example in the training stream.
-      config: seed and random_erasing matter.
+      key: as of `mix`.
+      share: of the images that lose a rectangle.
     """
     batch, size = images.shape[0], images.shape[1]
-    choice_key, area_key, ratio_key, place_key = _keys(config, position, _ERASE, 4)
-    chosen = tf.random.stateless_uniform([batch], choice_key) < config.random_erasing
+    choice_key, area_key, ratio_key, place_key = _keys(key, _ERASE, 4)
+    chosen = tf.random.stateless_uniform([batch], choice_key) < share
     area = tf.random.stateless_uniform([batch], area_key, *_ERASED_AREA)
     low, high = tf.unstack(tf.math.log(tf.constant(_ERASED_RATIO)))
     ratio = tf.exp(tf.random.stateless_uniform([batch], ratio_key, low, high))
@@ -75,13 +75,12 @@ def erase(images: tf.Tensor, position: tf.Tensor, config: TrainConfig) -> tf.Ten
     return tf.where(chosen[:, None, None, None], images * (1 - box), images)
 
 
-def _keys(config: TrainConfig, position: tf.Tensor, purpose: int, count: int) -> list[tf.Tensor]:
-    key = tf.stack([tf.constant(config.seed, tf.int64), position])
+def _keys(key: tf.Tensor, purpose: int, count: int) -> list[tf.Tensor]:
     key = tf.random.experimental.stateless_fold_in(key, tf.constant(purpose, tf.int64))
     return tf.unstack(tf.random.experimental.stateless_split(key, num=count))
 
 
-def _cut_share(config: TrainConfig) -> float:
+def _cut_share(config: AugmentationConfig) -> float:
     if config.mixup > 0 and config.cutmix > 0:
         return 0.5
     return 1.0 if config.cutmix > 0 else 0.0

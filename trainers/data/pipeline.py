@@ -20,6 +20,7 @@ from trainers.data.augmentation import augment
 from trainers.data.crops import center_crop
 from trainers.data.datasets import load_source
 from trainers.data.sources import Part, Source
+from trainers.settings import ImageConfig
 
 # In what TensorFlow says of a file that is missing or no image.
 _READING = ("ecode", "JPEG", "No such file")
@@ -35,9 +36,9 @@ def training_batches(
     """Returns the endless training stream of (images, labels).
 
     Args:
-      config: sizes, preprocessing, augmentation, mixing, batch_size, seed and data_service matter.
+      config: images, augmentation, batch_size, seed and data_service matter.
       source: the training split.
-      start: steps already taken; the stream goes on behind them.
+      start: steps already taken; the stream goes on after them.
       context: which worker reads, of how many; a batch is shared evenly by workers and devices.
 
     Returns:
@@ -45,57 +46,63 @@ def training_batches(
       size, channels], normalized, and int64 [share]; with mixup or CutMix the labels are float32
       [share, classes], shares of classes. Every batch is full: it runs on into the next epoch.
     """
-    classes = len(source.class_names)
-    part = _part(config, context)
+    augmentation, classes = config.augmentation, len(source.class_names)
+    batch_size, seed = config.optimization.batch_size, config.optimization.seed
+    part = _part(batch_size, context)
+
+    def key_of(position: tf.Tensor) -> tf.Tensor:
+        return tf.stack([tf.constant(seed, tf.int64), position])
 
     def load(position: tf.Tensor, visit: tf.Tensor, image: tf.Tensor, label: tf.Tensor):
-        image = augment(image, position, visit, config, source.channels)
+        key = key_of(position)
+        # Which images begin mirrored depends on the seed too.
+        image = augment(image, key, visit + seed, augmentation, config.images, source.channels)
         # Here and not on the whole batch, which lies in no cache.
-        return position, _normalize(image, config), label
+        return position, _normalize(image, config.images.preprocessing), label
 
     def finish(positions: tf.Tensor, images: tf.Tensor, labels: tf.Tensor):
-        if config.random_erasing:
-            images = mixing.erase(images, positions[0], config)
-        if mixing.mixes(config):
+        if augmentation.random_erasing:
+            images = mixing.erase(images, key_of(positions[0]), augmentation.random_erasing)
+        if mixing.mixes(augmentation):
             labels = tf.one_hot(labels, classes)
-            images, labels = mixing.mix(images, labels, positions[0], config)
+            images, labels = mixing.mix(images, labels, key_of(positions[0]), augmentation)
         return images, labels
 
-    stream = _loaded(source, config, start * config.batch_size, part, load)
+    times = augmentation.repeated_augmentation
+    stream = _loaded(source, seed, start * batch_size, part, times, load)
     stream = stream.batch(part.length, drop_remainder=True)
     stream = stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-    if config.data_service:
-        stream = data_service.distribute(stream, config.data_service)
-    return _divided(stream, config, context).prefetch(2)
+    if config.data.data_service:
+        stream = data_service.distribute(stream, config.data.data_service)
+    return _divided(stream, batch_size, context).prefetch(2)
 
 
-def _part(config: TrainConfig, context: tf.distribute.InputContext) -> Part:
+def _part(batch_size: int, context: tf.distribute.InputContext) -> Part:
     """Returns what a worker reads of each batch."""
     workers = context.num_input_pipelines
-    return Part(context.input_pipeline_id, workers, config.batch_size // workers)
+    return Part(context.input_pipeline_id, workers, batch_size // workers)
 
 
 def _divided(
-    batches: tf.data.Dataset, config: TrainConfig, context: tf.distribute.InputContext
+    batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext
 ) -> tf.data.Dataset:
     """Returns a worker's batches cut into those of its devices."""
     if context.num_replicas_in_sync == context.num_input_pipelines:
         return batches
-    share = context.get_per_replica_batch_size(config.batch_size)
+    share = context.get_per_replica_batch_size(batch_size)
     return batches.rebatch(share, drop_remainder=True)
 
 
 def _loaded(
-    source: Source, config: TrainConfig, start: int, part: Part, load: Callable
+    source: Source, seed: int, start: int, part: Part, times: int, load: Callable
 ) -> tf.data.Dataset:
-    """Returns the shuffled stream, loaded, with each example as often as the config wants it.
+    """Returns the shuffled stream, loaded, with each example several times.
 
     Hoffer et al., 2020; Berman et al., 2019. An epoch has as many positions as ever, so it shows
     a part of the images only, several times.
     """
-    times = config.repeated_augmentation
     if times == 1:
-        return source.shuffled(config.seed, start, part, load)
+        return source.shuffled(seed, start, part, load)
 
     def repeat(position: tf.Tensor, visit: tf.Tensor, *example: tf.Tensor) -> tf.data.Dataset:
         variants = tf.data.Dataset.range(times)
@@ -103,18 +110,22 @@ def _loaded(
 
     # A worker's batch holds whole groups, so that every start is the begin of one.
     part = dataclasses.replace(part, length=part.length // times)
-    stream = source.shuffled(config.seed, start // times, part).flat_map(repeat)
+    stream = source.shuffled(seed, start // times, part).flat_map(repeat)
     return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 @tf.autograph.experimental.do_not_convert
 def evaluation_batches(
-    config: TrainConfig, source: Source, context: tf.distribute.InputContext = ALONE
+    config: ImageConfig,
+    batch_size: int,
+    source: Source,
+    context: tf.distribute.InputContext = ALONE,
 ) -> tf.data.Dataset:
     """Returns every image of the source once, as (images, labels, weights).
 
     Args:
-      config: sizes, preprocessing and batch_size matter.
+      config: sizes and preprocessing.
+      batch_size: over all devices of all workers.
       source: the evaluation split.
       context: as of `training_batches`; all devices of all workers get equally many batches.
 
@@ -123,19 +134,18 @@ def evaluation_batches(
       int64 [share] and float32 [share]. The last batch is filled up with zeros of weight 0, so
       that shapes are static and no image is lost or counted twice, on however many devices.
     """
-    batch, part = config.batch_size, _part(config, context)
-    examples = source.ordered(part)
-    images = _uint8_examples(config, source, examples).map(
+    part = _part(batch_size, context)
+    images = _uint8_examples(config, source, source.ordered(part)).map(
         lambda image, label: (image, label, tf.constant(1.0))
     )
-    total = source.num_examples + -source.num_examples % batch
+    total = source.num_examples + -source.num_examples % batch_size
     filled = part.size(total) - part.size(source.num_examples)
     shape = (config.input_size, config.input_size, source.channels)
     nothing = (tf.zeros(shape, tf.uint8), tf.constant(0, tf.int64), tf.constant(0.0))
     filling = tf.data.Dataset.from_tensors(nothing).repeat(filled)
     batches = images.concatenate(filling).batch(part.length, drop_remainder=True)
-    batches = batches.map(lambda image, *rest: (_normalize(image, config), *rest))
-    return _divided(batches, config, context).prefetch(2)
+    batches = batches.map(lambda image, *rest: (_normalize(image, config.preprocessing), *rest))
+    return _divided(batches, batch_size, context).prefetch(2)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -143,20 +153,18 @@ def uint8_images(
     config: TrainConfig,
     split: str,
     limit: int | None = None,
-    shuffle: bool = False,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns images of a split as the evaluation sees them, before normalization.
 
-    Devices get exactly these bytes; `preprocess_input(images, mode=config.preprocessing)`
+    Devices get exactly these bytes; `preprocess_input(images, mode=config.images.preprocessing)`
     makes them the network's input.
 
     Args:
       config: the training's, for its data set, sizes and workdir.
       split: in TFDS's notation.
       limit: at most so many images; None: all.
-      shuffle: take a random sample instead of the first ones.
-      seed: of that sample.
+      seed: of a random sample; None: the first ones.
 
     Returns:
       uint8 [n, size, size, channels] and int32 [n].
@@ -167,20 +175,20 @@ def uint8_images(
     Examples:
       >>> images, labels = uint8_images(TrainConfig.load(workdir), "train", limit=200)
     """
-    source = load_source(config, split)
+    source = load_source(config.data, split, config.workdir)
     count = source.num_examples if limit is None else min(limit, source.num_examples)
-    examples = None
-    if shuffle:
+    examples = source.ordered()
+    if seed is not None:
         examples = source.shuffled(seed, 0).map(lambda position, visit, *example: example)
-    with reading_errors(config):
-        chosen = _uint8_examples(config, source, examples).take(count)
+    with reading_errors(config.data.dataset):
+        chosen = _uint8_examples(config.images, source, examples).take(count)
         images, labels = chosen.batch(count).get_single_element()
     return images.numpy(), labels.numpy().astype(np.int32)
 
 
 @contextlib.contextmanager
-def reading_errors(config: TrainConfig) -> Iterator[None]:
-    """Turns an image that cannot be read or decoded into one line with the remedy."""
+def reading_errors(dataset: str) -> Iterator[None]:
+    """Turns an image of a data set that cannot be read or decoded into one line with the remedy."""
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
@@ -188,25 +196,24 @@ def reading_errors(config: TrainConfig) -> Iterator[None]:
             raise
         reason = error.message.strip().partition("\n")[0]
         raise UserError(
-            f"an image of {config.dataset} cannot be read ({reason}); "
+            f"an image of {dataset} cannot be read ({reason}); "
             "with --verify_images unreadable files are named and left out"
         ) from None
 
 
 def _uint8_examples(
-    config: TrainConfig, source: Source, examples: tf.data.Dataset | None = None
+    config: ImageConfig, source: Source, examples: tf.data.Dataset
 ) -> tf.data.Dataset:
     def transform(image: tf.Tensor, label: tf.Tensor):
         image = center_crop(image, config.resize_size, config.input_size, source.channels)
         return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
 
-    examples = source.ordered() if examples is None else examples
     return examples.map(transform, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _normalize(images: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+def _normalize(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
     """Returns what `preprocess_input` does, in a third of the time where channels differ."""
-    mode = PREPROCESSING[config.preprocessing]
+    mode = PREPROCESSING[preprocessing]
     width, channels = images.shape[-2:]
     repeats = width * channels // len(mode.scale)
     rows = tf.reshape(images, [-1, width * channels])

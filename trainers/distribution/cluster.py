@@ -11,7 +11,7 @@ from types import ModuleType
 import tensorflow as tf
 
 from common.cli import UserError
-from trainers.config import TrainConfig
+from trainers.settings import PlacementConfig
 
 ClusterResolver = tf.distribute.cluster_resolver.ClusterResolver
 
@@ -44,18 +44,17 @@ class Cluster:
 ALONE = Cluster()
 
 
-def find_cluster(config: TrainConfig) -> Cluster:
+def find_cluster(config: PlacementConfig) -> Cluster:
     """Returns the cluster of this process.
 
     Args:
-      config: strategy, cluster, pod_label and pods matter. With any strategy but "multiworker"
-        the process is alone.
+      config: with any strategy but "multiworker" the process is alone.
 
     Raises:
       UserError: the environment does not say what the cluster is.
 
     Examples:
-      >>> find_cluster(make_config("digits", "/tmp/digits", {})).is_chief
+      >>> find_cluster(PlacementConfig()).is_chief
       True
     """
     if config.strategy != "multiworker":
@@ -78,7 +77,7 @@ def find_cluster(config: TrainConfig) -> Cluster:
 Found = tuple[dict[str, list[str]], str, int]
 
 
-def _from_environment(unused_config: TrainConfig) -> Found:
+def _from_environment(unused_config: PlacementConfig) -> Found:
     text = os.environ.get("TF_CONFIG")
     if not text:
         raise UserError(
@@ -103,7 +102,7 @@ def _from_environment(unused_config: TrainConfig) -> Found:
     return place
 
 
-def _from_slurm(unused_config: TrainConfig) -> Found:
+def _from_slurm(unused_config: PlacementConfig) -> Found:
     try:
         tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
         # SLURM itself gives each task its GPUs (--gpus-per-task); the resolver would ask
@@ -127,7 +126,7 @@ def _from_slurm(unused_config: TrainConfig) -> Found:
     return {"worker": list(addresses)}, "worker", index
 
 
-def _from_kubernetes(config: TrainConfig) -> Found:
+def _from_kubernetes(config: PlacementConfig) -> Found:
     if not config.pods:
         raise UserError("--cluster=kubernetes needs --pods, the number of workers")
     client, kube = _kubernetes_client()
@@ -187,7 +186,7 @@ def _own_address() -> str:
     return socket.gethostbyname(socket.gethostname())
 
 
-_FINDERS: dict[str, Callable[[TrainConfig], Found]] = {
+_FINDERS: dict[str, Callable[[PlacementConfig], Found]] = {
     "tf_config": _from_environment,
     "slurm": _from_slurm,
     "kubernetes": _from_kubernetes,

@@ -6,15 +6,19 @@ import keras
 import tensorflow as tf
 
 from common.cli import UserError
-from trainers.config import TrainConfig
 from trainers.distribution.cluster import ALONE, Cluster
+from trainers.settings import PlacementConfig
 
 
-def make_strategy(config: TrainConfig, cluster: Cluster = ALONE) -> tf.distribute.Strategy:
+def make_strategy(
+    config: PlacementConfig, batch_size: int, variants: int = 1, cluster: Cluster = ALONE
+) -> tf.distribute.Strategy:
     """Returns the strategy that the config names; call it before TensorFlow is used.
 
     Args:
-      config: `strategy`, `devices`, `tpu`, `batch_size` and `repeated_augmentation` matter.
+      config: where to run.
+      batch_size: over all devices.
+      variants: of each image in a batch, which one worker reads.
       cluster: the workers of `strategy="multiworker"`; this waits for all of them.
 
     Raises:
@@ -22,25 +26,25 @@ def make_strategy(config: TrainConfig, cluster: Cluster = ALONE) -> tf.distribut
     """
     if config.strategy == "mirrored":
         # Before the devices are divided, which cannot be undone.
-        _check_batch(config, config.devices, 1)
+        _check_batch(batch_size, variants, config.devices, 1)
     strategy = _MAKERS[config.strategy](config, cluster)
-    _check_batch(config, strategy.num_replicas_in_sync, cluster.size)
+    _check_batch(batch_size, variants, strategy.num_replicas_in_sync, cluster.size)
     return strategy
 
 
-def _one(unused_config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+def _one(unused_config: PlacementConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def _mirrored(config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+def _mirrored(config: PlacementConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(_devices(config.devices))
 
 
-def _multiworker(unused_config: TrainConfig, cluster: Cluster) -> tf.distribute.Strategy:
+def _multiworker(unused_config: PlacementConfig, cluster: Cluster) -> tf.distribute.Strategy:
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver)
 
 
-def _tpu(config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
+def _tpu(config: PlacementConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
     """Not run by any test: there was no TPU."""
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=config.tpu)
@@ -60,17 +64,15 @@ def _tpu(config: TrainConfig, unused_cluster: Cluster) -> tf.distribute.Strategy
 _MAKERS = {"one": _one, "mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}
 
 
-def _check_batch(config: TrainConfig, devices: int, workers: int) -> None:
-    if config.batch_size % devices:
+def _check_batch(batch_size: int, variants: int, devices: int, workers: int) -> None:
+    if batch_size % devices:
         raise UserError(
-            f"--batch_size {config.batch_size} cannot be shared by {devices} devices; make it a "
-            "multiple"
+            f"--batch_size {batch_size} cannot be shared by {devices} devices; make it a multiple"
         )
-    times = config.repeated_augmentation
-    if config.batch_size // workers % times:
+    if batch_size // workers % variants:
         raise UserError(
-            f"--repeated_augmentation {times} does not divide a worker's share of --batch_size, "
-            f"{config.batch_size // workers}; change one of them"
+            f"--repeated_augmentation {variants} does not divide a worker's share of --batch_size, "
+            f"{batch_size // workers}; change one of them"
         )
 
 

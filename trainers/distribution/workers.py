@@ -1,7 +1,6 @@
 """What the processes that train together tell each other besides gradients."""
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import math
@@ -16,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from common.cli import UserError
-from trainers.config import TrainConfig
 from trainers.distribution.cluster import Cluster
 from trainers.distribution.interrupts import EXIT_TERMINATED, Interrupts
 from trainers.distribution.lock import locked
@@ -123,7 +121,7 @@ class Workers:
             )
 
     def check(self, interrupts: Interrupts) -> None:
-        """Raises what `interrupts.check` does, on all workers behind the same step.
+        """Raises what `interrupts.check` does, on all workers after the same step.
 
         A worker that was not interrupted itself raises SystemExit.
         """
@@ -138,8 +136,8 @@ class Workers:
 
 
 @contextlib.contextmanager
-def own_folder(config: TrainConfig, cluster: Cluster) -> Iterator[TrainConfig]:
-    """Gives the config with a workdir that this process alone writes to.
+def own_folder(workdir: str, cluster: Cluster) -> Iterator[str]:
+    """Gives the workdir that this process alone writes to.
 
     The chief holds the run's; another worker gets a temporary one, and what it prints is dropped:
     all of them compute and say the same.
@@ -148,15 +146,15 @@ def own_folder(config: TrainConfig, cluster: Cluster) -> Iterator[TrainConfig]:
       UserError: another process holds the run's workdir.
     """
     if cluster.is_chief:
-        with locked(config.workdir):
-            yield config
+        with locked(workdir):
+            yield workdir
         return
     with (
         tempfile.TemporaryDirectory(prefix="shufflenet-worker-") as folder,
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stdout(nowhere),
     ):
-        yield dataclasses.replace(config, workdir=folder)
+        yield folder
 
 
 @contextlib.contextmanager

@@ -54,24 +54,24 @@ def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: flo
 
 
 def load_distillation(config: TrainConfig, channels: int, classes: int) -> Distillation:
-    """Loads the teacher that `config.distill` names.
+    """Loads the teacher that --distill names.
 
     It is a workdir or a `.keras` file of any classifier. A network that says how it wants its
     pixels gets them so (`preprocessing_of`, or the workdir's config); any other gets the
     student's. Images are scaled to its input size; a softmax at its end is undone.
 
     Args:
-      config: distill, temperature, distill_weight and preprocessing matter.
+      config: distill, temperature, distill_weight, preprocessing and the data's name matter.
       channels, classes: of the student.
 
     Raises:
       UserError: it cannot be loaded, or is for other images or classes.
     """
-    path, preprocessing = Path(config.distill), config.preprocessing
+    optimization, mine = config.optimization, config.images.preprocessing
+    path, theirs = Path(optimization.distill), mine
     if (path / CONFIG_FILE).exists():
-        preprocessing = TrainConfig.load(path).preprocessing
+        theirs = TrainConfig.load(path).images.preprocessing
     model = load_model(path / "model.keras" if path.is_dir() else path)
-    preprocessing = preprocessing_of(model) or preprocessing
     model.trainable = False
     if len(model.input_shape) != 4 or model.input_shape[-1] != channels:
         raise UserError(
@@ -80,11 +80,11 @@ def load_distillation(config: TrainConfig, channels: int, classes: int) -> Disti
         )
     if model.output_shape[-1] != classes:
         raise UserError(
-            f"teacher {path} knows {model.output_shape[-1]} classes, {config.dataset} has "
+            f"teacher {path} knows {model.output_shape[-1]} classes, {config.data.dataset} has "
             f"{classes}; name another --distill"
         )
-    teacher = _adapted(model, config.preprocessing, preprocessing)
-    return Distillation(teacher, config.temperature, config.distill_weight)
+    teacher = _adapted(model, mine, preprocessing_of(model) or theirs)
+    return Distillation(teacher, optimization.temperature, optimization.distill_weight)
 
 
 def _adapted(model: keras.Model, given: str, wanted: str) -> Callable[[tf.Tensor], tf.Tensor]:

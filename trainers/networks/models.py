@@ -1,7 +1,6 @@
 """The network of a training, and the files that networks are kept in."""
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,52 +10,56 @@ import keras
 import keras_shufflenet
 from common import files
 from common.cli import UserError
-from trainers.config import MODEL_SUFFIX, TrainConfig
 from trainers.distribution.strategy import synchronize_batch_norms
 from trainers.networks.mobilenet import mobilenet_v2
+from trainers.settings import ImageConfig, NetworkConfig
 
 _DEFAULT_GROUPS = 3
 
 
 def build_model(
-    config: TrainConfig,
+    config: NetworkConfig,
+    images: ImageConfig,
     channels: int,
     classes: int,
+    precision: str = "float32",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """Returns the config's network; its output are logits.
 
     Args:
-      config: model, scale, groups, padding, convention, preprocessing, small_images, input_size
-        and precision matter.
-      channels: of the input images.
+      config: which network.
+      images: input_size and preprocessing matter.
+      channels: of the images.
       classes: number of classes.
+      precision: of the layers' arithmetic.
       weights: as a ShuffleNet's argument; None: random.
 
     Raises:
       UserError: a scale or number of groups that the papers do not have, unusable weights, or a
         `.keras` file whose network is not for these images.
     """
-    shape = (config.input_size, config.input_size, channels)
-    if weights is not None and not config.model.startswith("shufflenet_"):
+    shape = (images.input_size, images.input_size, channels)
+    if weights is not None and not config.is_shufflenet:
         raise UserError(
             f"--weights {weights} is for ShuffleNets; name a workdir or a .keras or "
             ".weights.h5 file"
         )
-    if config.model.endswith(MODEL_SUFFIX):
+    if config.is_file:
         return _architecture(config.model, shape, classes)
     try:
-        with _precision(config.precision):
+        with _precision(precision):
             if config.model == "mobilenet_v2":
                 return mobilenet_v2(config.scale, shape, classes, config.small_images)
-            return _build_shufflenet(config, shape, classes, weights)
+            return _build_shufflenet(config, images.preprocessing, shape, classes, weights)
     # Weights may need a package, or a network that is not there.
     except (ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
         raise UserError(f"{config.model} cannot be built: {error}") from None
 
 
 def _build_shufflenet(
-    config: TrainConfig,
+    config: NetworkConfig,
+    preprocessing: str,
     shape: tuple[int, int, int],
     classes: int,
     weights: str | os.PathLike | None,
@@ -68,7 +71,7 @@ def _build_shufflenet(
         "classifier_activation": None,
         "padding": config.padding,
         "convention": config.convention,
-        "preprocessing": config.preprocessing,
+        "preprocessing": preprocessing,
         "small_images": config.small_images,
         "weights": weights,
     }
@@ -98,26 +101,30 @@ def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras
     return model
 
 
-def full_precision(model: keras.Model, config: TrainConfig) -> keras.Model:
+def full_precision(
+    model: keras.Model, config: NetworkConfig, images: ImageConfig, precision: str
+) -> keras.Model:
     """Returns the same network with the same weights, in float32 throughout.
 
     Weights are float32 in mixed precision too; what is converted later has no use for the rest.
+
+    Args:
+      model: of `build_model`, with the other arguments.
     """
-    if config.precision == "float32":
+    if precision == "float32":
         return model
-    config = dataclasses.replace(config, precision="float32")
-    twin = build_model(config, model.input_shape[-1], model.output_shape[-1])
+    twin = build_model(config, images, model.input_shape[-1], model.output_shape[-1])
     twin.set_weights(model.get_weights())
     return twin
 
 
-def check_preprocessing(model: keras.Model, config: TrainConfig, path: str | Path) -> None:
-    """Raises UserError where the model from `path` wants other pixels than the config gives it."""
+def check_preprocessing(model: keras.Model, preprocessing: str, path: str | Path) -> None:
+    """Raises UserError where the model from `path` wants other pixels than its training's."""
     mode = keras_shufflenet.preprocessing_of(model)
-    if mode not in (None, config.preprocessing):
+    if mode not in (None, preprocessing):
         raise UserError(
             f"{path} is for pixels of preprocessing {mode!r}, but the training's config.json says "
-            f"{config.preprocessing!r}; they are not of the same training"
+            f"{preprocessing!r}; they are not of the same training"
         )
 
 

@@ -7,13 +7,13 @@ import keras
 
 from common.cli import UserError
 from keras_shufflenet import preprocessing_of
-from trainers.config import TrainConfig
 from trainers.networks.models import build_model, load_model
+from trainers.settings import ImageConfig, NetworkConfig
 
 _CLASSIFIER = "predictions/"
 
 
-def load_starting_weights(model: keras.Model, config: TrainConfig) -> None:
+def load_starting_weights(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> None:
     """Gives `model` the weights that `config.weights` names.
 
     That is a workdir (its `model.keras`), a `.keras` or a `.weights.h5` file of the same network,
@@ -21,18 +21,17 @@ def load_starting_weights(model: keras.Model, config: TrainConfig) -> None:
     where the number of classes is another.
 
     Args:
-      model: the network of `config`.
-      config: weights and the network's values matter.
+      model: the network of `config` and `images`.
 
     Raises:
       UserError: it cannot be loaded, or is of another network; the first weight is named.
     """
-    source = _source(model, config)
+    source = _source(model, config, images)
     preprocessing = preprocessing_of(source)
-    if preprocessing not in (None, config.preprocessing):
+    if preprocessing not in (None, images.preprocessing):
         raise UserError(
             f"--weights {config.weights} is for pixels of --preprocessing={preprocessing}, not "
-            f"{config.preprocessing}; name that"
+            f"{images.preprocessing}; name that"
         )
     for name in ("padding", "convention"):
         theirs, ours = _setting(source, name), _setting(model, name)
@@ -64,15 +63,15 @@ def _setting(model: keras.Model, name: str) -> str | None:
     )
 
 
-def _source(model: keras.Model, config: TrainConfig) -> keras.Model:
+def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> keras.Model:
     path = Path(config.weights)
     if path.is_dir() or path.suffix == ".keras":
         return load_model(path / "model.keras" if path.is_dir() else path)
     channels, classes = model.input_shape[-1], model.output_shape[-1]
     if not path.name.endswith(".weights.h5"):
-        return build_model(config, channels, classes, weights=config.weights)
+        return build_model(config, images, channels, classes, weights=config.weights)
     try:
-        source = build_model(config, channels, _classes(path))
+        source = build_model(config, images, channels, _classes(path))
         source.load_weights(path)
         return source
     # Keras passes on what HDF5 and its own checks raise.

@@ -6,16 +6,14 @@ details must be learnt first. The principal components of the patches see everyt
 section 3.2). As there, they are not trained.
 """
 
-import dataclasses
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 from common.cli import UserError
-from trainers.config import TrainConfig
 from trainers.data.pipeline import evaluation_batches, reading_errors
 from trainers.data.sources import Source
+from trainers.settings import DataConfig, ImageConfig
 
 _IMAGES = 1024
 # At a time; their patches take 170 MB at 224 pixels.
@@ -36,28 +34,31 @@ def stem(model: keras.Model) -> keras.layers.Conv2D:
     return found
 
 
-def whiten_stem(model: keras.Model, config: TrainConfig, source: Source) -> None:
+def whiten_stem(model: keras.Model, data: DataConfig, images: ImageConfig, source: Source) -> None:
     """Gives half of the first convolution's kernels principal components, the others the opposite.
 
-    With both signs nothing is lost behind the ReLU. The components are those of the patches that
+    With both signs nothing is lost after the ReLU. The components are those of the patches that
     lie under the kernel, the largest first, scaled to a variance of about 1; kernels for which
     there is none are left as they are.
 
     Args:
       model: a network that begins with a convolution.
-      config: of the training.
+      data: of the training.
+      images: likewise.
       source: its training images, of which a thousand are looked at.
 
     Raises:
       UserError: the network has no convolution that sees all channels, or an image cannot be read.
 
     Examples:
-      >>> whiten_stem(model, config, load_source(config, config.train_split))
+      >>> source = load_source(config.data, config.data.train_split)
+      >>> whiten_stem(model, config.data, config.images, source)
     """
     layer = stem(model)
     kernel = layer.kernel.numpy()
     height, width, channels, filters = kernel.shape
-    covariance = _patch_covariance(config, source, (height, width))
+    with reading_errors(data.dataset):
+        covariance = _patch_covariance(images, source, (height, width))
     found = components(covariance, filters // 2).reshape(height, width, channels, -1)
     pairs = np.concatenate([found, -found], axis=-1)
     kernel[..., : pairs.shape[-1]] = pairs
@@ -80,26 +81,16 @@ def components(covariance: np.ndarray, count: int) -> np.ndarray:
     return vectors / np.sqrt(variances + _NOISE * variances.max())
 
 
-def _patch_covariance(config: TrainConfig, source: Source, size: tuple[int, int]) -> np.ndarray:
+def _patch_covariance(config: ImageConfig, source: Source, size: tuple[int, int]) -> np.ndarray:
     """Returns the covariance of what lies in windows of a height and width, [n, n]."""
-    few = dataclasses.replace(
-        config,
-        batch_size=_BATCH,
-        repeated_augmentation=1,
-        # As the training begins.
-        input_size=config.training_size,
-        resize_size=config.training_resize_size,
-        train_size=None,
-        train_size_epochs=None,
-    )
     count, sums, products = 0, np.float64(0), np.float64(0)
-    with reading_errors(config):
-        for images, _, weights in evaluation_batches(few, source).take(_IMAGES // _BATCH):
-            # Some are there to fill a batch up.
-            patches = _patches(images[weights > 0], size)
-            count += patches.shape[0]
-            sums += tf.reduce_sum(patches, 0).numpy().astype(np.float64)
-            products += tf.matmul(patches, patches, transpose_a=True).numpy().astype(np.float64)
+    batches = evaluation_batches(config.as_training_begins(), _BATCH, source)
+    for images, _, weights in batches.take(_IMAGES // _BATCH):
+        # Some are there to fill a batch up.
+        patches = _patches(images[weights > 0], size)
+        count += patches.shape[0]
+        sums += tf.reduce_sum(patches, 0).numpy().astype(np.float64)
+        products += tf.matmul(patches, patches, transpose_a=True).numpy().astype(np.float64)
     mean = sums / count
     return products / count - np.outer(mean, mean)
 

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from trainers.config import TrainConfig
 from trainers.constants import shared
+from trainers.settings import OptimizationConfig
 
 _MOMENTUM = 0.9
 # Muon's part of the learning rate, so that one schedule serves it and SGD's variables: with the
@@ -16,7 +16,7 @@ _BIASES = ("beta", "bias")
 
 
 def make_optimizer(
-    config: TrainConfig, rate: keras.optimizers.schedules.LearningRateSchedule
+    config: OptimizationConfig, rate: keras.optimizers.schedules.LearningRateSchedule
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer, not yet built; call it in the strategy's scope.
 

@@ -2,11 +2,11 @@
 
 import keras
 
-from trainers.config import TrainConfig
+from trainers.settings import OptimizationConfig
 
 
 def learning_rate(
-    config: TrainConfig, total_steps: int, steps_per_epoch: float
+    config: OptimizationConfig, total_steps: int, steps_per_epoch: float
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns the schedule: linear warm-up, then a cosine or a line to 0 at the last step.
 

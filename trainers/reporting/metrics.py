@@ -1,10 +1,36 @@
 """The file that a run's evaluations are written down in, one JSON object a line."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
+from common import files
+
 METRICS_FILE = "metrics.jsonl"
+NEVER = -1  # instead of the step of an evaluation
+
+
+def append(workdir: Path, record: dict[str, Any]) -> None:
+    """Writes one more evaluation down."""
+    with (workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def keep_until(step: int, workdir: Path) -> int:
+    """Drops the evaluations after the step that a run resumes from.
+
+    Returns:
+      The step of the last one that is left, or `NEVER`.
+    """
+    path, records = workdir / METRICS_FILE, []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        # The last line may be torn, when the run was killed while it was written.
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    kept = [record for record in records if record["step"] <= step]
+    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    return kept[-1]["step"] if kept else NEVER
 
 
 def last_evaluation(workdir: Path) -> dict[str, Any]:

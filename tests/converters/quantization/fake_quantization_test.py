@@ -189,7 +189,7 @@ def test_the_converted_file_computes_what_the_simulation_does(trained_workdir, t
     path = tmp_path / "int8.tflite"
     path.write_bytes(convert_fake_quant(model))
     images, _ = uint8_images(trained.config, "test", limit=100)
-    inputs = preprocess_input(images, mode=trained.config.preprocessing)
+    inputs = preprocess_input(images, mode=trained.config.images.preprocessing)
     simulated = model(inputs, training=False).numpy()
     for reference_kernels in (False, True):
         litert = LiteRTModel(path, reference_kernels=reference_kernels)

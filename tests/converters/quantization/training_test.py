@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -73,7 +72,8 @@ def make_trainer(float_workdir, folder, resume=False, **overrides):
     folder.mkdir(exist_ok=True)
     data_dir = str(float_workdir.parent / "tfds")
     config = make_config("digits", str(folder), {**VALUES, "data_dir": data_dir})
-    sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
+    data = config.data
+    sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
     task = training.QatTask(config, settings(float_workdir, **overrides), resume)
     trainer = loop.Trainer(task, tf.distribute.get_strategy(), *sources)
     trainer.start(resume)
@@ -166,7 +166,7 @@ def test_the_start_is_evaluated_too(whole):
 
 def test_the_folder_has_what_others_read(float_workdir, whole):
     folder = whole[1]
-    assert TrainConfig.load(folder).steps == STEPS
+    assert TrainConfig.load(folder).optimization.steps == STEPS
     assert QatConfig.load(folder) == settings(float_workdir)
     assert (folder / "labels.txt").read_text().split() == [str(digit) for digit in range(10)]
     assert {path.name for path in folder.iterdir()} == {
@@ -221,7 +221,7 @@ def test_other_classes_are_refused(float_workdir, tmp_path, digits_folder):
     task = object.__new__(training.QatTask)
     task.config, task._qat, task._labels = config, settings(float_workdir), ("a", "b")
     with pytest.raises(UserError, match=r"has other classes than .*labels\.txt"):
-        task.build(load_source(config, "train"))
+        task.build(load_source(config.data, "train"))
 
 
 @pytest.fixture
@@ -290,22 +290,23 @@ def test_a_float_training_is_no_quantized_one(float_workdir):
 
 
 MIRRORED = """
-import dataclasses, sys
+import sys
 from pathlib import Path
 import numpy as np
-from converters.quantization.training import QatTask
 from converters.quantization.config import QatConfig
+from converters.quantization.training import QatTask
 from trainers import loop
-from trainers.data import pipeline
-from trainers.distribution import strategy
 from trainers.config import TrainConfig
+from trainers.data import pipeline
 from trainers.data.datasets import load_source
+from trainers.distribution.strategy import make_strategy
 
 config = TrainConfig.load(sys.argv[1])
 settings = QatConfig(model=Path(sys.argv[2]), ranges="minmax", calibration_images=32, distill=True)
-two = strategy.make_strategy(config)
-one = strategy.make_strategy(dataclasses.replace(config, strategy="one"))
-sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
+size, data = config.optimization.batch_size, config.data
+two = make_strategy(config.placement, size)
+one = make_strategy(config.replace(strategy="one").placement, size)
+sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
 task = QatTask(config, settings)
 
 # A whole run: all devices hold the same values.
@@ -338,7 +339,7 @@ assert error < 0.01, error
 @pytest.mark.slow
 def test_two_devices_train_as_one(float_workdir, tmp_path):
     values = {**VALUES, "strategy": "mirrored", "devices": 2, "workdir": str(tmp_path / "qat")}
-    config = dataclasses.replace(TrainConfig.load(float_workdir), **values)
+    config = TrainConfig.load(float_workdir).replace(**values)
     (tmp_path / "qat").mkdir()
     config.save(config.workdir)
     # Apart, because a process can divide its CPU only before it uses it.

@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 import json
 import shutil
@@ -62,7 +61,7 @@ def test_seeds_that_were_trained_differently_have_no_mean(trained, tmp_path):
     shutil.copytree(network / "seed0", network / "seed1")
     config = TrainConfig.load(network / "seed1")
     assert finished(["Four filters"], tmp_path / "queue")["Four filters"].images == 30
-    dataclasses.replace(config, seed=1, epochs=3.0).save(network / "seed1")
+    config.replace(seed=1, epochs=3.0).save(network / "seed1")
     with pytest.raises(UserError, match=r"seed1 and .*seed0 were .* values of epochs"):
         finished(["Four filters"], tmp_path / "queue")
 
@@ -79,7 +78,9 @@ def test_what_is_finished_is_not_done_again(trained, monkeypatch, capsys):
 
 def test_another_seed_is_another_training(trained, monkeypatch):
     begun = []
-    monkeypatch.setattr(training_queue.loop, "train", lambda config, **_: begun.append(config.seed))
+    monkeypatch.setattr(
+        training_queue.loop, "train", lambda config, **_: begun.append(config.optimization.seed)
+    )
     train_all([FOUR], queue_in(trained.folder, trained.values["data_dir"], (0, 5)))
     assert begun == [5]
 

@@ -17,8 +17,13 @@ def each(function, elems):
 
 def augmented(image, count=200, **overrides):
     config = make_config("cifar10", "w", overrides)
-    positions = tf.range(count, dtype=tf.int64)
-    return each(lambda place: augmentation.augment(image, place, place, config), positions)
+    settings, seed = (config.augmentation, config.images), tf.constant(config.optimization.seed)
+
+    def augment(place):
+        key = tf.stack([tf.cast(seed, tf.int64), place])
+        return augmentation.augment(image, key, place + key[0], *settings)
+
+    return each(augment, tf.range(count, dtype=tf.int64))
 
 
 def keys_of(count):

@@ -77,7 +77,8 @@ def test_a_grey_file_becomes_what_is_wanted(how):
     file = encoded(picture()[..., 0], **how)
     config = make_config("cifar10", "w", {"crop": "resized"})
     for channels in (1, 3):
-        out = augment(file, *tf.zeros(2, tf.int64), config, channels)
+        key, visit = tf.zeros(2, tf.int64), tf.constant(0, tf.int64)
+        out = augment(file, key, visit, config.augmentation, config.images, channels)
         assert out.shape == (32, 32, channels)
         assert np.ptp(out.numpy(), axis=-1).max() == 0
 

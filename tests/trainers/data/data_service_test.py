@@ -23,7 +23,7 @@ def test_training_batches_are_the_same_images(digits_folder, tmp_path):
         "flip": False, "batch_size": 12,
     }  # fmt: skip
     config = make_config("folder", str(tmp_path), values)
-    source = load_source(config, "train")
+    source = load_source(config.data, "train")
     expected = pipeline.training_batches(config, source, 0)
     config = make_config("folder", str(tmp_path), {**values, "data_service": "local"})
     made = pipeline.training_batches(config, source, 0)

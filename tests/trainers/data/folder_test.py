@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 from common.cli import UserError
-from trainers.data import folder
+from trainers.data import folder, verification
 from trainers.data.datasets import load_source, load_sources
 from trainers.recipes import make_config
+from trainers.settings import DataConfig
 
 
 @pytest.fixture
@@ -20,12 +21,17 @@ def root(tmp_path, digits_folder):
     return shutil.copytree(digits_folder, tmp_path / "images")
 
 
-def config(root, workdir, **overrides):
-    return make_config("folder", str(workdir), {"data_dir": str(root), **overrides})
+def load(root, workdir, split, must_match=False, **values):
+    config = DataConfig(dataset="folder", data_dir=str(root), **values)
+    return load_source(config, split, workdir, must_match)
+
+
+def elements(source):
+    return [(image.numpy(), int(label)) for image, label in source.ordered()]
 
 
 def test_classes_and_sizes(digits_folder, tmp_path):
-    source = load_source(config(digits_folder, tmp_path), "train")
+    source = load(digits_folder, tmp_path, "train")
     assert source.class_names == ("one", "two", "zero")
     assert (source.num_examples, source.channels, source.skipped) == (120, 3, ())
 
@@ -33,9 +39,26 @@ def test_classes_and_sizes(digits_folder, tmp_path):
 def test_files_are_looked_for_once(digits_folder, tmp_path, monkeypatch):
     opened = mock.Mock(wraps=folder.open_folder)
     monkeypatch.setattr(folder, "open_folder", opened)
-    sources = load_sources(config(digits_folder, tmp_path), ["train", "test"])
+    config = DataConfig(dataset="folder", data_dir=str(digits_folder))
+    sources = load_sources(config, ["train", "test"], tmp_path)
     assert [source.num_examples for source in sources] == [120, 30]
     opened.assert_called_once_with(str(digits_folder))
+
+
+def test_a_cached_folder_is_read_once(root):
+    files = {path.read_bytes() for path in root.glob("test/*/*.jpg")}
+    source = load(root, None, "test")
+    shutil.rmtree(root)
+    assert {image for image, _ in elements(source)} == files
+
+
+def test_a_folder_too_large_for_the_cache_is_read_each_time(digits_folder, root):
+    cached = load(digits_folder, None, "test")
+    source = load(root, None, "test", cache_mb=0)
+    assert elements(source) == elements(cached)
+    shutil.rmtree(root)
+    with pytest.raises(tf.errors.NotFoundError):
+        elements(source)
 
 
 def test_slices_cover_the_split_without_overlap(digits_folder):
@@ -65,7 +88,7 @@ def test_an_unknown_split_names_those_there_are(digits_folder, split):
 
 def test_an_empty_slice_is_refused(digits_folder, tmp_path):
     with pytest.raises(UserError, match=r"'train\[:0%\]' of folder is empty"):
-        load_source(config(digits_folder, tmp_path), "train[:0%]")
+        load(digits_folder, tmp_path, "train[:0%]")
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -110,7 +133,7 @@ def damage(root):
 
 def test_corrupt_images_are_named_left_out_and_counted(root, tmp_path, caplog):
     bad = damage(root)
-    source = load_source(config(root, tmp_path), "train")
+    source = load(root, tmp_path, "train")
     assert set(source.skipped) == bad
     assert source.num_examples == 117
     assert all(path in caplog.text for path in bad)
@@ -120,44 +143,44 @@ def test_corrupt_images_are_named_left_out_and_counted(root, tmp_path, caplog):
 
 def test_the_answer_is_remembered_while_the_files_stay(root, tmp_path, monkeypatch):
     bad = damage(root)
-    load_source(config(root, tmp_path), "train")
-    monkeypatch.setattr(folder, "_readable", None)  # a second look would fail
-    assert set(load_source(config(root, tmp_path), "train").skipped) == bad
+    load(root, tmp_path, "train")
+    monkeypatch.setattr(verification, "_readable", None)  # a second look would fail
+    assert set(load(root, tmp_path, "train").skipped) == bad
 
 
 def test_changed_files_are_looked_at_again(root, tmp_path):
     damage(root)
-    load_source(config(root, tmp_path), "train")
+    load(root, tmp_path, "train")
     good = sorted((root / "train" / "one").iterdir())
     for file in good[:3]:
         shutil.copy(good[5], file)
-    assert load_source(config(root, tmp_path), "train").skipped == ()
+    assert load(root, tmp_path, "train").skipped == ()
 
 
 def test_a_resumed_run_refuses_other_images(root, tmp_path):
-    load_source(config(root, tmp_path), "train")
+    load(root, tmp_path, "train")
     damage(root)
     with pytest.raises(UserError, match=r"images of this run have changed.*120 files.*restore"):
-        load_source(config(root, tmp_path), "train", must_match=True)
+        load(root, tmp_path, "train", must_match=True)
 
 
 def test_a_resumed_run_does_not_mind_new_time_stamps(root, tmp_path):
-    load_source(config(root, tmp_path), "train")
+    load(root, tmp_path, "train")
     for file in (root / "train" / "one").iterdir():
         os.utime(file, (1, 1))
-    assert load_source(config(root, tmp_path), "train", must_match=True).num_examples == 120
+    assert load(root, tmp_path, "train", must_match=True).num_examples == 120
 
 
 def test_nothing_readable_is_an_error(root, tmp_path):
     for file in (root / "test").rglob("*.jpg"):
         file.write_bytes(b"nothing")
     with pytest.raises(UserError, match="none of the 30 images of split 'test'"):
-        load_source(config(root, tmp_path), "test")
+        load(root, tmp_path, "test")
 
 
 def test_the_list_is_a_file_of_the_run(root, tmp_path):
     bad = damage(root)
-    load_source(config(root, tmp_path), "train[:100%]")
+    load(root, tmp_path, "train[:100%]")
     record = json.loads((tmp_path / "unreadable-train-100-.json").read_text())
     assert set(record["unreadable"]) == bad
 
@@ -172,7 +195,8 @@ def test_grey_and_transparent_images_get_three_channels(root, tmp_path):
             target = root / mode / cls / name
             target.parent.mkdir(parents=True)
             Image.new("RGB", (40, 36), (200, 200, 200)).convert(mode).save(target)
-        images, _ = uint8_images(config(root, tmp_path, input_size=32, resize_size=32), mode)
+        values = {"data_dir": str(root), "input_size": 32, "resize_size": 32}
+        images, _ = uint8_images(make_config("folder", str(tmp_path), values), mode)
         assert images.shape == (3, 32, 32, 3)
         assert np.ptp(images) <= 1
 

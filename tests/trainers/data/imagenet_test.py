@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from common.cli import UserError
-from trainers.data import imagenet, pipeline
+from trainers.data import imagenet, pipeline, wordnet
 from trainers.data.datasets import load_source
 from trainers.recipes import make_config
 
@@ -69,7 +69,7 @@ def config(data_dir, workdir, **overrides):
 @pytest.mark.usefixtures("small_archives")
 def test_from_the_archives_to_batches(data_dir, tmp_path):
     settings = config(data_dir, tmp_path)
-    source = load_source(settings, settings.train_split)
+    source = load_source(settings.data, settings.data.train_split)
     assert (source.num_examples, source.channels) == (5, 3)
     assert source.class_names[:2] == ("tench", "goldfish")
     batches = pipeline.training_batches(settings, source, 0).as_numpy_iterator()
@@ -82,10 +82,10 @@ def test_from_the_archives_to_batches(data_dir, tmp_path):
 @pytest.mark.usefixtures("small_archives")
 def test_evaluation_is_the_papers_centre_crop(data_dir, tmp_path):
     settings = config(data_dir, tmp_path)
-    images, labels = pipeline.uint8_images(settings, settings.eval_split)
+    images, labels = pipeline.uint8_images(settings, settings.data.eval_split)
     # The first labels of TFDS's own list for validation.
     assert images.shape == (VALIDATED, 224, 224, 3)
-    names = load_source(settings, "validation").class_names
+    names = load_source(settings.data, "validation").class_names
     expected = {"sea snake", "alp", "Shetland sheepdog", "soup bowl"}
     assert {names[label] for label in labels} == expected
     crops = []
@@ -113,7 +113,7 @@ def test_missing_and_torn_archives_are_told_with_place_and_size(tmp_path, presen
     for name, content in present.items():
         (folder / name).write_bytes(content)
     with pytest.raises(UserError, match=told) as error:
-        load_source(config(tmp_path, tmp_path / "work"), "train")
+        load_source(config(tmp_path, tmp_path / "work").data, "train")
     assert str(folder) in str(error.value)
     assert "https://image-net.org/download-images" in str(error.value)
 
@@ -124,11 +124,11 @@ def test_validation_does_without_the_training_images(tmp_path):
 
 
 def test_words_for_identifiers():
-    words = imagenet.readable(imagenet._identifiers())
+    words = wordnet.readable(wordnet._identifiers())
     assert (len(words), len(set(words))) == (1000, 1000)
     assert (words[0], words[207], words[999]) == ("tench", "golden retriever", "toilet tissue")
     assert [word for word in words if word.startswith("crane")] == [
         "crane (bird)",
         "crane (machine)",
     ]
-    assert imagenet.readable(["b", "a"]) == ("b", "a")
+    assert wordnet.readable(["b", "a"]) == ("b", "a")

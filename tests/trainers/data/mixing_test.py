@@ -15,7 +15,8 @@ def mixed(position=0, **values):
         tf.ones([BATCH, SIZE, SIZE, 1]) * tf.range(BATCH, dtype=tf.float32)[:, None, None, None]
     )
     labels = tf.eye(BATCH)
-    images, labels = mixing.mix(images, labels, tf.constant(position, tf.int64), config)
+    key = tf.constant([config.optimization.seed, position], tf.int64)
+    images, labels = mixing.mix(images, labels, key, config.augmentation)
     return images.numpy()[..., 0], labels.numpy()
 
 
@@ -87,9 +88,8 @@ def test_mixing_depends_on_seed_and_place_alone():
 
 
 def erased(probability, batch=2000):
-    config = make_config("digits", "w", {"random_erasing": probability})
     images = tf.ones([batch, SIZE, SIZE, 2])
-    return mixing.erase(images, tf.constant(0, tf.int64), config).numpy()
+    return mixing.erase(images, tf.zeros(2, tf.int64), probability).numpy()
 
 
 def test_erasing_hits_its_share_of_the_images():

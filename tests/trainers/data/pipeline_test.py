@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 
 import numpy as np
@@ -21,12 +20,17 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def train_source(digits):
-    return load_source(digits, "train")
+    return load_source(digits.data, "train")
 
 
 def batches(config, source, start, count):
     stream = pipeline.training_batches(config, source, start).as_numpy_iterator()
     return list(itertools.islice(stream, count))
+
+
+def evaluation_batches(config, *arguments):
+    size = config.optimization.batch_size
+    return pipeline.evaluation_batches(config.images, size, *arguments)
 
 
 def assert_same(first, second):
@@ -44,35 +48,34 @@ def test_a_training_batch(digits, train_source):
 
 def test_shapes_are_static(digits, train_source):
     train = pipeline.training_batches(digits, train_source, 0).element_spec
-    evaluation = pipeline.evaluation_batches(digits, train_source).element_spec
+    evaluation = evaluation_batches(digits, train_source).element_spec
     assert [s.shape for s in train] == [(50, 32, 32, 1), (50,)]
     assert [s.shape for s in evaluation] == [(50, 32, 32, 1), (50,), (50,)]
 
 
 def test_the_stream_is_the_same_each_time_and_can_begin_anywhere(digits, train_source):
-    config = dataclasses.replace(digits, flip=True)
+    config = digits.replace(flip=True)
     whole = batches(config, train_source, 0, 33)  # 1650 images: into the second epoch
     tf.random.set_seed(99)  # must not matter
     assert_same(batches(config, train_source, 27, 6), whole[27:])
 
 
 def test_repeated_augmentation_shows_each_image_in_variants(digits, train_source):
-    plain = dataclasses.replace(digits, batch_size=12, crop="none")
-    repeated = dataclasses.replace(plain, batch_size=48, repeated_augmentation=4)
+    plain = digits.replace(batch_size=12, crop="none")
+    repeated = plain.replace(batch_size=48, repeated_augmentation=4)
     ((images, labels),) = batches(plain, train_source, 0, 1)
     ((four, four_labels),) = batches(repeated, train_source, 0, 1)
     np.testing.assert_array_equal(four, np.repeat(images, 4, axis=0))
     np.testing.assert_array_equal(four_labels, np.repeat(labels, 4))
-    ((variants, _),) = batches(dataclasses.replace(repeated, crop="pad"), train_source, 0, 1)
+    ((variants, _),) = batches(repeated.replace(crop="pad"), train_source, 0, 1)
     assert len({image.tobytes() for image in variants}) > 40
-    ((mirrored, _),) = batches(dataclasses.replace(repeated, flip=True), train_source, 0, 1)
+    ((mirrored, _),) = batches(repeated.replace(flip=True), train_source, 0, 1)
     same = (mirrored == four).all((1, 2, 3)).reshape(-1, 4)
     assert np.all(same.sum(1) == 2) and np.all(same[:, 0] != same[:, 1])
 
 
 def test_everything_random_can_begin_anywhere_too(digits, train_source):
-    config = dataclasses.replace(
-        digits,
+    config = digits.replace(
         flip=True,
         color_jitter=0.4,
         trivial_augment=True,
@@ -89,7 +92,7 @@ def test_everything_random_can_begin_anywhere_too(digits, train_source):
 
 @pytest.mark.parametrize("how", [{"mixup": 0.2}, {"cutmix": 1.0}])
 def test_mixed_labels_are_shares(digits, train_source, how):
-    config = dataclasses.replace(digits, **how)
+    config = digits.replace(**how)
     spec = pipeline.training_batches(config, train_source, 0).element_spec
     assert [(s.shape, s.dtype) for s in spec] == [
         ((50, 32, 32, 1), tf.float32),
@@ -104,20 +107,20 @@ def test_mixed_labels_are_shares(digits, train_source, how):
 
 def test_erasing_erases_to_the_middle(digits, train_source):
     ((images, _),) = batches(digits, train_source, 0, 1)
-    ((erased, _),) = batches(dataclasses.replace(digits, random_erasing=1.0), train_source, 0, 1)
+    ((erased, _),) = batches(digits.replace(random_erasing=1.0), train_source, 0, 1)
     changed = images != erased
     assert changed.any((1, 2, 3)).mean() > 0.9
     np.testing.assert_array_equal(erased[changed], 0)
 
 
 def test_training_may_have_a_size_of_its_own(digits, train_source):
-    config = dataclasses.replace(digits, resize_size=40, train_size=36)
+    config = digits.replace(resize_size=40, train_size=36)
     ((images, _),) = batches(config, train_source, 0, 1)
     assert images.shape == (50, 36, 36, 1)
 
 
 def test_another_seed_is_another_stream(digits, train_source):
-    other = dataclasses.replace(digits, seed=1)
+    other = digits.replace(seed=1)
     first, second = (batches(c, train_source, 0, 1)[0][0] for c in (digits, other))
     assert np.abs(first - second).mean() > 0.1
 
@@ -131,8 +134,8 @@ def test_an_image_is_augmented_anew_in_each_epoch():
 
 
 def test_every_image_is_evaluated_once(digits):
-    source = load_source(digits, "test")
-    batches = pipeline.evaluation_batches(digits, source).as_numpy_iterator()
+    source = load_source(digits.data, "test")
+    batches = evaluation_batches(digits, source).as_numpy_iterator()
     images, labels, weights = map(np.concatenate, zip(*batches, strict=True))
     assert len(weights) == 400
     assert weights.tolist() == [1] * 360 + [0] * 40
@@ -151,7 +154,7 @@ def contexts(workers, devices):
 
 @pytest.mark.parametrize(("workers", "devices"), CLUSTERS)
 def test_workers_and_devices_share_each_training_batch(digits, train_source, workers, devices):
-    config = dataclasses.replace(digits, batch_size=48, flip=True, repeated_augmentation=2)
+    config = digits.replace(batch_size=48, flip=True, repeated_augmentation=2)
     whole = batches(config, train_source, 3, 2)
     shares = []
     for context in contexts(workers, devices):
@@ -169,15 +172,13 @@ def test_workers_and_devices_share_each_training_batch(digits, train_source, wor
 
 @pytest.mark.parametrize(("workers", "devices"), CLUSTERS)
 def test_every_image_is_evaluated_once_however_many_workers(digits, workers, devices):
-    source = load_source(digits, "test[:70]")
-    config = dataclasses.replace(digits, batch_size=48)
-    shares = [
-        list(pipeline.evaluation_batches(config, source, c)) for c in contexts(workers, devices)
-    ]
+    source = load_source(digits.data, "test[:70]")
+    config = digits.replace(batch_size=48)
+    shares = [list(evaluation_batches(config, source, c)) for c in contexts(workers, devices)]
     assert {len(share) for share in shares} == {2 * devices // workers}
     images, labels, weights = map(np.concatenate, zip(*itertools.chain(*shares), strict=True))
     assert len(images) == 96 and weights.sum() == 70
-    (whole, whole_labels, _), (rest, rest_labels, _) = pipeline.evaluation_batches(config, source)
+    (whole, whole_labels, _), (rest, rest_labels, _) = evaluation_batches(config, source)
     expected = sorted(
         zip(
             map(bytes, np.concatenate([whole, rest])[:70]),
@@ -190,8 +191,8 @@ def test_every_image_is_evaluated_once_however_many_workers(digits, workers, dev
 
 
 def test_a_split_that_fills_its_batches_gets_no_filling(digits):
-    source = load_source(digits, "test[:100]")
-    batches = list(pipeline.evaluation_batches(digits, source))
+    source = load_source(digits.data, "test[:100]")
+    batches = list(evaluation_batches(digits, source))
     assert [float(weights.numpy().sum()) for _, _, weights in batches] == [50, 50]
 
 
@@ -199,7 +200,7 @@ def test_uint8_images_are_the_files_where_sizes_agree(digits_folder, tmp_path):
     values = {"data_dir": str(digits_folder), "input_size": 32, "resize_size": 32}
     config = make_config("folder", str(tmp_path), values)
     images, labels = pipeline.uint8_images(config, "test")
-    files = load_source(config, "test").ordered()
+    files = load_source(config.data, "test").ordered()
     assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
     np.testing.assert_array_equal(images, [tf.io.decode_jpeg(file).numpy() for file, _ in files])
     np.testing.assert_array_equal(labels, [label.numpy() for _, label in files])
@@ -207,8 +208,8 @@ def test_uint8_images_are_the_files_where_sizes_agree(digits_folder, tmp_path):
 
 def test_a_sample_is_random_without_repetition(digits):
     every, _ = pipeline.uint8_images(digits, "test")
-    sample, _ = pipeline.uint8_images(digits, "test", limit=360, shuffle=True, seed=5)
-    again, _ = pipeline.uint8_images(digits, "test", limit=360, shuffle=True, seed=5)
+    sample, _ = pipeline.uint8_images(digits, "test", limit=360, seed=5)
+    again, _ = pipeline.uint8_images(digits, "test", limit=360, seed=5)
     np.testing.assert_array_equal(sample, again)
     assert not np.array_equal(sample, every)
     assert sorted(map(bytes, sample)) == sorted(map(bytes, every))

@@ -6,11 +6,11 @@ import pytest
 
 from common.cli import UserError
 from trainers.distribution import cluster
-from trainers.recipes import make_config
+from trainers.settings import PlacementConfig
 
 
 def config(**values):
-    return make_config("digits", "w", {"strategy": "multiworker", **values})
+    return PlacementConfig(strategy="multiworker", **values)
 
 
 def found(**values):
@@ -20,7 +20,7 @@ def found(**values):
 
 def test_other_strategies_are_alone(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "no matter what")
-    alone = cluster.find_cluster(make_config("digits", "w", {"strategy": "mirrored"}))
+    alone = cluster.find_cluster(PlacementConfig(strategy="mirrored"))
     assert alone == cluster.ALONE and alone.is_chief
 
 

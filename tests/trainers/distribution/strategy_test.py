@@ -6,19 +6,19 @@ import tensorflow as tf
 from common.cli import UserError
 from trainers.distribution.cluster import Cluster
 from trainers.distribution.strategy import make_strategy, moments_over_devices
-from trainers.recipes import make_config
+from trainers.settings import PlacementConfig
 
 
 @pytest.mark.parametrize(
     ("values", "cluster", "pattern"),
     [
         (
-            {"strategy": "mirrored", "devices": 3, "batch_size": 64},
+            (PlacementConfig(strategy="mirrored", devices=3), 64, 1),
             Cluster(),
             r"--batch_size 64 cannot be shared by 3 devices; make it a multiple",
         ),
         (
-            {"batch_size": 48, "repeated_augmentation": 16},
+            (PlacementConfig(), 48, 16),
             Cluster(size=2),
             r"--repeated_augmentation 16 does not divide a worker's share of --batch_size, 24",
         ),
@@ -26,13 +26,12 @@ from trainers.recipes import make_config
 )
 def test_a_batch_that_cannot_be_shared_is_refused(values, cluster, pattern):
     with pytest.raises(UserError, match=pattern):
-        make_strategy(make_config("digits", "w", values), cluster)
+        make_strategy(*values, cluster)
 
 
 def test_a_tpu_that_is_not_there_is_told():
-    config = make_config("digits", "w", {"strategy": "tpu"})
     with pytest.raises(UserError, match=r"--tpu=local is not there \(NotFoundError: .*name the"):
-        make_strategy(config)
+        make_strategy(PlacementConfig(strategy="tpu"), 64)
 
 
 def test_moments_are_those_of_keras():

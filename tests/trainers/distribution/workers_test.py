@@ -1,6 +1,5 @@
 """Several processes that train together; the whole of it is in `launch_test`."""
 
-import dataclasses
 import json
 import signal
 import sys
@@ -22,19 +21,19 @@ SECOND = Cluster(size=2, index=1)
 # Two workers and then, in the chief alone, the same run by one. In double precision, because a
 # ReLU at a rounding error from 0 would hide an error of the loop.
 WORKER = """
-import dataclasses, sys
+import sys
 sys.path.insert(0, sys.argv[2])
 import keras, numpy as np, tensorflow as tf
 import keras_shufflenet
 from benchmarks.training.traffic import traffic
-from trainers import loop
 from common.cli import UserError
-from trainers.distribution.cluster import find_cluster
+from trainers import loop
 from trainers.config import TrainConfig
 from trainers.data.datasets import load_source
+from trainers.distribution.cluster import find_cluster
 from trainers.distribution.strategy import make_strategy
-from trainers.task import Task
 from trainers.distribution.workers import Workers, own_folder
+from trainers.task import Task
 
 def small_network(input_shape, classes, **unused):
     x = inputs = keras.Input(input_shape)
@@ -49,8 +48,9 @@ keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 folder = sys.argv[1]
 config = TrainConfig.load(folder + "/two")
-cluster = find_cluster(config)
-strategy = make_strategy(config, cluster)
+data, seed = config.data, config.optimization.seed
+cluster = find_cluster(config.placement)
+strategy = make_strategy(config.placement, config.optimization.batch_size, 1, cluster)
 workers = Workers(cluster, strategy)
 
 # Every kind of number arrives bit by bit, -0.0 too.
@@ -71,12 +71,12 @@ def weights(trainer):
 
 # Two that prepare the same data at once hinder each other.
 with workers.chief_first():
-    sources = [load_source(config, split) for split in (config.train_split, config.eval_split)]
-with own_folder(config, cluster) as own:
+    sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
+with own_folder(config.workdir, cluster) as workdir:
     # Only the chief's start counts: the others get its weights.
-    own = dataclasses.replace(own, seed=own.seed + cluster.index)
+    own = config.replace(workdir=workdir, seed=seed + cluster.index)
     trainer = loop.Trainer(Task(own), strategy, *sources, workers)
-    trainer._config = dataclasses.replace(own, seed=config.seed)
+    trainer._config = own.replace(seed=seed)
     trainer.start(resume=False)
     trainer.run()
 together = weights(trainer)
@@ -86,7 +86,7 @@ if cluster.is_chief:
     operations = trainer._train_step.get_concrete_function(iterator).graph.get_operations()
     reduced = [o.inputs[0] for o in operations if o.type.startswith("CollectiveReduce")]
     reduced = [tensor.dtype.size * tensor.shape.num_elements() for tensor in reduced]
-    config = dataclasses.replace(config, workdir=folder + "/one")
+    config = config.replace(workdir=folder + "/one")
     alone = loop.Trainer(Task(config), tf.distribute.get_strategy(), *sources)
     start = weights(alone)
     alone.start(resume=False)
@@ -201,14 +201,14 @@ def test_a_lost_worker_is_told_in_one_line_and_is_no_end(capsys):
 
 
 def test_only_the_chief_has_the_workdir_and_speaks(tmp_path, capsys):
-    config = make_config("digits", str(tmp_path / "work"), {})
-    with own_folder(config, SECOND) as own:
+    workdir = str(tmp_path / "work")
+    with own_folder(workdir, SECOND) as own:
         print("dropped")
-        folder = Path(own.workdir)
-        assert folder.is_dir() and dataclasses.replace(own, workdir=config.workdir) == config
+        folder = Path(own)
+        assert folder.is_dir() and own != workdir
         # It waits for nobody's lock.
-        with own_folder(config, ALONE) as chiefs, pytest.raises(UserError, match="in use by"):
-            assert chiefs is config
-            with own_folder(config, ALONE):
+        with own_folder(workdir, ALONE) as chiefs, pytest.raises(UserError, match="in use by"):
+            assert chiefs is workdir
+            with own_folder(workdir, ALONE):
                 pass
     assert not folder.exists() and capsys.readouterr().out == ""

@@ -7,23 +7,25 @@ from trainers.networks.models import build_model, full_precision
 from trainers.recipes import make_config
 
 
-def config_of(**values):
-    return make_config("digits", "w", values)
+def build(channels=1, classes=10, weights=None, **values):
+    """Returns the network, and what `full_precision` takes of its settings."""
+    config = make_config("digits", "w", values)
+    settings, precision = (config.network, config.images), config.optimization.precision
+    return build_model(*settings, channels, classes, precision, weights), (*settings, precision)
 
 
 def test_a_scale_that_the_papers_lack_is_refused():
     with pytest.raises(UserError, match=r"shufflenet_v2 cannot be built: .*scale.*3\.0"):
-        build_model(config_of(scale=3.0), 1, 10)
+        build(scale=3.0)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_computes_in_half_and_keeps_its_weights_whole(precision):
-    config = config_of(precision=precision)
-    model = build_model(config, 1, 10)
+    model, settings = build(precision=precision)
     assert model.compute_dtype == precision.removeprefix("mixed_")
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
-    twin = full_precision(model, config)
+    twin = full_precision(model, *settings)
     assert twin.compute_dtype == "float32"
     images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 1)).astype("float32")
     exact, rounded = twin(images).numpy(), model(images).numpy().astype("float32")
@@ -32,7 +34,7 @@ def test_mixed_precision_computes_in_half_and_keeps_its_weights_whole(precision)
 
 def test_full_precision_of_a_float32_network_is_itself():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    assert full_precision(model, config_of()) is model
+    assert full_precision(model, *build()[1]) is model
 
 
 def classifier(activation=None, classes=10):
@@ -46,11 +48,10 @@ def classifier(activation=None, classes=10):
 def test_the_architecture_of_a_file_starts_from_the_weights_of_the_seed(tmp_path):
     saved = classifier()
     saved.save(tmp_path / "net.keras")
-    config = config_of(model=str(tmp_path / "net.keras"))
     kernels = []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(seed)
-        model = build_model(config, 1, 10)
+        model, _ = build(model=str(tmp_path / "net.keras"))
         assert [w.path for w in model.weights] == [w.path for w in saved.weights]
         kernels.append(model.get_layer("conv").kernel.numpy())
     assert (kernels[0] == kernels[1]).all() and (kernels[0] != kernels[2]).any()
@@ -67,14 +68,14 @@ def test_the_architecture_of_a_file_starts_from_the_weights_of_the_seed(tmp_path
 def test_an_architecture_for_something_else_is_refused(model, message, tmp_path):
     model.save(tmp_path / "net.keras")
     with pytest.raises(UserError, match=f"net.keras {message}"):
-        build_model(config_of(model=str(tmp_path / "net.keras")), 1, 10)
+        build(model=str(tmp_path / "net.keras"))
 
 
 def test_a_file_that_is_not_there_is_refused():
     with pytest.raises(UserError, match=r"nothing.keras does not exist"):
-        build_model(config_of(model="nothing.keras"), 1, 10)
+        build(model="nothing.keras")
 
 
 def test_only_shufflenets_take_weights_of_their_own_kinds():
     with pytest.raises(UserError, match="--weights imagenet is for ShuffleNets"):
-        build_model(config_of(model="mobilenet_v2"), 3, 10, weights="imagenet")
+        build(3, weights="imagenet", model="mobilenet_v2")

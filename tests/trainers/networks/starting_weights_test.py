@@ -1,5 +1,3 @@
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -16,11 +14,20 @@ def config_of(weights, **values):
     return make_config("cifar10", "w", {**NETWORK, "weights": str(weights), **values})
 
 
+def build(config, channels=3, classes=10):
+    precision = config.optimization.precision
+    return build_model(config.network, config.images, channels, classes, precision)
+
+
+def load(model, config):
+    load_starting_weights(model, config.network, config.images)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """(a network of 10 classes, the folder of its files)."""
     folder = tmp_path_factory.mktemp("trained")
-    model = build_model(config_of("w"), 3, 10)
+    model = build(config_of("w"))
     for weight in model.weights:
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     model.save(folder / "model.keras")
@@ -47,22 +54,22 @@ def assert_taken(model, trained, classifier=True):
 )
 def test_all_weights_are_taken_but_the_classifier_of_other_classes(trained, name, classes):
     config = config_of(trained[1] / name)
-    model = build_model(config, 3, classes)
-    load_starting_weights(model, config)
+    model = build(config, classes=classes)
+    load(model, config)
     assert_taken(model, trained[0], classifier=classes == 10)
 
 
 def test_what_else_the_network_takes_is_left_to_it(trained, monkeypatch):
     asked = []
 
-    def build(config, channels, classes, weights):
+    def give(network, images, channels, classes, weights):
         asked.append((channels, classes, weights))
         return trained[0]
 
     config = config_of("imagenet")
-    model = build_model(config, 3, 10)
-    monkeypatch.setattr("trainers.networks.starting_weights.build_model", build)
-    load_starting_weights(model, config)
+    model = build(config)
+    monkeypatch.setattr("trainers.networks.starting_weights.build_model", give)
+    load(model, config)
     assert asked == [(3, 10, "imagenet")]
     assert_taken(model, trained[0])
 
@@ -77,16 +84,16 @@ def test_what_else_the_network_takes_is_left_to_it(trained, monkeypatch):
 )
 def test_weights_of_another_network_are_refused(trained, name, values, channels):
     config = config_of(trained[1] / name, **values)
-    model = build_model(config, channels, 10)
+    model = build(config, channels)
     with pytest.raises(UserError, match=r"--weights .*(is of another network: |cannot be loaded)"):
-        load_starting_weights(model, config)
+        load(model, config)
 
 
 @pytest.mark.parametrize("name", ["gone.keras", "gone.weights.h5", "gone.nonsense"])
 def test_weights_that_are_not_there_are_refused(trained, name):
     config = config_of(trained[1] / name)
     with pytest.raises(UserError, match=r"gone\."):
-        load_starting_weights(build_model(config, 3, 10), config)
+        load(build(config), config)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
@@ -95,13 +102,13 @@ def test_damaged_files_are_refused(trained, tmp_path, name):
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     config = config_of(tmp_path / name)
     with pytest.raises(UserError, match=name):
-        load_starting_weights(build_model(config, 3, 10), config)
+        load(build(config), config)
 
 
 def test_mixed_precision_takes_the_same_weights(trained):
-    config = dataclasses.replace(config_of(trained[1]), precision="mixed_bfloat16")
-    model = build_model(config, 3, 10)
-    load_starting_weights(model, config)
+    config = config_of(trained[1], precision="mixed_bfloat16")
+    model = build(config)
+    load(model, config)
     assert_taken(model, trained[0])
     assert model.compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"
@@ -111,6 +118,6 @@ def test_mixed_precision_takes_the_same_weights(trained):
 def test_weights_trained_in_another_setting_are_refused(trained, name, value):
     # The shapes are the same, the results would not be.
     config = config_of(trained[1] / "model.keras", **{name: value})
-    model = build_model(config, 3, 10)
+    model = build(config)
     with pytest.raises(UserError, match=rf"was trained with --{name}=(same|paper), not {value}"):
-        load_starting_weights(model, config)
+        load(model, config)

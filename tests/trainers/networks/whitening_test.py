@@ -25,12 +25,12 @@ def whitened(request, tmp_path_factory):
         values["data_dir"] = str(request.getfixturevalue("digits_folder"))
     workdir = tmp_path_factory.mktemp("whitened")
     config = make_config(request.param, str(workdir), values)
-    source = load_source(config, config.train_split)
+    source = load_source(config.data, config.data.train_split)
     keras.utils.set_random_seed(0)
-    model = build_model(config, source.channels, len(source.class_names))
+    model = build_model(config.network, config.images, source.channels, len(source.class_names))
     before = model.get_layer("stem_conv").kernel.numpy()
-    whiten_stem(model, config, source)
-    batches = evaluation_batches(config, source)
+    whiten_stem(model, config.data, config.images, source)
+    batches = evaluation_batches(config.images, 64, source)
     images = np.concatenate([image[weight > 0] for image, _, weight in batches])
     return before, model.get_layer("stem_conv").kernel.numpy(), images
 
@@ -93,7 +93,7 @@ def test_a_network_that_begins_otherwise_is_refused(layers, tmp_path):
     config = make_config("digits", str(tmp_path), {})
     model = keras.Sequential([keras.Input((32, 32, 1)), *layers])
     with pytest.raises(UserError, match="--whiten_stem is for networks that begin with"):
-        whiten_stem(model, config, load_source(config, "test"))
+        whiten_stem(model, config.data, config.images, load_source(config.data, "test"))
 
 
 def test_an_image_that_cannot_be_read_is_told(digits_folder, tmp_path):
@@ -102,7 +102,7 @@ def test_an_image_that_cannot_be_read_is_told(digits_folder, tmp_path):
         image.write_bytes(b"no picture at all")
     values = {"data_dir": str(root), "verify_images": False, "input_size": 32, "resize_size": 32}
     config = make_config("folder", str(tmp_path / "work"), values)
-    source = load_source(config, "train")
-    model = build_model(config, source.channels, len(source.class_names))
+    source = load_source(config.data, "train")
+    model = build_model(config.network, config.images, source.channels, len(source.class_names))
     with pytest.raises(UserError, match="an image of folder cannot be read"):
-        whiten_stem(model, config, source)
+        whiten_stem(model, config.data, config.images, source)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def after(gradients, **values):
     """Returns a weight that began at 1 behind SGD with a constant rate of 0.1."""
     weight = keras.Variable(1.0)
-    optimizer = make_optimizer(make_config("digits", "w", values), 0.1)
+    optimizer = make_optimizer(make_config("digits", "w", values).optimization, 0.1)
     optimizer.build([weight])
     for gradient in gradients:
         optimizer.apply([optimizer.scale_loss(tf.constant(gradient))], [weight])
@@ -141,7 +141,7 @@ def test_a_kernel_adds_few_operators_to_sgds_step():
 def test_the_config_chooses_the_optimizer():
     values = {"nesterov": False, "weight_decay": 0.01, "bias_rate": 2.0}
     optimizers = [
-        make_optimizer(make_config("digits", "w", {**values, "optimizer": name}), 0.1)
+        make_optimizer(make_config("digits", "w", {**values, "optimizer": name}).optimization, 0.1)
         for name in ("sgd", "muon")
     ]
     assert [type(optimizer) for optimizer in optimizers] == [SGD, Muon]
@@ -153,7 +153,7 @@ def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
     """With no other gradient; SGD's momentum needs some steps until it is as fast."""
     lengths = {}
     for name in ("sgd", "muon"):
-        config = make_config("digits", "w", {"optimizer": name, "weight_decay": 0.001})
+        config = make_config("digits", "w", {"optimizer": name, "weight_decay": 0.001}).optimization
         kernel = keras.Variable(random_matrix(1, 1, 4, 8))
         optimizer = make_optimizer(config, 0.1)
         optimizer.build([kernel])
@@ -167,7 +167,7 @@ def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
 
 def test_loss_scaling_is_for_float16_alone():
     kinds = [
-        type(make_optimizer(make_config("digits", "w", {"precision": precision}), 0.1))
+        type(make_optimizer(make_config("digits", "w", {"precision": precision}).optimization, 0.1))
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     ]
     assert kinds == [SGD, SGD, ScaledOptimizer]
@@ -199,7 +199,7 @@ from trainers.recipes import make_config
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-config = make_config("digits", "w", {"precision": "mixed_float16", "nesterov": False})
+config = make_config("digits", "w", {"precision": "mixed_float16", "nesterov": False}).optimization
 with strategy.scope():
     weight = keras.Variable(1.0)
     optimizer = make_optimizer(config, 0.1)

@@ -6,7 +6,7 @@ from trainers.recipes import make_config
 
 
 def rates_of(**overrides):
-    config = make_config("digits", "w", {"learning_rate": 0.8, **overrides})
+    config = make_config("digits", "w", {"learning_rate": 0.8, **overrides}).optimization
     schedule = learning_rate(config, total_steps=100, steps_per_epoch=10.0)
     return np.array([float(schedule(step)) for step in range(101)])
 
@@ -40,7 +40,7 @@ def test_behind_the_end_the_line_stays_at_zero():
 
 
 def test_a_warm_up_longer_than_the_run_ends_before_its_last_step():
-    config = make_config("digits", "w", {"warmup_epochs": 50, "schedule": "linear"})
+    config = make_config("digits", "w", {"warmup_epochs": 50, "schedule": "linear"}).optimization
     schedule = learning_rate(config, total_steps=10, steps_per_epoch=10.0)
     assert float(schedule(9)) == pytest.approx(config.learning_rate)
     assert float(schedule(10)) == 0.0

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from trainers.reporting.metrics import METRICS_FILE, last_evaluation
+from trainers.reporting.metrics import METRICS_FILE, append, keep_until, last_evaluation
 
 
 def test_the_last_line_is_the_last_evaluation(tmp_path):
@@ -21,3 +21,13 @@ def test_a_file_without_it_is_an_error(tmp_path, text, error):
 def test_without_a_file_it_is_named(tmp_path):
     with pytest.raises(OSError, match=METRICS_FILE):
         last_evaluation(tmp_path)
+
+
+def test_what_was_evaluated_after_the_checkpoint_is_forgotten(tmp_path):
+    path = tmp_path / METRICS_FILE
+    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')
+    assert keep_until(5, tmp_path) == 4
+    assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
+    assert keep_until(1, tmp_path) == -1
+    append(tmp_path, {"step": 3})
+    assert path.read_text() == '{"step": 3}\n'

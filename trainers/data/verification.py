@@ -1,0 +1,105 @@
+"""Image files that cannot be decoded: found once, named, and remembered."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from common import files
+from common.cli import UserError
+from common.progress import Progress
+
+_DECODED_AT_ONCE = 64
+# Every file that is left out is in the cache file; the screen shows the first ones.
+_MAX_WARNINGS = 20
+
+
+def unreadable(
+    paths: Sequence[str],
+    statuses: Sequence[os.stat_result],
+    read: Callable[[tf.Tensor], tf.Tensor],
+    channels: int,
+    cache: Path | None = None,
+    must_match: bool = False,
+) -> list[str]:
+    """Decodes every file once and returns those that cannot be decoded.
+
+    Args:
+      paths: image files.
+      statuses: their `folder.file_status`.
+      read: a graph function from the number of a path to the bytes of its file.
+      channels: 1 or 3.
+      cache: JSON file that remembers the answer while the files stay as they are; None: none.
+      must_match: refuse files other than those that `cache` was written for.
+
+    Raises:
+      UserError: `must_match`, and files have come, gone, broken or been mended.
+    """
+    stamp = _stamp(paths, statuses)
+    known = json.loads(cache.read_text(encoding="utf-8")) if cache and cache.exists() else None
+    if known and known["stamp"] == stamp:
+        return known["unreadable"]
+    readable = _readable(len(paths), read, channels)
+    bad = [path for path, good in zip(paths, readable, strict=True) if not good]
+    record = {"stamp": stamp, "files": len(paths), "unreadable": bad}
+    if must_match and known and (known["files"], known["unreadable"]) != (len(paths), bad):
+        raise UserError(
+            f"the images of this run have changed: {cache.name} knows {known['files']} files, "
+            f"{len(known['unreadable'])} of them unreadable, now there are {len(paths)} and "
+            f"{len(bad)}; restore them, or train in a new --workdir"
+        )
+    _warn(bad)
+    if cache and cache.parent.is_dir():
+        files.write_json(cache, record)
+    return bad
+
+
+def _warn(bad: Sequence[str]) -> None:
+    for path in bad[:_MAX_WARNINGS]:
+        logging.warning("skipping %s: it cannot be decoded", path)
+    if len(bad) > _MAX_WARNINGS:
+        logging.warning("… and %d more", len(bad) - _MAX_WARNINGS)
+
+
+@tf.autograph.experimental.do_not_convert
+def _readable(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) -> np.ndarray:
+    """Returns a bool per file. tf.data does the work in C++, on all cores."""
+
+    def check(index: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(read(index), channels=channels, expand_animations=False)
+        # The size is asked for because what nothing depends on is pruned, and never decoded.
+        return tf.size(image)
+
+    def check_all(indices: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        # Each an operator of its own: a loop takes half as long again.
+        return indices, [check(index) for index in tf.unstack(indices)]
+
+    good = np.zeros(count, bool)
+    with Progress("verifying", total=count, unit="image") as progress:
+        # Many at a time, which is faster; then, alone, those that had a bad one among them.
+        for size in (_DECODED_AT_ONCE, 1):
+            if good.all():
+                break
+            left = np.flatnonzero(~good)
+            # The last one again and again, until all rows are as long: operators have no loop.
+            left = np.pad(left, (0, -len(left) % size), mode="edge").reshape(-1, size)
+            checked = tf.data.Dataset.from_tensor_slices(left).map(
+                check_all, num_parallel_calls=tf.data.AUTOTUNE
+            )
+            for batch, *_ in checked.ignore_errors().as_numpy_iterator():
+                good[batch] = True
+                progress.update(int(np.count_nonzero(good)))
+    return good
+
+
+def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
+    """Returns a hash of names, sizes and times: when it is the same, so are the files."""
+    digest = hashlib.sha256()
+    for path, status in zip(paths, statuses, strict=True):
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""Words for the WordNet identifiers by which ImageNet names its classes."""
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+
+import tensorflow_datasets as tfds
+
+
+def readable(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns class names, with ImageNet's WordNet identifiers replaced by words.
+
+    Args:
+      names: of a data set; other than ImageNet's 1000 they are returned as they are.
+
+    Examples:
+      >>> readable(tfds.builder("imagenet2012").info.features["label"].names)[:2]
+      ('tench', 'goldfish')
+    """
+    return _words() if tuple(names) == _identifiers() else tuple(names)
+
+
+@functools.cache
+def _identifiers() -> tuple[str, ...]:
+    path = tfds.core.tfds_path("datasets/imagenet2012/labels.txt")
+    return tuple(path.read_text().split())
+
+
+@functools.cache
+def _words() -> tuple[str, ...]:
+    # The one list of words that TFDS has: that of a data set with ImageNet's classes.
+    from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST
+
+    # Of several words for a class the first, as torchvision has it.
+    words = [entry.partition(",")[0] for entry in IMAGENET_LABELS_LIST]
+    times = Counter(words)
+    return tuple(
+        word if times[word] == 1 else f"{word} ({identifier})"
+        for word, identifier in zip(words, _identifiers(), strict=True)
+    )
