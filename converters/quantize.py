@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from common import cli
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.options import METHODS
 from converters.quantization.config import WEIGHTS_FILE, QatConfig
 from trainers.config import CONFIG_FILE, LOCAL_STRATEGIES, TrainConfig
@@ -30,7 +30,7 @@ flags.DEFINE_string("workdir", None, "Folder for the results; default: MODEL/qat
 flags.DEFINE_bool("resume", False, "Go on with the run in --workdir from its last checkpoint.")
 
 # Called as in `QatConfig`; None leaves its default.
-flags.DEFINE_string("target", None, f"Form of the graph: {', '.join(FORMS)} (default cpu).")
+flags.DEFINE_string("target", None, f"Lowering of the graph: {', '.join(LOWERINGS)} (default cpu).")
 flags.DEFINE_string(
     "ranges", None, f"How calibration chooses ranges: {', '.join(METHODS)} (default mse)."
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.cli import UserError
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.options import METHODS, MIN_CALIBRATION_IMAGES
 
 
@@ -15,7 +15,7 @@ class ReportConfig:
     Attributes:
       model: workdir of the float training, whose evaluation images are used.
       qat: folder of a quantization-aware training, or None for calibrated ranges.
-      target: whose form the deployment graph has; None is cpu, or what `qat` was trained with.
+      target: whose lowering the deployment graph has; None is cpu, or what `qat` was trained with.
       ranges: how calibration chooses them; None is the default, or what `qat` was trained with.
       images: evaluation images, or all there are in a smaller split.
       calibration_images: training images that ranges are taken from.
@@ -34,7 +34,7 @@ class ReportConfig:
     output: Path | None
 
     def __post_init__(self):
-        for flag, known in (("target", tuple(FORMS)), ("ranges", METHODS)):
+        for flag, known in (("target", tuple(LOWERINGS)), ("ranges", METHODS)):
             value = getattr(self, flag)
             if value is not None and self.qat is not None:
                 raise UserError(f"--{flag} is fixed by the training in --qat; leave it out")

@@ -9,7 +9,7 @@ from absl import flags
 
 from common.cli import UserError
 from converters.diagnosis.config import ReportConfig
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.options import DEFAULT_METHOD, METHODS
 
 FLAGS = flags.FLAGS
@@ -26,7 +26,9 @@ def define(images: int, output: str) -> None:
     flags.DEFINE_string(
         "qat", None, "Folder of its quantization-aware training; calibrated ranges without."
     )
-    flags.DEFINE_string("target", None, f"Form of the deployment graph: {', '.join(FORMS)} (cpu).")
+    flags.DEFINE_string(
+        "target", None, f"Lowering of the deployment graph: {', '.join(LOWERINGS)} (cpu)."
+    )
     flags.DEFINE_string(
         "ranges", None, f"How calibration chooses ranges: {', '.join(METHODS)} ({DEFAULT_METHOD})."
     )

@@ -29,7 +29,7 @@ def compile_artifacts(
 
     Args:
       folders: artifacts; each of them once.
-      file: the name that the file has in each; None for the only int8 file of the edgetpu form.
+      file: the name that the file has in each; None for the only int8 file of the edgetpu target.
       settings: how to compile.
 
     Returns:

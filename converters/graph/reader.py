@@ -23,7 +23,7 @@ _UNIT = re.compile(r"stage(\d+)_unit(\d+)")
 
 
 def fold(layer: keras.layers.Layer, batch_norm: keras.layers.Layer) -> Folded:
-    """Returns a convolution's weights with the BatchNormalization behind it multiplied in.
+    """Returns a convolution's weights with the BatchNormalization after it multiplied in.
 
     Computed in float64, so that folding adds no error of its own to float32.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 from common import files
 from common.cli import UserError
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.options import METHODS, MIN_CALIBRATION_IMAGES
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
 
@@ -29,7 +29,7 @@ class QatConfig:
 
     Args:
       model: workdir of the float training.
-      target: whose form of the deployment graph is trained.
+      target: whose lowering of the deployment graph is trained.
       ranges: how calibration chooses the ranges of activations.
       calibration_images: how many training images it looks at.
       distill: learn from the float model's logits too.
@@ -49,7 +49,7 @@ class QatConfig:
     distill_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, choices in {"target": FORMS, "ranges": METHODS}.items():
+        for name, choices in {"target": LOWERINGS, "ranges": METHODS}.items():
             value = getattr(self, name)
             if value not in choices:
                 raise UserError(f"--{name} must be one of {', '.join(choices)}; received {value!r}")
