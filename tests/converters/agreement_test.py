@@ -17,10 +17,10 @@ from converters.diagnosis.agreement import (
     pair_names,
     summary,
 )
-from converters.diagnosis.config import ReportConfig
 from converters.diagnosis.instrument import Tensor
 from converters.diagnosis.quantized_workdir import QuantizedNetwork
 from converters.diagnosis.runtimes import LiteRTRuntime
+from converters.diagnosis.settings import ReportConfig
 from converters.diagnosis.simulation import Simulation
 from converters.graph.deployment import deployment_graph
 from converters.quantization.calibration import calibrate
