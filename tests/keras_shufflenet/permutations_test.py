@@ -101,8 +101,9 @@ def merged(unit, left, right):
     return as_order(x)
 
 
-def test_an_unknown_merge_is_named():
+def test_an_unknown_merge_is_named(monkeypatch):
     units = stage("paper")
-    units[1].shuffle = keras.layers.ReLU(name="other")
+    layers = [*units[1].merge(), keras.layers.ReLU(name="other")]
+    monkeypatch.setattr(units[1], "merge", lambda: layers)
     with pytest.raises(ValueError, match=r"'shuffle_unit_v2.*unknown.*other"):
         stage_routes(units)
