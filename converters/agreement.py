@@ -24,7 +24,7 @@ flags.adopt_module_key_flags(settings)
 def main() -> None:
     """Reads the flags, compares and prints the tables."""
     config = settings.read()
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
     from converters.diagnosis.agreement import measure, operator_table, summary
     from converters.diagnosis.quantized_workdir import load_quantized

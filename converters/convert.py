@@ -101,7 +101,7 @@ def main() -> None:
         overwrite=_OVERWRITE.value,
     )
     command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
     from converters.conversion.pipeline import convert_workdir
 

@@ -44,6 +44,10 @@ class PermutedTensor(NamedTuple):
         """Returns the same tensor with `offset` added to its channels' numbers."""
         return self._replace(order=np.where(self.order < 0, ABSENT, self.order + offset))
 
+    def shuffled(self, groups: int) -> "PermutedTensor":
+        """Returns the output of a `ChannelShuffle`: the same tensor, with other numbers."""
+        return self.renumbered(inverse(shuffle(self.order.max() + 1, groups)))
+
 
 def compose(numbers: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Returns `numbers[order]`; what is absent in `order` stays absent."""

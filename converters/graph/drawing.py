@@ -220,8 +220,8 @@ def _draw(axis: Any, title: str, boxes: dict[str, Box], place: dict[Any, tuple],
             _draw_edge(axis, source, name, place)
         _draw_box(axis, box, place[name])
     moves = Counter(box.kind for box in boxes.values() if box.kind in MOVES)
-    told = ", ".join(f"{number} {kind}" for kind, number in sorted(moves.items()))
-    axis.set_title(f"{title}\nmoves only: {told or 'nothing'}", fontsize=9)
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(moves.items()))
+    axis.set_title(f"{title}\nmoves only: {counts or 'nothing'}", fontsize=9)
     columns = [column for column, _ in place.values()]
     axis.set(xlim=(min(columns) - 0.6, max(columns) + 0.6), ylim=(rows - 0.5, -0.5))
     axis.axis("off")

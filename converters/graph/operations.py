@@ -231,7 +231,7 @@ def window_factors(extent: int) -> tuple[float, ...]:
       extent: pixels of the image in that direction; padded as TensorFlow's "same" does.
     """
     starts = _STRIDE * np.arange(-(-extent // _STRIDE))
-    # Both ends are padded alike, or the last by one more.
+    # Both ends are padded the same way, or the last by one more.
     starts -= (starts[-1] + _WINDOW - extent) // 2
     inside = np.minimum(starts + _WINDOW, extent) - np.maximum(starts, 0)
     return tuple(float(factor) for factor in _WINDOW / inside)

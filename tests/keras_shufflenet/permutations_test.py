@@ -64,6 +64,15 @@ def test_a_permuted_tensor_changes_numbers_and_no_data():
         assert (y.tensor, y.order.tolist()) == ("conv", order)
 
 
+@pytest.mark.parametrize("groups", [2, 3])
+def test_a_shuffled_tensor_is_the_layer_s_output_in_another_order(groups):
+    values, order = np.array([5, 3, 0, 4, 1, 2]) * 10, np.array([5, 3, 0, 4, 1, 2])
+    shuffled = PermutedTensor(values, order).shuffled(groups)
+    in_order = shuffled.tensor[permutations.inverse(shuffled.order)]
+    expected = as_order(ChannelShuffle(groups)(as_image(np.arange(6) * 10)))
+    np.testing.assert_array_equal(in_order, expected)
+
+
 def stage(convention, filters=12, count=4):
     units = [ShuffleUnitV2(filters, 2, convention=convention)]
     units += [ShuffleUnitV2(filters, convention=convention) for _ in range(count - 1)]

@@ -127,7 +127,7 @@ def _layer(
     if permuted_tensors.is_batch_norm(layer) and len(x.tensor.shape) == 4:
         return permuted_tensors.batch_norm(x, layer)
     if isinstance(layer, ChannelShuffle):
-        return permuted_tensors.shuffle(x, layer)
+        return x.shuffled(layer.groups)
     if isinstance(layer, _CHANNELWISE):
         return PermutedTensor(layer(x.tensor), x.order)
     return _as_it_is(layer(permuted_tensors.reordered(x), training=True))

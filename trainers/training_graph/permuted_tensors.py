@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_shufflenet import permutations
-from keras_shufflenet.layers import ChannelShuffle, ungrouped_kernel
+from keras_shufflenet.layers import ungrouped_kernel
 from keras_shufflenet.permutations import ABSENT, PermutedTensor
 from trainers.constants import shared
 from trainers.distribution.strategy import moments_over_devices
@@ -174,12 +174,6 @@ def split(x: PermutedTensor, sizes: Sequence[int]) -> list[PermutedTensor]:
         return [x]
     tensors, orders = tf.split(x.tensor, sizes, -1), permutations.split(x.order, sizes)
     return [PermutedTensor(*piece) for piece in zip(tensors, orders, strict=True)]
-
-
-def shuffle(x: PermutedTensor, layer: ChannelShuffle) -> PermutedTensor:
-    """Returns the same tensor: only the channels' numbers change."""
-    shuffled = permutations.shuffle(x.order.max() + 1, layer.groups)
-    return x.renumbered(permutations.inverse(shuffled))
 
 
 def reordered(x: PermutedTensor, order: np.ndarray | None = None) -> tf.Tensor:
