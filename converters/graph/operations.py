@@ -220,6 +220,8 @@ def _permuted_kernel(
 
 def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
     """Returns the ungrouped kernel of a grouped one: block-diagonal, zeros elsewhere."""
+    if groups == 1:
+        return kernel
     # Adding 0 makes -0 a plain zero.
     return keras.ops.convert_to_numpy(ungrouped_kernel(kernel, groups)) + 0
 
