@@ -79,10 +79,12 @@ setup(
     install_requires=[
         # tfmot 0.8 allows nothing newer than absl 1.x.
         "absl-py>=1.2,<2",
-        "ai-edge-litert>=1.4",
+        # Upper bounds of the two whose private interface is used (edge/profiling/litert.py,
+        # keras_shufflenet/keras_internals.py): the versions that the tests have seen.
+        "ai-edge-litert>=1.4,<2.4",
         # tfds needs it for mnist and its kin, but does not ask for it.
         "importlib_resources>=5.0",
-        "keras>=3.12",
+        "keras>=3.12,<3.16",
         "matplotlib>=3.8",
         "numpy>=1.26",
         "safetensors>=0.5",

@@ -1,4 +1,4 @@
-"""Measures what one field of a target's form costs in int8 latency: how `targets.py` was filled.
+"""Measures what one field of a lowering costs in int8 latency: how `targets.py` was filled.
 
 Weights and calibration images are random: latency does not depend on them. The files take turns in
 processes pinned to one core, with one thread.
@@ -11,12 +11,14 @@ from absl import flags
 
 from benchmarks.measuring import turn_flags
 from common import cli
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list("networks", ["v1-1x-g3"], "Networks, separated by commas.")
-_TARGET = flags.DEFINE_enum("target", "cpu", list(FORMS), "Whose form is changed.")
-_FIELD = flags.DEFINE_string("field", "average_pool", "Field of the form that is changed.")
+_TARGET = flags.DEFINE_enum(
+    "target", "cpu", list(LOWERINGS), "Whose lowering (its choice of operators) is changed."
+)
+_FIELD = flags.DEFINE_string("field", "average_pool", "Field of the lowering that is changed.")
 _VALUES = flags.DEFINE_list(
     "values", ["pool", "depthwise"], "Its values; the others are compared with the first."
 )
@@ -28,7 +30,7 @@ flags.adopt_module_key_flags(turn_flags)
 def main() -> None:
     """Reads the flags, converts, measures, and prints the table."""
     import_tensorflow()
-    from benchmarks.measuring.form_times import FormTimesConfig, form_table, forms, measure_all
+    from benchmarks.measuring.form_times import FormTimesConfig, form_table, lowerings, measure_all
     from benchmarks.measuring.networks import check_names
 
     config = FormTimesConfig(
@@ -38,7 +40,7 @@ def main() -> None:
         values=tuple(_VALUES.value),
         turns=turn_flags.read(),
     )
-    forms(config)
+    lowerings(config)
     print(form_table(config, measure_all(config)))
 
 

@@ -46,12 +46,13 @@ def _make_step(groups: int, grouped: bool) -> Callable[[], object]:
     import tensorflow as tf
 
     from keras_shufflenet import ShuffleNetV1
+    from keras_shufflenet.keras_internals import flat_layers
     from keras_shufflenet.layers import GroupedPointwise
 
     model = ShuffleNetV1(0.5, groups, small_images=True, classes=10)
     images = tf.random.stateless_normal((_BATCH.value, 32, 32, 3), (0, 0))
     if grouped:
-        for layer in model._flatten_layers():
+        for layer in flat_layers(model):
             if isinstance(layer, GroupedPointwise):
                 layer.call = super(GroupedPointwise, layer).call
     keras.utils.set_random_seed(0)

@@ -10,21 +10,21 @@ Example:
 from absl import flags
 
 from common import cli, files
-from converters.diagnosis import flags as report_flags
+from converters.diagnosis import settings
 from trainers.startup import import_tensorflow
 
-report_flags.define(
+settings.define(
     images=100,
     output="Folder for agreement.json and operators.txt; without, the tables are printed.",
 )
 # So that --help shows them.
-flags.adopt_module_key_flags(report_flags)
+flags.adopt_module_key_flags(settings)
 
 
 def main() -> None:
     """Reads the flags, compares and prints the tables."""
-    config = report_flags.read()
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    config = settings.read()
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
     from converters.diagnosis.agreement import measure, operator_table, summary
     from converters.diagnosis.quantized_workdir import load_quantized

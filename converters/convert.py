@@ -15,7 +15,7 @@ from common.cli import UserError
 from converters.conversion.config import ConversionConfig
 from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.micro_target import firmware
 from converters.options import DEFAULT_METHOD, IO_DTYPES
 from trainers.startup import import_tensorflow
@@ -37,7 +37,7 @@ _QUANTIZATION = flags.DEFINE_list(
     "input and output). The last two are of the deployment graph alone.",
 )
 _TARGET = flags.DEFINE_string(
-    "target", "cpu", "What the deployment graph is written for: " + ", ".join(FORMS) + "."
+    "target", "cpu", "What the deployment graph is written for: " + ", ".join(LOWERINGS) + "."
 )
 _IO_DTYPE = flags.DEFINE_string(
     "io_dtype", "int8", "Input and output of int8 files: " + ", ".join(IO_DTYPES) + "."
@@ -101,7 +101,7 @@ def main() -> None:
         overwrite=_OVERWRITE.value,
     )
     command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
     from converters.conversion.pipeline import convert_workdir
 

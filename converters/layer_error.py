@@ -10,21 +10,21 @@ Example:
 from absl import flags
 
 from common import cli, files
-from converters.diagnosis import flags as report_flags
+from converters.diagnosis import settings
 from trainers.startup import import_tensorflow
 
-report_flags.define(
+settings.define(
     images=64,
     output="Folder for layer_error.json, .txt and .png; without, the worst are printed.",
 )
 # So that --help shows them.
-flags.adopt_module_key_flags(report_flags)
+flags.adopt_module_key_flags(settings)
 
 
 def main() -> None:
     """Reads the flags, measures and prints the worst parts with advice."""
-    config = report_flags.read()
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    config = settings.read()
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
     from converters.diagnosis.layer_error import measure, save_picture, summary, table
     from converters.diagnosis.quantized_workdir import load_quantized

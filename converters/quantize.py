@@ -61,7 +61,7 @@ def main() -> None:
     # A job that is restarted with --resume from its first line on begins like any other.
     resume = FLAGS.resume and (workdir / CONFIG_FILE).exists()
     config, qat = _resumed(workdir) if resume else _new(model, workdir)
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
     from converters.quantization.training import train_quantized
 

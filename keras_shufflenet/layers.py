@@ -44,9 +44,22 @@ def check_channels_last() -> None:
         )
 
 
-def block_diagonal(groups: int, rows: int, columns: int) -> np.ndarray:
-    """Returns float64 ones in `groups` blocks of rows x columns along the diagonal, else zeros."""
-    return np.kron(np.eye(groups), np.ones((rows, columns)))
+def ungrouped_kernel(kernel: Any, groups: int) -> Any:
+    """Returns the kernel of the convolution of one group that computes what a grouped one does.
+
+    Its matrices are block-diagonal: an output has zeros for the inputs of other groups.
+
+    Args:
+      kernel: [height, width, channels / groups, filters], a tensor or an array.
+      groups: number of groups.
+
+    Returns:
+      A tensor [height, width, channels, filters].
+    """
+    height, width, rows, filters = kernel.shape
+    blocks = np.repeat(np.eye(groups), filters // groups, axis=1)[:, None]
+    kernel = ops.expand_dims(kernel, 2) * ops.cast(blocks, kernel.dtype)
+    return ops.reshape(kernel, (height, width, groups * rows, filters))
 
 
 class GroupedPointwise(keras.layers.Conv2D):
@@ -62,9 +75,7 @@ class GroupedPointwise(keras.layers.Conv2D):
         """Returns the convolution."""
         if not training:
             return super().call(inputs)
-        kernel = ops.squeeze(self.kernel, (0, 1))
-        mask = block_diagonal(self.groups, kernel.shape[0], self.filters // self.groups)
-        matrix = ops.tile(kernel, (self.groups, 1)) * ops.cast(mask, kernel.dtype)
+        matrix = ops.squeeze(ungrouped_kernel(self.kernel, self.groups), (0, 1))
         return ops.tensordot(inputs, matrix, axes=1)
 
 

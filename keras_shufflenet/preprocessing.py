@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_shufflenet.keras_internals import flat_layers
 from keras_shufflenet.layers import check_choice, check_positive_int
 
 
@@ -83,7 +84,7 @@ def preprocessing_of(model: keras.Model) -> str | None:
     Examples:
       >>> x = preprocess_input(images, mode=preprocessing_of(model) or "tf")
     """
-    stems = [layer for layer in model._flatten_layers() if isinstance(layer, Conv2D)]
+    stems = [layer for layer in flat_layers(model) if isinstance(layer, Conv2D)]
     modes = sorted({stem.preprocessing for stem in stems})
     if len(modes) > 1:
         raise ValueError(f"`model` {model.name!r} has stems of several preprocessings: {modes}")

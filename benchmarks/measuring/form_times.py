@@ -1,4 +1,4 @@
-"""Times a network's deployment graph with one field of its target's form changed, side by side."""
+"""Times a network's deployment graph with one field of its lowering changed, side by side."""
 
 import dataclasses
 import tempfile
@@ -15,7 +15,7 @@ from common.progress import Progress
 from common.table import markdown_table
 from converters.conversion.tflite import convert_fake_quant
 from converters.graph.deployment import deployment_graph
-from converters.graph.targets import FORMS, Form
+from converters.graph.targets import LOWERINGS, Lowering
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from converters.random_weights import calibration_images
@@ -32,19 +32,21 @@ class FormTimesConfig:
     turns: Turns
 
 
-def forms(config: FormTimesConfig) -> dict[str, Form]:
-    """Returns by value the target's form with `config.field` changed to it.
+def lowerings(config: FormTimesConfig) -> dict[str, Lowering]:
+    """Returns by value the target's lowering with `config.field` changed to it.
 
     Raises:
-      UserError: a form has no such field, or the field no such value.
+      UserError: a lowering has no such field, or the field no such value.
     """
-    form = FORMS[config.target]
-    fields = [f.name for f in dataclasses.fields(form) if f.name != "shuffle"]
+    lowering = LOWERINGS[config.target]
+    fields = [f.name for f in dataclasses.fields(lowering) if f.name != "shuffle"]
     if config.field not in fields:
-        raise UserError(f"a form has no field {config.field!r} to change; {', '.join(fields)}")
-    convert = type(getattr(form, config.field))
+        raise UserError(f"a lowering has no field {config.field!r} to change; {', '.join(fields)}")
+    convert = type(getattr(lowering, config.field))
     try:
-        return {v: dataclasses.replace(form, **{config.field: convert(v)}) for v in config.values}
+        return {
+            v: dataclasses.replace(lowering, **{config.field: convert(v)}) for v in config.values
+        }
     except ValueError as error:
         raise UserError(f"{config.field}: {error}; change --values") from error
 
@@ -55,18 +57,18 @@ def measure_all(config: FormTimesConfig) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         with Progress("converting", len(config.networks), unit="network") as progress:
             for network in config.networks:
-                files = _convert(network, forms(config), Path(folder))
+                files = _convert(network, lowerings(config), Path(folder))
                 requests[network] = {"files": files, **config.turns.request()}
                 progress.update(len(requests))
         return measure("edge.running.timing", requests, config.turns)
 
 
-def _convert(network: str, forms: dict[str, Form], folder: Path) -> list[str]:
+def _convert(network: str, changed: dict[str, Lowering], folder: Path) -> list[str]:
     model = build(network)
     images = calibration_images(model.input_shape)
     paths = []
-    for value, form in forms.items():
-        graph = deployment_graph(model, form=form)
+    for value, lowering in changed.items():
+        graph = deployment_graph(model, lowering=lowering)
         path = folder / f"{network}_{value}.tflite"
         path.write_bytes(convert_fake_quant(fake_quant_model(graph, calibrate(graph, images))))
         paths.append(str(path))

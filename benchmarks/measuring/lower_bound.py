@@ -11,8 +11,9 @@ import keras
 from benchmarks.measuring.networks import NETWORKS, build
 from converters.graph import reader
 from converters.graph.deployment import deployment_graph
-from converters.graph.operations import Graph, Wire
+from converters.graph.operations import Graph
 from keras_shufflenet import ShuffleNetV1, ShuffleUnitV2
+from keras_shufflenet.permutations import PermutedTensor
 
 
 def floor_graph(network: str, target: str = "cpu") -> Graph:
@@ -32,7 +33,8 @@ def convolutions_alone(model: keras.Model) -> Graph:
 
 
 def v2_graph(
-    model: keras.Model, stage: Callable[[Graph, Wire, list[ShuffleUnitV2]], Wire]
+    model: keras.Model,
+    stage: Callable[[Graph, PermutedTensor, list[ShuffleUnitV2]], PermutedTensor],
 ) -> Graph:
     """Returns a ShuffleNetV2 whose stages are written by `stage`, the rest as trained."""
     graph = Graph()
@@ -49,7 +51,7 @@ def v2_graph(
     return graph
 
 
-def shortcut_path(graph: Graph, x: Wire, unit: ShuffleUnitV2) -> Wire:
+def shortcut_path(graph: Graph, x: PermutedTensor, unit: ShuffleUnitV2) -> PermutedTensor:
     """Adds the convolutions of a unit's shortcut."""
     name = f"{unit.name}_shortcut"
     x = _window(graph, x, name, unit.shortcut_depthwise, unit.shortcut_depthwise_bn)
@@ -58,30 +60,30 @@ def shortcut_path(graph: Graph, x: Wire, unit: ShuffleUnitV2) -> Wire:
     )
 
 
-def main_path(graph: Graph, x: Wire, unit: ShuffleUnitV2) -> Wire:
+def main_path(graph: Graph, x: PermutedTensor, unit: ShuffleUnitV2) -> PermutedTensor:
     """Adds the convolutions of a unit's main path."""
     x = _pointwise(graph, x, f"{unit.name}_pointwise1", unit.pointwise1, unit.pointwise1_bn)
     x = _window(graph, x, f"{unit.name}_depthwise", unit.depthwise, unit.depthwise_bn)
     return _pointwise(graph, x, f"{unit.name}_pointwise2", unit.pointwise2, unit.pointwise2_bn)
 
 
-def _stage(graph: Graph, x: Wire, units: list[ShuffleUnitV2]) -> Wire:
+def _stage(graph: Graph, x: PermutedTensor, units: list[ShuffleUnitV2]) -> PermutedTensor:
     shortcut = shortcut_path(graph, x, units[0])
     for unit in units:
         x = main_path(graph, x, unit)
-    joined = [shortcut, Wire(x.op, x.order + shortcut.channels)]
+    joined = [shortcut, x.shifted(shortcut.channels)]
     return graph.concat(joined, f"{units[0].name}_join", len(joined))
 
 
 def _pointwise(
-    graph: Graph, x: Wire, name: str, layer: keras.layers.Layer, norm: keras.layers.Layer
-) -> Wire:
+    graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer, norm: keras.layers.Layer
+) -> PermutedTensor:
     return graph.conv(x, name, reader.fold(layer, norm), activation="relu")
 
 
 def _window(
-    graph: Graph, x: Wire, name: str, layer: keras.layers.Layer, norm: keras.layers.Layer
-) -> Wire:
+    graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer, norm: keras.layers.Layer
+) -> PermutedTensor:
     x, padding = _pad(graph, x, name, layer)
     folded, stride = reader.fold(layer, norm), layer.strides[0]
     if isinstance(layer, keras.layers.DepthwiseConv2D):
@@ -89,7 +91,9 @@ def _window(
     return graph.conv(x, name, folded, stride=stride, padding=padding, activation="relu")
 
 
-def _pad(graph: Graph, x: Wire, name: str, layer: keras.layers.Layer) -> tuple[Wire, str]:
+def _pad(
+    graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer
+) -> tuple[PermutedTensor, str]:
     if layer.padding == "valid":
         return graph.simple("pad", [x], f"{name}_pad"), "valid"
     return x, "same"

@@ -10,12 +10,13 @@ import numpy as np
 from benchmarks.measuring.lower_bound import main_path, shortcut_path, v2_graph
 from converters.graph import reader
 from converters.graph.deployment import deployment_graph
-from converters.graph.operations import Graph, Wire
-from converters.graph.targets import UNLIMITED, Form
+from converters.graph.operations import Graph
+from converters.graph.targets import UNLIMITED, Lowering
 from keras_shufflenet import ShuffleUnitV2
+from keras_shufflenet.permutations import PermutedTensor
 
 # Nothing that XNNPACK alone asks for; V1's shuffle remains.
-FORM = Form(most_concatenated=UNLIMITED, producers=1, grouped="group")
+LOWERING = Lowering(most_concatenated=UNLIMITED, producers=1, grouped="group")
 _SHUFFLE_GROUPS = 2
 
 
@@ -32,15 +33,15 @@ def plain_graph(model: keras.Model) -> Graph:
     Examples:
       >>> logits = emit(plain_graph(model))(images)
     """
-    return v2_graph(model, _stage) if is_v2(model) else deployment_graph(model, form=FORM)
+    return v2_graph(model, _stage) if is_v2(model) else deployment_graph(model, lowering=LOWERING)
 
 
 def shuffle_free_graph(model: keras.Model) -> Graph:
-    """Returns the deployment graph of a ShuffleNetV2 in a form for any runtime."""
-    return deployment_graph(model, form=FORM)
+    """Returns the deployment graph of a ShuffleNetV2 in a lowering for any runtime."""
+    return deployment_graph(model, lowering=LOWERING)
 
 
-def _stage(graph: Graph, x: Wire, units: list[ShuffleUnitV2]) -> Wire:
+def _stage(graph: Graph, x: PermutedTensor, units: list[ShuffleUnitV2]) -> PermutedTensor:
     for unit in units:
         if unit.stride == 1:
             half = x.channels // 2
@@ -49,16 +50,15 @@ def _stage(graph: Graph, x: Wire, units: list[ShuffleUnitV2]) -> Wire:
         else:
             left, right = shortcut_path(graph, x, unit), x
         right = main_path(graph, right, unit)
-        right = Wire(right.op, right.order + left.channels)
-        x = graph.concat([left, right], f"{unit.name}_join", UNLIMITED)
+        x = graph.concat([left, right.shifted(left.channels)], f"{unit.name}_join", UNLIMITED)
         x = _renumbered(graph.transpose(x, f"{unit.name}_shuffle", _SHUFFLE_GROUPS))
     return x
 
 
-def _slice(graph: Graph, x: Wire, name: str, start: int, stop: int) -> Wire:
+def _slice(graph: Graph, x: PermutedTensor, name: str, start: int, stop: int) -> PermutedTensor:
     return _renumbered(graph.slice(x, name, start, stop))
 
 
-def _renumbered(x: Wire) -> Wire:
-    # What a layer behind a slice or a shuffle calls its channel 0 is the first one there.
-    return Wire(x.op, np.arange(x.channels))
+def _renumbered(x: PermutedTensor) -> PermutedTensor:
+    # What a layer after a slice or a shuffle calls its channel 0 is the first one there.
+    return PermutedTensor(x.tensor, np.arange(x.channels))

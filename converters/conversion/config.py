@@ -7,7 +7,7 @@ from pathlib import Path
 from common.cli import UserError
 from common.vela import ACCELERATORS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.options import (
     DEFAULT_METHOD,
     GRAPHS,
@@ -47,7 +47,7 @@ class ConversionConfig:
                     f"--graph={graph} cannot be had with --quantization={min(impossible)}, only "
                     f"with {', '.join(GRAPHS[graph])}; use --graph=deployment for it"
                 )
-        for flag, known in {"target": FORMS, "io_dtype": IO_DTYPES, "ranges": METHODS}.items():
+        for flag, known in {"target": LOWERINGS, "io_dtype": IO_DTYPES, "ranges": METHODS}.items():
             if getattr(self, flag) not in known:
                 raise UserError(
                     f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"

@@ -53,7 +53,7 @@ class _Int16Graph:
         self.graph = model.subgraphs[0]
 
     def share(self) -> None:
-        """Gives tied tensors the largest of their scales, and the biases behind them theirs."""
+        """Gives tied tensors the largest of their scales, and the biases after them theirs."""
         roots = self._roots()
         scales: dict[int, np.float32] = {}
         for index, root in roots.items():

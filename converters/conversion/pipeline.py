@@ -78,7 +78,7 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
       UserError: the workdir or the data cannot be used, the output exists, or a file does not
         compute what the Keras model computes. Nothing is left at the output.
     """
-    # First, so that a compiler that is not there is told before minutes of work.
+    # First, so that a missing compiler is reported before minutes of work.
     device_step = _DEVICE_STEPS.get(config.target, _no_device)(config)
     with staged_folder(config.output.absolute(), config.overwrite) as folder:
         trained = load_trained(config.model)

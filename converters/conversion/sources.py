@@ -33,7 +33,7 @@ class Sources:
 
     @cached_property
     def graph(self) -> Graph:
-        """The deployment graph in the target's form."""
+        """The deployment graph in the target's lowering."""
         return deployment_graph(self.trained.model, self.config.target)
 
     @cached_property

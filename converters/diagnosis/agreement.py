@@ -1,14 +1,14 @@
 """Do the runtimes agree? The same int8 network on the same images, tensor by tensor.
 
 Asked in two senses. *End to end*, every runtime computes from the image on its own, and what one
-operator rounds otherwise, the operators behind it start from. *On equal inputs*, the file is cut
+operator rounds otherwise, the operators after it start from. *On equal inputs*, the file is cut
 apart and every operator gets what LiteRT's reference kernels gave its predecessors: what is left
 is how that one operator rounds.
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -164,17 +164,15 @@ class _Comparison:
         self.pairs = pair_names(names)
         self.outputs: dict[str, list[np.ndarray]] = {name: [] for name in names}
         self.unchanged = True
-        self.operators = [
-            OperatorAgreement(
-                tensor.name,
-                tensor.operator,
-                tensor.scale,
-                {pair: Difference() for pair in self.pairs},
-                {pair: Difference() for pair in self.pairs},
-                dict.fromkeys(names, 0.0),
+        self.operators = []
+        for tensor in parts.tensors:
+            whole, alone = ({pair: Difference() for pair in self.pairs} for _ in range(2))
+            rounding = dict.fromkeys(names, 0.0)
+            self.operators.append(
+                OperatorAgreement(
+                    tensor.name, tensor.operator, tensor.scale, whole, alone, rounding
+                )
             )
-            for tensor in parts.tensors
-        ]
 
     def _runtimes(self, content: bytes, outputs: int) -> dict:
         runtimes = {
@@ -209,28 +207,34 @@ class _Comparison:
                 for name in outputs
             },
             missing=self.missing,
-            logits={p: Difference.between(outputs[a], outputs[b]) for p, a, b in self._pairs()},
-            argmax={p: float((classes[a] == classes[b]).mean()) for p, a, b in self._pairs()},
+            logits={
+                pair: Difference.between(outputs[a], outputs[b])
+                for pair, (a, b) in self.pairs.items()
+            },
+            argmax={
+                pair: float((classes[a] == classes[b]).mean())
+                for pair, (a, b) in self.pairs.items()
+            },
             operators=self.operators,
             unchanged=self.unchanged,
         )
 
-    def _pairs(self) -> Iterator[tuple[str, str, str]]:
-        for pair, (first, second) in self.pairs.items():
-            yield pair, first, second
-
     def _compare(self, image: np.ndarray) -> None:
         whole = {name: runtime.run([image]) for name, runtime in self.tapped.items()}
-        whole[SIMULATION] = self._simulate(image)
+        whole[SIMULATION] = self._simulate(image)[1]
         given = whole[_GIVEN_BY]
         apart = {name: runtime.run([image, *given]) for name, runtime in self.apart.items()}
-        apart[SIMULATION] = self._round_each(image, given, apart)
+        exact, apart[SIMULATION] = self._simulate(image, given)
         for index, operator in enumerate(self.operators):
-            for pair, a, b in self._pairs():
-                operator.end_to_end[pair].add(Difference.between(whole[a][index], whole[b][index]))
-                operator.equal_inputs[pair].add(
-                    Difference.between(apart[a][index], apart[b][index])
-                )
+            for pair, (a, b) in self.pairs.items():
+                for total, values in (
+                    (operator.end_to_end[pair], whole),
+                    (operator.equal_inputs[pair], apart),
+                ):
+                    total.add(Difference.between(values[a][index], values[b][index]))
+            for name, values in apart.items():
+                distance = float(np.abs(values[index] - exact[index]).max())
+                operator.rounding[name] = max(operator.rounding[name], distance)
         self._collect_outputs(image, whole, apart)
 
     def _collect_outputs(self, image: np.ndarray, whole: dict, apart: dict) -> None:
@@ -242,28 +246,23 @@ class _Comparison:
         for again, before in zip(apart[_GIVEN_BY], whole[_GIVEN_BY], strict=True):
             self.unchanged &= np.array_equal(again, before)
 
-    def _simulate(self, image: np.ndarray) -> list[np.ndarray]:
-        return self._as_integers(self.simulation.tensors(self.parts.image.dequantize(image)))
+    def _simulate(
+        self, image: np.ndarray, given: Sequence[np.ndarray] = ()
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the simulation's tensors in units of the last bit: not rounded, and as int8.
 
-    def _as_integers(self, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        return [tensor.quantize(tensors[tensor.name]) for tensor in self.parts.tensors]
-
-    def _round_each(
-        self, image: np.ndarray, given: list[np.ndarray], apart: dict[str, list[np.ndarray]]
-    ) -> list[np.ndarray]:
-        """Simulates every operator on given inputs and notes how each runtime rounds."""
-        inputs = {self.parts.image.name: self.parts.image.dequantize(image)}
-        for tensor, integers in zip(self.parts.tensors, given, strict=True):
-            inputs[tensor.name] = tensor.dequantize(integers)
-        exact, rounded = self.simulation.each_operator(inputs)
-        integers = self._as_integers(rounded)
-        for index, tensor in enumerate(self.parts.tensors):
-            position = tensor.position(exact[tensor.name])
-            rounding = self.operators[index].rounding
-            for name, values in {**apart, SIMULATION: integers}.items():
-                distance = float(np.abs(values[index] - position).max())
-                rounding[name] = max(rounding[name], distance)
-        return integers
+        Args:
+          image: int8.
+          given: int8 tensors that the operators take as inputs; none: they take each other's.
+        """
+        tensors = self.parts.tensors
+        pairs = [(self.parts.image, image), *zip(tensors, given, strict=True)] if given else []
+        inputs = {tensor.name: tensor.dequantize(integers) for tensor, integers in pairs}
+        exact, rounded = self.simulation.run(self.parts.image.dequantize(image), given=inputs)
+        return (
+            [tensor.position(exact[tensor.name]) for tensor in tensors],
+            [tensor.quantize(rounded[tensor.name]) for tensor in tensors],
+        )
 
 
 def summary(report: AgreementReport) -> str:

@@ -185,8 +185,8 @@ class _Measurement:
             own[WEIGHTS, name] = SignalToNoise()
             own[WEIGHTS, name].add(*simulation.weight_signal(name))
         for batch in self.batches:
-            clean = simulation.tensors(batch, (), ())
-            for name, noisy in simulation.tensors(batch).items():
+            _, clean = simulation.run(batch, (), ())
+            for name, noisy in simulation.run(batch)[1].items():
                 end_to_end[name].add(clean[name], noisy)
             for name in simulation.activations:
                 own[ACTIVATIONS, name].add(clean[name], simulation.round(name, clean[name]))

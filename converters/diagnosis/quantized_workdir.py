@@ -6,7 +6,7 @@ import numpy as np
 import tf_keras
 
 from common.cli import UserError
-from converters.diagnosis.config import ReportConfig
+from converters.diagnosis.settings import ReportConfig
 from converters.graph.deployment import deployment_graph
 from converters.graph.operations import Graph
 from converters.options import DEFAULT_METHOD

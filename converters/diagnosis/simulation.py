@@ -70,37 +70,29 @@ class Simulation:
         switches = self._switch(weights, activations)
         return self._output_once(tf.constant(images), switches).numpy()
 
-    def tensors(
+    def run(
         self,
         images: np.ndarray,
         weights: Collection[str] | None = None,
         activations: Collection[str] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """Returns every operator's float32 output by its name; arguments as for `output`."""
-        switches = self._switch(weights, activations)
-        _, rounded = self._walk_once(tf.constant(images), switches, {})
-        return {name: tensor.numpy() for name, tensor in rounded.items()}
-
-    def each_operator(
-        self, given: Mapping[str, np.ndarray]
+        given: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Runs every operator on given inputs, all weights quantized.
+        """Runs every operator.
 
         Args:
-          given: float32 outputs by operator, from which the others take their inputs; the
-            input's among them. Where an operator's is missing, what this gives is passed on.
+          images, weights, activations: as for `output`.
+          given: float32 outputs by operator, which its consumers get instead of what this gives.
 
         Returns:
           Every operator's float32 output by its name: before its rounding, and rounded.
         """
-        switches = self._switch(None, None)
-        image = next(iter(self.graph.ops))
-        constants = {name: tf.constant(tensor) for name, tensor in given.items()}
-        exact, rounded = self._walk_once(constants[image], switches, constants)
-        return (
-            {name: tensor.numpy() for name, tensor in exact.items()},
-            {name: tensor.numpy() for name, tensor in rounded.items()},
+        switches = self._switch(weights, activations)
+        constants = {name: tf.constant(tensor) for name, tensor in (given or {}).items()}
+        exact, rounded = (
+            {name: tensor.numpy() for name, tensor in tensors.items()}
+            for tensors in self._walk_once(tf.constant(images), switches, constants)
         )
+        return exact, rounded
 
     def round(self, name: str, tensor: np.ndarray) -> np.ndarray:
         """Returns an operator's float32 output rounded to its range."""

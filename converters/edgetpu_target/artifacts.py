@@ -24,12 +24,12 @@ def compile_artifacts(
     """Checks one file of each artifact, compiles all of them together and adds what came of it.
 
     Models that are compiled together share the chip's memory, the first ones before the others, so
-    that a program can switch between them without loading weights anew. Each artifact is replaced
+    that a program can switch between them without loading weights again. Each artifact is replaced
     by one that also has the compiled file; after an error all are as they were.
 
     Args:
       folders: artifacts; each of them once.
-      file: the name that the file has in each; None for the only int8 file of the edgetpu form.
+      file: the name that the file has in each; None for the only int8 file of the edgetpu target.
       settings: how to compile.
 
     Returns:

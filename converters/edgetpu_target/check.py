@@ -155,12 +155,12 @@ def _mapped(entries: Iterable[tuple[str, int, bool]]) -> dict[str, tuple[int, in
 
 
 def _strand(reasons: list[str | None], start: int = 0) -> list[str | None]:
-    """Returns the reasons with that of being behind another one, from `start` on."""
+    """Returns the reasons; those after `start` are that another operator stands before them."""
     stranded = list(reasons)
     for index in range(start, len(reasons)):
         if reasons[index] is not None:
-            behind = reasons[index + 1 :]
-            return [*stranded[: index + 1], *[reason or _STRANDED for reason in behind]]
+            later = reasons[index + 1 :]
+            return [*stranded[: index + 1], *[reason or _STRANDED for reason in later]]
     return stranded
 
 

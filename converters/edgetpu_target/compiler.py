@@ -24,7 +24,7 @@ GET_IT = (
     f"{PROGRAM} runs on x86-64 Linux: install it (https://coral.ai/docs/edgetpu/compiler/), name "
     "it with --edgetpu_compiler, or name a container's image that has it with --edgetpu_docker"
 )
-# Compilers from here on stop by themselves after 180 seconds unless told another time.
+# Compilers from here on stop by themselves after 180 seconds unless they are given another time.
 _VERSION_WITH_TIMEOUT = 16
 # Of asking for the version: a container's first start may fetch its image.
 _VERSION_SECONDS = 300
@@ -70,7 +70,7 @@ class CompiledModel:
 
 @dataclass(frozen=True)
 class Compiler:
-    """A compiler that was found and told its version.
+    """A compiler that was found and gave its version.
 
     Attributes:
       program: path of `edgetpu_compiler`, or of `docker`.
@@ -122,8 +122,8 @@ class Compiler:
             raise UserError(f"{PROGRAM} {self.version} failed: {output.failure}")
         compiled = [folder / name.replace(".tflite", "_edgetpu.tflite") for name in names]
         there = all(path.is_file() for path in compiled)
-        told = all(model.on_cpu is not None for model in output.models)
-        if len(output.models) != len(names) or not (there and told):
+        reported = all(model.on_cpu is not None for model in output.models)
+        if len(output.models) != len(names) or not (there and reported):
             raise UserError(
                 f"{PROGRAM} {self.version} was given {len(names)} models, and what it printed and "
                 f"wrote of {len(output.models)} is not understood; use version 16.0"

@@ -33,7 +33,7 @@ def required_compiler(settings: EdgeTpuSettings) -> Compiler | None:
 
 
 def describe(path: Path, compiler: Compiler | None) -> dict:
-    """Checks a file and compiles it; a compiler that refuses it is told, not raised.
+    """Checks a file and compiles it; a compiler that refuses it is reported, not raised.
 
     Args:
       path: an int8 .tflite file; `NAME_edgetpu.tflite` is written beside it.

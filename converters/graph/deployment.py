@@ -1,10 +1,10 @@
 """A trained Keras 3 ShuffleNet → the deployment graph: no BatchNormalization, no shuffle.
 
 A shuffle is a permutation that is known when the graph is built. In V2 each channel of a stage
-goes either into the next unit's convolutions or past them to a later one: a unit writes its
-channels in the order of the units that will consume them, every consumer concatenates slices of
-earlier outputs, and its 1x1 convolution absorbs their order. V1's shuffle lies between two grouped
-convolutions; its cheapest form depends on the target (`converters.graph.targets`).
+goes either into the next unit's convolutions or past them to a later one (`stage_routes`): a unit
+writes its channels in the order of the units that will take them, each of these concatenates slices
+of earlier outputs, and its 1x1 convolution absorbs their order. V1's shuffle lies between two
+grouped convolutions; its cheapest lowering depends on the target (`converters.graph.targets`).
 """
 
 from collections import defaultdict
@@ -14,20 +14,25 @@ import numpy as np
 
 from common.cli import UserError
 from converters.graph import reader
-from converters.graph.operations import Folded, Graph, Wire, dense_kernel
-from converters.graph.targets import FORMS, Form
-from keras_shufflenet import ShuffleUnit, ShuffleUnitV2
+from converters.graph.operations import Folded, Graph, dense_kernel
+from converters.graph.targets import LOWERINGS, Lowering
+from keras_shufflenet import ShuffleUnit, ShuffleUnitV2, permutations
+from keras_shufflenet.permutations import PermutedTensor
+from keras_shufflenet.stage_routes import stage_routes
 
 
 def deployment_graph(
-    model: keras.Model, target: str = "cpu", form: Form | None = None, size: int | None = None
+    model: keras.Model,
+    target: str = "cpu",
+    lowering: Lowering | None = None,
+    size: int | None = None,
 ) -> Graph:
     """Returns the deployment graph of a trained ShuffleNet V1 or V2.
 
     Args:
       model: as `ShuffleNetV1` or `ShuffleNetV2` built it, any variant.
       target: "cpu", "micro", "edgetpu" or "ethosu".
-      form: instead of a target's form, for experiments.
+      lowering: instead of the target's, for experiments.
       size: height and width in pixels, where the model leaves them open.
 
     Returns:
@@ -41,7 +46,7 @@ def deployment_graph(
       >>> graph = deployment_graph(keras_shufflenet.ShuffleNetV2(scale=0.5))
     """
     reader.check(model)
-    form = form or FORMS[target]
+    lowering = lowering or LOWERINGS[target]
     shape = tuple(size if extent is None else extent for extent in model.input_shape[1:])
     if None in shape:
         raise UserError(f"model {model.name!r} leaves its input's size open; name one")
@@ -49,22 +54,24 @@ def deployment_graph(
     x = _stem(graph, graph.input(shape), model)
     for units in reader.stages(model):
         if isinstance(units[0], ShuffleUnitV2):
-            x = _StageV2(graph, form, units).build(x)
+            x = _StageV2(graph, lowering, units).build(x)
         else:
             for unit in units:
-                x = _UnitV1(graph, form, unit).build(x)
+                x = _UnitV1(graph, lowering, unit).build(x)
     _top(graph, x, {layer.name: layer for layer in model.layers})
     return graph
 
 
-def _pad(graph: Graph, x: Wire, name: str, layer: keras.layers.Layer) -> tuple[Wire, str]:
+def _pad(
+    graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer
+) -> tuple[PermutedTensor, str]:
     """Returns `x`, padded as PyTorch does if `layer` wants that, and the padding that is left."""
     if layer.padding == "valid":
         return graph.simple("pad", [x], name), "valid"
     return x, "same"
 
 
-def _stem(graph: Graph, x: Wire, model: keras.Model) -> Wire:
+def _stem(graph: Graph, x: PermutedTensor, model: keras.Model) -> PermutedTensor:
     layers = {layer.name: layer for layer in model.layers}
     conv = layers["stem_conv"]
     x, padding = _pad(graph, x, "stem_pad", conv)
@@ -77,7 +84,7 @@ def _stem(graph: Graph, x: Wire, model: keras.Model) -> Wire:
     return x
 
 
-def _top(graph: Graph, x: Wire, layers: dict[str, keras.layers.Layer]) -> None:
+def _top(graph: Graph, x: PermutedTensor, layers: dict[str, keras.layers.Layer]) -> None:
     if "head_conv" in layers:
         folded = reader.fold(layers["head_conv"], layers["head_bn"])
         x = graph.conv(x, "head", folded, activation="relu")
@@ -95,37 +102,29 @@ def _top(graph: Graph, x: Wire, layers: dict[str, keras.layers.Layer]) -> None:
 class _StageV2:
     """Writes one stage of V2: keeps, for every unit, the slices that it will consume."""
 
-    def __init__(self, graph: Graph, form: Form, units: list[ShuffleUnitV2]):
+    def __init__(self, graph: Graph, lowering: Lowering, units: list[ShuffleUnitV2]):
         self.graph = graph
-        self.form = form
+        self.lowering = lowering
         self.units = units
-        self.half = units[0].filters // 2
-        self.interleaved = units[0].convention == "megvii"
-        # By index of the unit that consumes them (the number of units: the stage's output):
-        # wires whose order is the consumer's numbering.
-        self.waiting: dict[int, list[Wire]] = defaultdict(list)
+        self.routes = iter(stage_routes(units))
+        # By index of the unit that takes them (the number of units: the stage's output), with
+        # the numbers that the channels have there.
+        self.waiting: dict[int, list[PermutedTensor]] = defaultdict(list)
 
-    def build(self, x: Wire) -> Wire:
+    def build(self, x: PermutedTensor) -> PermutedTensor:
         """Adds all units; returns the stage's output, in whatever order it came."""
-        # Where a unit's concatenated channels lie in its output: shuffled, the first half's are the
-        # even ones; in Megvii's convention the next unit's split shuffles them.
-        positions = np.arange(2 * self.half)
-        if not self.interleaved:
-            positions = positions.reshape(self.half, 2).T.ravel()
         first = self.units[0]
-        shortcut = first.shortcut_pointwise.filters
-        self._write(self._shortcut(x), f"{first.name}_shortcut_pointwise", 0, positions[:shortcut])
-        self._write(self._main(x, first), f"{first.name}_pointwise2", 0, positions[shortcut:])
-        for index, unit in enumerate(self.units[1:], 1):
-            x = self._read(index, f"{unit.name}_input")
-            main = positions[self.half :]
-            self._write(self._main(x, unit), f"{unit.name}_pointwise2", index, main)
+        self._write(*self._shortcut(x), f"{first.name}_shortcut_pointwise")
+        for index, unit in enumerate(self.units):
+            if index:
+                x = self._read(index, f"{unit.name}_input")
+            self._write(*self._main(x, unit), f"{unit.name}_pointwise2")
         return self._read(len(self.units), f"{first.name.split('_')[0]}_output")
 
-    def _read(self, index: int, name: str) -> Wire:
-        return self.graph.concat(self.waiting.pop(index), name, self.form.most_concatenated)
+    def _read(self, index: int, name: str) -> PermutedTensor:
+        return self.graph.concat(self.waiting.pop(index), name, self.lowering.most_concatenated)
 
-    def _shortcut(self, x: Wire) -> tuple[Wire, Folded]:
+    def _shortcut(self, x: PermutedTensor) -> tuple[PermutedTensor, Folded]:
         unit = self.units[0]
         x, padding = _pad(
             self.graph, x, f"{unit.name}_shortcut_depthwise_pad", unit.shortcut_depthwise
@@ -134,7 +133,7 @@ class _StageV2:
         x = self.graph.depthwise(x, f"{unit.name}_shortcut_depthwise", folded, 2, padding)
         return x, reader.fold(unit.shortcut_pointwise, unit.shortcut_pointwise_bn)
 
-    def _main(self, x: Wire, unit: ShuffleUnitV2) -> tuple[Wire, Folded]:
+    def _main(self, x: PermutedTensor, unit: ShuffleUnitV2) -> tuple[PermutedTensor, Folded]:
         folded = reader.fold(unit.pointwise1, unit.pointwise1_bn)
         x = self.graph.conv(x, f"{unit.name}_pointwise1", folded, activation="relu")
         x, padding = _pad(self.graph, x, f"{unit.name}_depthwise_pad", unit.depthwise)
@@ -142,71 +141,49 @@ class _StageV2:
         x = self.graph.depthwise(x, f"{unit.name}_depthwise", folded, unit.stride, padding)
         return x, reader.fold(unit.pointwise2, unit.pointwise2_bn)
 
-    def _write(
-        self, source: tuple[Wire, Folded], name: str, index: int, positions: np.ndarray
-    ) -> None:
-        """Adds the convolution that ends a path of unit `index` and hands its slices out.
+    def _write(self, x: PermutedTensor, folded: Folded, name: str) -> None:
+        """Adds the convolution that ends the next path and hands its channels out.
 
         Args:
-          source: the convolution's input and weights.
-          positions: where its channels lie in the unit's shuffled output.
+          x: the convolution's input.
+          folded: its weights.
+          name: its name.
         """
-        x, folded = source
-        pieces = self._route(positions, index)
-        alone = min(self.form.producers, len(pieces)) - 1
-        together = pieces[alone:]
-        for piece, consumer, numbering in pieces[:alone]:
-            wire = self.graph.conv(
-                x, f"{name}_to{consumer + 1}", folded, activation="relu", order=piece
+        route = next(self.routes)
+        takers = np.unique(route.takers)
+        pieces = [np.flatnonzero(route.takers == taker) for taker in takers]
+        alone = min(self.lowering.producers, len(pieces)) - 1
+        made = [
+            self.graph.conv(
+                x, f"{name}_to{taker + 1}", folded, activation="relu", order=pieces[index]
             )
-            self.waiting[consumer].append(Wire(wire.op, numbering))
-        order = np.concatenate([piece for piece, _, _ in together])
-        whole = self.graph.conv(x, name, folded, activation="relu", order=order)
-        start = 0
-        for piece, consumer, numbering in together:
-            wire, stop = whole, start + len(piece)
-            if len(together) > 1:
-                wire = self.graph.slice(whole, f"{name}_slice{consumer + 1}", start, stop)
-            self.waiting[consumer].append(Wire(wire.op, numbering))
-            start = stop
-
-    def _route(self, positions: np.ndarray, index: int) -> list[tuple[np.ndarray, int, np.ndarray]]:
-        """Follows channels through the shuffles to the unit that consumes them.
-
-        A channel in the first half passes the next unit's split, and its shuffle doubles the
-        position; one in the second half enters the next unit's convolutions. In Megvii's convention
-        the even ones pass, which halves the position, and the odd ones enter.
-
-        Returns:
-          For each consumer: the channels (indices into `positions`), the consumer, and the
-          channels' numbers there.
-        """
-        last = len(self.units) - 1
-        consumers, numbers = [], []
-        for position in positions:
-            unit = index
-            while unit < last and self._passes(position):
-                position = position // 2 if self.interleaved else 2 * position
-                unit += 1
-            consumers.append(unit + 1)
-            entered = position // 2 if self.interleaved else position - self.half
-            numbers.append(position if unit == last else entered)
-        consumers, numbers = np.array(consumers), np.array(numbers)
-        return [
-            (np.flatnonzero(consumers == consumer), int(consumer), numbers[consumers == consumer])
-            for consumer in np.unique(consumers)
+            for index, taker in enumerate(takers[:alone])
         ]
+        order = np.concatenate(pieces[alone:])
+        whole = self.graph.conv(x, name, folded, activation="relu", order=order)
+        made += self._cut(whole, name, takers[alone:], pieces[alone:])
+        for taker, piece in zip(takers, made, strict=True):
+            self.waiting[taker].append(piece.renumbered(route.numbers))
 
-    def _passes(self, position: int) -> bool:
-        return position % 2 == 0 if self.interleaved else position < self.half
+    def _cut(
+        self, whole: PermutedTensor, name: str, takers: np.ndarray, pieces: list[np.ndarray]
+    ) -> list[PermutedTensor]:
+        """Returns the pieces that `whole` consists of, as slices where they are several."""
+        if len(pieces) == 1:
+            return [whole]
+        ends = np.cumsum([len(piece) for piece in pieces])
+        return [
+            self.graph.slice(whole, f"{name}_slice{taker + 1}", int(end) - len(piece), int(end))
+            for taker, piece, end in zip(takers, pieces, ends, strict=True)
+        ]
 
 
 class _UnitV1:
     """Writes one unit of V1."""
 
-    def __init__(self, graph: Graph, form: Form, unit: ShuffleUnit):
+    def __init__(self, graph: Graph, lowering: Lowering, unit: ShuffleUnit):
         self.graph = graph
-        self.form = form
+        self.lowering = lowering
         self.unit = unit
         self.groups = unit.groups
         self.compress_groups = unit.groups if unit.group_compress else 1
@@ -214,12 +191,14 @@ class _UnitV1:
         # Where the shuffle puts each of the first convolution's channels.
         self.shuffled = np.arange(bottleneck)
         if unit.shuffle is not None:
-            self.shuffled = self.shuffled.reshape(-1, unit.shuffle.groups).T.ravel()
+            self.shuffled = permutations.inverse(
+                permutations.shuffle(bottleneck, unit.shuffle.groups)
+            )
 
-    def build(self, x: Wire) -> Wire:
+    def build(self, x: PermutedTensor) -> PermutedTensor:
         """Adds the unit; returns its output in the trained order."""
         unit, graph, name = self.unit, self.graph, self.unit.name
-        # Behind an average of what a ReLU gave, a ReLU does nothing: it fits into the convolution.
+        # After an average of what a ReLU gave, a ReLU does nothing: it fits into the convolution.
         fused = unit.stride == 2 and unit.squeeze_excite is None
         main = self._main(x, "relu" if fused else None)
         if unit.stride == 1:
@@ -228,44 +207,48 @@ class _UnitV1:
             return graph.simple("add", [x, main], f"{name}_add", activation="relu")
         shortcut, padding = _pad(graph, x, f"{name}_shortcut_pool_pad", unit.shortcut_pool)
         shortcut = self._average(shortcut, f"{name}_shortcut_pool", padding)
-        main = Wire(main.op, main.order + shortcut.channels)
-        joined = graph.concat([shortcut, main], f"{name}_join", self.form.most_concatenated)
+        joined = [shortcut, main.shifted(shortcut.channels)]
+        joined = graph.concat(joined, f"{name}_join", self.lowering.most_concatenated)
         return joined if fused else self._squeeze_excite(joined, "relu")
 
-    def _average(self, x: Wire, name: str, padding: str) -> Wire:
-        if self.form.average_pool == "depthwise":
+    def _average(self, x: PermutedTensor, name: str, padding: str) -> PermutedTensor:
+        if self.lowering.average_pool == "depthwise":
             return self.graph.depthwise_average(x, name, padding)
         return self.graph.pool(x, name, "average_pool", padding)
 
-    def _main(self, x: Wire, activation: str | None) -> Wire:
+    def _main(self, x: PermutedTensor, activation: str | None) -> PermutedTensor:
         compress = reader.fold(self.unit.compress, self.unit.compress_bn)
         expand = reader.fold(self.unit.expand, self.unit.expand_bn)
-        if self.form.grouped == "split" and self.groups > 1:
+        if self.lowering.grouped == "split" and self.groups > 1:
             return self._split(x, compress, expand, activation)
-        form = "straight" if self.unit.shuffle is None else self.form.shuffle_for(self.groups)
-        if form != "straight" and self.compress_groups == 1:
+        shuffle = (
+            "straight" if self.unit.shuffle is None else self.lowering.shuffle_for(self.groups)
+        )
+        if shuffle != "straight" and self.compress_groups == 1:
             # An ungrouped convolution writes any order: nothing is left to shuffle.
-            form = "dense_compress"
+            shuffle = "dense_compress"
         name, groups = self.unit.name, self.compress_groups
-        if form == "dense_compress":
+        if shuffle == "dense_compress":
             compress, groups = Folded(dense_kernel(compress.kernel, groups), compress.bias), 1
-        order = np.argsort(self.shuffled) if form == "dense_compress" else None
+        order = permutations.inverse(self.shuffled) if shuffle == "dense_compress" else None
         x = self.graph.conv(
             x, f"{name}_compress", compress, groups=groups, activation="relu", order=order
         )
-        # From here on channels go by their number behind the shuffle.
-        x = self._depthwise(Wire(x.op, self.shuffled[x.order]), "")
+        # From here on channels go by their number after the shuffle.
+        x = self._depthwise(x.renumbered(self.shuffled), "")
         groups = self.groups
-        if form == "transpose":
+        if shuffle == "transpose":
             x = self.graph.transpose(x, f"{name}_shuffle", self.unit.shuffle.groups)
-        elif form == "dense_expand":
+        elif shuffle == "dense_expand":
             expand, groups = Folded(dense_kernel(expand.kernel, groups), expand.bias), 1
         return self.graph.conv(x, f"{name}_expand", expand, groups=groups, activation=activation)
 
-    def _split(self, x: Wire, compress: Folded, expand: Folded, activation: str | None) -> Wire:
-        """Adds one chain of convolutions for each group of the second convolution.
+    def _split(
+        self, x: PermutedTensor, compress: Folded, expand: Folded, activation: str | None
+    ) -> PermutedTensor:
+        """Adds one linear segment for each group of the second convolution.
 
-        The first convolution is cut into one for each pair of groups, so that each chain's input
+        The first convolution is cut into one for each pair of groups, so that each segment's input
         is a plain concatenation: the shuffle is gone.
         """
         sources = self._split_input(x)
@@ -281,15 +264,16 @@ class _UnitV1:
                     name = f"{self.unit.name}_compress{index}to{group}"
                     order = np.flatnonzero(chosen)
                     part = self.graph.conv(source, name, compress, activation="relu", order=order)
-                    parts.append(Wire(part.op, self.shuffled[order]))
+                    parts.append(part.renumbered(self.shuffled))
             name = f"{self.unit.name}_chain{group}"
-            chain = self.graph.concat(parts, name, self.form.most_concatenated)
-            chain = self._depthwise(chain, str(group))
-            chain = Wire(chain.op, chain.order - group * per_group)
-            outputs.append(self._expand_group(chain, expand, group, activation))
-        return self.graph.concat(outputs, f"{self.unit.name}_expand", self.form.most_concatenated)
+            segment = self.graph.concat(parts, name, self.lowering.most_concatenated)
+            segment = self._depthwise(segment, str(group)).shifted(-group * per_group)
+            outputs.append(self._expand_group(segment, expand, group, activation))
+        return self.graph.concat(
+            outputs, f"{self.unit.name}_expand", self.lowering.most_concatenated
+        )
 
-    def _split_input(self, x: Wire) -> list[Wire]:
+    def _split_input(self, x: PermutedTensor) -> list[PermutedTensor]:
         """Returns the input's groups as slices, or the whole where the convolution has one."""
         if self.compress_groups == 1:
             return [x]
@@ -297,23 +281,25 @@ class _UnitV1:
         slices = []
         for group in range(self.groups):
             name = f"{self.unit.name}_group{group}"
-            wire = self.graph.slice(x, name, group * size, (group + 1) * size)
-            slices.append(Wire(wire.op, np.arange(size)))
+            piece = self.graph.slice(x, name, group * size, (group + 1) * size)
+            slices.append(PermutedTensor(piece.tensor, np.arange(size)))
         return slices
 
-    def _expand_group(self, x: Wire, expand: Folded, group: int, activation: str | None) -> Wire:
+    def _expand_group(
+        self, x: PermutedTensor, expand: Folded, group: int, activation: str | None
+    ) -> PermutedTensor:
         size = expand.kernel.shape[-1] // self.groups
         order = np.arange(group * size, (group + 1) * size)
         name = f"{self.unit.name}_expand{group}"
         return self.graph.conv(x, name, expand, activation=activation, order=order)
 
-    def _depthwise(self, x: Wire, suffix: str) -> Wire:
+    def _depthwise(self, x: PermutedTensor, suffix: str) -> PermutedTensor:
         unit, name = self.unit, self.unit.name
         x, padding = _pad(self.graph, x, f"{name}_depthwise_pad{suffix}", unit.depthwise)
         folded = reader.fold(unit.depthwise, unit.depthwise_bn)
         return self.graph.depthwise(x, f"{name}_depthwise{suffix}", folded, unit.stride, padding)
 
-    def _squeeze_excite(self, x: Wire, activation: str | None) -> Wire:
+    def _squeeze_excite(self, x: PermutedTensor, activation: str | None) -> PermutedTensor:
         name, layer = f"{self.unit.name}_se", self.unit.squeeze_excite
         gate = self.graph.simple("mean", [x], f"{name}_mean", keepdims=True)
         folded = reader.plain(layer.reduce)

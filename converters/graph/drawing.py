@@ -107,8 +107,8 @@ def _label(op: Op) -> str:
     return f"{names.get(op.kind, op.kind)} {op.channels}"
 
 
-def _chain(boxes: dict[str, Box], last: str, steps: Sequence[tuple[str, str, str]]) -> str:
-    """Adds (name, kind, label) one behind the other; returns the last name."""
+def _segment(boxes: dict[str, Box], last: str, steps: Sequence[tuple[str, str, str]]) -> str:
+    """Adds (name, kind, label) one after the other; returns the last name."""
     for name, kind, label in steps:
         boxes[name] = Box(kind, label, (last,))
         last = name
@@ -123,9 +123,9 @@ def _add_v2(boxes: dict[str, Box], unit: ShuffleUnitV2, last: str) -> str:
             (f"{name}_shortcut_depthwise", "depthwise", "3x3 depthwise"),
             (f"{name}_shortcut_pointwise", "conv", f"1x1 conv {half}"),
         ]
-        shortcut = _chain(boxes, last, steps)
+        shortcut = _segment(boxes, last, steps)
     else:
-        shortcut = last = _chain(
+        shortcut = last = _segment(
             boxes, last, [(f"{name}_split", "split", f"split {half} + {half}")]
         )
     steps = [
@@ -133,9 +133,11 @@ def _add_v2(boxes: dict[str, Box], unit: ShuffleUnitV2, last: str) -> str:
         (f"{name}_depthwise", "depthwise", f"3x3 depthwise {half}"),
         (f"{name}_pointwise2", "conv", f"1x1 conv {half}"),
     ]
-    main = _chain(boxes, last, steps)
+    main = _segment(boxes, last, steps)
     boxes[f"{name}_concat"] = Box("concat", f"concat {2 * half}", (shortcut, main))
-    return _chain(boxes, f"{name}_concat", [(f"{name}_shuffle", "shuffle", f"shuffle {2 * half}")])
+    return _segment(
+        boxes, f"{name}_concat", [(f"{name}_shuffle", "shuffle", f"shuffle {2 * half}")]
+    )
 
 
 def _add_v1(boxes: dict[str, Box], unit: ShuffleUnit, last: str) -> str:
@@ -149,11 +151,11 @@ def _add_v1(boxes: dict[str, Box], unit: ShuffleUnit, last: str) -> str:
         steps.append((f"{name}_shuffle", "shuffle", f"shuffle {bottleneck}"))
     steps.append((f"{name}_depthwise", "depthwise", f"3x3 depthwise {bottleneck}"))
     steps.append((f"{name}_expand", "conv", f"1x1 conv {filters}{groups[unit.expand]}"))
-    main = _chain(boxes, last, steps)
+    main = _segment(boxes, last, steps)
     if unit.squeeze_excite is not None:
-        main = _chain(boxes, main, [(f"{name}_se", "squeeze_excite", "squeeze, excite")])
+        main = _segment(boxes, main, [(f"{name}_se", "squeeze_excite", "squeeze, excite")])
     if unit.stride == 2:
-        last = _chain(boxes, last, [(f"{name}_pool", "average_pool", "3x3 average")])
+        last = _segment(boxes, last, [(f"{name}_pool", "average_pool", "3x3 average")])
         boxes[f"{name}_join"] = Box("concat", "concat", (last, main))
     else:
         boxes[f"{name}_join"] = Box("add", f"add {filters}", (last, main))
@@ -218,8 +220,8 @@ def _draw(axis: Any, title: str, boxes: dict[str, Box], place: dict[Any, tuple],
             _draw_edge(axis, source, name, place)
         _draw_box(axis, box, place[name])
     moves = Counter(box.kind for box in boxes.values() if box.kind in MOVES)
-    told = ", ".join(f"{number} {kind}" for kind, number in sorted(moves.items()))
-    axis.set_title(f"{title}\nmoves only: {told or 'nothing'}", fontsize=9)
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(moves.items()))
+    axis.set_title(f"{title}\nmoves only: {counts or 'nothing'}", fontsize=9)
     columns = [column for column, _ in place.values()]
     axis.set(xlim=(min(columns) - 0.6, max(columns) + 0.6), ylim=(rows - 0.5, -0.5))
     axis.axis("off")

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from converters.graph.operations import Graph, Op
-from keras_shufflenet.layers import block_diagonal
+from keras_shufflenet.layers import ungrouped_kernel
 
 register = tf_keras.utils.register_keras_serializable(package="keras_shufflenet")
 Layer = tf_keras.layers.Layer
@@ -25,7 +25,7 @@ class ChannelSlice(Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the slice."""
-        # XNNPACK takes explicit sizes only; this form gives them where the batch is fixed.
+        # XNNPACK takes explicit sizes only; these indices give them where the batch is fixed.
         return inputs[..., self.start : self.stop]
 
     def get_config(self) -> dict[str, Any]:
@@ -127,9 +127,7 @@ class GroupedPointwise(tf_keras.layers.Conv2D):
         """Returns the convolution: while it trains, by the block-diagonal matrix."""
         if not training:
             return super().call(inputs)
-        kernel = tf.squeeze(self.kernel, (0, 1))
-        mask = block_diagonal(self.groups, kernel.shape[0], self.filters // self.groups)
-        matrix = tf.tile(kernel, (self.groups, 1)) * tf.cast(mask, kernel.dtype)
+        matrix = tf.squeeze(ungrouped_kernel(self.kernel, self.groups), (0, 1))
         return self.activation(tf.tensordot(inputs, matrix, axes=1) + self.bias)
 
 

@@ -1,8 +1,8 @@
 """The deployment graph as data: operators in order with their weights, before any framework.
 
-A tensor is a `Wire`: the operator that makes it, and which logical channel (the trained
-network's numbering) lies at each physical position. Convolutions absorb the order of their
-input in their weights and may write their output in any order, so that reordering channels
+A tensor is a `PermutedTensor`: the name of the operator that makes it, and which logical channel
+(the trained network's numbering) lies at each physical position. Convolutions absorb the order of
+their input in their weights and may write their output in any order, so that reordering channels
 costs nothing where a convolution follows.
 """
 
@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
-from keras_shufflenet.layers import block_diagonal
+from keras_shufflenet import permutations
+from keras_shufflenet.layers import ungrouped_kernel
+from keras_shufflenet.permutations import PermutedTensor
 
 # The kinds of operators, and whether the output has the input's int8 scale (TFLite demands it of
 # every operator that only moves or selects values).
@@ -50,18 +53,6 @@ class Folded(NamedTuple):
     bias: np.ndarray
 
 
-class Wire(NamedTuple):
-    """A tensor: the name of the operator that makes it, and its logical channels in order."""
-
-    op: str
-    order: np.ndarray
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return len(self.order)
-
-
 @dataclass(frozen=True)
 class Op:
     """One operator: its inputs by name, the channels it gives, its weights and its settings."""
@@ -78,7 +69,7 @@ class Op:
 class Graph:
     """Operators in the order of execution; `output` is the name of the last one.
 
-    The methods append an operator and return the wire of its output.
+    The methods append an operator and return its output.
 
     Examples:
       >>> graph = Graph()
@@ -89,14 +80,14 @@ class Graph:
     ops: dict[str, Op] = field(default_factory=dict)
     output: str = ""
 
-    def input(self, shape: Sequence[int]) -> Wire:
+    def input(self, shape: Sequence[int]) -> PermutedTensor:
         """Adds the input of `shape` (height, width, channels)."""
         channels = shape[-1]
         return self._add("image", "input", (), np.arange(channels), shape=tuple(shape))
 
     def conv(
         self,
-        x: Wire,
+        x: PermutedTensor,
         name: str,
         folded: Folded,
         *,
@@ -105,7 +96,7 @@ class Graph:
         groups: int = 1,
         activation: str | None = None,
         order: np.ndarray | None = None,
-    ) -> Wire:
+    ) -> PermutedTensor:
         """Adds a convolution; `folded` is in logical order.
 
         Args:
@@ -123,40 +114,42 @@ class Graph:
         weights = Folded(kernel, folded.bias[order])
         return self._add(name, "conv", (x,), order, weights, activation=activation, **settings)
 
-    def depthwise(self, x: Wire, name: str, folded: Folded, stride: int, padding: str) -> Wire:
+    def depthwise(
+        self, x: PermutedTensor, name: str, folded: Folded, stride: int, padding: str
+    ) -> PermutedTensor:
         """Adds a depthwise convolution; channels keep the order of `x`."""
         weights = Folded(folded.kernel[:, :, x.order, :], folded.bias[x.order])
         return self._add(name, "depthwise", (x,), x.order, weights, stride=stride, padding=padding)
 
-    def dense(self, x: Wire, name: str, folded: Folded) -> Wire:
+    def dense(self, x: PermutedTensor, name: str, folded: Folded) -> PermutedTensor:
         """Adds a fully connected layer; `folded.kernel` is (channels, units)."""
         weights = Folded(folded.kernel[x.order], folded.bias)
         return self._add(name, "dense", (x,), np.arange(folded.kernel.shape[-1]), weights)
 
-    def slice(self, x: Wire, name: str, start: int, stop: int) -> Wire:
+    def slice(self, x: PermutedTensor, name: str, start: int, stop: int) -> PermutedTensor:
         """Adds a slice of the physical channels `start` to `stop`."""
         return self._add(name, "slice", (x,), x.order[start:stop], start=start, stop=stop)
 
-    def concat(self, wires: Sequence[Wire], name: str, most: int) -> Wire:
+    def concat(self, tensors: Sequence[PermutedTensor], name: str, most: int) -> PermutedTensor:
         """Adds a concatenation, nested so that no operator has more than `most` inputs.
 
-        One wire is returned as it is.
+        A single tensor is returned as it is.
         """
-        wires = list(wires)
+        tensors = list(tensors)
         inner = 0
-        while len(wires) > most:
-            wires = [self._concat(wires[:most], f"{name}_{inner}"), *wires[most:]]
+        while len(tensors) > most:
+            tensors = [self._concat(tensors[:most], f"{name}_{inner}"), *tensors[most:]]
             inner += 1
-        return self._concat(wires, name) if len(wires) > 1 else wires[0]
+        return self._concat(tensors, name) if len(tensors) > 1 else tensors[0]
 
-    def _concat(self, wires: Sequence[Wire], name: str) -> Wire:
-        return self._add(name, "concat", wires, np.concatenate([wire.order for wire in wires]))
+    def _concat(self, tensors: Sequence[PermutedTensor], name: str) -> PermutedTensor:
+        return self._add(name, "concat", tensors, np.concatenate([x.order for x in tensors]))
 
-    def pool(self, x: Wire, name: str, kind: str, padding: str) -> Wire:
+    def pool(self, x: PermutedTensor, name: str, kind: str, padding: str) -> PermutedTensor:
         """Adds a 3x3 pool of stride 2; `kind` is "max_pool" or "average_pool"."""
         return self._add(name, kind, (x,), x.order, padding=padding, stride=_STRIDE)
 
-    def depthwise_average(self, x: Wire, name: str, padding: str) -> Wire:
+    def depthwise_average(self, x: PermutedTensor, name: str, padding: str) -> PermutedTensor:
         """Adds a 3x3 average of stride 2 as a depthwise convolution with constant weights 1/9.
 
         With padding "same" an average is of the pixels inside the image, so the outputs at its
@@ -168,42 +161,44 @@ class Graph:
         rows, columns = (window_factors(extent) for extent in self.extents(x))
         return self.simple("edge_factor", [average], f"{name}_edges", rows=rows, columns=columns)
 
-    def extents(self, x: Wire) -> tuple[int, int]:
+    def extents(self, x: PermutedTensor) -> tuple[int, int]:
         """Returns height and width, without the zeros that an explicit pad adds to them.
 
         Whatever the padding, a stride divides them and rounds up.
         """
-        op, divisor = self.ops[x.op], 1
+        op, divisor = self.ops[x.tensor], 1
         while op.kind != "input":
             divisor *= op.settings.get("stride", 1)
             op = self.ops[op.inputs[0]]
         height, width, _ = op.settings["shape"]
         return -(-height // divisor), -(-width // divisor)
 
-    def simple(self, kind: str, wires: Sequence[Wire], name: str, **settings: Any) -> Wire:
+    def simple(
+        self, kind: str, tensors: Sequence[PermutedTensor], name: str, **settings: Any
+    ) -> PermutedTensor:
         """Adds an operator without weights that keeps the channels of its first input."""
-        return self._add(name, kind, wires, wires[0].order, **settings)
+        return self._add(name, kind, tensors, tensors[0].order, **settings)
 
-    def transpose(self, x: Wire, name: str, groups: int) -> Wire:
+    def transpose(self, x: PermutedTensor, name: str, groups: int) -> PermutedTensor:
         """Adds a shuffle of the physical channels, for where nothing can absorb the order."""
-        order = x.order.reshape(groups, -1).T.ravel()
+        order = x.order[permutations.shuffle(x.channels, groups)]
         return self._add(name, "transpose", (x,), order, groups=groups)
 
     def _add(
         self,
         name: str,
         kind: str,
-        inputs: Sequence[Wire],
+        inputs: Sequence[PermutedTensor],
         order: np.ndarray,
         weights: Folded | None = None,
         **settings: Any,
-    ) -> Wire:
+    ) -> PermutedTensor:
         if name in self.ops:
             raise ValueError(f"two operators are called {name!r}")
-        sources = tuple(wire.op for wire in inputs)
+        sources = tuple(x.tensor for x in inputs)
         self.ops[name] = Op(name, kind, sources, len(order), weights, settings)
         self.output = name
-        return Wire(name, np.asarray(order))
+        return PermutedTensor(name, np.asarray(order))
 
 
 def _permuted_kernel(
@@ -225,9 +220,10 @@ def _permuted_kernel(
 
 def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
     """Returns the ungrouped kernel of a grouped one: block-diagonal, zeros elsewhere."""
-    per_group, filters = kernel.shape[2:]
-    inside = block_diagonal(groups, per_group, filters // groups) > 0
-    return np.where(inside, np.tile(kernel, (1, 1, groups, 1)), kernel.dtype.type(0))
+    if groups == 1:
+        return kernel
+    # Adding 0 makes -0 a plain zero.
+    return keras.ops.convert_to_numpy(ungrouped_kernel(kernel, groups)) + 0
 
 
 def window_factors(extent: int) -> tuple[float, ...]:
@@ -237,7 +233,7 @@ def window_factors(extent: int) -> tuple[float, ...]:
       extent: pixels of the image in that direction; padded as TensorFlow's "same" does.
     """
     starts = _STRIDE * np.arange(-(-extent // _STRIDE))
-    # Both ends are padded alike, or the last by one more.
+    # Both ends are padded the same way, or the last by one more.
     starts -= (starts[-1] + _WINDOW - extent) // 2
     inside = np.minimum(starts + _WINDOW, extent) - np.maximum(starts, 0)
     return tuple(float(factor) for factor in _WINDOW / inside)

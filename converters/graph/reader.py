@@ -23,7 +23,7 @@ _UNIT = re.compile(r"stage(\d+)_unit(\d+)")
 
 
 def fold(layer: keras.layers.Layer, batch_norm: keras.layers.Layer) -> Folded:
-    """Returns a convolution's weights with the BatchNormalization behind it multiplied in.
+    """Returns a convolution's weights with the BatchNormalization after it multiplied in.
 
     Computed in float64, so that folding adds no error of its own to float32.
     """
@@ -83,7 +83,7 @@ def check(model: keras.Model) -> None:
 
 
 def _rebuild(model: keras.Model) -> keras.Model:
-    """Returns a fresh network with the arguments that the layers of `model` tell."""
+    """Returns a new network with the arguments that the layers of `model` were made with."""
     layers = {layer.name: layer for layer in model.layers}
     units = stages(model)
     if not units:
@@ -125,7 +125,7 @@ def _top(layers: dict[str, keras.layers.Layer]) -> dict[str, Any]:
 def _described(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """Yields each layer's name with its class, settings and the names of its inputs.
 
-    The input goes by one name: Keras numbers it anew in every process.
+    The input goes by one name: Keras gives it another number in every process.
     """
     for layer in model.get_config()["layers"]:
         is_input = layer["class_name"] == "InputLayer"

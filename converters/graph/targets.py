@@ -1,4 +1,4 @@
-"""How the deployment graph is written for each target: data that the builder follows."""
+"""The lowering of each target: with which operators its deployment graph is written, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _CHOICES = {
 
 
 @dataclass(frozen=True)
-class Form:
+class Lowering:
     """The operators that a target runs fastest, or at all.
 
     Attributes:
@@ -20,7 +20,7 @@ class Form:
         several units; what then remains together is cut by slices.
       grouped: V1's grouped convolutions: "group" as one operator, "split" as one a group.
       shuffle: V1's shuffle, which lies between two grouped convolutions, by the number of groups:
-        "transpose" behind the depthwise convolution, "dense_compress" or "dense_expand" by making
+        "transpose" after the depthwise convolution, "dense_compress" or "dense_expand" by making
         the first or second convolution ungrouped, which then absorbs the order, "split" by
         cutting the first convolution into one for each pair of groups.
       average_pool: V1's average pool of stride 2: "pool" as the operator of that name,
@@ -53,17 +53,17 @@ class Form:
 UNLIMITED = 1 << 16
 
 # Measured by benchmarks/latency.py and benchmarks/micro_and_npu.py (docs/benchmarks.md).
-FORMS = {
+LOWERINGS = {
     # Beyond 5 inputs a concatenation leaves XNNPACK, and the graph falls into pieces; so does an
     # int8 average pool.
-    "cpu": Form(most_concatenated=5, producers=4, grouped="group", average_pool="depthwise"),
-    "micro": Form(most_concatenated=UNLIMITED, producers=1, grouped="group"),
+    "cpu": Lowering(most_concatenated=5, producers=4, grouped="group", average_pool="depthwise"),
+    "micro": Lowering(most_concatenated=UNLIMITED, producers=1, grouped="group"),
     # Grouped convolutions are not among the Edge TPU's documented operators.
-    "edgetpu": Form(
+    "edgetpu": Lowering(
         most_concatenated=UNLIMITED, producers=1, grouped="split", default_shuffle="split"
     ),
     # A slice costs Ethos-U a pass over memory, a convolution cut in pieces next to nothing.
-    "ethosu": Form(
+    "ethosu": Lowering(
         most_concatenated=UNLIMITED, producers=UNLIMITED, grouped="split", default_shuffle="split"
     ),
 }

@@ -84,7 +84,7 @@ def _percentile_range(histogram: np.ndarray, extremes: Range) -> Range:
     share = np.cumsum(histogram) / histogram.sum()
     low = edges[np.searchsorted(share, OUTSIDE / 2)]
     high = edges[np.searchsorted(share, 1 - OUTSIDE / 2) + 1]
-    # An end at zero (behind a ReLU) stays there.
+    # An end at zero (after a ReLU) stays there.
     return (float(min(low, 0.0)) if extremes[0] < 0 else 0.0, float(max(high, 0.0)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from common import files
 from common.cli import UserError
 from common.settings import setting
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.options import METHODS, MIN_CALIBRATION_IMAGES
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
 
@@ -35,7 +35,7 @@ class QatConfig:
     """
 
     model: Path
-    target: str = setting("cpu", f"Form of the graph: {', '.join(FORMS)} (default cpu).")
+    target: str = setting("cpu", f"Lowering of the graph: {', '.join(LOWERINGS)} (default cpu).")
     ranges: str = setting(
         "mse", f"How calibration chooses ranges: {', '.join(METHODS)} (default mse)."
     )
@@ -47,7 +47,7 @@ class QatConfig:
     distill_weight: float = setting(0.5, "Share of --distill in the loss (default 0.5).")
 
     def __post_init__(self) -> None:
-        for name, choices in {"target": FORMS, "ranges": METHODS}.items():
+        for name, choices in {"target": LOWERINGS, "ranges": METHODS}.items():
             value = getattr(self, name)
             if value not in choices:
                 raise UserError(f"--{name} must be one of {', '.join(choices)}; received {value!r}")

@@ -13,11 +13,6 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
-from tensorflow_model_optimization.python.core.quantization.keras import (
-    quantize_layout_transform,
-    quantize_registry,
-    quantize_scheme,
-)
 
 from converters.graph.emitter import (
     ChannelSlice,
@@ -30,6 +25,7 @@ from converters.graph.emitter import (
     register,
 )
 from converters.graph.operations import SAME_SCALE, Graph, Op, scale_groups
+from converters.quantization.tfmot_internals import AnnotatedAlone
 
 Range = tuple[float, float]
 
@@ -163,31 +159,6 @@ class SharedRange(tf_keras.layers.Layer):
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
-class _NoTransform(quantize_layout_transform.QuantizeLayoutTransform):
-    """Leaves the layout alone: it was made for its target."""
-
-    def apply(self, model: Any, layer_quantize_map: Any) -> tuple:
-        return model, layer_quantize_map
-
-
-class _NoRegistry(quantize_registry.QuantizeRegistry):
-    """Knows no layer, so that tfmot wraps what is annotated and nothing more."""
-
-    def supports(self, layer: Any) -> bool:
-        return False
-
-    def get_quantize_config(self, layer: Any) -> None:
-        return None
-
-
-class _Scheme(quantize_scheme.QuantizeScheme):
-    def get_layout_transformer(self) -> _NoTransform:
-        return _NoTransform()
-
-    def get_quantize_registry(self) -> _NoRegistry:
-        return _NoRegistry()
-
-
 CUSTOM_OBJECTS = {
     cls.__name__: cls
     for cls in (
@@ -254,4 +225,4 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
 
     annotated = emit(graph, annotate, quantize)
     with tfmot.quantization.keras.quantize_scope(CUSTOM_OBJECTS):
-        return tfmot.quantization.keras.quantize_apply(annotated, scheme=_Scheme())
+        return tfmot.quantization.keras.quantize_apply(annotated, scheme=AnnotatedAlone())

@@ -127,7 +127,7 @@ class QatTask(Task):
 def load_qat(folder: str | Path) -> QatModel:
     """Loads what `converters.quantize` trained: the same logits, to the bit.
 
-    The graph is built anew from the float model, the weights come from the folder.
+    The graph is built again from the float model, the weights come from the folder.
 
     Args:
       folder: of the quantization-aware training, usually WORKDIR/qat.

@@ -63,7 +63,7 @@ class Event:
 
 
 class ProfiledModel:
-    """A .tflite model with one input and one output, whose every run tells its operators' times.
+    """A .tflite model with one input and one output, whose every run gives its operators' times.
 
     What it takes from the C library stays until the process ends.
 

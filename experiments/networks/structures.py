@@ -15,7 +15,7 @@ from keras import ops
 from common.cli import UserError
 from keras_shufflenet import ShuffleNetV1, network
 from keras_shufflenet.checkpoints.weights_argument import Settings
-from keras_shufflenet.layers import batch_norm, block_diagonal
+from keras_shufflenet.layers import batch_norm, ungrouped_kernel
 from keras_shufflenet.units import bottleneck_channels
 
 # Millions of multiply-adds, as V1's Table 4 has them: what 1x, 0.5x and 0.25x have.
@@ -296,7 +296,5 @@ class GroupedConv2D(keras.layers.Conv2D):
         """Returns the convolution."""
         if not training:
             return super().call(inputs)
-        mask = block_diagonal(self.groups, self.kernel.shape[2], self.filters // self.groups)
-        kernel = ops.tile(self.kernel, (1, 1, self.groups, 1)) * ops.cast(mask, self.kernel.dtype)
-        kernel = ops.cast(kernel, self.compute_dtype)
+        kernel = ops.cast(ungrouped_kernel(self.kernel, self.groups), self.compute_dtype)
         return ops.conv(inputs, kernel, self.strides, self.padding)

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from common.cli import UserError
 from converters.graph import reader
 from experiments.harness.experiment import Picture, Result, Settings, Table
-from keras_shufflenet import ShuffleNetV2, ShuffleUnitV2
+from keras_shufflenet import ShuffleNetV2, ShuffleUnitV2, permutations
+from keras_shufflenet.stage_routes import merged
 from trainers.networks.models import load_model
 
 # V2 section 3: r = 1 - c0 / c, where c0 of c channels go through a unit's convolutions: half.
@@ -90,30 +91,17 @@ def stage_reuse(stage: int, units: Sequence[ShuffleUnitV2]) -> StageReuse:
     made, l1 = np.zeros((count, count)), np.zeros((count, count))
     makers = np.zeros(width, int)
     for index, unit in enumerate(units[1:], 1):
-        passing, taken = _split(makers, unit)
+        passing, taken = permutations.halves(makers, unit.split.interleaved)
         weights = np.abs(np.asarray(unit.pointwise1.kernel, np.float64)[0, 0]).sum(axis=-1)
         np.add.at(made, (taken, index), 1)
         np.add.at(l1, (taken, index), weights)
         own = np.full(width - len(passing), index)
-        makers = _shuffle(np.concatenate([passing, own]), unit)
+        makers = merged(unit, passing, own)
     units_apart = np.arange(count) - np.arange(count)[:, None]
     formula = np.where(units_apart > 0, width * RATIO ** np.maximum(units_apart, 0), 0.0)
     # What a unit made is in its own output and in that of every unit up to the one that takes it.
     channels = np.triu(made.cumsum(axis=0), 1)
     return StageReuse(stage, formula, channels, made, l1)
-
-
-def _split(channels: np.ndarray, unit: ShuffleUnitV2) -> tuple[np.ndarray, np.ndarray]:
-    if unit.split.interleaved:
-        return channels[0::2], channels[1::2]
-    half = len(channels) // 2
-    return channels[:half], channels[half:]
-
-
-def _shuffle(channels: np.ndarray, unit: ShuffleUnitV2) -> np.ndarray:
-    if unit.shuffle is None:
-        return channels
-    return channels.reshape(unit.shuffle.groups, -1).T.ravel()
 
 
 def _load(path: Path) -> keras.Model:

@@ -23,6 +23,7 @@ from benchmarks.other_runtimes.plain_graph import is_v2, plain_graph, shuffle_fr
 from common.cli import UserError
 from converters.graph.emitter import emit
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from keras_shufflenet.keras_internals import flat_layers
 
 # Of the logits' standard deviation.
 BOUND = 1e-4
@@ -62,7 +63,7 @@ def test_images_make_a_difference(images):
     settle_batch_norms(model, images)
     logits = np.asarray(model(images))
     assert logits.std(axis=0).mean() > 0.05 * logits.std()
-    assert {norm.momentum for norm in model._flatten_layers() if hasattr(norm, "momentum")} == {
+    assert {norm.momentum for norm in flat_layers(model) if hasattr(norm, "momentum")} == {
         build("v2").get_layer("stem_bn").momentum
     }
 

@@ -17,15 +17,16 @@ from converters.diagnosis.agreement import (
     pair_names,
     summary,
 )
-from converters.diagnosis.config import ReportConfig
 from converters.diagnosis.instrument import Tensor
 from converters.diagnosis.quantized_workdir import QuantizedNetwork
 from converters.diagnosis.runtimes import LiteRTRuntime
+from converters.diagnosis.settings import ReportConfig
 from converters.diagnosis.simulation import Simulation
 from converters.graph.deployment import deployment_graph
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from keras_shufflenet.keras_internals import flat_layers
 
 PAIR = "xnnpack-reference"
 
@@ -33,7 +34,7 @@ PAIR = "xnnpack-reference"
 def randomize(model, seed):
     """Gives every BatchNormalization random weights and statistics."""
     rng = np.random.default_rng(seed)
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             n = layer.gamma.shape[0]
             uniform, normal = rng.uniform(0.5, 1.5, (2, n)), rng.normal(0, 0.3, (2, n))

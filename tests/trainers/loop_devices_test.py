@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from keras_shufflenet.keras_internals import flat_layers
 from trainers import loop
 from trainers.networks.models import load_model
 from trainers.recipes import make_config
@@ -91,7 +92,7 @@ def test_two_devices_train_as_one(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["eval_images"] for line in lines] == [50, 50]
-    layers = load_model(workdir / "model.keras")._flatten_layers()
+    layers = flat_layers(load_model(workdir / "model.keras"))
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) > 10 and not any(layer.synchronized for layer in norms)
 

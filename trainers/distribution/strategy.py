@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from common.cli import UserError
+from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.cluster import ALONE, Cluster
 from trainers.settings import PlacementConfig
 
@@ -100,8 +101,7 @@ def synchronize_batch_norms(model: keras.Model, synchronized: bool) -> None:
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Returns every BatchNormalization of a network, in order."""
-    # Private, but the only way to layers inside of layers, where the units keep theirs.
-    layers = model._flatten_layers()
+    layers = flat_layers(model)
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 

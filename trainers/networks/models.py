@@ -10,6 +10,7 @@ import keras
 import keras_shufflenet
 from common import files
 from common.cli import UserError
+from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.strategy import synchronize_batch_norms
 from trainers.networks.mobilenet import mobilenet_v2
 from trainers.settings import ImageConfig, NetworkConfig
@@ -142,7 +143,7 @@ def _precision(name: str) -> Iterator[None]:
 
 def save_model(model: keras.Model, path: str | Path) -> None:
     """Writes a `.keras` file, whole or not at all, with batch norms as one device has them."""
-    synchronized = any(getattr(layer, "synchronized", False) for layer in model._flatten_layers())
+    synchronized = any(getattr(layer, "synchronized", False) for layer in flat_layers(model))
     synchronize_batch_norms(model, False)
     try:
         with files.atomic_write(path) as temporary:

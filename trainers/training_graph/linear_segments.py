@@ -1,4 +1,4 @@
-"""A functional Keras model as chains of layers, between which it branches and merges."""
+"""A functional Keras model as linear segments, between which it branches and merges."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -18,7 +18,7 @@ _MERGES = (
 )
 
 
-class Chain(NamedTuple):
+class LinearSegment(NamedTuple):
     """Layers each of which alone takes what the one before it makes.
 
     Attributes:
@@ -33,7 +33,7 @@ class Chain(NamedTuple):
 
     @property
     def output(self) -> int:
-        """The key of what the chain makes."""
+        """The key of what the segment makes."""
         return id([self.merge, *self.layers][-1].output)
 
 
@@ -42,8 +42,8 @@ def key_of_images(model: keras.Model) -> int:
     return id(model.input)
 
 
-def split(model: keras.Model) -> list[Chain]:
-    """Returns a model's layers as chains, each behind those whose output it takes.
+def split(model: keras.Model) -> list[LinearSegment]:
+    """Returns a model's layers as segments, each after those whose output it takes.
 
     None at all, where there is more to the model than to call each layer once, with
     `training=True`: frozen layers, other packages' layers, several inputs or outputs.
@@ -56,21 +56,21 @@ def split(model: keras.Model) -> list[Chain]:
     layers = model.layers[1:]
     inputs = [[id(tensor) for tensor in keras.tree.flatten(layer.input)] for layer in layers]
     uses = Counter(key for keys in inputs for key in keys)
-    chains: list[Chain] = []
-    ends: dict[int, Chain | None] = {key_of_images(model): None}
+    segments: list[LinearSegment] = []
+    ends: dict[int, LinearSegment | None] = {key_of_images(model): None}
     for layer, keys in zip(layers, inputs, strict=True):
         # That of a layer that another model called before.
         if not all(key in ends for key in keys):
             return []
-        chain = ends[keys[0]]
+        segment = ends[keys[0]]
         merge = layer if len(keys) > 1 else None
-        if merge or chain is None or uses[keys[0]] > 1:
-            chain = Chain(keys, merge, [])
-            chains.append(chain)
+        if merge or segment is None or uses[keys[0]] > 1:
+            segment = LinearSegment(keys, merge, [])
+            segments.append(segment)
         if not merge:
-            chain.layers.append(layer)
-        ends[id(layer.output)] = chain
-    return chains
+            segment.layers.append(layer)
+        ends[id(layer.output)] = segment
+    return segments
 
 
 def _is_plain(model: keras.Model) -> bool:

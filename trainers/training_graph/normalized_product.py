@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_shufflenet.permutations import PermutedTensor
 from trainers.training_graph import permuted_tensors
 from trainers.training_graph.batch_norm_fold import Fold, moments
-from trainers.training_graph.permuted_tensors import Wire
 
 # The covariance of c channels takes c * c multiply-adds a pixel, and as many in its gradient;
 # BatchNormalization takes passes over each channel that is made, as long as this many.
@@ -43,7 +43,7 @@ _RELUS = {
 
 
 class Product(NamedTuple):
-    """Layers one behind the other that `compute` takes as one.
+    """Layers one after the other that `compute` takes as one.
 
     Attributes:
       before: normalizes the input, or None.
@@ -75,8 +75,8 @@ def find(layers: Sequence[keras.layers.Layer], channels: int) -> Product | None:
         permuted_tensors.is_conv(rest[0]) and permuted_tensors.is_batch_norm(rest[1])
     ):
         return None
-    conv, after, *behind = rest
-    relu = behind[0] if behind and _is_relu(behind[0]) else None
+    conv, after, *more = rest
+    relu = more[0] if more and _is_relu(more[0]) else None
     if conv.compute_dtype not in _PRECISIONS:
         return None
     if permuted_tensors.is_pointwise(conv):
@@ -98,13 +98,13 @@ def _columns(conv: keras.layers.Conv2D, channels: int) -> int:
     return height * width * channels
 
 
-def compute(x: Wire, product: Product, order: np.ndarray | None = None) -> Wire:
+def compute(x: PermutedTensor, product: Product, order: np.ndarray | None = None) -> PermutedTensor:
     """Returns the last layer's output for the input of the first, and updates moving statistics.
 
     Args:
       x: float32 or float64.
-      product: what `find` returned for layers behind `x`.
-      order: as of `wires.conv`.
+      product: what `find` returned for the layers that take `x`.
+      order: as of `permuted_tensors.conv`.
     """
     before, conv, after, relu = product
     kernel, order = permuted_tensors.kernel(conv, x.order, order)
@@ -118,11 +118,11 @@ def compute(x: Wire, product: Product, order: np.ndarray | None = None) -> Wire:
     y = _product(fold, known_relu, pixels, *seen, matrix, *learnt)
     for norm, statistics in zip(norms, fold.statistics, strict=True):
         permuted_tensors.keep(*norm, *statistics)
-    return Wire(permuted_tensors.shaped(y, image), order)
+    return PermutedTensor(permuted_tensors.shaped(y, image), order)
 
 
 def _product(fold: Fold, relu: _Relu | None, *arguments: tf.Tensor) -> tf.Tensor:
-    """Returns pixels @ matrix + bias, behind the ReLU if there is one.
+    """Returns pixels @ matrix + bias, after the ReLU if there is one.
 
     Args:
       fold: computes matrix and bias.

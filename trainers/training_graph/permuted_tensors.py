@@ -5,36 +5,19 @@ and moving statistics arrive where the layer would have them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_shufflenet.layers import ChannelShuffle, block_diagonal
+from keras_shufflenet import permutations
+from keras_shufflenet.layers import ungrouped_kernel
+from keras_shufflenet.permutations import ABSENT, PermutedTensor
 from trainers.constants import shared
 from trainers.distribution.strategy import moments_over_devices
 
 # Floats that a CPU's vector instructions take at once in TensorFlow's own kernels.
 _VECTOR = 8
-_NO_CHANNEL = -1  # instead of a number
-
-
-class Wire(NamedTuple):
-    """A tensor, and the numbers that its channels have in the Keras model.
-
-    Attributes:
-      tensor: [batch, height, width, channels].
-      order: int [channels]; -1 stands for a channel that is not in the model and is zero.
-    """
-
-    tensor: tf.Tensor
-    order: np.ndarray
-
-
-def padded(order: np.ndarray) -> np.ndarray:
-    """Returns an order with as many -1 behind it as fill the last vector."""
-    return np.append(order, [_NO_CHANNEL] * (-len(order) % _VECTOR)).astype(int)
 
 
 def is_conv(layer: keras.layers.Layer) -> bool:
@@ -67,20 +50,24 @@ def is_pointwise(layer: keras.layers.Conv2D) -> bool:
     return layer.kernel_size == layer.strides == (1, 1)
 
 
-def conv(x: Wire, layer: keras.layers.Conv2D, order: np.ndarray | None = None) -> Wire:
+def conv(
+    x: PermutedTensor, layer: keras.layers.Conv2D, order: np.ndarray | None = None
+) -> PermutedTensor:
     """Returns a convolution without bias.
 
     Args:
       x: its input.
       layer: Conv2D; with groups it must be 1x1.
-      order: in which it shall make its channels, -1 among them or not; None: as the layer does.
+      order: of the channels that it makes, -1 among them or not; None: as the layer has them.
     """
     weights, order = kernel(layer, x.order, order)
     if not is_pointwise(layer):
-        return Wire(tf.nn.conv2d(x.tensor, weights, layer.strides, layer.padding.upper()), order)
+        return PermutedTensor(
+            tf.nn.conv2d(x.tensor, weights, layer.strides, layer.padding.upper()), order
+        )
     # Two dimensions: with four it is a product for every row of every image.
     pixels = tf.matmul(flat(x.tensor), flat(weights))
-    return Wire(shaped(pixels, x.tensor), order)
+    return PermutedTensor(shaped(pixels, x.tensor), order)
 
 
 def kernel(
@@ -96,10 +83,10 @@ def kernel(
     Returns:
       [height, width, rows, channels], and int [channels], a multiple of the vector's length.
     """
-    order = padded(np.arange(layer.filters) if order is None else order)
+    order = permutations.padded(np.arange(layer.filters) if order is None else order, _VECTOR)
     weights = tf.cast(layer.kernel.value, layer.compute_dtype)
     if layer.groups > 1:
-        weights = _block_diagonal(weights, layer.groups)
+        weights = ungrouped_kernel(weights, layer.groups)
     return select(select(weights, rows, 2), order, 3), order
 
 
@@ -113,14 +100,7 @@ def shaped(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     return tf.reshape(pixels, shared((-1, *image.shape[1:-1], pixels.shape[-1]), tf.int32))
 
 
-def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
-    """Returns the ungrouped kernel of a grouped 1x1 convolution; see layers.GroupedPointwise."""
-    _, _, rows, filters = kernel.shape
-    mask = block_diagonal(groups, rows, filters // groups)
-    return tf.tile(kernel, [1, 1, groups, 1]) * tf.cast(mask, kernel.dtype)
-
-
-def depthwise(x: Wire, layer: keras.layers.DepthwiseConv2D) -> Wire:
+def depthwise(x: PermutedTensor, layer: keras.layers.DepthwiseConv2D) -> PermutedTensor:
     """Returns a depthwise convolution without bias; the channels keep their order."""
     kernel = select(tf.cast(layer.kernel.value, layer.compute_dtype), x.order, 2)
     # The operator itself: tf.nn's function looks for dilations first, in a dozen operators.
@@ -130,10 +110,10 @@ def depthwise(x: Wire, layer: keras.layers.DepthwiseConv2D) -> Wire:
         strides=[1, *layer.strides, 1],
         padding=layer.padding.upper(),
     )
-    return Wire(y, x.order)
+    return PermutedTensor(y, x.order)
 
 
-def batch_norm(x: Wire, layer: keras.layers.BatchNormalization) -> Wire:
+def batch_norm(x: PermutedTensor, layer: keras.layers.BatchNormalization) -> PermutedTensor:
     """Returns the batch normalized by its own statistics, and updates the moving ones."""
     # As Keras does: sums of half precision would overflow.
     tensor = tf.cast(x.tensor, keras.backend.result_type(x.tensor.dtype, "float32"))
@@ -152,7 +132,7 @@ def batch_norm(x: Wire, layer: keras.layers.BatchNormalization) -> Wire:
         # It gives the estimate for the population, Keras keeps that of the batch.
         count = tf.cast(tf.reduce_prod(tf.shape(tensor)[:3]), tf.float32)
         keep(layer, x.order, mean, variance * (count - 1) / count)
-    return Wire(tf.cast(y, layer.compute_dtype), x.order)
+    return PermutedTensor(tf.cast(y, layer.compute_dtype), x.order)
 
 
 def scale_and_shift(
@@ -173,47 +153,36 @@ def keep(
       mean, variance: of the batch, [channels].
     """
     for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        change = moving.value - reordered(Wire(new, order))
+        change = moving.value - reordered(PermutedTensor(new, order))
         moving.value.assign_sub(change * shared(1 - layer.momentum, change.dtype))
 
 
-def concat(wires: Sequence[Wire]) -> Wire:
-    """Returns wires side by side, and zeros behind them that fill the last vector."""
-    tensors = [wire.tensor for wire in wires]
-    order = np.concatenate([wire.order for wire in wires])
+def concat(pieces: Sequence[PermutedTensor]) -> PermutedTensor:
+    """Returns tensors side by side, and zeros after them that fill the last vector."""
+    tensors = [piece.tensor for piece in pieces]
+    order = np.concatenate([piece.order for piece in pieces])
     if missing := -len(order) % _VECTOR:
         shape = tf.concat([tf.shape(tensors[0])[:-1], [missing]], 0)
         tensors.append(tf.zeros(shape, tensors[0].dtype))
-    return Wire(tf.concat(tensors, -1) if len(tensors) > 1 else tensors[0], padded(order))
+    tensor = tf.concat(tensors, -1) if len(tensors) > 1 else tensors[0]
+    return PermutedTensor(tensor, permutations.padded(order, _VECTOR))
 
 
-def split(x: Wire, sizes: Sequence[int]) -> list[Wire]:
-    """Returns the wire cut in pieces of so many channels."""
+def split(x: PermutedTensor, sizes: Sequence[int]) -> list[PermutedTensor]:
+    """Returns the tensor cut into pieces of these numbers of channels."""
     if len(sizes) == 1:
         return [x]
-    orders = np.split(x.order, np.cumsum(sizes)[:-1])
-    return [Wire(*piece) for piece in zip(tf.split(x.tensor, sizes, -1), orders, strict=True)]
+    tensors, orders = tf.split(x.tensor, sizes, -1), permutations.split(x.order, sizes)
+    return [PermutedTensor(*piece) for piece in zip(tensors, orders, strict=True)]
 
 
-def shuffle(x: Wire, layer: ChannelShuffle) -> Wire:
-    """Returns the same tensor: only the channels' numbers change."""
-    numbers = np.arange(x.order.max() + 1).reshape(-1, layer.groups).T.ravel()
-    return renumbered(x, numbers)
-
-
-def renumbered(x: Wire, numbers: np.ndarray) -> Wire:
-    """Returns the wire with the number `numbers[i]` instead of i."""
-    return Wire(x.tensor, np.where(x.order < 0, x.order, numbers[x.order]))
-
-
-def reordered(x: Wire, order: np.ndarray | None = None) -> tf.Tensor:
+def reordered(x: PermutedTensor, order: np.ndarray | None = None) -> tf.Tensor:
     """Returns the tensor with its channels in another order; None: as the model has them."""
     order = np.arange(x.order.max() + 1) if order is None else order
     if np.array_equal(order, x.order):
         return x.tensor
-    places = np.full(len(order) + 1, _NO_CHANNEL)
-    places[x.order[x.order >= 0]] = np.flatnonzero(x.order >= 0)
-    return select(x.tensor, places[order], len(x.tensor.shape) - 1)
+    positions = permutations.compose(permutations.inverse(x.order), order)
+    return select(x.tensor, positions, len(x.tensor.shape) - 1)
 
 
 def select(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
@@ -224,8 +193,7 @@ def select(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
     size = values.shape[axis]
     if np.array_equal(order, np.arange(size)):
         return values
-    back = np.full(size, _NO_CHANNEL)
-    back[order[order >= 0]] = np.flatnonzero(order >= 0)
+    back = permutations.inverse(order, size)
 
     @tf.custom_gradient
     def forward(values: tf.Tensor) -> tuple:
@@ -235,12 +203,12 @@ def select(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
 
 
 def _gather(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
-    size, absent = values.shape[axis], np.count_nonzero(order < 0)
+    size, absent = values.shape[axis], np.count_nonzero(order == ABSENT)
     if np.array_equal(order[: len(order) - absent], np.arange(size)):
         return _append_zeros(values, absent, axis)
     if absent:
         values = _append_zeros(values, 1, axis)
-    return tf.gather(values, np.where(order < 0, size, order), axis=shared(axis, tf.int32))
+    return tf.gather(values, np.where(order == ABSENT, size, order), axis=shared(axis, tf.int32))
 
 
 def _append_zeros(values: tf.Tensor, count: int, axis: int) -> tf.Tensor:

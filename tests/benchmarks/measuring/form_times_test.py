@@ -3,37 +3,37 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.measuring.form_times import FormTimesConfig, form_table, forms
+from benchmarks.measuring.form_times import FormTimesConfig, form_table, lowerings
 from benchmarks.measuring.interleaved_rounds import Turns
 from common.cli import UserError
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 
 TURNS = Turns(rounds=2, processes=1, invokes=1, core=0)
 CONFIG = FormTimesConfig(("v1-1x-g3",), "cpu", "average_pool", ("pool", "depthwise"), TURNS)
 
 
-def test_forms_differ_in_the_field_alone():
-    changed = forms(CONFIG)
+def test_lowerings_differ_in_the_field_alone():
+    changed = lowerings(CONFIG)
     assert list(changed) == ["pool", "depthwise"]
-    assert changed["depthwise"] == FORMS["cpu"] != changed["pool"]
-    assert dataclasses.replace(changed["pool"], average_pool="depthwise") == FORMS["cpu"]
+    assert changed["depthwise"] == LOWERINGS["cpu"] != changed["pool"]
+    assert dataclasses.replace(changed["pool"], average_pool="depthwise") == LOWERINGS["cpu"]
 
 
 def test_numbers_are_numbers():
     config = dataclasses.replace(CONFIG, field="producers", values=("1", "4"))
-    assert [form.producers for form in forms(config).values()] == [1, 4]
+    assert [lowering.producers for lowering in lowerings(config).values()] == [1, 4]
     with pytest.raises(UserError, match=r"producers: .*'many'"):
-        forms(dataclasses.replace(config, values=("many",)))
+        lowerings(dataclasses.replace(config, values=("many",)))
 
 
 def test_unknown_value_is_refused():
     with pytest.raises(UserError, match=r"`average_pool` must be one of .*'max'"):
-        forms(dataclasses.replace(CONFIG, values=("pool", "max")))
+        lowerings(dataclasses.replace(CONFIG, values=("pool", "max")))
 
 
 def test_unknown_field_is_refused():
     with pytest.raises(UserError, match=r"no field 'pool'.*average_pool"):
-        forms(dataclasses.replace(CONFIG, field="pool"))
+        lowerings(dataclasses.replace(CONFIG, field="pool"))
 
 
 def test_ratios_are_of_the_same_round():

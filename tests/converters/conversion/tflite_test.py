@@ -14,7 +14,7 @@ from converters.conversion.check import BOUNDS, check_agreement, measure_agreeme
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Folded, Graph, scale_groups
-from converters.graph.targets import FORMS
+from converters.graph.targets import LOWERINGS
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
@@ -92,7 +92,7 @@ def test_int8_of_v2_moves_and_requantizes_nothing(network, images, int8_path):
     check_agreement(agreement, BOUNDS["int8-ptq"], "int8")
 
 
-def test_xnnpack_takes_the_cpu_form_as_one_partition(int8_path):
+def test_xnnpack_takes_the_cpu_lowering_as_one_partition(int8_path):
     assert partitions(int8_path) == (1, True)
 
 
@@ -117,9 +117,9 @@ def v1():
 
 @pytest.mark.parametrize(("average_pool", "pieces"), [("depthwise", 1), ("pool", 4)])
 def test_average_pools_would_cut_v1(v1, images, tmp_path, average_pool, pieces):
-    assert FORMS["cpu"].average_pool == "depthwise"
-    form = dataclasses.replace(FORMS["cpu"], average_pool=average_pool)
-    graph = deployment_graph(v1, form=form)
+    assert LOWERINGS["cpu"].average_pool == "depthwise"
+    lowering = dataclasses.replace(LOWERINGS["cpu"], average_pool=average_pool)
+    graph = deployment_graph(v1, lowering=lowering)
     content = tflite.convert_fake_quant(fake_quant_model(graph, calibrate(graph, images)))
     assert partitions(written(tmp_path / "v1.tflite", content)) == (pieces, True)
 

@@ -10,7 +10,7 @@ from benchmarks.measuring.networks import randomize_batch_norms
 from common.cli import UserError
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
-from converters.graph.targets import FORMS, Form
+from converters.graph.targets import LOWERINGS, Lowering
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 # Of the logits' standard deviation.
@@ -79,7 +79,7 @@ def check_v1(arguments, target, seed):
 
 
 SEEDS = st.integers(0, 1000)
-TARGETS = st.sampled_from(sorted(FORMS))
+TARGETS = st.sampled_from(sorted(LOWERINGS))
 
 
 @FEW
@@ -116,8 +116,8 @@ SMALL = {"input_shape": (32, 32, 3), "small_images": True, "classes": 5}
 def test_every_form_of_the_v1_shuffle_is_equal(shuffle, groups):
     arguments = {**SMALL, "classifier_activation": None, "units_per_stage": (2, 2, 1)}
     model = randomize(ShuffleNetV1(0.5, groups, **arguments), 0)
-    form = Form(4, 1, "group", shuffle=dict.fromkeys([groups], shuffle))
-    graph = deployment_graph(model, form=form)
+    lowering = Lowering(4, 1, "group", shuffle=dict.fromkeys([groups], shuffle))
+    graph = deployment_graph(model, lowering=lowering)
     kinds = Counter(op.kind for op in graph.ops.values())
     # The first unit's first convolution has one group and absorbs its shuffle in any case.
     assert kinds["transpose"] == (4 if shuffle == "transpose" else 0)
@@ -136,7 +136,7 @@ def test_both_forms_of_the_v1_average_pool_are_equal(average_pool, kinds, paddin
     # The average pools have sides of 9, 5 and 3, and of 12, 6 and 3.
     arguments = {"input_shape": (33, 45, 3), "units_per_stage": (1, 2, 1), "padding": padding}
     model = randomize(ShuffleNetV1(0.5, 3, classes=5, classifier_activation=None, **arguments), 0)
-    graph = deployment_graph(model, form=Form(4, 1, "group", average_pool=average_pool))
+    graph = deployment_graph(model, lowering=Lowering(4, 1, "group", average_pool=average_pool))
     found = Counter(op.kind for op in graph.ops.values())
     if padding == "symmetric":
         # The padding's zeros count in the average: nothing to correct.
@@ -156,7 +156,7 @@ def test_features_come_in_their_trained_order(network, pooling):
 def test_concatenations_keep_the_targets_limit():
     graph = deployment_graph(ShuffleNetV2(0.5, **SMALL), "cpu")
     most = max(len(op.inputs) for op in graph.ops.values() if op.kind == "concat")
-    assert most <= FORMS["cpu"].most_concatenated
+    assert most <= LOWERINGS["cpu"].most_concatenated
 
 
 def test_open_size_is_asked_for():

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from converters.graph.emitter import emit
+from converters.graph.emitter import GroupedPointwise, emit
 from converters.graph.operations import (
     Folded,
     Graph,
-    Wire,
     dense_kernel,
     scale_groups,
     window_factors,
 )
+from keras_shufflenet.permutations import PermutedTensor
 
 
 def _folded(inputs, outputs, seed=0):
@@ -24,12 +24,13 @@ def test_convolution_absorbs_the_order_of_its_input_and_writes_the_order_asked_f
     image = graph.input((1, 1, 4))
     x = np.array([5.0, 6.0, 7.0, 8.0])
     order = np.array([2, 0, 3, 1])
-    wire = graph.conv(Wire(image.op, order), "conv", folded, order=np.array([1, 2, 0]))
+    permuted = PermutedTensor(image.tensor, order)
+    made = graph.conv(permuted, "conv", folded, order=np.array([1, 2, 0]))
 
     weights = graph.ops["conv"].weights
     # The tensor holds logical channel order[p] at position p.
     result = x[order] @ weights.kernel[0, 0] + weights.bias
-    assert wire.order.tolist() == [1, 2, 0]
+    assert made.order.tolist() == [1, 2, 0]
     np.testing.assert_allclose(result, (x @ folded.kernel[0, 0] + folded.bias)[[1, 2, 0]])
 
 
@@ -41,24 +42,24 @@ def test_grouped_convolution_takes_orders_within_its_groups_only():
     order, outputs = np.array([1, 0, 2, 3]), np.array([2, 1, 0, 5, 4, 3])
     graph = Graph()
     graph.input((1, 1, 4))
-    graph.conv(Wire("image", order), "conv", folded, groups=2, order=outputs)
+    graph.conv(PermutedTensor("image", order), "conv", folded, groups=2, order=outputs)
     kernel = dense_kernel(graph.ops["conv"].weights.kernel, 2)[0, 0]
     np.testing.assert_allclose(x[order] @ kernel, (x @ whole)[outputs])
 
     with pytest.raises(ValueError, match="crosses its groups"):
-        crossing = Wire("image", np.array([0, 2, 1, 3]))
+        crossing = PermutedTensor("image", np.array([0, 2, 1, 3]))
         graph.conv(crossing, "crossing", folded, groups=2)
 
 
 def test_concatenation_is_nested_to_the_limit_and_keeps_the_order():
     graph = Graph()
     graph.input((1, 1, 1))
-    wires = [Wire("image", np.array([index])) for index in range(9)]
-    whole = graph.concat(wires, "all", most=4)
+    pieces = [PermutedTensor("image", np.array([index])) for index in range(9)]
+    whole = graph.concat(pieces, "all", most=4)
     assert whole.order.tolist() == list(range(9))
     concatenations = [op for op in graph.ops.values() if op.kind == "concat"]
     assert max(len(op.inputs) for op in concatenations) == 4
-    assert graph.concat(wires[:1], "one", most=4) is wires[0]
+    assert graph.concat(pieces[:1], "one", most=4) is pieces[0]
 
 
 def test_transpose_is_the_papers_shuffle():
@@ -90,9 +91,9 @@ def test_depthwise_average_is_the_average_pool(shape, padding):
         expected = tf.nn.avg_pool(padded, 3, 2, "VALID")
     else:
         expected = tf.nn.avg_pool(x, 3, 2, "SAME")
-    graph, wire = depthwise_average(shape, padding)
+    graph, average = depthwise_average(shape, padding)
     np.testing.assert_allclose(emit(graph)(x), expected, atol=1e-6)
-    assert wire.channels == shape[-1]
+    assert average.channels == shape[-1]
 
 
 def test_depthwise_average_leaves_its_input_s_scale_and_corrects_edges_in_one():
@@ -129,8 +130,23 @@ def test_tensors_that_meet_in_a_concatenation_share_a_scale():
     right = graph.conv(x, "right", _folded(4, 4))
     piece = graph.slice(right, "piece", 0, 2)
     graph.concat([left, piece], "joined", most=4)
-    graph.conv(Wire("joined", np.arange(4)), "next", _folded(4, 4))
+    graph.conv(PermutedTensor("joined", np.arange(4)), "next", _folded(4, 4))
 
     scales = scale_groups(graph)
     assert scales["left"] == scales["right"] == scales["piece"] == scales["joined"]
     assert len({scales["image"], scales["left"], scales["next"]}) == 3
+
+
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(12, 6, 3), (8, 16, 8)])
+def test_a_grouped_convolution_trains_as_it_infers(channels, filters, groups):
+    layer = GroupedPointwise(filters, 1, groups=groups, activation="relu")
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 5, channels)), tf.float32)
+    layer.build(x.shape)
+    layer.bias.assign(np.linspace(-1, 1, filters))
+    results = []
+    for training in (False, True):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x, training=training) ** 2)
+        results.append([loss, *tape.gradient(loss, layer.trainable_variables)])
+    for inferred, trained in zip(*results, strict=True):
+        np.testing.assert_allclose(trained, inferred, rtol=1e-4, atol=1e-5)

@@ -2,9 +2,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
-    QuantizeWrapperV2,
-)
 
 from common.litert import LiteRTModel
 from converters.conversion.tflite import convert_fake_quant
@@ -19,6 +16,7 @@ from converters.quantization.fake_quantization import (
     WeightQuantizer,
     fake_quant_model,
 )
+from converters.quantization.tfmot_internals import Wrapper
 from converters.workdir import calibration_inputs, load_trained
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, preprocess_input
 from trainers.data.pipeline import uint8_images
@@ -105,7 +103,7 @@ def test_a_layer_computes_with_its_rounded_weights(quantized):
 
 def test_tfmot_wraps_what_is_annotated_and_nothing_else(quantized):
     graph, _, model, _ = quantized
-    wrapped = {layer.layer.name for layer in model.layers if isinstance(layer, QuantizeWrapperV2)}
+    wrapped = {layer.layer.name for layer in model.layers if isinstance(layer, Wrapper)}
     expected = {op.name for op in graph.ops.values() if op.kind in QUANTIZED_WEIGHTS}
     assert wrapped == expected
 

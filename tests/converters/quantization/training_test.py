@@ -18,6 +18,7 @@ from converters.quantization.config import RANGES_FILE, WEIGHTS_FILE, QatConfig,
 from converters.quantization.fake_quantization import SharedRange, fake_quant_model
 from converters.workdir import calibration_inputs, load_trained
 from keras_shufflenet import ShuffleNetV2
+from keras_shufflenet.keras_internals import flat_layers
 from trainers import loop
 from trainers.config import TrainConfig
 from trainers.data.datasets import load_source
@@ -53,7 +54,7 @@ def float_workdir(tmp_path_factory):
         classifier_activation=None,
     )
     rng = np.random.default_rng(0)
-    for layer in model._flatten_layers():
+    for layer in flat_layers(model):
         # Fresh ones make every logit nearly zero.
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.gamma.assign(rng.uniform(1, 3, layer.gamma.shape))

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def after(gradients, **values):
-    """Returns a weight that began at 1 behind SGD with a constant rate of 0.1."""
+    """Returns a weight that began at 1, after SGD with a constant rate of 0.1."""
     weight = keras.Variable(1.0)
     optimizer = make_optimizer(make_config("digits", "w", values).optimization, 0.1)
     optimizer.build([weight])

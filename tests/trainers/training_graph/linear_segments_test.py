@@ -7,8 +7,8 @@ from trainers.training_graph import linear_segments
 
 def names(model):
     return [
-        [layer.name for layer in ([chain.merge] if chain.merge else []) + chain.layers]
-        for chain in linear_segments.split(model)
+        [layer.name for layer in ([segment.merge] if segment.merge else []) + segment.layers]
+        for segment in linear_segments.split(model)
     ]
 
 
@@ -23,12 +23,12 @@ def residual():
     return keras.Model(image, keras.layers.Flatten(name="flat")(x))
 
 
-def test_a_shufflenet_is_one_chain():
+def test_a_shufflenet_is_one_segment():
     model = ShuffleNetV2(0.5, input_shape=(32, 32, 3), weights=None)
     assert names(model) == [[layer.name for layer in model.layers[1:]]]
 
 
-def test_chains_end_where_two_layers_take_a_tensor_and_where_a_layer_takes_two():
+def test_segments_end_where_two_layers_take_a_tensor_and_where_a_layer_takes_two():
     assert names(residual()) == [
         ["stem"],
         ["norm", "relu"],
@@ -38,12 +38,12 @@ def test_chains_end_where_two_layers_take_a_tensor_and_where_a_layer_takes_two()
     ]
 
 
-def test_each_chain_comes_behind_those_that_it_takes():
+def test_each_segment_comes_after_those_that_it_takes():
     model = residual()
     made = {linear_segments.key_of_images(model)}
-    for chain in linear_segments.split(model):
-        assert made.issuperset(chain.inputs)
-        made.add(chain.output)
+    for segment in linear_segments.split(model):
+        assert made.issuperset(segment.inputs)
+        made.add(segment.output)
     assert id(model.output) in made
 
 
@@ -72,12 +72,12 @@ def shared(x):
         ),
     ],
 )
-def test_there_is_no_chain_where_there_is_more(network):
+def test_there_is_no_segment_where_there_is_more(network):
     image = keras.Input((8, 8, 3))
     assert linear_segments.split(keras.Model(image, network(image))) == []
 
 
-def test_a_model_of_its_own_class_has_no_chains():
+def test_a_model_of_its_own_class_has_no_segments():
     assert linear_segments.split(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) == []
 
     class Own(keras.Model):

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 
 from keras_shufflenet.layers import batch_norm, pointwise
+from keras_shufflenet.permutations import PermutedTensor
 from trainers.distribution.strategy import synchronize_batch_norms
 from trainers.training_graph import normalized_product, permuted_tensors
-from trainers.training_graph.permuted_tensors import Wire
 
 CHANNELS, FILTERS = 16, 24
 
@@ -47,7 +47,7 @@ def product_of(model):
 
 
 def compute(model, x):
-    return normalized_product.compute(Wire(x, np.arange(x.shape[-1])), product_of(model))
+    return normalized_product.compute(PermutedTensor(x, np.arange(x.shape[-1])), product_of(model))
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -97,7 +97,7 @@ def test_a_small_window_is_a_product_too(strides, padding):
 
 def test_channels_come_in_the_order_that_is_asked_for():
     model, order = layers(), np.random.default_rng(3).permutation(FILTERS)
-    x = Wire(tf.constant(images()), np.arange(CHANNELS))
+    x = PermutedTensor(tf.constant(images()), np.arange(CHANNELS))
     y = normalized_product.compute(x, product_of(model), order)
     np.testing.assert_array_equal(y.order, order)
     expected = model(images(), training=True)
