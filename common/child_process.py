@@ -1,4 +1,4 @@
-"""Python modules in processes of their own."""
+"""Runs Python modules in separate processes."""
 
 import sys
 from pathlib import Path
@@ -12,11 +12,11 @@ _RUN = (
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """Returns the command line that runs a module, whatever the current folder holds.
+    """Returns the command line that runs a module, whatever is in the current folder.
 
     Args:
       module: its dotted name.
-      *arguments: of the command line.
+      *arguments: the module's command-line arguments.
 
     Examples:
       >>> subprocess.run(module_command("trainers.train", "--recipe=digits", "--workdir=work"))

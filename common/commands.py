@@ -1,9 +1,10 @@
-"""The command `shufflenet`: all commands of the project by name, each with one line.
+"""The command `shufflenet`: runs each of the project's commands by name.
 
     shufflenet train --recipe=digits --workdir=work
 
-`shufflenet train …` is `python -m trainers.train …`, and so for every command. It also works in a
-folder that has a `trainers/` of its own, because that folder is not searched for modules.
+`shufflenet train …` is the same as `python -m trainers.train …`, and so for every command. It also
+works in a folder that contains another `trainers/`, because the current folder is not searched for
+modules.
 """
 
 import difflib
@@ -51,12 +52,12 @@ def main() -> int:
 
 
 def script() -> int:
-    """Runs the command that the script is named for: `shufflenet-train` runs `train`."""
+    """Runs the command in the script's name: `shufflenet-train` runs `train`."""
     return _run(Path(sys.argv[0]).stem.removeprefix(f"{_SCRIPT}-"), sys.argv[1:])
 
 
 def usage() -> str:
-    """Returns the list of commands, a line each."""
+    """Returns the list of commands, one line each."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name.ljust(width)}  {line}" for name, (_, line) in COMMANDS.items()]
     return "\n".join(

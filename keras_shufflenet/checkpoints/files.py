@@ -98,7 +98,7 @@ def _import_torch(path: Path) -> Any:
     torch = _import("torch", f"torch>={minimum}", path)
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MINIMUM_TORCH:
         raise ImportError(
-            f"checkpoint {str(path)!r}: with torch {torch.__version__}, a file could run code; "
+            f"checkpoint {str(path)!r}: torch {torch.__version__} lets a file run code; "
             f"pip install 'torch>={minimum}'"
         )
     return torch

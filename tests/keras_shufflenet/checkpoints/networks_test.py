@@ -148,7 +148,7 @@ def test_other_files_are_listed_too(folder, tmp_path, capsys):
     [
         ("model.npz", "a.onnx", r"convert goes from \.pth, .* to \.keras"),
         ("model.npz", "model.keras", "exists already; add --overwrite"),
-        ("same.keras", "a.npz", "is the network with padding='symmetric'"),
+        ("same.keras", "a.npz", "torchvision's ShuffleNetV2 has padding='symmetric'"),
     ],
 )
 def test_what_cannot_be_converted_is_refused(file, output, message, folder):
