@@ -1,5 +1,6 @@
 """The networks that benchmarks measure: random weights, because latency does not depend on them."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import keras
 
 from common.choices import choose
-from converters.random_weights import SEED, randomize_batch_norms
+from converters.random_weights import random_network
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 SIZE = 224
@@ -35,22 +36,25 @@ NETWORKS = {
 }
 
 
-def build(name: str, **changes: Any) -> keras.Model:
-    """Returns a network of `NETWORKS` with random weights, logits and a fixed input size.
+def builder(name: str, **changes: Any) -> Callable[[], keras.Model]:
+    """Returns what builds a network of `NETWORKS`, with logits and a fixed input size.
 
     Args:
       name: a key of `NETWORKS`.
       changes: arguments of the network that shall differ, such as shuffle=False.
+    """
+    network = NETWORKS[name]
+    settings = {"input_shape": (SIZE, SIZE, 3), "classifier_activation": None}
+    return functools.partial(network.build, **{**settings, **network.arguments, **changes})
+
+
+def build(name: str, **changes: Any) -> keras.Model:
+    """Returns what `builder` builds, with random weights that are the same every time.
 
     Examples:
       >>> model = build("v2-1x")
     """
-    network = NETWORKS[name]
-    keras.utils.set_random_seed(SEED)
-    settings = {"input_shape": (SIZE, SIZE, 3), "classifier_activation": None}
-    model = network.build(**{**settings, **network.arguments, **changes})
-    randomize_batch_norms(model)
-    return model
+    return random_network(builder(name, **changes))
 
 
 def check_names(names: Sequence[str] | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.litert import LiteRTModel
 from edge.running import worker
+from edge.running.runner import timed
 
 # Turns that are made however long they take: a median wants as many.
 _LEAST = 3
@@ -50,12 +51,7 @@ def turn(model: Runnable, invokes: int, clock: Callable[[], float] = time.perf_c
     """Returns the median milliseconds of several runs, after one that is not counted."""
     # Brings the model's weights back into the caches, which the others' have filled.
     model.run()
-    times = []
-    for _ in range(invokes):
-        start = clock()
-        model.run()
-        times.append(clock() - start)
-    return float(np.median(times)) * 1e3
+    return float(np.median([timed(model.run, clock) for _ in range(invokes)]))
 
 
 def pin(cores: Collection[int]) -> None:

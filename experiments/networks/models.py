@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from converters.conversion_cache import Network
 from experiments.harness.experiment import GRAPHS
 from experiments.networks import classifiers
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
@@ -36,6 +37,29 @@ class Model:
     sizes: tuple[tuple[int, int], ...] = SIZES
     graphs: tuple[str, ...] = GRAPHS[:1]
     milliseconds: tuple[float, ...] = ()
+
+
+_SOURCES = ("experiments/networks/models.py", "experiments/networks/classifiers.py")
+
+
+def network(name: str, size: tuple[int, int] = SIZES[0], model: Model | None = None) -> Network:
+    """Returns a network to convert, once for all experiments.
+
+    Args:
+      name: a key of `MODELS`, or any other where the model is given.
+      size: height and width in pixels.
+      model: None: that of `MODELS`.
+
+    Examples:
+      >>> convert_all([network("v2-1x")], Path("build/experiments"))
+    """
+    model = model or MODELS[name]
+    return Network(
+        name=f"{name.replace('-', '_')}_{size[0]}x{size[1]}",
+        build=functools.partial(model.build, input_shape=(*size, 3)),
+        sources=_SOURCES,
+        graphs=model.graphs,
+    )
 
 
 def _v1(scale: float, groups: int = 3, **arguments: Any) -> Callable[..., keras.Model]:

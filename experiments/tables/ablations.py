@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import keras
 
 from common.choices import choose
+from converters.conversion_cache import Network
 from experiments.harness.experiment import GRAPHS, Picture, Result, Settings, Table
-from experiments.measuring.artifacts import Network
 from experiments.measuring.latencies import Latencies, measure_networks
 from experiments.tables.latency_plots import bars
 from experiments.training import accuracies
 from experiments.training.config import QueueConfig, trainings_folder
-from experiments.training.queue import Accuracy, Training, finished, train_all
+from experiments.training.queue import Accuracy, Training, train_all
 from keras_shufflenet import ShuffleNetV1
 
 SCALES = (1.0, 0.5, 0.25)
@@ -63,41 +63,36 @@ _ALL = (
 VARIANTS = {variant.name: variant for variant in _ALL}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command's own flags say.
+def run(
+    settings: Settings,
+    networks: Sequence[str] | None = None,
+    training: QueueConfig | None = None,
+) -> Result:
+    """Measures the variants, and trains them if that is asked for.
 
-    Attributes:
+    Args:
+      settings: the device, and how often.
       networks: keys of `VARIANTS`; None: all.
       training: how the networks are trained; None: they are not.
-    """
-
-    networks: Sequence[str] | None = None
-    training: QueueConfig | None = None
-
-
-def run(settings: Settings, options: Options = Options()) -> Result:
-    """Measures the variants, and trains them if that is asked for.
 
     Raises:
       UserError: an unknown network, or as measuring and training.
     """
-    chosen = [VARIANTS[name] for name in choose("network", options.networks, VARIANTS)]
-    # Before the measuring: what is wrong with the flags or the data is then told at once.
-    if options.training:
-        train_all([Training(one.name, one.build) for one in chosen], options.training)
+    chosen = [VARIANTS[name] for name in choose("network", networks, VARIANTS)]
+    # Before the measuring: what is wrong with the flags or the data is then reported at once.
+    if training:
+        train_all([Training(one.name, one.build) for one in chosen], training)
     found = measure_networks("ablations", _groups(chosen), settings)
     tables = [_table(scale, chosen, found) for scale in _scales(chosen)]
     verdicts = list(_time_verdicts(chosen, found))
     data = {"networks": [found.as_json(_group(one.scale), one.name) for one in chosen]}
-    folder = trainings_folder(settings.output, "ablations")
-    trained = finished([one.name for one in chosen], folder)
     return accuracies.with_accuracies(
         Result(tables, verdicts, [_picture(chosen, found)], data),
         "V1 Tables 2 and 3, trained",
-        trained,
+        [one.name for one in chosen],
+        trainings_folder(settings.output, "ablations"),
         {one.name: one.error for one in chosen},
-        _accuracy_verdicts(trained),
+        _accuracy_verdicts,
     )
 
 
@@ -135,9 +130,9 @@ def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
             f"{found.models[group, one.name]['macs'] / 1e6:.2f}",
             f"{found.models[group, one.name]['parameters']:,}",
             f"{one.error}",
-            found.spread(group, one.name, "none").text(),
-            found.spread(group, one.name).text(),
-            found.spread(group, one.name, "int8-ptq", "canonical").text(),
+            found.text(group, one.name, "none"),
+            found.text(group, one.name),
+            found.text(group, one.name, "int8-ptq", "canonical"),
         ]
         for one in chosen
         if one.scale == scale
@@ -163,19 +158,17 @@ def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]
     for scale in _scales(chosen):
         most, one = Variant(scale, 8).name, Variant(scale, 1).name
         if {most, one} <= names:
-            ratio = found.ratio(_group(scale), most, one)
+            ratio = found.ratio_text(_group(scale), most, one)
             yield (
-                f"{scale:g}x: 8 groups take {ratio.text(unit='x')} the time of one group in int8, "
+                f"{scale:g}x: 8 groups take {ratio} the time of one group in int8, "
                 "with about the same multiply-adds."
             )
     for shuffled, plain in _pairs(names):
-        group = _group(shuffled.scale)
-        usual = found.ratio(group, shuffled.name, plain.name, "int8-ptq", "canonical")
-        deployed = found.ratio(group, shuffled.name, plain.name, "int8-ptq", "deployment")
+        key = (_group(shuffled.scale), shuffled.name, plain.name, "int8-ptq")
+        usual, deployed = (found.ratio_text(*key, graph) for graph in GRAPHS)
         yield (
-            f"{shuffled.scale:g}x g={shuffled.groups}: the shuffles cost {usual.text(unit='x')} "
-            f"the time without them as usually converted, {deployed.text(unit='x')} deployed, in "
-            "int8."
+            f"{shuffled.scale:g}x g={shuffled.groups}: the shuffles cost {usual} the time without "
+            f"them as usually converted, {deployed} deployed, in int8."
         )
 
 

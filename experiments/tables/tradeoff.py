@@ -12,11 +12,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from common.cli import UserError
 from edge.reporting.pareto import pareto_front
-from edge.running.measurement import read_measurements
+from edge.running.measurement import interval, read_measurements
 from experiments.harness.experiment import Picture, Result, Settings, Table
 from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
-from experiments.measuring.model_files import network
-from experiments.networks.models import MODELS, Model
+from experiments.networks.models import MODELS, Model, network
 
 _GROUP = "ImageNet"
 _MACS = "million multiply-adds"
@@ -109,8 +108,9 @@ def published_points(found: Latencies) -> list[Point]:
             macs = found.models[_GROUP, name]["macs"] / 1e6
             costs, shown = {_MACS: macs}, {_MACS: f"{macs:.1f}"}
             for quantization, text in SHOWN.items():
-                spread = found.spread(_GROUP, name, quantization)
-                costs[f"{text}, ms"], shown[f"{text}, ms"] = spread.median, spread.text(3)
+                key = (_GROUP, name, quantization)
+                costs[f"{text}, ms"] = found.spread(*key)["median"]
+                shown[f"{text}, ms"] = found.text(*key, digits=3)
             top1 = 1 - _NETWORKS[name].error / 100
             points.append(Point(family, name, top1, "published", costs, shown))
     return points
@@ -129,7 +129,7 @@ def measured_points(path: Path) -> list[Point]:
         latency = record["latency_ms"]
         # Old versions of Android's benchmark_model print the mean alone.
         median = latency["median"] or latency["mean"]
-        low, high = (median if latency.get(key) is None else latency[key] for key in ("p10", "p90"))
+        ends = {key: median if latency.get(key) is None else latency[key] for key in ("p10", "p90")}
         points.append(
             Point(
                 f"{record['model']}, {record['device']}",
@@ -137,7 +137,7 @@ def measured_points(path: Path) -> list[Point]:
                 record["accuracy"],
                 f"measured here on {record['accuracy_images']} images",
                 {"ms": median},
-                {"ms": f"{median:.3f} ({low:.3f}-{high:.3f})"},
+                {"ms": interval({"median": median, **ends})},
             )
         )
     if not points:

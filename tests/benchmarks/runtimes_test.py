@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from benchmarks.measuring import networks
-from benchmarks.measuring.interleaved_rounds import Turns
 from benchmarks.measuring.networks import Network, build
 from benchmarks.other_runtimes import comparison as runtime_comparison
 from benchmarks.other_runtimes import models
@@ -22,6 +21,7 @@ from benchmarks.other_runtimes.ncnn_export import ncnn_files
 from benchmarks.other_runtimes.plain_graph import is_v2, plain_graph, shuffle_free_graph
 from common.cli import UserError
 from converters.graph.emitter import emit
+from edge.running.side_by_side import Turns
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 # Of the logits' standard deviation.

@@ -3,7 +3,7 @@ import functools
 import pytest
 
 from common.artifact import Artifact
-from experiments.measuring.artifacts import Network, convert_all, file_name
+from converters.conversion_cache import Network, convert_all, file_name
 from keras_shufflenet import ShuffleNetV2
 
 SOURCES = ("experiments/harness/catalogue.py",)
