@@ -18,8 +18,7 @@ from converters.planning.config import (
     Budget,
     PlanConfig,
     default_cache,
-    parse_bytes,
-    parse_milliseconds,
+    parse_amount,
 )
 from converters.planning.networks import DEFAULT_NETWORKS
 from trainers.startup import import_tensorflow
@@ -73,9 +72,9 @@ def main() -> None:
     """Reads the flags, measures and prints the table."""
     config = PlanConfig(
         budget=Budget(
-            sram=parse_bytes("sram", _SRAM.value),
-            flash=parse_bytes("flash", _FLASH.value),
-            latency_ms=parse_milliseconds("latency", _LATENCY.value),
+            sram=parse_amount("sram", _SRAM.value),
+            flash=parse_amount("flash", _FLASH.value),
+            latency_ms=parse_amount("latency", _LATENCY.value),
         ),
         target=_TARGET.value,
         networks=tuple(_NETWORKS.value),
@@ -88,10 +87,9 @@ def main() -> None:
         top=_TOP.value,
         cache=Path(_CACHE.value),
     )
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
-    from converters.planning.report import report
-    from converters.planning.search import make_plan
+    from converters.planning.search import make_plan, report
 
     print(report(make_plan(config), config))
 

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,26 +25,33 @@ class Runnable(Protocol):
 
 
 def measure(request: dict) -> dict:
-    """Times the request's files in turn; the first turn of each is not counted.
-
-    A request with `seconds` ends after so many a file, but not before the third turn; one whose
-    `clock` is "thread" counts the thread's own CPU time, without what it waited for others.
-
-    Returns:
-      For each file `rounds` times of one inference in milliseconds, in the request's order: the
-      median of a turn's `invokes`.
-    """
+    """Times the request's `files` on its `core` as `take_turns` does; the input is noise."""
     pin([request["core"]])
     models = [LiteRTModel(path) for path in request["files"]]
     rng = np.random.default_rng(0)
     for model in models:
         model.set_input(model.quantize_input(rng.uniform(-1, 1, model.input_shape)))
+    return {"milliseconds": take_turns(models, request)}
+
+
+def take_turns(models: Sequence[Runnable], request: dict) -> list[list[float]]:
+    """Times models in interleaved rounds; the first turn of each is not counted.
+
+    Args:
+      models: with their inputs set.
+      request: `rounds`; `invokes` of a turn, which counts by their median; `seconds` a model after
+        which the rounds end early, but not before the third; `clock`, "thread" for the thread's own
+        CPU time, without what it waited for others.
+
+    Returns:
+      For each model `rounds` times of one inference in milliseconds.
+    """
     clock = _CLOCKS[request.get("clock", "wall")]
     end = time.monotonic() + request.get("seconds", math.inf) * len(models)
     turns: list[list[float]] = []
     while len(turns) <= request["rounds"] and (len(turns) <= _LEAST or time.monotonic() < end):
         turns.append([turn(model, request["invokes"], clock) for model in models])
-    return {"milliseconds": np.transpose(turns[1:]).tolist()}
+    return np.transpose(turns[1:]).tolist()
 
 
 def turn(model: Runnable, invokes: int, clock: Callable[[], float] = time.perf_counter) -> float:
