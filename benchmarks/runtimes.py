@@ -13,9 +13,10 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks.measuring.results import Destination, define_flags, define_turns, read_turns
-from benchmarks.other_runtimes.models import check_runtimes
+from benchmarks.other_runtimes.models import PACKAGES
 from benchmarks.other_runtimes.models import versions as runtime_versions
 from common import cli
+from common.choices import choose
 from converters.source_digest import versions
 from edge.provenance import describe_run, warn_if_busy
 from trainers.startup import import_tensorflow
@@ -36,7 +37,7 @@ define_turns(rounds=20)
 def main() -> None:
     """Reads the flags, converts, checks, measures, and writes the JSON file and the table."""
     destination = Destination.from_flags("runtimes")
-    runtimes = check_runtimes(_RUNTIMES.value)
+    runtimes = choose("runtime", _RUNTIMES.value, PACKAGES)
     packages = runtime_versions(runtimes)
     import_tensorflow()
     from benchmarks.measuring.networks import check_names

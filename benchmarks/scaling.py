@@ -52,10 +52,9 @@ def main() -> None:
     names = check_names(_NETWORKS.value)
     run = describe_run(destination.command, versions())
     # First, because counting is load as well.
-    rates = interleave(
-        {str(n): functools.partial(_images_per_second, n, _STEPS.value) for n in (1, 2)},
-        _TURNS.value,
-    )
+    settings = (_STEPS.value, _BATCH.value)
+    trainings = {str(n): functools.partial(_images_per_second, n, *settings) for n in (1, 2)}
+    rates = interleave(trainings, _TURNS.value)
     run |= {"batch_size": _BATCH.value, "workers": _WORKERS.value, "networks": {}}
     for name in names:
         counted = traffic(build(name))
@@ -72,14 +71,14 @@ def main() -> None:
     destination.write(run, table)
 
 
-def _images_per_second(workers: int, steps: int) -> float:
+def _images_per_second(workers: int, steps: int, batch: int) -> float:
     """Trains for some steps, with one thread for each worker's operators."""
     command = ["trainers.train"] if workers == 1 else ["trainers.launch", f"--workers={workers}"]
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "work")
         run_command(
             *command, "--recipe=digits", f"--workdir={workdir}", f"--steps={steps}",
-            f"--eval_every={steps}", f"--batch_size={_BATCH.value * workers}",
+            f"--eval_every={steps}", f"--batch_size={batch * workers}",
             silent=True, env={"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
         )  # fmt: skip
         return last_evaluation(workdir)["images_per_second"]

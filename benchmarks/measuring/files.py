@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from benchmarks.measuring.lower_bound import floor_graph
-from benchmarks.measuring.networks import builder
+from benchmarks.measuring.networks import NETWORKS
 from converters.conversion_cache import Network, convert, file_name
 from converters.graph.deployment import deployment_graph
 
@@ -32,7 +32,7 @@ def int8_file(network: str, graph: str, target: str, cache: Path) -> Path:
     }
     one = Network(
         name=f"{network}_{graph}" if graph == "canonical" else f"{network}_{graph}_{target}",
-        build=builder(network),
+        build=NETWORKS[network],
         sources=_SOURCES,
         graphs=(graph,),
         quantizations=(_QUANTIZATION,),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring.networks import builder
+from benchmarks.measuring.networks import NETWORKS
 from common.cli import UserError
 from common.table import markdown_table
 from converters.conversion_cache import Network, convert_all, file_name
@@ -63,7 +63,7 @@ def _converted(network: str, forms: dict[str, Form]) -> list[Network]:
     return [
         Network(
             name=f"{network}_{value}",
-            build=builder(network),
+            build=NETWORKS[network],
             sources=(),
             graphs=("deployment",),
             quantizations=("int8-ptq",),

@@ -17,7 +17,7 @@ from keras_shufflenet import ShuffleNetV1, ShuffleUnitV2
 
 def floor_graph(network: str, target: str = "cpu") -> Graph:
     """Returns the floor of a network in `benchmarks.measuring.networks.NETWORKS`."""
-    if NETWORKS[network].build is ShuffleNetV1:
+    if NETWORKS[network].func is ShuffleNetV1:
         return deployment_graph(build(network, shuffle=False), target)
     return convolutions_alone(build(network))
 

@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.measuring.results import installed_versions
-from common.choices import choose
 from common.cli import UserError
 from common.litert import LiteRTModel
 
@@ -34,15 +33,6 @@ class RuntimeModel(Protocol):
 
     def output(self) -> np.ndarray:
         """Returns the float32 logits (classes,)."""
-
-
-def check_runtimes(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the names as given, or all of `PACKAGES` for None.
-
-    Raises:
-      UserError: a name that is not there.
-    """
-    return choose("runtime", names, PACKAGES)
 
 
 def versions(runtimes: Sequence[str]) -> dict[str, str]:

@@ -127,8 +127,8 @@ def _judge(candidate: Candidate, config: PlanConfig) -> Fit | Miss:
         bounds["latency_ms"] = candidate.latency_ms
     if miss := _worst(candidate, bounds, config.budget, at_least=True):
         return miss
-    ram, flash = (candidate.footprint[key] for key in ("ram_bytes", "flash_bytes"))
-    latency = candidate.latency_ms
+    found, latency = candidate.footprint, candidate.latency_ms
+    ram, flash = found["ram_bytes"], found["flash_bytes"]
     needs = {"sram": ram, "flash": flash, "latency_ms": latency}
     if miss := _worst(candidate, needs, config.budget, at_least=False):
         return miss
