@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,8 @@ from experiments.measuring.devices import File, Times, measure
 
 SHOWN = {"none": "float32", "int8-ptq": "int8"}
 
-Groups = Mapping[str, Mapping[str, Network]]
+# By group and label; what is in a group takes turns.
+Networks = Mapping[tuple[str, str], Network]
 
 
 @dataclass(frozen=True)
@@ -76,47 +76,37 @@ class Latencies:
         }
 
 
-def measure_networks(name: str, groups: Groups, settings: Settings) -> Latencies:
+def measure_networks(name: str, networks: Networks, settings: Settings) -> Latencies:
     """Converts networks where the cache lacks them, and measures them in float32 and int8.
 
     Args:
       name: of the experiment.
-      groups: by group, by label, a network with both quantizations; what is in a group takes turns.
-        A network in several groups is converted once.
+      networks: with both quantizations; one in several places is converted once.
       settings: the device, and how often.
 
     Raises:
       UserError: as `experiments.measuring.devices.measure`.
     """
-    networks = {one.name: one for group in groups.values() for one in group.values()}
-    folders = convert_all(list(networks.values()), settings.cache)
-    files = {
-        _file_group(group, quantization): _files(members, folders, quantization)
-        for group, members in groups.items()
-        for quantization in QUANTIZATIONS
-    }
+    different = {one.name: one for one in networks.values()}
+    folders = convert_all(list(different.values()), settings.cache)
+    files: dict[str, dict[str, File]] = {}
+    for (group, label), one in networks.items():
+        for quantization in QUANTIZATIONS:
+            members = files.setdefault(_file_group(group, quantization), {})
+            for graph in one.graphs:
+                file = File(folders[one.name], file_name(graph, quantization))
+                members[_file_label(label, graph)] = file
     models = {one: Artifact.open(folder).manifest["model"] for one, folder in folders.items()}
-    each = {(group, label): one for group, all in groups.items() for label, one in all.items()}
     return Latencies(
         times=measure(name, files, settings),
-        models={key: models[one.name] for key, one in each.items()},
-        graphs={key: one.graphs for key, one in each.items()},
+        models={key: models[one.name] for key, one in networks.items()},
+        graphs={key: one.graphs for key, one in networks.items()},
     )
 
 
 def _as_json(times: Mapping[str, float]) -> dict[str, float | None]:
     # JSON has no NaN.
     return {name: None if np.isnan(value) else value for name, value in times.items()}
-
-
-def _files(
-    members: Mapping[str, Network], folders: Mapping[str, Path], quantization: str
-) -> dict[str, File]:
-    return {
-        _file_label(label, graph): File(folders[network.name], file_name(graph, quantization))
-        for label, network in members.items()
-        for graph in network.graphs
-    }
 
 
 def _file_group(group: str, quantization: str) -> str:

@@ -49,6 +49,15 @@ class Variant:
         """The paper's top-1 error, percent."""
         return (_TABLE_2 if self.shuffle else _TABLE_3)[self.scale][self.groups]
 
+    @property
+    def group(self) -> str:
+        """What takes turns: the variants of a scale."""
+        return f"{self.scale:g}x"
+
+    def network(self) -> Network:
+        """Returns it to convert; its sources are the package's, which are looked at anyway."""
+        return Network(f"v1_{self.name.replace('-', '_')}", self.build, (), GRAPHS)
+
     def build(self, **arguments) -> keras.Model:
         """Returns the network with random weights; its output are logits."""
         return ShuffleNetV1(
@@ -82,10 +91,11 @@ def run(
     # Before the measuring: what is wrong with the flags or the data is then reported at once.
     if training:
         train_all([Training(one.name, one.build) for one in chosen], training)
-    found = measure_networks("ablations", _groups(chosen), settings)
+    measured = {(one.group, one.name): one.network() for one in chosen}
+    found = measure_networks("ablations", measured, settings)
     tables = [_table(scale, chosen, found) for scale in _scales(chosen)]
     verdicts = list(_time_verdicts(chosen, found))
-    data = {"networks": [found.as_json(_group(one.scale), one.name) for one in chosen]}
+    data = {"networks": [found.as_json(one.group, one.name) for one in chosen]}
     return accuracies.with_accuracies(
         Result(tables, verdicts, [_picture(chosen, found)], data),
         "V1 Tables 2 and 3, trained",
@@ -100,39 +110,20 @@ def _scales(chosen: Sequence[Variant]) -> list[float]:
     return list(dict.fromkeys(one.scale for one in chosen))
 
 
-def _group(scale: float) -> str:
-    return f"{scale:g}x"
-
-
-def _groups(chosen: Sequence[Variant]) -> dict[str, dict[str, Network]]:
-    groups: dict[str, dict[str, Network]] = {}
-    for one in chosen:
-        network = Network(
-            name=f"v1_{one.name.replace('-', '_')}",
-            build=one.build,
-            # That of the package is looked at anyway.
-            sources=(),
-            graphs=GRAPHS,
-        )
-        groups.setdefault(_group(one.scale), {})[one.name] = network
-    return groups
-
-
 def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
     headers = [
         "network", "multiply-adds, M", "parameters", "the paper's error, %", "float32, ms",
         "int8, ms", "int8 usually converted, ms",
     ]  # fmt: skip
-    group = _group(scale)
     rows = [
         [
             one.name,
-            f"{found.models[group, one.name]['macs'] / 1e6:.2f}",
-            f"{found.models[group, one.name]['parameters']:,}",
+            f"{found.models[one.group, one.name]['macs'] / 1e6:.2f}",
+            f"{found.models[one.group, one.name]['parameters']:,}",
             f"{one.error}",
-            found.text(group, one.name, "none"),
-            found.text(group, one.name),
-            found.text(group, one.name, "int8-ptq", "canonical"),
+            found.text(one.group, one.name, "none"),
+            found.text(one.group, one.name),
+            found.text(one.group, one.name, "int8-ptq", "canonical"),
         ]
         for one in chosen
         if one.scale == scale
@@ -142,12 +133,9 @@ def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
 
 
 def _picture(chosen: Sequence[Variant], found: Latencies) -> Picture:
-    panels = {
-        _group(scale): {
-            one.name: found.spread(_group(scale), one.name) for one in chosen if one.scale == scale
-        }
-        for scale in _scales(chosen)
-    }
+    panels: dict[str, dict] = {}
+    for one in chosen:
+        panels.setdefault(one.group, {})[one.name] = found.spread(one.group, one.name)
     title = "Time by number of groups, with shuffles and without"
     return Picture("times", title, bars(panels, "int8, deployment graph, ms"))
 
@@ -156,15 +144,15 @@ def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]
     """Yields what groups and shuffles cost in time, where both sides were measured."""
     names = {one.name for one in chosen}
     for scale in _scales(chosen):
-        most, one = Variant(scale, 8).name, Variant(scale, 1).name
-        if {most, one} <= names:
-            ratio = found.ratio_text(_group(scale), most, one)
+        most, one = Variant(scale, 8), Variant(scale, 1)
+        if {most.name, one.name} <= names:
+            ratio = found.ratio_text(one.group, most.name, one.name)
             yield (
                 f"{scale:g}x: 8 groups take {ratio} the time of one group in int8, "
                 "with about the same multiply-adds."
             )
     for shuffled, plain in _pairs(names):
-        key = (_group(shuffled.scale), shuffled.name, plain.name, "int8-ptq")
+        key = (shuffled.group, shuffled.name, plain.name, "int8-ptq")
         usual, deployed = (found.ratio_text(*key, graph) for graph in GRAPHS)
         yield (
             f"{shuffled.scale:g}x g={shuffled.groups}: the shuffles cost {usual} the time without "

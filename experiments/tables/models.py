@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from common.choices import choose
-from converters.conversion_cache import Network
 from edge.running.measurement import interval, spread
 from experiments.harness.experiment import Picture, Result, Settings, Table
 from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
@@ -53,7 +52,9 @@ def run(
     chosen = [known[text] for text in choose("size", sizes, known)]
     at = {size: [name for name in names if size in MODELS[name].sizes] for size in chosen}
     pairs = [(name, size) for name in names for size in chosen if name in at[size]]
-    found = measure_networks("models", _groups(pairs), settings)
+    # A group for each network and size: a large network would make the others wait.
+    measured = {(_group(*pair), pair[0]): network(*pair) for pair in pairs}
+    found = measure_networks("models", measured, settings)
     tables = [_table(size, members, found) for size, members in at.items() if members]
     verdicts = list(_verdicts(at, found))
     data = {"networks": [found.as_json(_group(*pair), pair[0]) for pair in pairs]}
@@ -66,11 +67,6 @@ def _text(size: Size) -> str:
 
 def _group(name: str, size: Size) -> str:
     return f"{name} at {_text(size)}"
-
-
-def _groups(pairs: Sequence[tuple[str, Size]]) -> dict[str, dict[str, Network]]:
-    """Returns a group for each network and size: a large network would make the others wait."""
-    return {_group(*pair): {pair[0]: network(*pair)} for pair in pairs}
 
 
 def _table(size: Size, names: Sequence[str], found: Latencies) -> Table:

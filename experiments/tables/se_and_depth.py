@@ -99,11 +99,11 @@ def run(
     # Before the measuring: what is wrong with the flags or the data is then reported at once.
     if training:
         train_all([Training(one.name, one.build) for one in chosen], training)
-    groups: dict[str, dict[str, Network]] = {}
-    for one in chosen:
-        network = Network(one.name.replace("-", "_"), one.build, _SOURCES, one.graphs)
-        groups.setdefault(one.base, {})[one.name] = network
-    found = measure_networks("se_and_depth", groups, settings)
+    measured = {
+        (one.base, one.name): Network(one.name.replace("-", "_"), one.build, _SOURCES, one.graphs)
+        for one in chosen
+    }
+    found = measure_networks("se_and_depth", measured, settings)
     tables = [_table(chosen, found)]
     verdicts = list(_time_verdicts(chosen, found))
     data = {"networks": [found.as_json(one.base, one.name) for one in chosen]}

@@ -59,16 +59,19 @@ def run(
         millions: {name: solve(name, millions) for name in structures_at(millions)}
         for millions in complexities
     }
-    trainings = _trainings(solved)
+    pairs = [(millions, name) for millions, structures in solved.items() for name in structures]
+    trainings = [
+        Training(_full_name(name, m), functools.partial(build, name, solved[m][name]))
+        for m, name in pairs
+    ]
     # Before the measuring: what is wrong with the flags or the data is then reported at once.
     if training:
         train_all(trainings, training)
-    found = measure_networks(
-        "structures", {_group(m): _networks(m, solved[m]) for m in solved}, settings
-    )
+    measured = {(_group(m), name): _network(m, name, solved[m][name]) for m, name in pairs}
+    found = measure_networks("structures", measured, settings)
     tables = [_table(millions, solved[millions], found) for millions in solved]
     verdicts = [_time_verdict(millions, found) for millions in solved]
-    data = {"networks": [_record(m, n, solved[m][n], found) for m in solved for n in solved[m]]}
+    data = {"networks": [_record(m, name, solved[m][name], found) for m, name in pairs]}
     return accuracies.with_accuracies(
         Result(tables, verdicts, [_picture(solved, found)], data),
         "V1 Table 4, trained",
@@ -83,16 +86,13 @@ def _group(millions: float) -> str:
     return f"{millions:g} M"
 
 
-def _networks(millions: float, solved: Mapping[str, Widths]) -> dict[str, Network]:
-    return {
-        name: Network(
-            name=_full_name(name, millions).replace("-", "_"),
-            build=functools.partial(build, name, widths),
-            sources=_SOURCES,
-            graphs=GRAPHS if STRUCTURES[name].groups else GRAPHS[:1],
-        )
-        for name, widths in solved.items()
-    }
+def _network(millions: float, name: str, widths: Widths) -> Network:
+    return Network(
+        name=_full_name(name, millions).replace("-", "_"),
+        build=functools.partial(build, name, widths),
+        sources=_SOURCES,
+        graphs=GRAPHS if STRUCTURES[name].groups else GRAPHS[:1],
+    )
 
 
 def _table(millions: float, solved: Mapping[str, Widths], found: Latencies) -> Table:
@@ -157,14 +157,6 @@ def _time_verdict(millions: float, found: Latencies) -> str:
         f"At {millions:g} million multiply-adds {fastest} is the fastest in int8. Times "
         f"{names[-1]}'s, deployed: {ratios}."
     )
-
-
-def _trainings(solved: Mapping[float, Mapping[str, Widths]]) -> list[Training]:
-    return [
-        Training(_full_name(name, millions), functools.partial(build, name, widths))
-        for millions, structures in solved.items()
-        for name, widths in structures.items()
-    ]
 
 
 def _full_name(name: str, millions: float) -> str:

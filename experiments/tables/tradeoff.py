@@ -87,8 +87,8 @@ def front(points: Sequence[Point], cost: str) -> list[Point]:
 
 def _measure(settings: Settings) -> Latencies:
     names = [name for names in FAMILIES.values() for name in names]
-    networks = {name: network(name, model=_NETWORKS[name]) for name in names}
-    return measure_networks("tradeoff", {_GROUP: networks}, settings)
+    networks = {(_GROUP, name): network(name, model=_NETWORKS[name]) for name in names}
+    return measure_networks("tradeoff", networks, settings)
 
 
 def published_points(found: Latencies) -> list[Point]:

@@ -20,20 +20,17 @@ def measured(monkeypatch):
     """A double of the measuring: every network takes what `milliseconds(label, graph)` says."""
 
     def patch(module, milliseconds):
-        def measure(name, groups, settings):
+        def measure(name, networks, settings):
             times, models, graphs = {}, {}, {}
-            for group, members in groups.items():
-                for label, network in members.items():
-                    models[group, label] = {
-                        "macs": MACS.get(label, 13_000_000),
-                        "parameters": 1_000_000,
-                    }
-                    graphs[group, label] = network.graphs
-                    for shown, factor in (("float32", 2.0), ("int8", 1.0)):
-                        rows = times.setdefault(f"{group}, {shown}", {})
-                        for graph in network.graphs:
-                            ms = milliseconds(label, graph) * factor
-                            rows[f"{label}, {graph}"] = np.full(2, ms)
+            for (group, label), network in networks.items():
+                macs = MACS.get(label, 13_000_000)
+                models[group, label] = {"macs": macs, "parameters": 1_000_000}
+                graphs[group, label] = network.graphs
+                for shown, factor in (("float32", 2.0), ("int8", 1.0)):
+                    rows = times.setdefault(f"{group}, {shown}", {})
+                    for graph in network.graphs:
+                        ms = milliseconds(label, graph) * factor
+                        rows[f"{label}, {graph}"] = np.full(2, ms)
             return Latencies(times, models, graphs)
 
         monkeypatch.setattr(module, "measure_networks", measure)

@@ -18,8 +18,8 @@ def build():
 def test_networks_are_converted_and_measured_side_by_side(tmp_path):
     settings = Settings(output=tmp_path, cache=tmp_path / "cache", passes=2, runs=1, seconds=0.0)
     # Under two labels, and converted once.
-    networks = {label: Network("tiny", build, ()) for label in "ab"}
-    found = measure_networks("trial", {"one": networks}, settings)
+    networks = {("one", label): Network("tiny", build, ()) for label in "ab"}
+    found = measure_networks("trial", networks, settings)
     assert found.models["one", "a"] == {
         "macs": 6 * 6 * 27 * 4 + 4 * 3,
         # With biases, and without the moving statistics of the normalization.
