@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from common.child_process import module_command
 from common.choices import choose
 from common.cli import UserError
 from common.table import markdown_table
@@ -243,7 +243,7 @@ def run_command(
     if not silent:
         print(f"== python -m {module} {' '.join(args)}", flush=True)
     done = subprocess.run(
-        [sys.executable, "-m", module, *args],
+        module_command(module, *args),
         env={**os.environ, **(env or {})},
         stdout=subprocess.DEVNULL if silent else None,
         check=False,
