@@ -109,7 +109,7 @@ def test_the_page_s_section_is_replaced(toy, tmp_path):
 
 
 def test_a_page_without_the_place_is_refused_at_once(toy, tmp_path):
-    with pytest.raises(UserError, match=r"toy\.md is not there"):
+    with pytest.raises(UserError, match=r"toy\.md does not exist"):
         SeriesConfig(settings(tmp_path), ["toy"], document=tmp_path)
     (tmp_path / "toy.md").write_text("# Title\n")
     with pytest.raises(UserError, match=r"lacks the lines .*toy: begin"):
