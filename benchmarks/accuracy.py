@@ -9,34 +9,26 @@ Example:
 
 from absl import flags
 
-from benchmarks.measuring import result_flags
-from benchmarks.training import flags as training_flags
-from benchmarks.training.trainings import accuracy_table, check_names, measure
+from benchmarks.measuring.results import Destination, define_flags
+from benchmarks.training import trainings
 from common import cli
 from converters.source_digest import versions
 from edge.provenance import describe_run
 
 _QAT_EPOCHS = flags.DEFINE_integer("qat_epochs", 4, "Trained with quantization.", lower_bound=1)
-result_flags.define("accuracy")
-training_flags.define(recipe="cifar10", workdirs="build/accuracy")
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
-flags.adopt_module_key_flags(training_flags)
+define_flags("accuracy")
+trainings.define_flags(recipe="cifar10", workdirs="build/accuracy")
 
 
 def main() -> None:
     """Reads the flags, trains, converts, evaluates, and writes the JSON file and the table."""
-    destination = result_flags.read("accuracy")
-    config = training_flags.read(check_names)
+    destination = Destination.from_flags("accuracy")
+    config = trainings.read_flags(trainings.NETWORKS)
     run = describe_run(destination.command, versions())
-    run["networks"] = {name: measure(name, config, _QAT_EPOCHS.value) for name in config.networks}
-    destination.write(run, accuracy_table(run["networks"]))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
+    epochs = _QAT_EPOCHS.value
+    run["networks"] = {name: trainings.measure(name, config, epochs) for name in config.networks}
+    destination.write(run, trainings.accuracy_table(run["networks"]))
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -7,39 +7,27 @@ Example:
   python -m benchmarks.accuracy_tradeoff --dataset=folder --data_dir=ROOT
 """
 
-from absl import flags
-
-from benchmarks.measuring import result_flags, turn_flags
-from benchmarks.training import flags as training_flags
-from benchmarks.training import tradeoff
+from benchmarks.measuring.results import Destination, define_flags, define_turns, read_turns
+from benchmarks.training import tradeoff, trainings
 from common import cli
 from converters.source_digest import versions
 from edge.provenance import describe_run
 
-result_flags.define("accuracy_tradeoff", more="; accuracy_tradeoff.png comes beside it")
-training_flags.define(recipe="cifar10_40px", workdirs="build/accuracy_tradeoff")
-turn_flags.define(rounds=40)
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
-flags.adopt_module_key_flags(training_flags)
-flags.adopt_module_key_flags(turn_flags)
+define_flags("accuracy_tradeoff", more="; accuracy_tradeoff.png comes beside it")
+trainings.define_flags(recipe="cifar10_40px", workdirs="build/accuracy_tradeoff")
+define_turns(rounds=40)
 
 
 def main() -> None:
     """Reads the flags, trains, converts, times, and writes the JSON file, table and picture."""
-    destination = result_flags.read("accuracy_tradeoff")
-    points = tradeoff.train_and_convert(training_flags.read(tradeoff.check_names))
+    destination = Destination.from_flags("accuracy_tradeoff")
+    points = tradeoff.train_and_convert(trainings.read_flags(tradeoff.ALL))
     # The machine's load counts from here on.
     run = describe_run(destination.command, versions())
-    run["points"] = tradeoff.timed(points, turn_flags.read())
+    run["points"] = tradeoff.timed(points, read_turns())
     tradeoff.draw(run["points"], destination.document.parent / "accuracy_tradeoff.png")
     destination.write(run, tradeoff.table(run["points"]))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -9,7 +9,7 @@ Example:
 
 from absl import flags
 
-from benchmarks.measuring import turn_flags
+from benchmarks.measuring.results import define_turns, read_turns
 from common import cli
 from converters.graph.targets import LOWERINGS
 from trainers.startup import import_tensorflow
@@ -22,9 +22,7 @@ _FIELD = flags.DEFINE_string("field", "average_pool", "Field of the lowering tha
 _VALUES = flags.DEFINE_list(
     "values", ["pool", "depthwise"], "Its values; the others are compared with the first."
 )
-turn_flags.define(rounds=40)
-# So that --help shows them.
-flags.adopt_module_key_flags(turn_flags)
+define_turns(rounds=40)
 
 
 def main() -> None:
@@ -38,16 +36,11 @@ def main() -> None:
         target=_TARGET.value,
         field=_FIELD.value,
         values=tuple(_VALUES.value),
-        turns=turn_flags.read(),
+        turns=read_turns(),
     )
     lowerings(config)
     print(form_table(config, measure_all(config)))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

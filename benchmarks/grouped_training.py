@@ -6,14 +6,17 @@ Example:
   python -m benchmarks.grouped_training
 """
 
-import statistics
-import time
+import functools
 from collections.abc import Callable
 
+import numpy as np
 from absl import flags
 
 from common import cli
 from common.table import format_table
+from edge.running.measurement import interval, spread
+from edge.running.runner import timed
+from edge.running.side_by_side import interleave
 from trainers.startup import import_tensorflow
 
 _BATCH = flags.DEFINE_integer("batch_size", 64, "Images of a step.", lower_bound=1)
@@ -27,17 +30,12 @@ def main() -> None:
     rows = []
     for groups in _GROUPS:
         steps = {kind: _make_step(groups, kind == "grouped") for kind in ("grouped", "matrix")}
-        times = _take_turns(steps, _STEPS.value)
-        ratios = [a / b for a, b in zip(times["grouped"], times["matrix"], strict=True)]
-        ms = [f"{1000 * statistics.median(values):.0f}" for values in times.values()]
-        spread = f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
-        rows.append([f"v1-0.5x-g{groups}", *ms, spread])
+        tasks = {kind: functools.partial(timed, step) for kind, step in steps.items()}
+        times = interleave(tasks, _STEPS.value)
+        ms = [f"{np.median(values):.0f}" for values in times.values()]
+        ratio = interval(spread(np.divide(times["grouped"], times["matrix"])), 1, unit="x")
+        rows.append([f"v1-0.5x-g{groups}", *ms, ratio])
     print(format_table(["network", "grouped, ms", "matrix, ms", "faster"], rows))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
 
 
 def _make_step(groups: int, grouped: bool) -> Callable[[], object]:
@@ -67,15 +65,5 @@ def _make_step(groups: int, grouped: bool) -> Callable[[], object]:
     return step
 
 
-def _take_turns(steps: dict[str, Callable[[], object]], count: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {kind: [] for kind in steps}
-    for _ in range(count):
-        for kind, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[kind].append(time.perf_counter() - start)
-    return times
-
-
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.measuring import result_flags, turn_flags
+from benchmarks.measuring.results import Destination, define_flags, define_turns, read_turns
 from common import cli
+from converters.source_digest import versions
 from edge.provenance import describe_run, warn_if_busy
 from trainers.startup import import_tensorflow
 
@@ -20,43 +21,25 @@ _NETWORKS = flags.DEFINE_list(
     "networks", None, "Networks to measure, separated by commas; all by default."
 )
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
-result_flags.define("latency")
-turn_flags.define(rounds=40)
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
-flags.adopt_module_key_flags(turn_flags)
+define_flags("latency")
+define_turns(rounds=40)
 
 
 def main() -> None:
     """Reads the flags, converts, measures, and writes the JSON file and the table."""
-    destination = result_flags.read("latency")
+    destination = Destination.from_flags("latency")
     import_tensorflow()
+    from benchmarks.measuring.latencies import convert_all, latency_table, measure_all
     from benchmarks.measuring.networks import check_names
-    from benchmarks.measuring.side_by_side import (
-        LatencyConfig,
-        convert_all,
-        latency_table,
-        measure_all,
-    )
-    from converters.source_digest import versions
 
-    config = LatencyConfig(
-        networks=check_names(_NETWORKS.value),
-        cache=Path(_CACHE.value),
-        turns=turn_flags.read(),
-    )
+    networks = check_names(_NETWORKS.value)
     # First, because converting is load as well.
     run = describe_run(destination.command, versions())
     warn_if_busy(run, "times")
-    files = convert_all(config)
-    run["networks"] = measure_all(config, files)
+    files = convert_all(networks, Path(_CACHE.value))
+    run["networks"] = measure_all(files, read_turns())
     destination.write(run, latency_table(run["networks"]))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.measuring import result_flags
+from benchmarks.measuring.results import Destination, define_flags
 from common import cli
+from converters.source_digest import versions
 from edge.provenance import describe_run
 from trainers.startup import import_tensorflow
 
@@ -21,35 +22,21 @@ _NETWORKS = flags.DEFINE_list(
 )
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
 _RUNS = flags.DEFINE_integer("runs", 9, "Inferences in TFLite Micro.", lower_bound=1)
-result_flags.define("micro_and_npu")
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
+define_flags("micro_and_npu")
 
 
 def main() -> None:
     """Reads the flags, converts, measures, and writes the JSON file and the table."""
-    destination = result_flags.read("micro_and_npu")
+    destination = Destination.from_flags("micro_and_npu")
     import_tensorflow()
     from benchmarks.measuring.networks import check_names
-    from benchmarks.measuring.small_devices import (
-        SmallDevicesConfig,
-        comparison_table,
-        measure_all,
-        tool_versions,
-    )
-    from converters.source_digest import versions
+    from benchmarks.measuring.small_devices import comparison_table, measure_all, tool_versions
 
-    tools = tool_versions()
-    config = SmallDevicesConfig(check_names(_NETWORKS.value), Path(_CACHE.value), _RUNS.value)
+    tools, networks = tool_versions(), check_names(_NETWORKS.value)
     run = describe_run(destination.command, {**versions(), **tools})
-    run["rows"] = measure_all(config)
+    run["rows"] = measure_all(networks, Path(_CACHE.value), _RUNS.value)
     destination.write(run, comparison_table(run["rows"]))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -7,14 +7,13 @@ Example:
   python -m benchmarks.pipeline --rounds=3
 """
 
-from importlib import metadata
 from pathlib import Path
 
 from absl import flags
 
 from benchmarks.input_pipeline.comparison import PipelineConfig, compare, pipelines_table
 from benchmarks.input_pipeline.settings import PIPELINES, SETTINGS
-from benchmarks.measuring import result_flags
+from benchmarks.measuring.results import Destination, define_flags, installed_versions
 from common import cli
 from common.choices import choose
 from edge.provenance import describe_run, warn_if_busy
@@ -27,16 +26,14 @@ _SECONDS = flags.DEFINE_float(
 )
 _CORES = flags.DEFINE_list("cores", ["0", "1"], "CPU cores to run on.")
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for the images, kept.")
-result_flags.define("pipeline")
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
+define_flags("pipeline")
 
 _PACKAGES = ("tensorflow", "torch", "torchvision", "pillow")
 
 
 def main() -> None:
     """Reads the flags, measures, and writes the JSON file and the table."""
-    destination = result_flags.read("pipeline")
+    destination = Destination.from_flags("pipeline")
     config = PipelineConfig(
         settings=choose("setting", _SETTINGS.value, SETTINGS),
         pipelines=choose("pipeline", _PIPELINES.value, PIPELINES),
@@ -51,26 +48,14 @@ def main() -> None:
     destination.write(run, pipelines_table(run["settings"]))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 def _versions(pipelines: tuple[str, ...]) -> dict[str, str]:
     """Returns the packages' versions; PyTorch's are needed where its pipelines are measured."""
     needs_torch = any(name.startswith("PyTorch") for name in pipelines)
-    try:
-        return {
-            package: metadata.version(package)
-            for package in _PACKAGES
-            if needs_torch or not package.startswith("torch")
-        }
-    except metadata.PackageNotFoundError as error:
-        raise cli.UserError(
-            f"{error.name} is not installed; pip install 'keras_shufflenet[bench-torch]', or name "
-            "--pipelines without PyTorch's"
-        ) from None
+    return installed_versions(
+        [package for package in _PACKAGES if needs_torch or not package.startswith("torch")],
+        "pip install 'keras_shufflenet[bench-torch]', or name --pipelines without PyTorch's",
+    )
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

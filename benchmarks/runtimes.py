@@ -12,10 +12,12 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.measuring import result_flags, turn_flags
-from benchmarks.other_runtimes.models import check_runtimes
+from benchmarks.measuring.results import Destination, define_flags, define_turns, read_turns
+from benchmarks.other_runtimes.models import PACKAGES
 from benchmarks.other_runtimes.models import versions as runtime_versions
 from common import cli
+from common.choices import choose
+from converters.source_digest import versions
 from edge.provenance import describe_run, warn_if_busy
 from trainers.startup import import_tensorflow
 
@@ -28,28 +30,24 @@ _RUNTIMES = flags.DEFINE_list(
     "runtimes", None, "Runtimes beside LiteRT: onnxruntime, openvino, ncnn; all by default."
 )
 _CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for converted files.")
-result_flags.define("runtimes")
-turn_flags.define(rounds=20)
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
-flags.adopt_module_key_flags(turn_flags)
+define_flags("runtimes")
+define_turns(rounds=20)
 
 
 def main() -> None:
     """Reads the flags, converts, checks, measures, and writes the JSON file and the table."""
-    destination = result_flags.read("runtimes")
-    runtimes = check_runtimes(_RUNTIMES.value)
+    destination = Destination.from_flags("runtimes")
+    runtimes = choose("runtime", _RUNTIMES.value, PACKAGES)
     packages = runtime_versions(runtimes)
     import_tensorflow()
     from benchmarks.measuring.networks import check_names
     from benchmarks.other_runtimes.comparison import RuntimesConfig, compare_all, runtimes_table
-    from converters.source_digest import versions
 
     config = RuntimesConfig(
         networks=check_names(_NETWORKS.value),
         runtimes=runtimes,
         cache=Path(_CACHE.value),
-        turns=turn_flags.read(),
+        turns=read_turns(),
     )
     # First, because converting is load as well.
     run = describe_run(destination.command, {**versions(), **packages})
@@ -58,10 +56,5 @@ def main() -> None:
     destination.write(run, runtimes_table(run["networks"]))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -8,17 +8,20 @@ Example:
 """
 
 import dataclasses
-import statistics
+import functools
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
-from benchmarks.measuring import result_flags
-from benchmarks.training.trainings import run_silently
+from benchmarks.measuring.results import Destination, define_flags, full_range
+from benchmarks.training.trainings import run_command
 from common import cli
 from common.table import markdown_table
+from converters.source_digest import versions
 from edge.provenance import describe_run
+from edge.running.side_by_side import interleave
 from trainers.reporting.metrics import last_evaluation
 from trainers.startup import import_tensorflow
 
@@ -36,23 +39,22 @@ _TURNS = flags.DEFINE_integer(
 _STEPS = flags.DEFINE_integer(
     "steps", 60, "Steps of a turn; the last 20 are timed.", lower_bound=60
 )
-result_flags.define("scaling", document="docs/distribution.md")
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
+define_flags("scaling", document="docs/distribution.md")
 
 
 def main() -> None:
     """Reads the flags, counts, measures, and writes the JSON file and the tables."""
-    destination = result_flags.read("scaling")
+    destination = Destination.from_flags("scaling")
     import_tensorflow()
     from benchmarks.measuring.networks import build, check_names
     from benchmarks.training.traffic import images_per_second, traffic
-    from converters.source_digest import versions
 
     names = check_names(_NETWORKS.value)
     run = describe_run(destination.command, versions())
     # First, because counting is load as well.
-    rates = _measure(_TURNS.value, _STEPS.value, _BATCH.value)
+    settings = (_STEPS.value, _BATCH.value)
+    trainings = {str(n): functools.partial(_images_per_second, n, *settings) for n in (1, 2)}
+    rates = interleave(trainings, _TURNS.value)
     run |= {"batch_size": _BATCH.value, "workers": _WORKERS.value, "networks": {}}
     for name in names:
         counted = traffic(build(name))
@@ -63,24 +65,10 @@ def main() -> None:
             }
         }
     table = _counted_table(run["networks"])
-    if rates:
+    if _TURNS.value:
         run["measured"] = rates
         table += f"\n\n{_measured_table(rates)}"
     destination.write(run, table)
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
-def _measure(turns: int, steps: int, batch: int) -> dict[str, list[float]]:
-    """Returns the images/s of all workers together, by their number, one value a turn."""
-    rates: dict[str, list[float]] = {}
-    for _ in range(turns):
-        for workers in (1, 2):
-            rates.setdefault(str(workers), []).append(_images_per_second(workers, steps, batch))
-    return rates
 
 
 def _images_per_second(workers: int, steps: int, batch: int) -> float:
@@ -88,10 +76,10 @@ def _images_per_second(workers: int, steps: int, batch: int) -> float:
     command = ["trainers.train"] if workers == 1 else ["trainers.launch", f"--workers={workers}"]
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "work")
-        run_silently(
+        run_command(
             *command, "--recipe=digits", f"--workdir={workdir}", f"--steps={steps}",
             f"--eval_every={steps}", f"--batch_size={batch * workers}",
-            env={"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
+            silent=True, env={"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
         )  # fmt: skip
         return last_evaluation(workdir)["images_per_second"]
 
@@ -116,14 +104,10 @@ def _counted_table(networks: dict[str, dict]) -> str:
 def _measured_table(rates: dict[str, list[float]]) -> str:
     """Returns a markdown table of one worker and two; the ratio is of the same turn."""
     one, two = rates.values()
-    ratios = [b / a for a, b in zip(one, two, strict=True)]
-    ratio = f"**{statistics.median(ratios):.2f}x** ({min(ratios):.2f}-{max(ratios):.2f})"
-    rows = [
-        ["1", f"{statistics.median(one):.0f}", "1"],
-        ["2", f"{statistics.median(two):.0f}", ratio],
-    ]
+    ratio = full_range([b / a for a, b in zip(one, two, strict=True)], 2, unit="x")
+    rows = [["1", f"{np.median(one):.0f}", "1"], ["2", f"{np.median(two):.0f}", ratio]]
     return markdown_table(["workers, one thread each", "images/s together", "times one"], rows)
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

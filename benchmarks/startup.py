@@ -7,20 +7,23 @@ Example:
   python -m benchmarks.startup --dataset=folder --data_dir=ROOT
 """
 
+import functools
 import resource
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
-from benchmarks.measuring import result_flags
-from benchmarks.training.trainings import run_silently
+from benchmarks.measuring.results import Destination, define_flags, full_range
+from benchmarks.training.trainings import run_command
 from common import cli
 from common.choices import choose
 from common.table import markdown_table
+from converters.source_digest import versions
 from edge.provenance import describe_run
+from edge.running.side_by_side import interleave
 from trainers import recipes
 from trainers.startup import import_tensorflow
 
@@ -35,31 +38,21 @@ _EVAL_SPLIT = flags.DEFINE_string(
     "eval_split", "test[:64]", "What is evaluated behind the step, for which nothing waits."
 )
 _TURNS = flags.DEFINE_integer("turns", 3, "Starts of each recipe, in turns.", lower_bound=1)
-result_flags.define("startup")
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
+define_flags("startup")
 
 
 def main() -> None:
     """Reads the flags, measures, and writes the JSON file and the table."""
-    destination = result_flags.read("startup")
+    destination = Destination.from_flags("startup")
     names = choose("recipe", _RECIPES.value, recipes.RECIPES)
     import_tensorflow()
-    from converters.source_digest import versions
-
-    run = describe_run(destination.command, versions()) | {"recipes": {}}
-    for _ in range(_TURNS.value):
-        for recipe in names:
-            started = run["recipes"].setdefault(recipe, {"seconds": [], "cpu_seconds": []})
-            seconds, cpu_seconds = _start(recipe)
-            started["seconds"].append(seconds)
-            started["cpu_seconds"].append(cpu_seconds)
+    run = describe_run(destination.command, versions())
+    starts = {recipe: functools.partial(_start, recipe) for recipe in names}
+    run["recipes"] = {
+        recipe: dict(zip(("seconds", "cpu_seconds"), zip(*found, strict=True), strict=True))
+        for recipe, found in interleave(starts, _TURNS.value).items()
+    }
     destination.write(run, startup_table(run["recipes"]))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
 
 
 def startup_table(measured: dict[str, dict[str, list[float]]]) -> str:
@@ -68,11 +61,10 @@ def startup_table(measured: dict[str, dict[str, list[float]]]) -> str:
     Args:
       measured: by recipe, `seconds` and `cpu_seconds` of each turn.
     """
-    rows = []
-    for recipe, values in measured.items():
-        seconds, cpu_seconds = values["seconds"], values["cpu_seconds"]
-        spread = f"**{statistics.median(seconds):.1f}** ({min(seconds):.1f}-{max(seconds):.1f})"
-        rows.append([recipe, spread, f"{statistics.median(cpu_seconds):.1f}"])
+    rows = [
+        [recipe, full_range(one["seconds"], 1), f"{np.median(one['cpu_seconds']):.1f}"]
+        for recipe, one in measured.items()
+    ]
     headers = ["recipe", "to the first step's end, s (range)", "CPU time of the whole command, s"]
     return markdown_table(headers, rows)
 
@@ -98,9 +90,10 @@ def _start(recipe: str) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "work")
         before, begin = _children_seconds(), time.time()
-        run_silently(
+        run_command(
             "trainers.train", f"--recipe={recipe}", f"--workdir={workdir}", "--steps=1",
             f"--dataset={_DATASET.value}", *data, f"--eval_split={_EVAL_SPLIT.value}",
+            silent=True,
         )  # fmt: skip
         return first_step_time(workdir) - begin, _children_seconds() - before
 
@@ -111,4 +104,4 @@ def _children_seconds() -> float:
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -9,11 +9,9 @@ Example:
   python -m benchmarks.training_speed --settings=v2-0.5x-32px --threads=1
 """
 
-import importlib.metadata
-
 from absl import flags
 
-from benchmarks.measuring import result_flags
+from benchmarks.measuring.results import Destination, define_flags, installed_versions
 from benchmarks.training.steps import SETTINGS, measure, speed_table, summary
 from common import cli
 from common.choices import choose
@@ -31,17 +29,17 @@ _STEPS = flags.DEFINE_integer(
 _CLOCK = flags.DEFINE_enum(
     "clock", "wall", ["wall", "process"], "process: CPU time, for one thread on a busy machine."
 )
-result_flags.define("training_speed")
-# So that --help shows them.
-flags.adopt_module_key_flags(result_flags)
+define_flags("training_speed")
 
 
 def main() -> None:
     """Reads the flags, measures, and writes the JSON file and the table."""
-    destination = result_flags.read("training_speed")
+    destination = Destination.from_flags("training_speed")
     names = choose("setting", _SETTINGS.value, SETTINGS)
     threads = _numbers(_THREADS.value)
-    run = describe_run(destination.command, _versions())
+    packages = ("keras", "tensorflow", "torch")
+    versions = installed_versions(packages, "python -m pip install -e '.[bench-torch]'")
+    run = describe_run(destination.command, versions)
     run["clock"], run["steps"] = _CLOCK.value, []
     with Progress("measuring", len(names) * len(threads), unit="setting") as progress:
         for name in names:
@@ -53,25 +51,11 @@ def main() -> None:
     destination.write(run, speed_table(run["steps"]))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 def _numbers(values: list[str]) -> list[int]:
     if not all(value.isdigit() and int(value) for value in values):
         raise cli.UserError(f"--threads={','.join(values)} is no list of numbers; name some: 1,2")
     return [int(value) for value in values]
 
 
-def _versions() -> dict[str, str]:
-    try:
-        return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "torch")}
-    except importlib.metadata.PackageNotFoundError:
-        raise cli.UserError(
-            "torch is not installed; python -m pip install -e '.[bench-torch]' installs it"
-        ) from None
-
-
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -18,80 +18,74 @@ from converters.planning.config import (
     Budget,
     PlanConfig,
     default_cache,
-    parse_bytes,
-    parse_milliseconds,
+    parse_amount,
 )
 from converters.planning.networks import DEFAULT_NETWORKS
 from trainers.startup import import_tensorflow
 
-_SRAM = flags.DEFINE_string(
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
     "sram",
     None,
     "RAM for the network, such as 320KB (KB and KiB are 1024 bytes); compared with "
     + ", ".join(f"{ram} ({target})" for target, (ram, _) in TARGETS.items())
     + ".",
 )
-_FLASH = flags.DEFINE_string(
+flags.DEFINE_string(
     "flash",
     None,
     "Memory for the file, such as 1MB; compared with "
     + ", ".join(f"{file} ({target})" for target, (_, file) in TARGETS.items())
     + ". The runtime's own code comes on top.",
 )
-_LATENCY = flags.DEFINE_string(
+flags.DEFINE_string(
     "latency",
     None,
     "Time for one image, such as 50ms: with ethosu compared with Vela's estimate, with micro with "
     "multiply-adds / --macs_per_second.",
 )
-_TARGET = flags.DEFINE_string("target", "micro", f"One of {', '.join(TARGETS)}.")
-_NETWORKS = flags.DEFINE_list(
+flags.DEFINE_string("target", "micro", f"One of {', '.join(TARGETS)}.")
+flags.DEFINE_list(
     "networks",
     list(DEFAULT_NETWORKS),
     "Networks, separated by commas; a V2 by its widths is v2-STEM-STAGE2-STAGE3-STAGE4-HEAD.",
 )
-_SIZES = flags.DEFINE_list("sizes", list(map(str, SIZES)), "Heights and widths of images, pixels.")
-_CLASSES = flags.DEFINE_integer("classes", 10, "Classes; each takes a row of weights.")
-_CHANNELS = flags.DEFINE_integer("channels", 3, "Channels of the images.")
-_ACCELERATOR = flags.DEFINE_string(
+flags.DEFINE_list("sizes", list(map(str, SIZES)), "Heights and widths of images, pixels.")
+flags.DEFINE_integer("classes", 10, "Classes; each takes a row of weights.")
+flags.DEFINE_integer("channels", 3, "Channels of the images.")
+flags.DEFINE_string(
     "accelerator", "ethos-u55-128", f"With ethosu, one of {', '.join(ACCELERATORS)}."
 )
-_MACS_PER_SECOND = flags.DEFINE_float(
+flags.DEFINE_float(
     "macs_per_second", None, "With micro, what your chip does, measured on it; for --latency."
 )
-_RANK = flags.DEFINE_string(
+flags.DEFINE_string(
     "rank",
     "macs",
     f"One of {', '.join(RANKS)}: most multiply-adds first, or best published accuracy (ImageNet, "
     "224 px) first.",
 )
-_TOP = flags.DEFINE_integer("top", 20, "List at most so many.")
-_CACHE = flags.DEFINE_string("cache", str(default_cache()), "Folder of measurements, kept.")
+flags.DEFINE_integer("top", 20, "List at most so many.")
+flags.DEFINE_string("cache", str(default_cache()), "Folder of measurements, kept.")
 
 
 def main() -> None:
     """Reads the flags, measures and prints the table."""
+    same = ("target", "classes", "channels", "accelerator", "macs_per_second", "rank", "top")
     config = PlanConfig(
         budget=Budget(
-            sram=parse_bytes("sram", _SRAM.value),
-            flash=parse_bytes("flash", _FLASH.value),
-            latency_ms=parse_milliseconds("latency", _LATENCY.value),
+            sram=parse_amount("sram", FLAGS.sram),
+            flash=parse_amount("flash", FLAGS.flash),
+            latency_ms=parse_amount("latency", FLAGS.latency),
         ),
-        target=_TARGET.value,
-        networks=tuple(_NETWORKS.value),
-        sizes=_whole_numbers(_SIZES.value),
-        classes=_CLASSES.value,
-        channels=_CHANNELS.value,
-        accelerator=_ACCELERATOR.value,
-        macs_per_second=_MACS_PER_SECOND.value,
-        rank=_RANK.value,
-        top=_TOP.value,
-        cache=Path(_CACHE.value),
+        networks=tuple(FLAGS.networks),
+        sizes=_whole_numbers(FLAGS.sizes),
+        cache=Path(FLAGS.cache),
+        **{name: FLAGS[name].value for name in same},
     )
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
     import_tensorflow()
-    from converters.planning.report import report
-    from converters.planning.search import make_plan
+    from converters.planning.search import make_plan, report
 
     print(report(make_plan(config), config))
 

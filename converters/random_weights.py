@@ -1,6 +1,6 @@
 """Random weights and images, for what does not depend on them: latency, memory, operators."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -10,6 +10,14 @@ from trainers.distribution.strategy import batch_norms
 SEED = 0
 # Enough for ranges of about the right width; their values do not change the time either.
 CALIBRATION_IMAGES = 4
+
+
+def random_network(build: Callable[[], keras.Model]) -> keras.Model:
+    """Returns what `build` makes with random weights that are the same every time."""
+    keras.utils.set_random_seed(SEED)
+    model = build()
+    randomize_batch_norms(model)
+    return model
 
 
 def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_NETWORKS = ("keras_shufflenet/*.py", "converters/random_weights.py")
-_MODULES = ("calibration", "deployment", "emitter", "graph", "quantization", "reader", "targets")
-# By graph: the sources whose change makes a file of a network with random weights stale.
-_SOURCES = {
-    "canonical": (*_NETWORKS, "converters/conversion/canonical.py"),
-    "deployment": (*_NETWORKS, *(f"converters/{name}.py" for name in (*_MODULES, "tflite"))),
-}
+# What every file depends on.
+_ALL = (
+    *("keras_shufflenet/*.py", "converters/random_weights.py", "converters/conversion_cache.py"),
+    *("converters/conversion/canonical.py", "converters/conversion/tflite.py"),
+)
+# What those of rewritten graphs also do.
+_REWRITTEN = ("converters/graph/*.py", "converters/quantization/*.py")
 _PACKAGES = ("keras", "tensorflow", "tensorflow-model-optimization", "tf-keras")
 
 
@@ -22,17 +22,23 @@ def versions() -> dict[str, str]:
 
 
 def source_digest(graph: str, more: Sequence[str] = ()) -> str:
-    """Returns a hash of what makes the files of a graph.
+    """Returns a hash of what makes the files of a graph of a network with random weights.
 
     Args:
-      graph: "canonical" or "deployment".
+      graph: "canonical", or another, which is a rewritten one.
       more: other sources that matter, patterns relative to the repository.
+
+    Raises:
+      FileNotFoundError: a pattern that matches no file: a source that was moved.
 
     Examples:
       >>> path = cache / f"v2_{source_digest('deployment')}.tflite"
     """
     digest = hashlib.sha256(repr(versions()).encode())
-    for pattern in (*_SOURCES[graph], *more):
-        for path in sorted(ROOT.glob(pattern)):
+    for pattern in (*_ALL, *(() if graph == "canonical" else _REWRITTEN), *more):
+        paths = sorted(ROOT.glob(pattern))
+        if not paths:
+            raise FileNotFoundError(f"no source matches {pattern}")
+        for path in paths:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

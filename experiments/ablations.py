@@ -8,37 +8,20 @@ Examples:
 from absl import flags
 
 from common import cli
-from experiments.command import perform
-from experiments.harness import flags as lab_flags
-from experiments.training import flags as training_flags
-from trainers.startup import import_tensorflow
+from experiments import command
 
 _NETWORKS = flags.DEFINE_list(
     "networks",
     None,
     "Networks such as 1x-g3 or 0.25x-g8-no-shuffle, separated by commas; all by default.",
 )
-lab_flags.define()
-training_flags.define()
-# So that --help shows them.
-flags.adopt_module_key_flags(lab_flags)
-flags.adopt_module_key_flags(training_flags)
+command.define_flags(trains=True)
 
 
 def main() -> None:
     """Reads the flags, measures, trains, and writes the result."""
-    settings, training = lab_flags.read(), training_flags.read("ablations")
-    import_tensorflow()
-    from experiments.tables import ablations
-
-    options = ablations.Options(_NETWORKS.value, training)
-    perform("ablations", settings, lambda settings: ablations.run(settings, options))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
+    command.run("ablations", networks=_NETWORKS.value)
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

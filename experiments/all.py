@@ -13,7 +13,7 @@ from absl import flags
 
 from common import cli
 from common.html_page import check_packages
-from experiments.harness import flags as lab_flags
+from experiments import command
 from trainers.startup import import_tensorflow
 
 _EXPERIMENTS = flags.DEFINE_list(
@@ -29,14 +29,12 @@ _DOCUMENT = flags.DEFINE_string(
     "Folder with a page NAME.md for each experiment: what lies between <!-- NAME: begin --> and "
     "<!-- NAME: end --> is replaced; pictures and JSON files lie beside the pages.",
 )
-lab_flags.define()
-# So that --help shows them.
-flags.adopt_module_key_flags(lab_flags)
+command.define_flags()
 
 
 def main() -> None:
     """Reads the flags, does what is not done yet, and writes the page."""
-    settings = lab_flags.read()
+    settings = command.read_settings()
     check_packages()
     # Only now, because it needs those packages.
     from experiments.series import SeriesConfig, run_series
@@ -52,14 +50,9 @@ def main() -> None:
     print(run_series(config))
 
 
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
-
-
 def _optional_path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

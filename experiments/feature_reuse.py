@@ -9,32 +9,18 @@ from pathlib import Path
 from absl import flags
 
 from common import cli
-from experiments.command import perform
-from experiments.harness import flags as lab_flags
-from trainers.startup import import_tensorflow
+from experiments import command
 
 _MODEL = flags.DEFINE_string(
     "model", None, "Workdir of trainers.train or a .keras file: a trained ShuffleNetV2."
 )
-lab_flags.define(measures=False)
-# So that --help shows them.
-flags.adopt_module_key_flags(lab_flags)
+command.define_flags(measures=False)
 
 
 def main() -> None:
     """Reads the flags, follows the channels, and writes the result."""
-    settings = lab_flags.read(measures=False)
-    model = None if _MODEL.value is None else Path(_MODEL.value)
-    import_tensorflow()
-    from experiments.tables import feature_reuse
-
-    perform("feature_reuse", settings, lambda one: feature_reuse.run(one, model))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
+    command.run("feature_reuse", model=None if _MODEL.value is None else Path(_MODEL.value))
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -11,35 +11,21 @@ from absl import flags
 
 from common import cli
 from common.cli import UserError
-from experiments.command import perform
-from experiments.harness import flags as lab_flags
-from trainers.startup import import_tensorflow
+from experiments import command
 
 _GUIDELINES = flags.DEFINE_list("guidelines", None, "Some of G1, G2, G3, G4; all by default.")
 _MULTIPLES = flags.DEFINE_list(
     "multiples", ["1"], "Multiples of the widths, some of 1, 2, 4: the paper's columns."
 )
-lab_flags.define()
-# So that --help shows them.
-flags.adopt_module_key_flags(lab_flags)
+command.define_flags()
 
 
 def main() -> None:
     """Reads the flags, converts, measures, and writes the result."""
-    settings = lab_flags.read()
     if not all(text.isdigit() for text in _MULTIPLES.value):
         raise UserError(f"--multiples must be numbers; got {','.join(_MULTIPLES.value)!r}")
-    names, multiples = _GUIDELINES.value, [int(text) for text in _MULTIPLES.value]
-    import_tensorflow()
-    from experiments.tables import guidelines
-
-    perform("guidelines", settings, lambda one: guidelines.run(one, names, multiples))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
+    command.run("guidelines", names=_GUIDELINES.value, multiples=list(map(int, _MULTIPLES.value)))
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

@@ -7,9 +7,7 @@ Example:
 from absl import flags
 
 from common import cli
-from experiments.command import perform
-from experiments.harness import flags as lab_flags
-from trainers.startup import import_tensorflow
+from experiments import command
 
 _NETWORKS = flags.DEFINE_list(
     "networks",
@@ -19,25 +17,13 @@ _NETWORKS = flags.DEFINE_list(
 _SIZES = flags.DEFINE_list(
     "sizes", None, "Height x width, some of 224x224, 480x640 and 720x1280; all by default."
 )
-lab_flags.define()
-# So that --help shows them.
-flags.adopt_module_key_flags(lab_flags)
+command.define_flags()
 
 
 def main() -> None:
     """Reads the flags, converts, measures, and writes the result."""
-    settings = lab_flags.read()
-    import_tensorflow()
-    from experiments.tables import models
-
-    options = models.Options(_NETWORKS.value, _SIZES.value)
-    perform("models", settings, lambda settings: models.run(settings, options))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
+    command.run("models", networks=_NETWORKS.value, sizes=_SIZES.value)
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

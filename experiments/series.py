@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from common.document import read_document, replace_section
 from common.files import write_text
 from experiments.command import perform
 from experiments.harness.catalogue import EXPERIMENTS, Experiment
-from experiments.harness.experiment import Result, Settings
+from experiments.harness.experiment import Settings
 from experiments.harness.page import write_index
 from experiments.harness.results import fingerprint, load, to_markdown
 
@@ -86,15 +86,8 @@ def _record(experiment: Experiment, config: SeriesConfig) -> dict:
         print(f"{experiment.name}: kept from {found['run']['date']}; --fresh does it again")
         return found
     command = shlex.join(["python", "-m", "experiments.all", *sys.argv[1:]])
-    return perform(experiment.name, config.settings, _runner(experiment, config), command)
-
-
-def _runner(experiment: Experiment, config: SeriesConfig) -> Callable[[Settings], Result] | None:
-    if experiment.name != "feature_reuse" or config.model is None:
-        return None
-    from experiments.tables import feature_reuse
-
-    return lambda settings: feature_reuse.run(settings, config.model)
+    options = {"model": config.model} if experiment.name == "feature_reuse" else {}
+    return perform(experiment.name, config.settings, options, command)
 
 
 def _write_page(folder: Path, output: Path, record: dict) -> None:

@@ -11,35 +11,17 @@ Examples:
 from absl import flags
 
 from common import cli
-from experiments.command import perform
-from experiments.harness import flags as lab_flags
-from experiments.training import flags as training_flags
-from trainers.startup import import_tensorflow
+from experiments import command
 
 _COMPLEXITIES = flags.DEFINE_list(
     "complexities", ["140", "38", "13"], "Millions of multiply-adds at 224 pixels, with commas."
 )
-lab_flags.define()
-training_flags.define()
-# So that --help shows them.
-flags.adopt_module_key_flags(lab_flags)
-flags.adopt_module_key_flags(training_flags)
+command.define_flags(trains=True)
 
 
 def main() -> None:
     """Reads the flags, solves, measures, trains, and writes the result."""
-    settings, training = lab_flags.read(), training_flags.read("structures")
-    complexities = _complexities()
-    import_tensorflow()
-    from experiments.tables import structures
-
-    options = structures.Options(complexities, training)
-    perform("structures", settings, lambda settings: structures.run(settings, options))
-
-
-def entry_point() -> None:
-    """Starts the command."""
-    cli.run(main)
+    command.run("structures", complexities=_complexities())
 
 
 def _complexities() -> tuple[float, ...]:
@@ -56,4 +38,4 @@ def _complexities() -> tuple[float, ...]:
 
 
 if __name__ == "__main__":
-    entry_point()
+    cli.run(main)

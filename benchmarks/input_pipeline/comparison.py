@@ -1,6 +1,7 @@
 """Pipelines that take turns in fresh processes, and the table of their rates."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,10 @@ import numpy as np
 
 from benchmarks.input_pipeline.images import image_folder
 from benchmarks.input_pipeline.settings import OURS, PIPELINES, SETTINGS, serves
-from benchmarks.measuring.report import interval
-from common.cli import UserError
 from common.progress import Progress
 from common.table import markdown_table
-from edge.running import worker
-from edge.running.measurement import statistics
+from edge.running.measurement import interval, spread
+from edge.running.side_by_side import call, interleave
 
 
 @dataclass(frozen=True)
@@ -43,19 +42,17 @@ def compare(config: PipelineConfig) -> dict[str, dict[str, list[float]]]:
     Raises:
       UserError: a pipeline failed; it is named.
     """
-    turns = [
-        (setting, pipeline)
+    tasks = {
+        (setting, pipeline): functools.partial(_turn, config, setting, pipeline)
         for setting in config.settings
-        for _ in range(config.rounds)
         for pipeline in config.pipelines
         if serves(pipeline, SETTINGS[setting])
-    ]
+    }
+    with Progress("measuring", config.rounds * len(tasks), unit="turn") as progress:
+        found = interleave(tasks, config.rounds, progress)
     rates: dict[str, dict[str, list[float]]] = {}
-    with Progress("measuring", len(turns), unit="turn") as progress:
-        for index, (setting, pipeline) in enumerate(turns, 1):
-            rate = _turn(config, setting, pipeline)
-            rates.setdefault(setting, {}).setdefault(pipeline, []).append(rate)
-            progress.update(index)
+    for (setting, pipeline), values in found.items():
+        rates.setdefault(setting, {})[pipeline] = values
     return rates
 
 
@@ -65,10 +62,11 @@ def pipelines_table(settings: dict[str, dict[str, list[float]]]) -> str:
     rows = []
     for setting, rates in settings.items():
         for pipeline, values in rates.items():
-            ratios = np.divide(rates[OURS], values).tolist() if OURS in rates else []
-            other = ratios and pipeline != OURS
-            faster = interval(statistics(ratios), 2, bold=True, unit="x") if other else ""
-            rows.append([f"{setting}, {pipeline}", interval(statistics(values), 0), faster])
+            faster = ""
+            if OURS in rates and pipeline != OURS:
+                ratios = spread(np.divide(rates[OURS], values))
+                faster = interval(ratios, 2, bold=True, unit="x")
+            rows.append([f"{setting}, {pipeline}", interval(spread(values), 0), faster])
     return markdown_table(headers, rows)
 
 
@@ -80,7 +78,4 @@ def _turn(config: PipelineConfig, setting: str, pipeline: str) -> float:
         "seconds": config.seconds,
         "cores": list(config.cores),
     }
-    try:
-        return worker.call(PIPELINES[pipeline], request)["images_per_second"]
-    except UserError as error:
-        raise UserError(f"{pipeline} cannot be measured: {error}") from error
+    return call(PIPELINES[pipeline], pipeline, request)["images_per_second"]

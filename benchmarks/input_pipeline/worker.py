@@ -22,8 +22,11 @@ def measure(request: dict) -> dict:
     """Returns `images_per_second` of the request's pipeline, on its cores."""
     pin(request["cores"])
     setting = Setting(**request["setting"])
-    make = {OURS: _ours, "tf.data": _plain, "tf.data antialiased": _antialiased}
-    batches = make[request["pipeline"]](setting, Path(request["folder"]))
+    pipeline, folder = request["pipeline"], Path(request["folder"])
+    if pipeline == OURS:
+        batches = _ours(setting, folder)
+    else:
+        batches = _plain_batches(setting, folder, antialias=pipeline == "tf.data antialiased")
     return {"images_per_second": rate(batches, setting.batch_size, request["seconds"])}
 
 
@@ -45,14 +48,6 @@ def _ours(setting: Setting, folder: Path) -> tf.data.Dataset:
     }
     config = TrainConfig.from_flat(values)
     return training_batches(config, load_source(config.data, "train"), 0)
-
-
-def _plain(setting: Setting, folder: Path) -> tf.data.Dataset:
-    return _plain_batches(setting, folder, antialias=False)
-
-
-def _antialiased(setting: Setting, folder: Path) -> tf.data.Dataset:
-    return _plain_batches(setting, folder, antialias=True)
 
 
 def _plain_batches(setting: Setting, folder: Path, antialias: bool) -> tf.data.Dataset:

@@ -1,27 +1,17 @@
-"""The .tflite files that benchmarks compare, converted once and kept by a hash of their sources."""
+"""The int8 .tflite files that benchmarks compare, from the cache of converted networks."""
 
+import functools
 from pathlib import Path
 
 from benchmarks.measuring.lower_bound import floor_graph
-from benchmarks.measuring.networks import build
-from common.files import atomic_write
-from converters.conversion import canonical
-from converters.conversion.tflite import convert_fake_quant
+from benchmarks.measuring.networks import NETWORKS
+from converters.conversion_cache import Network, convert, file_name
 from converters.graph.deployment import deployment_graph
-from converters.graph.operations import Graph
-from converters.quantization.calibration import calibrate
-from converters.quantization.fake_quantization import fake_quant_model
-from converters.random_weights import calibration_images
-from converters.source_digest import source_digest
 
-_OWN = ("benchmarks/measuring/networks.py", "benchmarks/measuring/files.py")
-# By graph: whose sources a file depends on (`converters.source_digest`), and what else.
-_SOURCES = {
-    "canonical": ("canonical", _OWN),
-    "deployment": ("deployment", _OWN),
-    "floor": ("deployment", (*_OWN, "benchmarks/measuring/lower_bound.py")),
-}
-GRAPHS = tuple(_SOURCES)
+_SOURCES = ("benchmarks/measuring/networks.py", "benchmarks/measuring/lower_bound.py")
+_QUANTIZATION = "int8-ptq"
+# The usual conversion, ours, and the convolutions alone.
+GRAPHS = ("canonical", "deployment", "floor")
 
 
 def int8_file(network: str, graph: str, target: str, cache: Path) -> Path:
@@ -29,32 +19,23 @@ def int8_file(network: str, graph: str, target: str, cache: Path) -> Path:
 
     Args:
       network: a key of `benchmarks.measuring.networks.NETWORKS`.
-      graph: "canonical" (the usual conversion), "deployment", or "floor" (convolutions alone).
-      target: whose form the deployment graph has; the canonical one has none.
+      graph: one of `GRAPHS`.
+      target: whose form a rewritten graph has; the canonical one has none.
       cache: folder of converted files.
 
     Examples:
       >>> path = int8_file("v2-1x", "deployment", "cpu", Path("build/benchmarks"))
     """
-    target = "any" if graph == "canonical" else target
-    path = cache / f"{network}_{graph}_{target}_{source_digest(*_SOURCES[graph])}.tflite"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        content = _convert(network, graph, target)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
-    return path
-
-
-def _convert(network: str, graph: str, target: str) -> bytes:
-    if graph == "floor":
-        return _convert_graph(floor_graph(network, target))
-    model = build(network)
-    if graph == "canonical":
-        return canonical.convert(model, "int8-ptq", calibration_images(model.input_shape))
-    return _convert_graph(deployment_graph(model, target))
-
-
-def _convert_graph(graph: Graph) -> bytes:
-    images = calibration_images((None, *graph.ops["image"].settings["shape"]))
-    return convert_fake_quant(fake_quant_model(graph, calibrate(graph, images)))
+    rewrites = {
+        "deployment": functools.partial(deployment_graph, target=target),
+        "floor": lambda model: floor_graph(network, target),
+    }
+    one = Network(
+        name=f"{network}_{graph}" if graph == "canonical" else f"{network}_{graph}_{target}",
+        build=NETWORKS[network],
+        sources=_SOURCES,
+        graphs=(graph,),
+        quantizations=(_QUANTIZATION,),
+        rewrite=rewrites.get(graph, deployment_graph),
+    )
+    return convert(one, cache) / file_name(graph, _QUANTIZATION)

@@ -1,24 +1,21 @@
 """Times a network's deployment graph with one field of its lowering changed, side by side."""
 
 import dataclasses
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring.interleaved_rounds import Turns, measure
-from benchmarks.measuring.networks import build
-from benchmarks.measuring.report import interval, spread
+from benchmarks.measuring.networks import NETWORKS
 from common.cli import UserError
-from common.progress import Progress
 from common.table import markdown_table
-from converters.conversion.tflite import convert_fake_quant
+from converters.conversion_cache import Network, convert_all, file_name
 from converters.graph.deployment import deployment_graph
 from converters.graph.targets import LOWERINGS, Lowering
-from converters.quantization.calibration import calibrate
-from converters.quantization.fake_quantization import fake_quant_model
-from converters.random_weights import calibration_images
+from edge.running.measurement import interval, spread
+from edge.running.side_by_side import Turns, measure
 
 
 @dataclass(frozen=True)
@@ -53,26 +50,29 @@ def lowerings(config: FormTimesConfig) -> dict[str, Lowering]:
 
 def measure_all(config: FormTimesConfig) -> dict[str, np.ndarray]:
     """Returns by network the milliseconds [values, rounds] of int8 files that take turns."""
-    requests = {}
+    networks = {name: _converted(name, lowerings(config)) for name in config.networks}
     with tempfile.TemporaryDirectory() as folder:
-        with Progress("converting", len(config.networks), unit="network") as progress:
-            for network in config.networks:
-                files = _convert(network, lowerings(config), Path(folder))
-                requests[network] = {"files": files, **config.turns.request()}
-                progress.update(len(requests))
+        folders = convert_all([one for each in networks.values() for one in each], Path(folder))
+        name = file_name("deployment", "int8-ptq")
+        requests = {
+            network: {"files": [str(folders[one.name] / name) for one in each]}
+            for network, each in networks.items()
+        }
         return measure("edge.running.timing", requests, config.turns)
 
 
-def _convert(network: str, changed: dict[str, Lowering], folder: Path) -> list[str]:
-    model = build(network)
-    images = calibration_images(model.input_shape)
-    paths = []
-    for value, lowering in changed.items():
-        graph = deployment_graph(model, lowering=lowering)
-        path = folder / f"{network}_{value}.tflite"
-        path.write_bytes(convert_fake_quant(fake_quant_model(graph, calibrate(graph, images))))
-        paths.append(str(path))
-    return paths
+def _converted(network: str, changed: dict[str, Lowering]) -> list[Network]:
+    return [
+        Network(
+            name=f"{network}_{value}",
+            build=NETWORKS[network],
+            sources=(),
+            graphs=("deployment",),
+            quantizations=("int8-ptq",),
+            rewrite=functools.partial(deployment_graph, lowering=lowering),
+        )
+        for value, lowering in changed.items()
+    ]
 
 
 def form_table(config: FormTimesConfig, times: dict[str, np.ndarray]) -> str:

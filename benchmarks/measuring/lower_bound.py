@@ -18,7 +18,7 @@ from keras_shufflenet.permutations import PermutedTensor
 
 def floor_graph(network: str, target: str = "cpu") -> Graph:
     """Returns the floor of a network in `benchmarks.measuring.networks.NETWORKS`."""
-    if NETWORKS[network].build is ShuffleNetV1:
+    if NETWORKS[network].func is ShuffleNetV1:
         return deployment_graph(build(network, shuffle=False), target)
     return convolutions_alone(build(network))
 

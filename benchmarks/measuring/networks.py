@@ -1,42 +1,44 @@
 """The networks that benchmarks measure: random weights, because latency does not depend on them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from common.choices import choose
-from converters.random_weights import SEED, randomize_batch_norms
+from converters.random_weights import random_network
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
-SIZE = 224
+# With logits and a fixed input size.
+_SETTINGS = {"input_shape": (224, 224, 3), "classifier_activation": None}
 
 
-@dataclass(frozen=True)
-class Network:
-    """How a network is built."""
-
-    build: Callable[..., keras.Model]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+def _v1(**arguments: Any) -> functools.partial:
+    return functools.partial(ShuffleNetV1, **_SETTINGS, **arguments)
 
 
+def _v2(**arguments: Any) -> functools.partial:
+    return functools.partial(ShuffleNetV2, **_SETTINGS, **arguments)
+
+
+# By name: what builds it; an argument such as shuffle=False changes it.
 NETWORKS = {
-    "v2-0.5x": Network(ShuffleNetV2, {"scale": 0.5}),
-    "v2-1x": Network(ShuffleNetV2, {"scale": 1.0}),
-    "v2-1.5x": Network(ShuffleNetV2, {"scale": 1.5}),
-    "v2-2x": Network(ShuffleNetV2, {"scale": 2.0}),
-    "v2-0.5x-symmetric": Network(ShuffleNetV2, {"scale": 0.5, "padding": "symmetric"}),
-    "v2-1x-symmetric": Network(ShuffleNetV2, {"scale": 1.0, "padding": "symmetric"}),
-    "v2-1.5x-symmetric": Network(ShuffleNetV2, {"scale": 1.5, "padding": "symmetric"}),
-    "v2-2x-symmetric": Network(ShuffleNetV2, {"scale": 2.0, "padding": "symmetric"}),
-    "v1-1x-g3": Network(ShuffleNetV1, {"scale": 1.0, "groups": 3}),
-    "v1-1x-g8": Network(ShuffleNetV1, {"scale": 1.0, "groups": 8}),
+    "v2-0.5x": _v2(scale=0.5),
+    "v2-1x": _v2(scale=1.0),
+    "v2-1.5x": _v2(scale=1.5),
+    "v2-2x": _v2(scale=2.0),
+    "v2-0.5x-symmetric": _v2(scale=0.5, padding="symmetric"),
+    "v2-1x-symmetric": _v2(scale=1.0, padding="symmetric"),
+    "v2-1.5x-symmetric": _v2(scale=1.5, padding="symmetric"),
+    "v2-2x-symmetric": _v2(scale=2.0, padding="symmetric"),
+    "v1-1x-g3": _v1(scale=1.0, groups=3),
+    "v1-1x-g8": _v1(scale=1.0, groups=8),
 }
 
 
 def build(name: str, **changes: Any) -> keras.Model:
-    """Returns a network of `NETWORKS` with random weights, logits and a fixed input size.
+    """Returns a network of `NETWORKS` with random weights that are the same every time.
 
     Args:
       name: a key of `NETWORKS`.
@@ -45,12 +47,7 @@ def build(name: str, **changes: Any) -> keras.Model:
     Examples:
       >>> model = build("v2-1x")
     """
-    network = NETWORKS[name]
-    keras.utils.set_random_seed(SEED)
-    settings = {"input_shape": (SIZE, SIZE, 3), "classifier_activation": None}
-    model = network.build(**{**settings, **network.arguments, **changes})
-    randomize_batch_norms(model)
-    return model
+    return random_network(functools.partial(NETWORKS[name], **changes))
 
 
 def check_names(names: Sequence[str] | None) -> tuple[str, ...]:

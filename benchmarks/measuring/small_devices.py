@@ -1,43 +1,45 @@
 """Runs graphs through TFLite Micro's interpreter and through Vela, side by side."""
 
-import importlib.metadata
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measuring import vela
 from benchmarks.measuring.files import int8_file
-from common.cli import UserError
+from benchmarks.measuring.results import installed_versions
 from common.progress import Progress
 from common.table import markdown_table
+from common.vela import compile_file
 from edge.running import worker
 from edge.running.measurement import statistics
 
 GRAPHS = ("canonical", "deployment")
+# By name in tables: Vela's accelerator configuration.
+ACCELERATORS = {
+    "U55-128": "ethos-u55-128",
+    "U55-256": "ethos-u55-256",
+    "U65-256": "ethos-u65-256",
+}
 
 
-@dataclass(frozen=True)
-class SmallDevicesConfig:
-    """What to compare: the flags of `benchmarks.micro_and_npu`."""
+def measure_all(networks: Sequence[str], cache: Path, runs: int) -> list[dict]:
+    """Returns a row for every network and graph.
 
-    networks: tuple[str, ...]
-    cache: Path
-    runs: int
-
-
-def measure_all(config: SmallDevicesConfig) -> list[dict]:
-    """Returns a row for every network and graph."""
-    pairs = [(network, graph) for network in config.networks for graph in GRAPHS]
+    Args:
+      networks: keys of `benchmarks.measuring.networks.NETWORKS`.
+      cache: folder of converted files.
+      runs: inferences in TFLite Micro.
+    """
+    pairs = [(network, graph) for network in networks for graph in GRAPHS]
     rows = []
     with Progress("comparing", len(pairs), unit="graph") as progress:
         for network, graph in pairs:
-            micro = int8_file(network, graph, "micro", config.cache)
-            npu = int8_file(network, graph, "ethosu", config.cache)
+            micro = int8_file(network, graph, "micro", cache)
+            npu = int8_file(network, graph, "ethosu", cache)
             rows.append(
                 {
                     "network": network,
                     "graph": graph,
-                    "micro": measure_micro(micro, config.runs),
-                    "ethosu": {name: vela.estimate(npu, name) for name in vela.ACCELERATORS},
+                    "micro": measure_micro(micro, runs),
+                    "ethosu": {name: estimate(npu, name) for name in ACCELERATORS},
                 }
             )
             progress.update(len(rows))
@@ -46,11 +48,37 @@ def measure_all(config: SmallDevicesConfig) -> list[dict]:
 
 def measure_micro(path: Path, runs: int) -> dict:
     """Returns TFLite Micro's arena in bytes and its times on this machine."""
-    found = worker.call("benchmarks.measuring.micro_worker", {"file": str(path), "runs": runs})
+    request = {"artifact": str(path.parent), "file": path.name, "images": runs, "cores": []}
+    found = worker.call("edge.running.micro_worker", request)
     return {
         "bytes": path.stat().st_size,
         "arena_bytes": found["arena_bytes"],
         "simulated_ms": statistics(found["milliseconds"]),
+    }
+
+
+def estimate(path: Path, accelerator: str) -> dict:
+    """Compiles a .tflite file for an Ethos-U and returns Vela's own estimate.
+
+    Args:
+      path: an int8 .tflite file.
+      accelerator: a key of `ACCELERATORS`.
+
+    Returns:
+      `cycles` of one inference, on the NPU and waiting for its memory (operators on the CPU are
+      not counted), `sram_bytes`, and the operators that stay on the CPU, {name: count}.
+
+    Raises:
+      UserError: Vela refuses the file.
+
+    Examples:
+      >>> estimate(Path("model_int8.tflite"), "U55-128")["cycles"]
+    """
+    found = compile_file(path, ACCELERATORS[accelerator])
+    return {
+        "cycles": found["cycles"]["total"],
+        "sram_bytes": found["memory_bytes"]["sram"],
+        "cpu": found["cpu_operators"],
     }
 
 
@@ -60,16 +88,8 @@ def tool_versions() -> dict[str, str]:
     Raises:
       UserError: one is not installed.
     """
-    extras = {"tflite-micro": "micro", "ethos-u-vela": "ethosu"}
-    versions = {}
-    for package, extra in extras.items():
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError as error:
-            raise UserError(
-                f"{package} is not installed; pip install 'keras_shufflenet[{extra}]'"
-            ) from error
-    return versions
+    remedy = "pip install 'keras_shufflenet[micro,ethosu]'"
+    return installed_versions(("tflite-micro", "ethos-u-vela"), remedy)
 
 
 def comparison_table(rows: list[dict]) -> str:
@@ -78,7 +98,7 @@ def comparison_table(rows: list[dict]) -> str:
         "network, graph",
         "Micro arena, KiB",
         "Micro simulated, ms (fastest)",
-        *[f"{name}, million cycles" for name in vela.ACCELERATORS],
+        *[f"{name}, million cycles" for name in ACCELERATORS],
         "operators left to the CPU",
     ]
     cells = []

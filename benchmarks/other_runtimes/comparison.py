@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring.interleaved_rounds import Turns, call, measure
-from benchmarks.measuring.report import interval, spread
 from benchmarks.other_runtimes.files import OURS, Comparison, Variant, write_files
 from common.cli import UserError
 from common.progress import Progress
 from common.table import markdown_table
-from edge.running.measurement import statistics
+from edge.running.measurement import interval, spread, statistics
+from edge.running.side_by_side import Turns, call, measure
 
 # Largest difference of float32 logits from Keras's, as a share of their standard deviation.
 FLOAT_BOUND = 1e-4
@@ -51,9 +50,7 @@ def compare_all(config: RuntimesConfig) -> dict[str, list[dict]]:
             comparisons[network] = write_files(network, config.runtimes, folder)
             checks[network] = check_outputs(network, comparisons[network], config)
             progress.update(len(checks))
-    requests = {
-        network: _request(comparison, config.turns) for network, comparison in comparisons.items()
-    }
+    requests = {network: _request(comparison) for network, comparison in comparisons.items()}
     times = measure(_WORKER, requests, config.turns)
     return {
         network: summarize(list(comparison.files), checks[network], times[network])
@@ -69,7 +66,7 @@ def check_outputs(
     Raises:
       UserError: one differs by more than `FLOAT_BOUND` or `INT8_BOUND` allow.
     """
-    request = {**_request(comparison, config.turns), "rounds": 0}
+    request = {**_request(comparison), **config.turns.request(), "rounds": 0}
     reply = call(_WORKER, network, request)
     differences = []
     for variant, logits in zip(comparison.files, reply["logits"], strict=True):
@@ -107,9 +104,9 @@ def _close_enough(variant: Variant, found: dict[str, float]) -> bool:
     return found["relative_error"] <= FLOAT_BOUND
 
 
-def _request(comparison: Comparison, turns: Turns) -> dict:
+def _request(comparison: Comparison) -> dict:
     models = [(variant.runtime, str(path)) for variant, path in comparison.files.items()]
-    return {"models": models, "images": str(comparison.images), **turns.request()}
+    return {"models": models, "images": str(comparison.images)}
 
 
 def summarize(

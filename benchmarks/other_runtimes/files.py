@@ -11,12 +11,9 @@ import tensorflow as tf
 from benchmarks.measuring.networks import build
 from benchmarks.other_runtimes.plain_graph import is_v2, plain_graph, shuffle_free_graph
 from converters.conversion import canonical
-from converters.conversion.tflite import convert_fake_quant, convert_float
+from converters.conversion_cache import convert_graph
 from converters.graph.deployment import deployment_graph
-from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.quantization.calibration import calibrate
-from converters.quantization.fake_quantization import fake_quant_model
 from converters.random_weights import SEED
 from edge.running import worker
 from keras_shufflenet import preprocess_input
@@ -163,17 +160,12 @@ class _Writer:
 
 def _litert(writer: _Writer, variant: Variant) -> Path:
     path = writer.path(variant, ".tflite")
-    int8 = variant.precision == "int8"
+    quantization = "int8-ptq" if variant.precision == "int8" else "none"
     if variant.graph == "canonical":
-        quantization = "int8-ptq" if int8 else "none"
         content = canonical.convert(writer.model, quantization, writer.calibration)
     else:
         graph = deployment_graph(writer.model, "cpu")
-        content = (
-            convert_fake_quant(fake_quant_model(graph, calibrate(graph, writer.calibration)))
-            if int8
-            else convert_float(emit(graph), "none")
-        )
+        content = convert_graph(graph, quantization, writer.calibration)
     path.write_bytes(content)
     return path
 

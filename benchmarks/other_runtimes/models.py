@@ -4,14 +4,13 @@ Each runtime has what its makers advise for one image at a time, and its input l
 it before the time starts. The packages are imported where they are used: any may be missing.
 """
 
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from common.choices import choose
+from benchmarks.measuring.results import installed_versions
 from common.cli import UserError
 from common.litert import LiteRTModel
 
@@ -36,33 +35,17 @@ class RuntimeModel(Protocol):
         """Returns the float32 logits (classes,)."""
 
 
-def check_runtimes(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the names as given, or all of `PACKAGES` for None.
-
-    Raises:
-      UserError: a name that is not there.
-    """
-    return choose("runtime", names, PACKAGES)
-
-
 def versions(runtimes: Sequence[str]) -> dict[str, str]:
     """Returns the versions of the packages that the runtimes take.
 
     Raises:
       UserError: some are not installed.
     """
-    found, missing = {}, []
-    for package in dict.fromkeys(name for runtime in runtimes for name in PACKAGES[runtime]):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(package)
-    if missing:
-        raise UserError(
-            f"not installed: {', '.join(missing)}; pip install 'keras_shufflenet[bench]', "
-            "or name the runtimes that are there with --runtimes"
-        )
-    return found
+    return installed_versions(
+        dict.fromkeys(name for runtime in runtimes for name in PACKAGES[runtime]),
+        "pip install 'keras_shufflenet[bench]', or name the runtimes that are there with "
+        "--runtimes",
+    )
 
 
 def load(runtime: str, path: str) -> RuntimeModel:

@@ -4,15 +4,15 @@ import numpy as np
 
 from benchmarks.other_runtimes.models import RuntimeModel, load
 from edge.running import worker
-from edge.running.timing import pin, turn
+from edge.running.timing import pin, take_turns
 
 
 def measure(request: dict) -> dict:
     """Runs the request's models on its images and times them in turn on the first one.
 
     Returns:
-      `logits` [models, images, classes], and `milliseconds` [models, rounds] of one inference:
-      the median of a turn's `invokes`. The first turn of each is not counted.
+      `logits` [models, images, classes], and `milliseconds` [models, rounds] of one inference, as
+      `edge.running.timing.take_turns` measures them.
     """
     pin([request["core"]])
     images = np.load(request["images"])
@@ -20,10 +20,7 @@ def measure(request: dict) -> dict:
     logits = [[_logits(model, image).tolist() for image in images] for model in models]
     for model in models:
         model.set_input(images[:1])
-    turns = [
-        [turn(model, request["invokes"]) for model in models] for _ in range(request["rounds"] + 1)
-    ]
-    return {"logits": logits, "milliseconds": np.transpose(turns[1:]).tolist()}
+    return {"logits": logits, "milliseconds": take_turns(models, request)}
 
 
 def _logits(model: RuntimeModel, image: np.ndarray) -> np.ndarray:

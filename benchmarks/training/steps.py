@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.measuring.persistent_worker import LiveWorker
-from benchmarks.measuring.report import interval, spread
 from common.table import markdown_table
+from edge.running.measurement import interval, spread
+from edge.running.side_by_side import interleave
+from edge.running.worker import PersistentWorker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +46,14 @@ def measure(
 ) -> dict[str, list[float]]:
     """Returns by kind of process the milliseconds of a step, one per round."""
     request = {**dataclasses.asdict(setting), "threads": threads}
-    times: dict[str, list[float]] = {kind: [] for kind in _KINDS}
     with contextlib.ExitStack() as stack:
-        workers = {
-            kind: stack.enter_context(LiveWorker(module, {**request, **more}, environment))
-            for kind, (module, more, environment) in _KINDS.items()
-        }
-        for _ in range(rounds):
-            for kind, worker in workers.items():
-                times[kind].append(float(np.median(worker.turn(steps, clock))))
-    return times
+
+        def task(module: str, more: dict, environment: dict) -> Callable[[], float]:
+            worker = PersistentWorker(module, {**request, **more}, environment)
+            stack.enter_context(worker)
+            return lambda: float(np.median(worker.turn(steps, clock)))
+
+        return interleave({kind: task(*process) for kind, process in _KINDS.items()}, rounds)
 
 
 def summary(times: dict[str, list[float]], batch_size: int) -> dict:

@@ -1,14 +1,14 @@
 """Takes training steps of V2 as the trainer does, in one of two graphs.
 
-Run by `benchmarks.measuring.persistent_worker`.
+Run by `edge.running.worker.PersistentWorker`.
 """
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from benchmarks.measuring import persistent_worker
 from edge.running.timing import pin
+from edge.running.worker import serve_turns
 from keras_shufflenet import ShuffleNetV2
 from trainers.optimization.optimizers import SGD
 from trainers.training_graph.build import training_forward
@@ -58,4 +58,4 @@ def make(request: dict) -> Callable[[], float]:
 
 
 if __name__ == "__main__":
-    persistent_worker.serve(make)
+    serve_turns(make)

@@ -1,6 +1,6 @@
 """Takes training steps of V2 in PyTorch, channels last.
 
-Run by `benchmarks.measuring.persistent_worker`.
+Run by `edge.running.worker.PersistentWorker`.
 """
 
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from benchmarks.measuring import persistent_worker
 from edge.running.timing import pin
+from edge.running.worker import serve_turns
 from keras_shufflenet.shufflenet_v2 import VARIANTS
 
 _UNITS_PER_STAGE = (4, 8, 4)
@@ -102,4 +102,4 @@ def _conv(channels: int, filters: int, size: int, stride: int = 1, groups: int =
 
 
 if __name__ == "__main__":
-    persistent_worker.serve(make)
+    serve_turns(make)

@@ -8,26 +8,17 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.measuring.interleaved_rounds import Turns, measure
-from benchmarks.measuring.report import interval
 from benchmarks.training.trainings import NETWORKS, RIVALS, AccuracyConfig, convert, train
 from common import files
-from common.choices import choose
 from common.table import markdown_table
-from edge.running.measurement import statistics
+from edge.running.measurement import interval, statistics
+from edge.running.side_by_side import Turns, measure
 from trainers.config import TrainConfig
 
+# What can be trained.
+ALL = {**NETWORKS, **RIVALS}
 # By marker of the picture.
 _GRAPHS = {"deployment": "o", "canonical": "x"}
-
-
-def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the names as given, or all there are for None.
-
-    Raises:
-      UserError: a name that is not there.
-    """
-    return choose("network", names or None, {**NETWORKS, **RIVALS})
 
 
 def train_and_convert(config: AccuracyConfig) -> list[dict]:
@@ -73,7 +64,7 @@ def _point(name: str, graph: str, artifact: Path, manifest: dict, epochs: float)
 
 def timed(points: Sequence[dict], turns: Turns) -> list[dict]:
     """Returns the points with `latency`, statistics in ms; all files take turns on one core."""
-    request = {"files": [point["file"] for point in points], **turns.request()}
+    request = {"files": [point["file"] for point in points]}
     (times,) = measure("edge.running.timing", {"all networks": request}, turns).values()
     # Results are published: they name no folder of this machine.
     return [

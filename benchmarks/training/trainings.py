@@ -1,22 +1,33 @@
-"""The trainings whose accuracy is measured: the commands a user types, and what they leave."""
+"""The trainings whose accuracy is measured: the commands a user types, and what they leave.
 
+Flags are defined by a call and not by the import: a module with flags is a command.
+"""
+
+import itertools
 import json
 import os
-import shlex
-import statistics
 import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from absl import flags
+
+from common.child_process import module_command
 from common.choices import choose
 from common.cli import UserError
 from common.table import markdown_table
+from edge.running.measurement import spread
+from edge.running.side_by_side import interleave
+from trainers import recipes
 from trainers.config import TrainConfig
 from trainers.reporting.metrics import last_evaluation
 
+FLAGS = flags.FLAGS
+# The flags are the calling command's, whose --help shows them.
+flags.disclaim_key_flags()
 # More than any test split that is trained on here: all of its images are counted.
 _ALL_IMAGES = 1_000_000
 # For the cost of a step: so many steps a turn, both trainings in turns.
@@ -41,7 +52,7 @@ _CONVERSIONS = {
 
 @dataclass(frozen=True)
 class AccuracyConfig:
-    """What to train, for how long, on what, and where: the flags of `benchmarks.training.flags`.
+    """What to train, for how long, on what, and where: the flags of `define_flags`.
 
     Attributes:
       networks: keys of `NETWORKS` or `RIVALS`.
@@ -64,13 +75,40 @@ class AccuracyConfig:
         return () if self.epochs is None else (f"--epochs={self.epochs}",)
 
 
-def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the names as given, or all of `NETWORKS` for None.
+def define_flags(recipe: str, workdirs: str) -> None:
+    """Defines the flags of benchmarks that train; a command calls it at its top.
+
+    Args:
+      recipe, workdirs: the defaults.
+    """
+    flags.DEFINE_string("recipe", recipe, f"Of all trainings: {', '.join(recipes.RECIPES)}.")
+    flags.DEFINE_list("networks", None, "Networks to train, separated by commas; all by default.")
+    flags.DEFINE_string("dataset", "cifar10", "As --dataset of trainers.train.")
+    flags.DEFINE_string("data_dir", None, "As --data_dir of trainers.train.")
+    flags.DEFINE_integer(
+        "epochs", None, "Of every float training (default: the recipe's).", lower_bound=1
+    )
+    flags.DEFINE_string("workdirs", workdirs, "Folder of the trainings, kept.")
+
+
+def read_flags(known: Collection[str]) -> AccuracyConfig:
+    """Returns what the command line says.
+
+    Args:
+      known: the networks that may be named.
 
     Raises:
-      UserError: a name that is not there.
+      UserError: another network is named.
     """
-    return choose("network", names or None, NETWORKS)
+    return AccuracyConfig(
+        networks=choose("network", FLAGS.networks or None, known),
+        recipe=FLAGS.recipe,
+        dataset=FLAGS.dataset,
+        # Workdirs remember it, and the next command may be given elsewhere.
+        data_dir=None if FLAGS.data_dir is None else str(Path(FLAGS.data_dir).absolute()),
+        epochs=FLAGS.epochs,
+        workdirs=Path(FLAGS.workdirs),
+    )
 
 
 def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
@@ -130,7 +168,7 @@ def _scores(manifest: dict) -> dict[str, float]:
 def _quantize(workdir: Path, epochs: int) -> None:
     if (workdir / "qat" / "fake_quant.weights.h5").exists():
         return
-    _run("converters.quantize", f"--model={workdir}", f"--epochs={epochs}", "--resume")
+    run_command("converters.quantize", f"--model={workdir}", f"--epochs={epochs}", "--resume")
 
 
 def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
@@ -139,7 +177,7 @@ def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
     Raises:
       UserError: the command failed; it has said why.
     """
-    _run(
+    run_command(
         "converters.convert", f"--model={workdir}", f"--output={artifact}", "--overwrite",
         f"--samples={_ALL_IMAGES}", *flags,
     )  # fmt: skip
@@ -147,19 +185,24 @@ def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
 
 
 def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
-    """Returns a quantized step's time over a float step's, measured in turns."""
-    ratios = []
+    """Returns a quantized step's time over a float step's, measured in interleaved rounds."""
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(_TURNS):
-            plain, quantized = Path(folder) / f"float{turn}", Path(folder) / f"qat{turn}"
-            train(plain, name, config, f"--steps={_STEPS}")
-            _run(
-                "converters.quantize", f"--model={workdir}", f"--workdir={quantized}",
-                f"--steps={_STEPS}",
-            )  # fmt: skip
-            rates = [last_evaluation(one)["images_per_second"] for one in (plain, quantized)]
-            ratios.append(rates[0] / rates[1])
-    return statistics.median(ratios)
+        # A new workdir for each training.
+        places = (Path(folder, str(number)) for number in itertools.count())
+
+        def plain() -> float:
+            place = next(places)
+            train(place, name, config, f"--steps={_STEPS}")
+            return last_evaluation(place)["images_per_second"]
+
+        def quantized() -> float:
+            place = next(places)
+            flags = (f"--workdir={place}", f"--steps={_STEPS}")
+            run_command("converters.quantize", f"--model={workdir}", *flags)
+            return last_evaluation(place)["images_per_second"]
+
+        rates = interleave({"float": plain, "qat": quantized}, _TURNS)
+    return spread(np.divide(rates["float"], rates["qat"]))["median"]
 
 
 def train(workdir: Path, name: str, config: AccuracyConfig, *length: str) -> None:
@@ -177,30 +220,33 @@ def train(workdir: Path, name: str, config: AccuracyConfig, *length: str) -> Non
     if (workdir / "model.keras").exists():
         return
     data = () if config.data_dir is None else (f"--data_dir={config.data_dir}",)
-    _run(
+    run_command(
         "trainers.train", f"--recipe={config.recipe}", f"--dataset={config.dataset}", *data,
         *{**NETWORKS, **RIVALS}[name], *length, f"--workdir={workdir}", "--resume",
     )  # fmt: skip
 
 
-def run_silently(module: str, *args: str, env: Mapping[str, str] | None = None) -> None:
-    """Runs a command without its standard output.
+def run_command(
+    module: str, *args: str, silent: bool = False, env: Mapping[str, str] | None = None
+) -> None:
+    """Runs a command as a user types it, with a line that says which.
 
     Args:
       module: as of `python -m`.
       args: its flags.
+      silent: whether that line and its standard output are not shown.
       env: added to the environment.
 
     Raises:
       UserError: the command failed; it has said why.
     """
-    command = [sys.executable, "-m", module, *args]
-    env = {**os.environ, **(env or {})}
-    if subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise UserError(f"{shlex.join(command[1:])} failed (see above); mend it")
-
-
-def _run(module: str, *args: str) -> None:
-    print(f"== python -m {module} {' '.join(args)}", flush=True)
-    if subprocess.run([sys.executable, "-m", module, *args], check=False).returncode:
-        raise UserError(f"python -m {module} failed (see above); mend it and start again")
+    if not silent:
+        print(f"== python -m {module} {' '.join(args)}", flush=True)
+    done = subprocess.run(
+        module_command(module, *args),
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.DEVNULL if silent else None,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"python -m {module} failed (see above); fix it and start again")

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,20 +21,16 @@ SMALLEST_SIZE = 32
 # Data sheets of chips mean 1024 bytes by KB.
 _BYTES = {"": 1, "b": 1, "kb": 2**10, "kib": 2**10, "mb": 2**20, "mib": 2**20}
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_SIZES = "320KB, 1.5MiB or 327680 (KB and KiB are 1024 bytes, MB and MiB 1024 KB)"
+_TIMES = "50ms, 0.2s or 800us"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a device has; None: no limit.
+    """What a device has: bytes, and milliseconds for one image; None: no limit."""
 
-    Attributes:
-      sram: bytes.
-      flash: bytes.
-      latency_ms: milliseconds for one image.
-    """
-
-    sram: int | None = None
-    flash: int | None = None
+    sram: float | None = None
+    flash: float | None = None
     latency_ms: float | None = None
 
 
@@ -103,45 +98,23 @@ class PlanConfig:
             )
 
 
-def parse_bytes(flag: str, text: str | None) -> int | None:
-    """Returns a size in bytes; None for None.
+def parse_amount(flag: str, text: str | None) -> float | None:
+    """Returns a size in bytes or a time in milliseconds; None for None.
 
     Args:
-      flag: its name, for the message.
-      text: a number, with KB, KiB (both 1024 bytes), MB or MiB behind it, or nothing.
+      flag: "sram", "flash" or "latency".
+      text: a number with its unit: nothing, B, KB, KiB (both 1024 bytes), MB or MiB; us, ms or s.
 
     Raises:
-      UserError: it is no such size.
+      UserError: it is no such amount.
 
     Examples:
-      >>> parse_bytes("sram", "1.5KB")
-      1536
+      >>> parse_amount("sram", "1.5KB"), parse_amount("latency", "0.2s")
+      (1536.0, 200.0)
     """
-    example = "320KB, 1.5MiB or 327680 (KB and KiB are 1024 bytes, MB and MiB 1024 KB)"
-    value = _parse(flag, text, _BYTES, example)
-    return None if value is None else int(value)
-
-
-def parse_milliseconds(flag: str, text: str | None) -> float | None:
-    """Returns a time in milliseconds; None for None.
-
-    Args:
-      flag: its name, for the message.
-      text: a number with us, ms or s behind it.
-
-    Raises:
-      UserError: it is no such time.
-
-    Examples:
-      >>> parse_milliseconds("latency", "0.2s")
-      200.0
-    """
-    return _parse(flag, text, _MILLISECONDS, "50ms, 0.2s or 800us")
-
-
-def _parse(flag: str, text: str | None, units: Mapping[str, float], example: str) -> float | None:
     if text is None:
         return None
+    units, example = (_MILLISECONDS, _TIMES) if flag == "latency" else (_BYTES, _SIZES)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     unit = None if match is None else units.get(match[2].lower())
     value = 0.0 if unit is None else float(match[1]) * unit

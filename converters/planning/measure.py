@@ -1,17 +1,22 @@
 """What a network takes on a target: converted with random weights, then measured or compiled.
 
-Memory, bytes and cycles do not depend on the weights' values.
+Memory, bytes and cycles do not depend on the weights' values. What was measured is kept from run to
+run, in one small file each.
 """
 
+import functools
+import hashlib
+import json
 import math
 import tempfile
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 
 from common.cli import UserError
+from common.files import write_json
 from common.litert import litert_version
 from common.micro_runtime import MicroRuntime, micro_version
 from common.vela import compile_file, vela_version
@@ -19,7 +24,6 @@ from converters.conversion.tflite import convert_fake_quant
 from converters.edgetpu_target.check import predict
 from converters.graph.deployment import deployment_graph
 from converters.graph.operations import scale_groups
-from converters.planning.cache import cached
 from converters.planning.config import PlanConfig
 from converters.planning.networks import build
 from converters.quantization.fake_quantization import fake_quant_model
@@ -28,12 +32,53 @@ from keras_shufflenet.complexity import complexity
 
 # Any will do: the scales' values change no size.
 _RANGE = (-4.0, 4.0)
-_SIZE_FIELDS = ("macs", "parameters", "stem_bytes")
 # More sources on which a measurement depends, than those of the conversion.
 _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
 )
+
+
+def cached(
+    folder: Path, key: dict, fields: Collection[str], measure: Callable[[], dict[str, int]]
+) -> dict[str, int]:
+    """Returns what `measure` returned for the same key before, or calls it and keeps the result.
+
+    A file that is damaged, or of another key, is measured again and replaced.
+
+    Args:
+      folder: made if it is missing.
+      key: all that the result depends on, JSON values.
+      fields: of the result; all of them are integers of at least 0.
+      measure: takes its time.
+
+    Raises:
+      OSError: the folder cannot be written.
+
+    Examples:
+      >>> cached(Path("cache"), {"network": "v2-0.5x"}, ["macs"], lambda: {"macs": count(model)})
+    """
+    text = json.dumps(key, sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    values = _read(path, key)
+    numbers = (type(value) is int and value >= 0 for value in values.values())
+    if set(values) == set(fields) and all(numbers):
+        return values
+    values = measure()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"key": key, "values": values})
+    return values
+
+
+def _read(path: Path, key: dict) -> dict:
+    """Returns the values that a file keeps for a key, {} where it keeps none."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    # No file, no UTF-8, no JSON, or JSON nested too deeply: whatever it is, it is no measurement.
+    except (OSError, ValueError, RecursionError):
+        return {}
+    values = kept.get("values") if isinstance(kept, dict) and kept.get("key") == key else None
+    return values if isinstance(values, dict) else {}
 
 
 class Candidate:
@@ -53,23 +98,25 @@ class Candidate:
     def __str__(self) -> str:
         return f"{self.network} at {self.size} px"
 
-    @cached_property
+    @functools.cached_property
     def complexity(self) -> dict[str, int]:
         """`macs` and `parameters`, and `stem_bytes`: the stem's input and output in int8."""
-        return cached(self._config.cache, self._key("complexity"), _SIZE_FIELDS, self._count)
+        fields = ("macs", "parameters", "stem_bytes")
+        return cached(self._config.cache, self._key("complexity"), fields, self._count)
 
-    @cached_property
+    @functools.cached_property
     def footprint(self) -> dict[str, int]:
-        """`ram_bytes` and `flash_bytes`, as plan_config.TARGETS says; with ethosu more of Vela's.
+        """`ram_bytes` and `flash_bytes`, as `config.TARGETS` says; with ethosu more of Vela's.
 
         Raises:
           UserError: the target cannot run the network.
         """
-        measure, fields, version = _MEASURES[self._config.target]
-        key = {**self._key(self._config.target), "tool": version()}
+        tool = _TOOLS[self._config.target]
+        key = {**self._key(self._config.target), "tool": tool.version()}
         if self._config.target == "ethosu":
             key["accelerator"] = self._config.accelerator
-        return cached(self._config.cache, key, fields, lambda: self._convert_and(measure))
+        measure = functools.partial(self._convert_and, tool.measure)
+        return cached(self._config.cache, key, tool.fields, measure)
 
     @property
     def latency_ms(self) -> float | None:
@@ -93,7 +140,7 @@ class Candidate:
             "sources": source_digest("deployment", _SOURCES),
         }
 
-    @cached_property
+    @functools.cached_property
     def _model(self) -> keras.Model:
         # One network after the other: Keras would keep what it knows of all of them.
         keras.utils.clear_session()
@@ -154,16 +201,21 @@ def _required_micro_version() -> str:
 
 def check_tool(target: str) -> None:
     """Raises UserError where what measures for a target is not installed."""
-    _MEASURES[target][2]()
+    _TOOLS[target].version()
 
 
-# By target: what measures, its fields, and the version of the tool that it needs.
-_MEASURES = {
-    "micro": (_measure_micro, ("ram_bytes", "flash_bytes"), _required_micro_version),
-    "ethosu": (_measure_ethosu, ("ram_bytes", "flash_bytes", "cycles", "clock_hz"), vela_version),
-    "edgetpu": (
-        _measure_edgetpu,
-        ("ram_bytes", "flash_bytes"),
-        litert_version,
+class _Tool(NamedTuple):
+    """What measures for a target: the figures that it gives, and its version."""
+
+    measure: Callable[[Path, PlanConfig], dict[str, int]]
+    version: Callable[[], str]
+    fields: tuple[str, ...] = ("ram_bytes", "flash_bytes")
+
+
+_TOOLS = {
+    "micro": _Tool(_measure_micro, _required_micro_version),
+    "ethosu": _Tool(
+        _measure_ethosu, vela_version, ("ram_bytes", "flash_bytes", "cycles", "clock_hz")
     ),
+    "edgetpu": _Tool(_measure_edgetpu, litert_version),
 }

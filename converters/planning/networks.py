@@ -75,25 +75,18 @@ def build(name: str, size: int, channels: int, classes: int) -> "keras.Model":
       >>> build("v2-8-16-32-64-128", size=96, channels=1, classes=2).count_params()
       30210
     """
-    import keras
-
     import keras_shufflenet
-    from converters.random_weights import SEED, randomize_batch_norms
+    from converters.random_weights import random_network
 
     check_name(name)
-    keras.utils.set_random_seed(SEED)
     version = {"v1": keras_shufflenet.ShuffleNetV1, "v2": keras_shufflenet.ShuffleNetV2}[name[:2]]
+    image = {"input_shape": (size, size, channels), "classes": classes}
     try:
-        model = version(
-            input_shape=(size, size, channels),
-            classes=classes,
-            classifier_activation=None,
-            **_arguments(name),
+        return random_network(
+            lambda: version(**image, classifier_activation=None, **_arguments(name))
         )
     except ValueError as error:
         raise UserError(f"{name} cannot be built: {error}") from error
-    randomize_batch_norms(model)
-    return model
 
 
 def _arguments(name: str) -> dict[str, Any]:

@@ -1,20 +1,21 @@
-"""Which networks fit a device: the search of `converters.plan`."""
+"""Which networks fit a device, ranked, and their table: what `converters.plan` prints."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from absl import logging
 
 from common.cli import UserError
 from common.progress import Progress
-from converters.planning.config import PlanConfig
+from common.table import format_table
+from converters.planning.config import TARGETS, Budget, PlanConfig
 from converters.planning.measure import Candidate, check_tool
 from converters.planning.networks import PUBLISHED_ACCURACY, PUBLISHED_SIZE
 
+_NONE = "-"
 # What a network may need too much of.
 _WORDS = {"sram": "bytes of SRAM", "flash": "bytes of flash", "latency_ms": "ms"}
-# By target: what a network needs at least, told without converting it. TFLite Micro holds the
-# stem's input and output at the same time, and a .tflite file has a byte for each weight. Behind
+# By target: what a network needs at least, known without converting it. TFLite Micro holds the
+# stem's input and output at the same time, and a .tflite file has a byte for each weight. After
 # Vela, which cuts maps into stripes and packs weights, neither is so.
 _BOUNDS = {
     "micro": {"sram": "stem_bytes", "flash": "parameters"},
@@ -31,7 +32,7 @@ class Fit:
       network: its name.
       size: height and width of its images, pixels.
       macs: multiply-adds of one image.
-      ram_bytes, flash_bytes: measured, what they are by the target (plan_config.TARGETS).
+      ram_bytes, flash_bytes: measured, what they are by the target (`config.TARGETS`).
       latency_ms: of one image by the planner's rule, or None.
       accuracy: published top-1 on ImageNet at this resolution, percent, or None.
     """
@@ -97,14 +98,20 @@ def make_plan(config: PlanConfig) -> Plan:
     check_tool(config.target)
     fits, misses, failures = [], [], []
     with Progress("planning", len(config.networks) * len(config.sizes), unit="network") as progress:
-        done = 0
-        for network in config.networks:
-            for candidate, result in _search(network, config):
-                {Fit: fits, Miss: misses, UserError: failures}[type(result)].append(result)
-                if isinstance(result, UserError):
-                    logging.warning("%s is left out: %s", candidate, result)
-            done += len(config.sizes)
-            progress.update(done)
+        for number, network in enumerate(config.networks, 1):
+            for size in sorted(set(config.sizes)):
+                candidate = Candidate(network, size, config)
+                try:
+                    result = _judge(candidate, config)
+                except UserError as error:
+                    logging.warning("%s is left out: %s", candidate, error)
+                    failures.append(error)
+                    continue
+                (fits if isinstance(result, Fit) else misses).append(result)
+                if isinstance(result, Miss) and _BOUNDS[config.target]:
+                    # More pixels take no less; only Vela's plans are not so regular.
+                    break
+            progress.update(number * len(config.sizes))
     if failures and not fits and not misses:
         raise failures[0]
     return Plan(
@@ -113,52 +120,33 @@ def make_plan(config: PlanConfig) -> Plan:
     )
 
 
-def _search(network: str, config: PlanConfig) -> Iterator[tuple[Candidate, Fit | Miss | UserError]]:
-    """Yields what came of a network at growing resolutions, up to the first that does not fit."""
-    for size in sorted(set(config.sizes)):
-        candidate = Candidate(network, size, config)
-        try:
-            result = _judge(candidate, config)
-        except UserError as error:
-            result = error
-        yield candidate, result
-        if isinstance(result, Miss) and _BOUNDS[config.target]:
-            # More pixels take no less; only Vela's plans are not so regular.
-            return
-
-
 def _judge(candidate: Candidate, config: PlanConfig) -> Fit | Miss:
-    bounds = {what: candidate.complexity[count] for what, count in _BOUNDS[config.target].items()}
+    counted = candidate.complexity
+    bounds = {what: counted[count] for what, count in _BOUNDS[config.target].items()}
     if config.macs_per_second is not None:
         bounds["latency_ms"] = candidate.latency_ms
-    if miss := _worst(candidate, bounds, config, at_least=True):
+    if miss := _worst(candidate, bounds, config.budget, at_least=True):
         return miss
     found, latency = candidate.footprint, candidate.latency_ms
-    needs = {"sram": found["ram_bytes"], "flash": found["flash_bytes"], "latency_ms": latency}
-    if miss := _worst(candidate, needs, config, at_least=False):
+    ram, flash = found["ram_bytes"], found["flash_bytes"]
+    needs = {"sram": ram, "flash": flash, "latency_ms": latency}
+    if miss := _worst(candidate, needs, config.budget, at_least=False):
         return miss
-    at_published_size = candidate.size == PUBLISHED_SIZE
-    return Fit(
-        network=candidate.network,
-        size=candidate.size,
-        macs=candidate.complexity["macs"],
-        ram_bytes=found["ram_bytes"],
-        flash_bytes=found["flash_bytes"],
-        latency_ms=latency,
-        accuracy=PUBLISHED_ACCURACY.get(candidate.network) if at_published_size else None,
-    )
+    published = PUBLISHED_ACCURACY if candidate.size == PUBLISHED_SIZE else {}
+    accuracy = published.get(candidate.network)
+    return Fit(candidate.network, candidate.size, counted["macs"], ram, flash, latency, accuracy)
 
 
 def _worst(
-    candidate: Candidate, needs: dict[str, float | None], config: PlanConfig, at_least: bool
+    candidate: Candidate, needs: dict[str, float | None], budget: Budget, at_least: bool
 ) -> Miss | None:
     """Returns the need that exceeds its limit by most, or None if all keep theirs."""
+    limits = {what: getattr(budget, what) for what in needs}
     misses = [
-        Miss(str(candidate), what, needed, limit, at_least and what != "latency_ms")
+        # A time by the chip's rate is exact also before a conversion.
+        Miss(str(candidate), what, needed, limits[what], at_least and what != "latency_ms")
         for what, needed in needs.items()
-        if needed is not None
-        and (limit := getattr(config.budget, what)) is not None
-        and needed > limit
+        if None not in (needed, limits[what]) and needed > limits[what]
     ]
     return max(misses, key=lambda miss: miss.excess, default=None)
 
@@ -168,3 +156,46 @@ def _order(fit: Fit, rank: str) -> tuple:
         return (fit.accuracy is None, -(fit.accuracy or 0), -fit.macs)
     # Of two with equal work the one that takes less memory.
     return (-fit.macs, fit.ram_bytes)
+
+
+def report(plan: Plan, config: PlanConfig) -> str:
+    """Returns the table of what fits, what its columns mean, and the nearest that does not fit.
+
+    Args:
+      plan: what `make_plan` returned.
+      config: what it was made for.
+
+    Raises:
+      UserError: nothing fits; the nearest is named.
+    """
+    nearest = f"the nearest: {plan.misses[0]}" if plan.misses else None
+    if not plan.fits:
+        raise UserError(f"no network fits; {nearest}; add smaller --networks or --sizes")
+    rows = [_row(fit) for fit in plan.fits[: config.top]]
+    lines = [format_table(_headers(config), rows, left_columns=1)]
+    if len(plan.fits) > config.top:
+        lines.append(f"{len(plan.fits) - config.top} more fit; --top={len(plan.fits)} lists all.")
+    ram, flash = TARGETS[config.target]
+    lines.append(f"RAM: {ram}. Flash: {flash}. {config.classes} classes, KB of 1024 bytes.")
+    if config.target == "ethosu":
+        lines.append(f"Time: Vela's estimate for {config.accelerator}, not a measurement.")
+    if nearest:
+        lines.append(f"Of those that do not fit, {nearest}.")
+    return "\n".join(lines)
+
+
+def _headers(config: PlanConfig) -> tuple[str, ...]:
+    latency = "estimated ms" if config.target == "ethosu" else "ms by rate"
+    return ("network", "px", "million MACs", "RAM KB", "flash KB", latency, "published top-1")
+
+
+def _row(fit: Fit) -> tuple[str, ...]:
+    return (
+        fit.network,
+        str(fit.size),
+        f"{fit.macs / 1e6:.2f}",
+        f"{fit.ram_bytes / 1024:,.1f}",
+        f"{fit.flash_bytes / 1024:,.1f}",
+        _NONE if fit.latency_ms is None else f"{fit.latency_ms:,.2f}",
+        _NONE if fit.accuracy is None else f"{fit.accuracy:.1f}%",
+    )

@@ -11,7 +11,7 @@ from common.cli import UserError
 from edge.profiling.layers import KINDS, Layer, read_layers
 from edge.profiling.match import match_layers, runtime_kind
 from edge.running import worker
-from edge.running.measurement import statistics
+from edge.running.measurement import spread, statistics
 
 _WORKER = "edge.profiling.worker"
 PROFILER, SINGLE = "profiler", "single"
@@ -114,13 +114,13 @@ def _summarize(method: str, collected: dict, layers: list[Layer]) -> dict:
 
 def _operator(name: str | None, microseconds: np.ndarray, layer: Layer | None) -> dict:
     middle = middle_mean(microseconds)
-    p10, p90 = (float(value) for value in np.percentile(microseconds, (10, 90)))
+    around = spread(microseconds)
     record = {
         "runtime_name": name,
         "kind": layer.kind if layer else runtime_kind(name or ""),
         "us": middle,
-        "p10_us": p10,
-        "p90_us": p90,
+        "p10_us": around["p10"],
+        "p90_us": around["p90"],
     }
     if layer is None:
         return record
@@ -157,7 +157,7 @@ def _kinds(operators: list[dict], times: np.ndarray, layers: list[Layer]) -> lis
 def _kind(kind: str, operators: list[dict], sums: np.ndarray, layers: list[Layer]) -> dict:
     """Returns a kind's times, from the runtime's operators, and costs, from the file's."""
     microseconds = sum(operator["us"] for operator in operators)
-    p10, p90 = (float(value) for value in np.percentile(sums, (10, 90)))
+    around = spread(sums)
     macs, memory_access_cost, memory_bytes = (
         sum(getattr(layer, cost) for layer in layers)
         for cost in ("macs", "memory_access_cost", "memory_bytes")
@@ -166,8 +166,8 @@ def _kind(kind: str, operators: list[dict], sums: np.ndarray, layers: list[Layer
         "kind": kind,
         "operators": len(operators),
         "us": microseconds,
-        "p10_us": p10,
-        "p90_us": p90,
+        "p10_us": around["p10"],
+        "p90_us": around["p90"],
         "share": sum(operator["share"] for operator in operators),
         "macs": macs,
         "memory_access_cost": memory_access_cost,

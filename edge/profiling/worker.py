@@ -1,14 +1,12 @@
 """The part of `edge.profiling.run` that runs in a fresh process, by `edge.running.worker.call`."""
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 
 from common.litert import LiteRTModel
 from edge.profiling.litert import ProfiledModel
 from edge.profiling.single import SingleOperator, operator_files
 from edge.running import worker
+from edge.running.runner import timed
 
 
 def measure(request: dict) -> dict:
@@ -32,7 +30,7 @@ def measure(request: dict) -> dict:
         for whole, part, milliseconds in zip(wholes, parts, times, strict=True):
             # The first run in each round brings the file's weights back into the caches.
             whole.run()
-            elapsed = _milliseconds(whole.run)
+            elapsed = timed(whole.run)
             part.run(counts=index >= request["warmup"])
             if index >= request["warmup"]:
                 milliseconds.append(elapsed)
@@ -84,7 +82,7 @@ class _Singles:
         times = []
         for operator in self.operators.values():
             operator.run()
-            times.append(1e3 * _milliseconds(operator.run))
+            times.append(1e3 * timed(operator.run))
         if counts:
             self.runs.append(times)
 
@@ -95,12 +93,6 @@ class _Singles:
             "indices": list(self.operators),
             "microseconds": np.transpose(self.runs).tolist(),
         }
-
-
-def _milliseconds(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return (time.perf_counter() - start) * 1e3
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,15 +39,41 @@ def statistics(milliseconds: list[float]) -> dict[str, float | int]:
     """
     if not milliseconds:
         raise ValueError("milliseconds must hold at least one timing, received: []")
-    p10, median, p90 = (float(value) for value in np.percentile(milliseconds, (10, 50, 90)))
     return {
-        "median": median,
-        "p10": p10,
-        "p90": p90,
+        **spread(milliseconds),
         "min": float(min(milliseconds)),
         "mean": float(np.mean(milliseconds)),
         "runs": len(milliseconds),
     }
+
+
+def spread(values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """Returns the `median`, `p10` and `p90` of repeated figures; NaN in one is NaN in all.
+
+    Examples:
+      >>> spread([1.0, 2.0, 3.0])["median"]
+      2.0
+    """
+    p10, median, p90 = map(float, np.percentile(values, (10, 50, 90)))
+    return {"median": median, "p10": p10, "p90": p90}
+
+
+def interval(
+    values: Mapping[str, float], digits: int = 3, bold: bool = False, unit: str = ""
+) -> str:
+    """Returns a spread for a table's cell, such as "0.83x (0.80-0.90)"; "-" for NaN.
+
+    Args:
+      values: what `spread` or `statistics` returns.
+      digits: after the point.
+      bold: whether markdown shows the median in bold.
+      unit: follows the median.
+    """
+    if np.isnan(values["median"]):
+        return "-"
+    median = f"{values['median']:.{digits}f}{unit}"
+    median = f"**{median}**" if bold else median
+    return f"{median} ({values['p10']:.{digits}f}-{values['p90']:.{digits}f})"
 
 
 def drift(milliseconds: list[float]) -> float | None:

@@ -1,6 +1,5 @@
 """What the micro-sim device does in a fresh process; run by `edge.running.worker.call`."""
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from common.litert import LiteRTModel
 from common.micro_runtime import MicroRuntime, RefusedError
 from edge.running import worker
 from edge.running.measurement import accuracy, compare_outputs, noise_images
-from edge.running.runner import pin, read_state
+from edge.running.runner import pin, read_state, timed
 
 
 def measure(request: dict) -> dict:
@@ -62,9 +61,7 @@ def run_micro(path: Path, inputs: Iterable[np.ndarray]) -> tuple[np.ndarray, lis
         runtime = MicroRuntime(path.read_bytes())
         for x in inputs:
             runtime.set_inputs([x[np.newaxis]])
-            start = time.perf_counter()
-            runtime.invoke()
-            milliseconds.append((time.perf_counter() - start) * 1e3)
+            milliseconds.append(timed(runtime.invoke))
             outputs.append(runtime.outputs()[0][0])
     except RefusedError as error:
         raise UserError(f"TFLite Micro refuses it: {error.reason}") from error

@@ -160,6 +160,13 @@ def state(texts: dict[str, str]) -> dict:
     }
 
 
+def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Returns the milliseconds of one call: the one timer of all measurements."""
+    start = clock()
+    run()
+    return (clock() - start) * 1e3
+
+
 def time_in_turn(models: list, warmup: int, runs: int) -> dict:
     """Times models in turn, run by run, so that a noisy moment hits all of them alike.
 
@@ -315,9 +322,7 @@ def _turns(models: list, inputs: list, runs: int) -> list[list[float]]:
         for index, model in enumerate(models):
             # Every time: a runtime may reuse the input's memory.
             model.set_input(inputs[index])
-            start = time.perf_counter()
-            model.run()
-            timings[index].append((time.perf_counter() - start) * 1e3)
+            timings[index].append(timed(model.run))
     return timings
 
 

@@ -1,6 +1,7 @@
-"""Fresh processes for measurements: memory and initialization are a process's own.
+"""Processes for measurements: fresh ones, and persistent ones for what is slow to set up.
 
-A crash in a runtime's C++ code ends such a process and not the benchmark.
+Memory and initialization are a process's own, and a crash in a runtime's C++ code ends such a
+process and not the benchmark.
 """
 
 import json
@@ -8,11 +9,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 
 from common.child_process import module_command
 from common.cli import UserError
 from edge.running import runner
+
+_CLOCKS = {"wall": time.perf_counter, "process": time.process_time}
 
 
 def call(module: str, request: dict) -> dict:
@@ -28,7 +33,7 @@ def call(module: str, request: dict) -> dict:
     done = subprocess.run(
         module_command(module),
         input=json.dumps(request),
-        env=environment(),
+        env=_environment(),
         capture_output=True,
         text=True,
         errors="replace",
@@ -42,11 +47,6 @@ def call(module: str, request: dict) -> dict:
     return values
 
 
-def environment() -> dict[str, str]:
-    """Returns the variables of a worker: it finds the packages wherever this process found them."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-
-
 def last_line(text: str) -> str:
     """Returns the last line that is not empty, or "": of a traceback the exception."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
@@ -55,6 +55,86 @@ def last_line(text: str) -> str:
 def serve(task: Callable[[dict], dict]) -> None:
     """Reads a request from stdin, runs `task` on it and prints the reply to stdout."""
     runner.serve(task, (UserError, runner.RunnerError))
+
+
+class PersistentWorker:
+    """A process that sets itself up once and then takes turns.
+
+    Args:
+      module: its main part is `serve_turns(make)`.
+      request: what `make` gets, JSON values.
+      environment: variables that it gets on top of this process's.
+
+    Raises:
+      UserError: as every method, the process ended; its last line on stderr is quoted.
+
+    Examples:
+      >>> with PersistentWorker("benchmarks.training.tensorflow_step", request) as worker:
+      ...     milliseconds = worker.turn(5, "wall")
+    """
+
+    def __init__(self, module: str, request: dict, environment: dict[str, str] | None = None):
+        self._module = module
+        # A file: nobody reads while it runs, and a full pipe would stop it.
+        self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            module_command(module),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env={**_environment(), **(environment or {})},
+            text=True,
+            errors="replace",
+        )
+        self._ask(request)
+
+    def turn(self, steps: int, clock: str) -> list[float]:
+        """Returns the milliseconds of several steps, after one that is not counted.
+
+        Args:
+          steps: how many count.
+          clock: "wall", or "process" for the CPU time of all its threads.
+        """
+        return self._ask({"steps": steps, "clock": clock})["milliseconds"]
+
+    def __enter__(self) -> "PersistentWorker":
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._stderr.close()
+
+    def _ask(self, request: dict) -> dict:
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+        # It is gone: no pipe to write to, or an empty line.
+        except (BrokenPipeError, json.JSONDecodeError):
+            self._process.communicate()
+            with self._stderr:
+                self._stderr.seek(0)
+                last = last_line(self._stderr.read()) or "no message"
+            raise UserError(f"python -m {self._module} ended: {last}") from None
+
+
+def serve_turns(make: Callable[[dict], Callable[[], object]]) -> None:
+    """Takes turns with what `make` returns for the first request; a persistent worker's main."""
+    step = make(json.loads(sys.stdin.readline()))
+    step()
+    print("{}", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        clock = _CLOCKS[request["clock"]]
+        step()
+        times = [runner.timed(step, clock) for _ in range(request["steps"])]
+        print(json.dumps({"milliseconds": times}), flush=True)
+
+
+def _environment() -> dict[str, str]:
+    """Returns the variables of a worker: it finds the packages wherever this process found them."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _describe_exit(done: subprocess.CompletedProcess) -> str:

@@ -16,7 +16,7 @@ GRAPHS = ("canonical", "deployment")
 
 @dataclass(frozen=True)
 class Settings:
-    """What all experiments share: the flags of `experiments.harness.flags`.
+    """What all experiments share: the flags of `experiments.command`.
 
     Attributes:
       device: a key of `edge.devices.DEVICES`.

@@ -13,7 +13,7 @@ from common.artifact import Artifact, sha256
 from common.cli import UserError
 from common.progress import Progress
 from edge.devices import DEVICES, Job
-from edge.running import worker
+from edge.running import side_by_side
 from edge.running.measurement import append_measurements, now, read_measurements
 from experiments.harness.experiment import Settings
 
@@ -180,10 +180,7 @@ def _measure_on_host(group: str, files: Mapping[str, File], settings: Settings) 
         "clock": "thread",
         "core": next(iter(settings.options["cores"]), 0),
     }
-    try:
-        times = worker.call("edge.running.timing", request)["milliseconds"]
-    except UserError as error:
-        raise UserError(f"{group} cannot be measured: {error}") from error
+    times = side_by_side.call("edge.running.timing", group, request)["milliseconds"]
     return {label: float(np.median(row)) for label, row in zip(files, times, strict=True)}
 
 

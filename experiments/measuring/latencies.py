@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from common.artifact import Artifact
+from converters.conversion_cache import QUANTIZATIONS, Network, convert_all, file_name
+from edge.running.measurement import interval, spread
 from experiments.harness.experiment import Settings
-from experiments.measuring.artifacts import QUANTIZATIONS, Network, convert_all, file_name
 from experiments.measuring.devices import File, Times, measure
-from experiments.measuring.spread import Spread
 
 SHOWN = {"none": "float32", "int8-ptq": "int8"}
 
-Groups = Mapping[str, Mapping[str, Network]]
+# By group and label; what is in a group takes turns.
+Networks = Mapping[tuple[str, str], Network]
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,21 @@ class Latencies:
         graph = graph or self.graphs[group, label][-1]
         return self.times[_file_group(group, quantization)][_file_label(label, graph)]
 
-    def spread(self, *key: str) -> Spread:
-        """Returns the median and the range of what `ms` gives."""
-        return Spread.of(self.ms(*key))
+    def spread(self, *key: str) -> dict[str, float]:
+        """Returns the median, p10 and p90 of what `ms` gives."""
+        return spread(self.ms(*key))
 
-    def ratio(self, group: str, slow: str, fast: str, *key: str) -> Spread:
+    def text(self, *key: str, digits: int = 2) -> str:
+        """Returns the same for a table's cell."""
+        return interval(self.spread(*key), digits)
+
+    def ratio(self, group: str, slow: str, fast: str, *key: str) -> dict[str, float]:
         """Returns how many times as long one network takes as another, within a pass."""
-        return Spread.of(self.ms(group, slow, *key) / self.ms(group, fast, *key))
+        return spread(self.ms(group, slow, *key) / self.ms(group, fast, *key))
+
+    def ratio_text(self, *key: str) -> str:
+        """Returns the same for a table's cell, such as "1.43x (1.40-1.47)"."""
+        return interval(self.ratio(*key), 2, unit="x")
 
     def as_json(self, group: str, label: str) -> dict:
         """Returns all that is known of a network."""
@@ -60,7 +68,7 @@ class Latencies:
             **self.models[group, label],
             "ms": {
                 graph: {
-                    SHOWN[quantization]: self.spread(group, label, quantization, graph).as_json()
+                    SHOWN[quantization]: _as_json(self.spread(group, label, quantization, graph))
                     for quantization in QUANTIZATIONS
                 }
                 for graph in self.graphs[group, label]
@@ -68,42 +76,37 @@ class Latencies:
         }
 
 
-def measure_networks(name: str, groups: Groups, settings: Settings) -> Latencies:
+def measure_networks(name: str, networks: Networks, settings: Settings) -> Latencies:
     """Converts networks where the cache lacks them, and measures them in float32 and int8.
 
     Args:
       name: of the experiment.
-      groups: by group, by label, a network with both quantizations; what is in a group takes turns.
-        A network in several groups is converted once.
+      networks: with both quantizations; one in several places is converted once.
       settings: the device, and how often.
 
     Raises:
       UserError: as `experiments.measuring.devices.measure`.
     """
-    networks = {one.name: one for group in groups.values() for one in group.values()}
-    folders = convert_all(list(networks.values()), settings.cache)
-    files = {
-        _file_group(group, quantization): _files(members, folders, quantization)
-        for group, members in groups.items()
-        for quantization in QUANTIZATIONS
-    }
+    different = {one.name: one for one in networks.values()}
+    folders = convert_all(list(different.values()), settings.cache)
+    files: dict[str, dict[str, File]] = {}
+    for (group, label), one in networks.items():
+        for quantization in QUANTIZATIONS:
+            members = files.setdefault(_file_group(group, quantization), {})
+            for graph in one.graphs:
+                file = File(folders[one.name], file_name(graph, quantization))
+                members[_file_label(label, graph)] = file
     models = {one: Artifact.open(folder).manifest["model"] for one, folder in folders.items()}
-    each = {(group, label): one for group, all in groups.items() for label, one in all.items()}
     return Latencies(
         times=measure(name, files, settings),
-        models={key: models[one.name] for key, one in each.items()},
-        graphs={key: one.graphs for key, one in each.items()},
+        models={key: models[one.name] for key, one in networks.items()},
+        graphs={key: one.graphs for key, one in networks.items()},
     )
 
 
-def _files(
-    members: Mapping[str, Network], folders: Mapping[str, Path], quantization: str
-) -> dict[str, File]:
-    return {
-        _file_label(label, graph): File(folders[network.name], file_name(graph, quantization))
-        for label, network in members.items()
-        for graph in network.graphs
-    }
+def _as_json(times: Mapping[str, float]) -> dict[str, float | None]:
+    # JSON has no NaN.
+    return {name: None if np.isnan(value) else value for name, value in times.items()}
 
 
 def _file_group(group: str, quantization: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from converters.conversion_cache import Network
 from experiments.harness.experiment import GRAPHS
 from experiments.networks import classifiers
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
@@ -38,6 +39,29 @@ class Model:
     milliseconds: tuple[float, ...] = ()
 
 
+_SOURCES = ("experiments/networks/models.py", "experiments/networks/classifiers.py")
+
+
+def network(name: str, size: tuple[int, int] = SIZES[0], model: Model | None = None) -> Network:
+    """Returns a network to convert, once for all experiments.
+
+    Args:
+      name: a key of `MODELS`, or any other where the model is given.
+      size: height and width in pixels.
+      model: None: that of `MODELS`.
+
+    Examples:
+      >>> convert_all([network("v2-1x")], Path("build/experiments"))
+    """
+    model = model or MODELS[name]
+    return Network(
+        name=f"{name.replace('-', '_')}_{size[0]}x{size[1]}",
+        build=functools.partial(model.build, input_shape=(*size, 3)),
+        sources=_SOURCES,
+        graphs=model.graphs,
+    )
+
+
 def _v1(scale: float, groups: int = 3, **arguments: Any) -> Callable[..., keras.Model]:
     return functools.partial(ShuffleNetV1, scale, groups, classifier_activation=None, **arguments)
 
@@ -46,7 +70,7 @@ def _v2(scale: float) -> Callable[..., keras.Model]:
     return functools.partial(ShuffleNetV2, scale, classifier_activation=None)
 
 
-def _application(name: str, **arguments: Any) -> Callable[..., keras.Model]:
+def application(name: str, **arguments: Any) -> Callable[..., keras.Model]:
     """Returns a builder of keras.applications' network, for pixels in [-1, 1], with logits."""
 
     def build(input_shape: Sequence[int]) -> keras.Model:
@@ -75,17 +99,17 @@ MODELS = {
     "v2-1.5x": Model(_v2(1.5), 27.4, 299, graphs=GRAPHS),
     "v2-2x": Model(_v2(2.0), 25.0, 591, graphs=GRAPHS),
     "mobilenet-1.0": Model(
-        _application("MobileNet"), 29.4, 569, milliseconds=(110.0, 612.0, 1879.2)
+        application("MobileNet"), 29.4, 569, milliseconds=(110.0, 612.0, 1879.2)
     ),
-    "mobilenet-0.75": Model(_application("MobileNet", alpha=0.75), 31.6, 325, _ONE),
-    "mobilenet-0.5": Model(_application("MobileNet", alpha=0.5), 36.3, 149, _ONE),
-    "mobilenet-0.25": Model(_application("MobileNet", alpha=0.25), 49.4, 41, _ONE),
-    "mobilenet-v2": Model(_application("MobileNetV2"), 28.0, 300),
+    "mobilenet-0.75": Model(application("MobileNet", alpha=0.75), 31.6, 325, _ONE),
+    "mobilenet-0.5": Model(application("MobileNet", alpha=0.5), 36.3, 149, _ONE),
+    "mobilenet-0.25": Model(application("MobileNet", alpha=0.25), 49.4, 41, _ONE),
+    "mobilenet-v2": Model(application("MobileNetV2"), 28.0, 300),
     "mobilenet-v3-small": Model(
-        _application("MobileNetV3Small", include_preprocessing=False), 32.6, 56
+        application("MobileNetV3Small", include_preprocessing=False), 32.6, 56
     ),
     "mobilenet-v3-large": Model(
-        _application("MobileNetV3Large", include_preprocessing=False), 24.8, 219
+        application("MobileNetV3Large", include_preprocessing=False), 24.8, 219
     ),
     "alexnet": Model(classifiers.AlexNet, 42.8, 720, milliseconds=(184.0, 1156.7, 3633.9)),
     "squeezenet": Model(classifiers.SqueezeNet, 42.5, 833),

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import keras
 
 from common.choices import choose
+from converters.conversion_cache import Network
 from experiments.harness.experiment import GRAPHS, Picture, Result, Settings, Table
-from experiments.measuring.artifacts import Network
 from experiments.measuring.latencies import Latencies, measure_networks
 from experiments.tables.latency_plots import bars
 from experiments.training import accuracies
 from experiments.training.config import QueueConfig, trainings_folder
-from experiments.training.queue import Accuracy, Training, finished, train_all
+from experiments.training.queue import Accuracy, Training, train_all
 from keras_shufflenet import ShuffleNetV1
 
 SCALES = (1.0, 0.5, 0.25)
@@ -49,6 +49,15 @@ class Variant:
         """The paper's top-1 error, percent."""
         return (_TABLE_2 if self.shuffle else _TABLE_3)[self.scale][self.groups]
 
+    @property
+    def group(self) -> str:
+        """What takes turns: the variants of a scale."""
+        return f"{self.scale:g}x"
+
+    def network(self) -> Network:
+        """Returns it to convert; its sources are the package's, which are looked at anyway."""
+        return Network(f"v1_{self.name.replace('-', '_')}", self.build, (), GRAPHS)
+
     def build(self, **arguments) -> keras.Model:
         """Returns the network with random weights; its output are logits."""
         return ShuffleNetV1(
@@ -63,41 +72,37 @@ _ALL = (
 VARIANTS = {variant.name: variant for variant in _ALL}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command's own flags say.
+def run(
+    settings: Settings,
+    networks: Sequence[str] | None = None,
+    training: QueueConfig | None = None,
+) -> Result:
+    """Measures the variants, and trains them if that is asked for.
 
-    Attributes:
+    Args:
+      settings: the device, and how often.
       networks: keys of `VARIANTS`; None: all.
       training: how the networks are trained; None: they are not.
-    """
-
-    networks: Sequence[str] | None = None
-    training: QueueConfig | None = None
-
-
-def run(settings: Settings, options: Options = Options()) -> Result:
-    """Measures the variants, and trains them if that is asked for.
 
     Raises:
       UserError: an unknown network, or as measuring and training.
     """
-    chosen = [VARIANTS[name] for name in choose("network", options.networks, VARIANTS)]
-    # Before the measuring: what is wrong with the flags or the data is then told at once.
-    if options.training:
-        train_all([Training(one.name, one.build) for one in chosen], options.training)
-    found = measure_networks("ablations", _groups(chosen), settings)
+    chosen = [VARIANTS[name] for name in choose("network", networks, VARIANTS)]
+    # Before the measuring: what is wrong with the flags or the data is then reported at once.
+    if training:
+        train_all([Training(one.name, one.build) for one in chosen], training)
+    measured = {(one.group, one.name): one.network() for one in chosen}
+    found = measure_networks("ablations", measured, settings)
     tables = [_table(scale, chosen, found) for scale in _scales(chosen)]
     verdicts = list(_time_verdicts(chosen, found))
-    data = {"networks": [found.as_json(_group(one.scale), one.name) for one in chosen]}
-    folder = trainings_folder(settings.output, "ablations")
-    trained = finished([one.name for one in chosen], folder)
+    data = {"networks": [found.as_json(one.group, one.name) for one in chosen]}
     return accuracies.with_accuracies(
         Result(tables, verdicts, [_picture(chosen, found)], data),
         "V1 Tables 2 and 3, trained",
-        trained,
+        [one.name for one in chosen],
+        trainings_folder(settings.output, "ablations"),
         {one.name: one.error for one in chosen},
-        _accuracy_verdicts(trained),
+        _accuracy_verdicts,
     )
 
 
@@ -105,39 +110,20 @@ def _scales(chosen: Sequence[Variant]) -> list[float]:
     return list(dict.fromkeys(one.scale for one in chosen))
 
 
-def _group(scale: float) -> str:
-    return f"{scale:g}x"
-
-
-def _groups(chosen: Sequence[Variant]) -> dict[str, dict[str, Network]]:
-    groups: dict[str, dict[str, Network]] = {}
-    for one in chosen:
-        network = Network(
-            name=f"v1_{one.name.replace('-', '_')}",
-            build=one.build,
-            # That of the package is looked at anyway.
-            sources=(),
-            graphs=GRAPHS,
-        )
-        groups.setdefault(_group(one.scale), {})[one.name] = network
-    return groups
-
-
 def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
     headers = [
         "network", "multiply-adds, M", "parameters", "the paper's error, %", "float32, ms",
         "int8, ms", "int8 usually converted, ms",
     ]  # fmt: skip
-    group = _group(scale)
     rows = [
         [
             one.name,
-            f"{found.models[group, one.name]['macs'] / 1e6:.2f}",
-            f"{found.models[group, one.name]['parameters']:,}",
+            f"{found.models[one.group, one.name]['macs'] / 1e6:.2f}",
+            f"{found.models[one.group, one.name]['parameters']:,}",
             f"{one.error}",
-            found.spread(group, one.name, "none").text(),
-            found.spread(group, one.name).text(),
-            found.spread(group, one.name, "int8-ptq", "canonical").text(),
+            found.text(one.group, one.name, "none"),
+            found.text(one.group, one.name),
+            found.text(one.group, one.name, "int8-ptq", "canonical"),
         ]
         for one in chosen
         if one.scale == scale
@@ -147,12 +133,9 @@ def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
 
 
 def _picture(chosen: Sequence[Variant], found: Latencies) -> Picture:
-    panels = {
-        _group(scale): {
-            one.name: found.spread(_group(scale), one.name) for one in chosen if one.scale == scale
-        }
-        for scale in _scales(chosen)
-    }
+    panels: dict[str, dict] = {}
+    for one in chosen:
+        panels.setdefault(one.group, {})[one.name] = found.spread(one.group, one.name)
     title = "Time by number of groups, with shuffles and without"
     return Picture("times", title, bars(panels, "int8, deployment graph, ms"))
 
@@ -161,21 +144,19 @@ def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]
     """Yields what groups and shuffles cost in time, where both sides were measured."""
     names = {one.name for one in chosen}
     for scale in _scales(chosen):
-        most, one = Variant(scale, 8).name, Variant(scale, 1).name
-        if {most, one} <= names:
-            ratio = found.ratio(_group(scale), most, one)
+        most, one = Variant(scale, 8), Variant(scale, 1)
+        if {most.name, one.name} <= names:
+            ratio = found.ratio_text(one.group, most.name, one.name)
             yield (
-                f"{scale:g}x: 8 groups take {ratio.text(unit='x')} the time of one group in int8, "
+                f"{scale:g}x: 8 groups take {ratio} the time of one group in int8, "
                 "with about the same multiply-adds."
             )
     for shuffled, plain in _pairs(names):
-        group = _group(shuffled.scale)
-        usual = found.ratio(group, shuffled.name, plain.name, "int8-ptq", "canonical")
-        deployed = found.ratio(group, shuffled.name, plain.name, "int8-ptq", "deployment")
+        key = (shuffled.group, shuffled.name, plain.name, "int8-ptq")
+        usual, deployed = (found.ratio_text(*key, graph) for graph in GRAPHS)
         yield (
-            f"{shuffled.scale:g}x g={shuffled.groups}: the shuffles cost {usual.text(unit='x')} "
-            f"the time without them as usually converted, {deployed.text(unit='x')} deployed, in "
-            "int8."
+            f"{shuffled.scale:g}x g={shuffled.groups}: the shuffles cost {usual} the time without "
+            f"them as usually converted, {deployed} deployed, in int8."
         )
 
 

@@ -7,17 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.cli import UserError
+from converters.conversion_cache import QUANTIZATIONS, convert_all, file_name
 from edge.profiling.layers import CONVOLUTION, KINDS, read_layers
 from edge.profiling.match import kinds_of_nodes
 from edge.profiling.picture import COLORS
 from edge.profiling.run import ProfileRequest, profile_files
+from edge.running.measurement import interval, spread
 from experiments.harness.experiment import Picture, Result, Settings, Table
-from experiments.measuring.artifacts import QUANTIZATIONS, convert_all, file_name
 from experiments.measuring.devices import File, run_on_device
 from experiments.measuring.latencies import SHOWN
-from experiments.measuring.model_files import network
-from experiments.measuring.spread import Spread
-from experiments.networks.models import MODELS
+from experiments.networks.models import MODELS, network
 
 # V2's Figure 2 has V1 and MobileNet V2; V2 is what came of it.
 NETWORKS = ("v1-1x-g3", "mobilenet-v2", "v2-1x")
@@ -50,9 +49,9 @@ class Decomposed:
         """Microseconds of all kinds, [passes]."""
         return np.sum(list(self.microseconds.values()), axis=0)
 
-    def share(self, kind: str) -> Spread:
-        """Returns a kind's share of the time."""
-        return Spread.of(self.microseconds.get(kind, np.zeros(1)) / self.total)
+    def share(self, kind: str) -> float:
+        """Returns a kind's share of the time, the median of the passes."""
+        return spread(self.microseconds.get(kind, np.zeros(1)) / self.total)["median"]
 
     def macs_share(self, kind: str) -> float:
         """Returns a kind's share of the multiply-adds."""
@@ -126,8 +125,8 @@ def _time_table(quantization: str, found: Sequence[Decomposed]) -> Table:
     rows = [
         [
             one.name,
-            Spread.of(one.total).text(0),
-            *(_percent(one.share(kind).median) for kind in kinds),
+            interval(spread(one.total), 0),
+            *(_percent(one.share(kind)) for kind in kinds),
         ]
         for one in chosen
     ]
@@ -158,9 +157,7 @@ def _verdicts(found: Sequence[Decomposed]) -> Iterator[str]:
     for quantization in QUANTIZATIONS:
         for name in NETWORKS:
             chosen = [o for o in found if (o.network, o.quantization) == (name, quantization)]
-            shares = ", ".join(
-                f"{one.share(CONVOLUTION).median:.0%} ({one.graph})" for one in chosen
-            )
+            shares = ", ".join(f"{one.share(CONVOLUTION):.0%} ({one.graph})" for one in chosen)
             macs = chosen[0].macs_share(CONVOLUTION)
             yield (
                 f"{name} in {SHOWN[quantization]}: convolutions other than depthwise have "

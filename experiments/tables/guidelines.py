@@ -7,8 +7,8 @@ from pathlib import Path
 from common.artifact import Artifact
 from common.choices import choose
 from common.cli import UserError
+from converters.conversion_cache import QUANTIZATIONS, Network, convert_all, file_name
 from experiments.harness.experiment import Picture, Result, Settings
-from experiments.measuring.artifacts import QUANTIZATIONS, Network, convert_all, file_name
 from experiments.measuring.devices import File, measure
 from experiments.networks.guideline_blocks import GUIDELINES, MULTIPLES, TOLERANCE, Guideline
 from experiments.tables.guideline_report import (

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.measuring.spread import Spread
-
 _BAR_HEIGHT, _PANEL_WIDTH = 0.3, 5.0
 
 
-def bars(panels: Mapping[str, Mapping[str, Spread]], unit: str) -> Figure:
-    """Returns a panel of horizontal bars for each group, with the passes' range on every bar.
+def bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], unit: str) -> Figure:
+    """Returns a panel of horizontal bars for each group, each bar with the passes' p10 to p90.
 
     Args:
-      panels: by group, by label, what was measured; without a measurement there is no bar.
+      panels: by group, by label, the spread of what was measured; without a measurement there is
+        no bar.
       unit: such as "int8, ms".
     """
     longest = max(len(rows) for rows in panels.values())
@@ -25,10 +24,10 @@ def bars(panels: Mapping[str, Mapping[str, Spread]], unit: str) -> Figure:
     for one, (title, rows) in zip(axes, panels.items(), strict=True):
         # The first row of the table is the highest bar.
         labels, spreads = list(rows)[::-1], list(rows.values())[::-1]
-        medians = np.array([spread.median for spread in spreads])
+        medians = np.array([spread["median"] for spread in spreads])
         ranges = [
-            [spread.median - spread.low for spread in spreads],
-            [spread.high - spread.median for spread in spreads],
+            [spread["median"] - spread["p10"] for spread in spreads],
+            [spread["p90"] - spread["median"] for spread in spreads],
         ]
         one.barh(labels, np.nan_to_num(medians), xerr=np.nan_to_num(ranges), color="C0")
         one.set_title(title, fontsize=10)

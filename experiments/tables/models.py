@@ -1,22 +1,18 @@
 """ShuffleNets among other networks: multiply-adds, parameters and time (V1 Tables 5, 6 and 8)."""
 
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from common.choices import choose
+from edge.running.measurement import interval, spread
 from experiments.harness.experiment import Picture, Result, Settings, Table
-from experiments.measuring.artifacts import Network
 from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
-from experiments.measuring.spread import Spread
-from experiments.networks.models import MODELS, SIZES
+from experiments.networks.models import MODELS, SIZES, network
 from experiments.tables.latency_plots import Point, times_against_macs
 
 Size = tuple[int, int]
-_SOURCES = ("experiments/networks/models.py", "experiments/networks/classifiers.py")
 # By the start of a network's name, what it is a variant of.
 _FAMILIES = {
     "v1-": "ShuffleNet V1",
@@ -36,34 +32,31 @@ _QUARTER = "a quarter of the multiply-adds is about 2.6 times as fast"
 _SAME = 0.1
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command's own flags say.
-
-    Attributes:
-      networks: keys of `model_networks.MODELS`; None: all.
-      sizes: as "480x640"; None: all of `model_networks.SIZES`.
-    """
-
-    networks: Sequence[str] | None = None
-    sizes: Sequence[str] | None = None
-
-
-def run(settings: Settings, options: Options = Options()) -> Result:
+def run(
+    settings: Settings,
+    networks: Sequence[str] | None = None,
+    sizes: Sequence[str] | None = None,
+) -> Result:
     """Measures the networks at their sizes.
+
+    Args:
+      settings: the device, and how often.
+      networks: keys of `MODELS`; None: all.
+      sizes: as "480x640"; None: all of `SIZES`.
 
     Raises:
       UserError: an unknown network or size, or as measuring.
     """
-    names = choose("network", options.networks, MODELS)
+    names = choose("network", networks, MODELS)
     known = {_text(size): size for size in SIZES}
-    chosen = [known[text] for text in choose("size", options.sizes, known)]
-    sizes = {name: [size for size in chosen if size in MODELS[name].sizes] for name in names}
-    found = measure_networks("models", _groups(sizes), settings)
-    at = {size: [name for name in names if size in sizes[name]] for size in chosen}
+    chosen = [known[text] for text in choose("size", sizes, known)]
+    at = {size: [name for name in names if size in MODELS[name].sizes] for size in chosen}
+    pairs = [(name, size) for name in names for size in chosen if name in at[size]]
+    # A group for each network and size: a large network would make the others wait.
+    measured = {(_group(*pair), pair[0]): network(*pair) for pair in pairs}
+    found = measure_networks("models", measured, settings)
     tables = [_table(size, members, found) for size, members in at.items() if members]
     verdicts = list(_verdicts(at, found))
-    pairs = [(name, size) for name in names for size in sizes[name]]
     data = {"networks": [found.as_json(_group(*pair), pair[0]) for pair in pairs]}
     return Result(tables, verdicts, [_picture(at, found)], data)
 
@@ -74,22 +67,6 @@ def _text(size: Size) -> str:
 
 def _group(name: str, size: Size) -> str:
     return f"{name} at {_text(size)}"
-
-
-def _groups(sizes: Mapping[str, Sequence[Size]]) -> dict[str, dict[str, Network]]:
-    """Returns a group for each network and size: a large network would make the others wait."""
-    return {
-        _group(name, size): {
-            name: Network(
-                name=f"{name.replace('-', '_')}_{_text(size)}",
-                build=functools.partial(MODELS[name].build, input_shape=(*size, 3)),
-                sources=_SOURCES,
-                graphs=MODELS[name].graphs,
-            )
-        }
-        for name, each in sizes.items()
-        for size in each
-    }
 
 
 def _table(size: Size, names: Sequence[str], found: Latencies) -> Table:
@@ -117,9 +94,9 @@ def _row(name: str, size: Size, found: Latencies) -> list[str]:
         f"{found.models[group, name]['parameters']:,}",
         f"{model.error}",
         f"{times[size]}" if size in times else "-",
-        found.spread(group, name, "none").text(),
-        found.spread(group, name).text(),
-        found.spread(group, name, "int8-ptq", "canonical").text() if deployed else "-",
+        found.text(group, name, "none"),
+        found.text(group, name),
+        found.text(group, name, "int8-ptq", "canonical") if deployed else "-",
     ]
 
 
@@ -132,7 +109,7 @@ def _picture(at: Mapping[Size, Sequence[str]], found: Latencies) -> Picture:
                 name,
                 _family(name),
                 found.models[group, name]["macs"],
-                found.spread(group, name).median,
+                found.spread(group, name)["median"],
             )
             for name, group in groups.items()
         ]
@@ -181,8 +158,9 @@ def _compared(
         here = []
         for quantization, shown in SHOWN.items():
             times = [found.ms(_group(name, size), name, quantization) for name in (slow, fast)]
-            ratio = Spread.of(per_four(np.divide(*times), complexity))
-            here.append(f"{shown} {ratio.text(unit='x')}, {_against(ratio.median, paper)}")
+            ratio = spread(per_four(np.divide(*times), complexity))
+            told = interval(ratio, 2, unit="x")
+            here.append(f"{shown} {told}, {_against(ratio['median'], paper)}")
         parts.append(f"At {_text(size)} its table gives {paper:.2f}x, here {' and '.join(here)}")
     if parts:
         yield f"V1: {claim}. {'. '.join(parts)}."

@@ -1,21 +1,21 @@
 """What Squeeze-and-Excitation, residual connections and depth cost (V1 Table 5, V2 Section 4)."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 
 from common.choices import choose
+from converters.conversion_cache import Network
 from experiments.harness.experiment import GRAPHS, Picture, Result, Settings, Table
-from experiments.measuring.artifacts import Network
 from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
 from experiments.networks import deep
 from experiments.networks.deep import DEPTHS
 from experiments.tables.latency_plots import bars
 from experiments.training import accuracies
 from experiments.training.config import QueueConfig, trainings_folder
-from experiments.training.queue import Accuracy, Training, finished, train_all
+from experiments.training.queue import Accuracy, Training, train_all
 from keras_shufflenet import ShuffleNetV1
 
 _SOURCES = ("experiments/networks/deep.py",)
@@ -79,52 +79,48 @@ _ALL = (
 VARIANTS = {variant.name: variant for variant in _ALL}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command's own flags say.
+def run(
+    settings: Settings,
+    networks: Sequence[str] | None = None,
+    training: QueueConfig | None = None,
+) -> Result:
+    """Measures the variants, and trains them if that is asked for.
 
-    Attributes:
+    Args:
+      settings: the device, and how often.
       networks: keys of `VARIANTS`; None: all but the 164 layers.
       training: how the networks are trained; None: they are not.
-    """
-
-    networks: Sequence[str] | None = None
-    training: QueueConfig | None = None
-
-
-def run(settings: Settings, options: Options = Options()) -> Result:
-    """Measures the variants, and trains them if that is asked for.
 
     Raises:
       UserError: an unknown network, or as measuring and training.
     """
-    names = options.networks or [name for name, one in VARIANTS.items() if one.by_default]
+    names = networks or [name for name, one in VARIANTS.items() if one.by_default]
     chosen = [VARIANTS[name] for name in choose("network", names, VARIANTS)]
-    # Before the measuring: what is wrong with the flags or the data is then told at once.
-    if options.training:
-        train_all([Training(one.name, one.build) for one in chosen], options.training)
-    groups: dict[str, dict[str, Network]] = {}
-    for one in chosen:
-        network = Network(one.name.replace("-", "_"), one.build, _SOURCES, one.graphs)
-        groups.setdefault(one.base, {})[one.name] = network
-    found = measure_networks("se_and_depth", groups, settings)
+    # Before the measuring: what is wrong with the flags or the data is then reported at once.
+    if training:
+        train_all([Training(one.name, one.build) for one in chosen], training)
+    measured = {
+        (one.base, one.name): Network(one.name.replace("-", "_"), one.build, _SOURCES, one.graphs)
+        for one in chosen
+    }
+    found = measure_networks("se_and_depth", measured, settings)
     tables = [_table(chosen, found)]
     verdicts = list(_time_verdicts(chosen, found))
     data = {"networks": [found.as_json(one.base, one.name) for one in chosen]}
-    folder = trainings_folder(settings.output, "se_and_depth")
-    trained = finished([one.name for one in chosen], folder)
     return accuracies.with_accuracies(
         Result(tables, verdicts, _pictures(chosen, found), data),
         "Squeeze-and-Excitation, residual connections and depth, trained",
-        trained,
+        [one.name for one in chosen],
+        trainings_folder(settings.output, "se_and_depth"),
         {one.name: one.error for one in chosen if one.error},
-        _accuracy_verdicts(chosen, trained),
+        _accuracy_verdicts,
     )
 
 
-def _plain(one: Variant) -> Variant | None:
-    """Returns the same network without additions."""
-    return VARIANTS[one.base] if one.se or one.residual else None
+def _pairs(names: Collection[str]) -> dict[str, str]:
+    """Returns by a network with additions the same one without, where both are among the names."""
+    bases = {name: VARIANTS[name].base for name in names}
+    return {name: base for name, base in bases.items() if name != base and base in bases}
 
 
 def _table(chosen: Sequence[Variant], found: Latencies) -> Table:
@@ -132,21 +128,21 @@ def _table(chosen: Sequence[Variant], found: Latencies) -> Table:
         "network", "multiply-adds, M", "parameters", "the paper's error, %", "float32, ms",
         "int8, ms", "int8, times that without",
     ]  # fmt: skip
-    names = {one.name for one in chosen}
+    pairs = _pairs([one.name for one in chosen])
     rows = []
     for one in chosen:
-        plain = _plain(one)
         for graph in one.graphs:
-            known = plain is not None and plain.name in names
+            key = (one.base, one.name)
+            ratio_key = (*key, one.base, "int8-ptq", graph)
             rows.append(
                 [
                     f"{one.name}, {graph}" if len(one.graphs) > 1 else one.name,
-                    f"{found.models[one.base, one.name]['macs'] / 1e6:.1f}",
-                    f"{found.models[one.base, one.name]['parameters']:,}",
+                    f"{found.models[key]['macs'] / 1e6:.1f}",
+                    f"{found.models[key]['parameters']:,}",
                     f"{one.error or '-'}",
-                    found.spread(one.base, one.name, "none", graph).text(),
-                    found.spread(one.base, one.name, "int8-ptq", graph).text(),
-                    _slower(one, plain, found, "int8-ptq", graph) if known else "-",
+                    found.text(*key, "none", graph),
+                    found.text(*key, "int8-ptq", graph),
+                    found.ratio_text(*ratio_key) if one.name in pairs else "-",
                 ]
             )
     note = (
@@ -158,51 +154,33 @@ def _table(chosen: Sequence[Variant], found: Latencies) -> Table:
 
 
 def _pictures(chosen: Sequence[Variant], found: Latencies) -> list[Picture]:
-    names = {one.name for one in chosen}
-    pairs = [(one, _plain(one)) for one in chosen]
-    ratios = {
-        one.name: found.ratio(one.base, one.name, plain.name)
-        for one, plain in pairs
-        if plain is not None and plain.name in names
-    }
+    pairs = _pairs([one.name for one in chosen])
+    ratios = {name: found.ratio(base, name, base) for name, base in pairs.items()}
     if not ratios:
         return []
     figure = bars({"With additions": ratios}, "int8, times the network without")
     return [Picture("ratios", "What each addition costs", figure)]
 
 
-def _slower(one: Variant, plain: Variant, found: Latencies, quantization: str, graph: str) -> str:
-    ratio = found.ratio(one.base, one.name, plain.name, quantization, graph)
-    return ratio.text(unit="x")
-
-
 def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]:
     """Yields what each addition costs in time, beside the paper's figure for SE."""
-    names = {one.name for one in chosen}
-    for one in chosen:
-        plain = _plain(one)
-        if plain is None or plain.name not in names:
-            continue
+    for name, base in _pairs([one.name for one in chosen]).items():
+        one = VARIANTS[name]
         paper = f" (V1's phone: {_PAPER_SLOWER} slower)" if one.se and not one.residual else ""
         costs = ", ".join(
             f"{shown}{f' {graph}' if len(one.graphs) > 1 else ''} "
-            f"{_slower(one, plain, found, quantization, graph)}"
+            f"{found.ratio_text(base, name, base, quantization, graph)}"
             for quantization, shown in SHOWN.items()
             for graph in one.graphs
         )
-        yield f"{one.name} takes, times {plain.name}{paper}: {costs}."
+        yield f"{name} takes, times {base}{paper}: {costs}."
 
 
-def _accuracy_verdicts(chosen: Sequence[Variant], trained: Mapping[str, Accuracy]) -> Iterator[str]:
-    for one in chosen:
-        plain = _plain(one)
-        if plain is not None and {one.name, plain.name} <= set(trained):
-            known = None not in (one.error, plain.error)
-            points = plain.error - one.error if known else None
-            added = " and ".join(
-                word
-                for word, there in (("residual connections", one.residual), ("SE", one.se))
-                if there
-            )
-            claim = f"{one.base} is more accurate with {added}"
-            yield accuracies.verdict(claim, trained[one.name], trained[plain.name], points)
+def _accuracy_verdicts(trained: Mapping[str, Accuracy]) -> Iterator[str]:
+    for name, base in _pairs(trained).items():
+        one, errors = VARIANTS[name], (VARIANTS[base].error, VARIANTS[name].error)
+        points = None if None in errors else errors[0] - errors[1]
+        additions = {"residual connections": one.residual, "SE": one.se}
+        added = " and ".join(word for word, there in additions.items() if there)
+        claim = f"{base} is more accurate with {added}"
+        yield accuracies.verdict(claim, trained[name], trained[base], points)

@@ -1,20 +1,19 @@
 """Five kinds of units with equal multiply-adds: their time and their accuracy (V1 Table 4)."""
 
 import functools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from converters.conversion_cache import Network
+from edge.running.measurement import interval, spread
 from experiments.harness.experiment import GRAPHS, Picture, Result, Settings, Table
-from experiments.measuring.artifacts import Network
 from experiments.measuring.latencies import Latencies, measure_networks
-from experiments.measuring.spread import Spread
 from experiments.networks.structures import COMPLEXITIES, STRUCTURES, Widths, build, solve
 from experiments.tables.latency_plots import bars
 from experiments.training import accuracies
 from experiments.training.config import QueueConfig, trainings_folder
-from experiments.training.queue import Accuracy, Training, finished, train_all
+from experiments.training.queue import Accuracy, Training, train_all
 
 # By millions of multiply-adds, the ShuffleNet of the paper's table; elsewhere there are 8 groups.
 _SHUFFLENET = {140: "ShuffleNet g=8", 38: "ShuffleNet g=4", 13: "ShuffleNet g=8"}
@@ -36,52 +35,50 @@ _WITH_CHANNELS = 38
 _SOURCES = ("experiments/networks/structures.py",)
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command's own flags say.
-
-    Attributes:
-      complexities: millions of multiply-adds.
-      training: how the networks are trained; None: they are not.
-    """
-
-    complexities: tuple[float, ...] = COMPLEXITIES
-    training: QueueConfig | None = None
-
-
 def structures_at(millions: float) -> tuple[str, ...]:
     """Returns the structures that are compared at this complexity, ShuffleNet last."""
     return (*_OTHERS, _SHUFFLENET.get(millions, "ShuffleNet g=8"))
 
 
-def run(settings: Settings, options: Options = Options()) -> Result:
+def run(
+    settings: Settings,
+    complexities: Sequence[float] = COMPLEXITIES,
+    training: QueueConfig | None = None,
+) -> Result:
     """Solves the widths, measures the networks, and trains them if that is asked for.
+
+    Args:
+      settings: the device, and how often.
+      complexities: millions of multiply-adds.
+      training: how the networks are trained; None: they are not.
 
     Raises:
       UserError: a complexity that a structure cannot have, or as measuring and training.
     """
     solved = {
         millions: {name: solve(name, millions) for name in structures_at(millions)}
-        for millions in options.complexities
+        for millions in complexities
     }
-    trainings = _trainings(solved)
-    # Before the measuring: what is wrong with the flags or the data is then told at once.
-    if options.training:
-        train_all(trainings, options.training)
-    found = measure_networks(
-        "structures", {_group(m): _networks(m, solved[m]) for m in solved}, settings
-    )
+    pairs = [(millions, name) for millions, structures in solved.items() for name in structures]
+    trainings = [
+        Training(_full_name(name, m), functools.partial(build, name, solved[m][name]))
+        for m, name in pairs
+    ]
+    # Before the measuring: what is wrong with the flags or the data is then reported at once.
+    if training:
+        train_all(trainings, training)
+    measured = {(_group(m), name): _network(m, name, solved[m][name]) for m, name in pairs}
+    found = measure_networks("structures", measured, settings)
     tables = [_table(millions, solved[millions], found) for millions in solved]
     verdicts = [_time_verdict(millions, found) for millions in solved]
-    data = {"networks": [_record(m, n, solved[m][n], found) for m in solved for n in solved[m]]}
-    folder = trainings_folder(settings.output, "structures")
-    trained = finished([training.name for training in trainings], folder)
+    data = {"networks": [_record(m, name, solved[m][name], found) for m, name in pairs]}
     return accuracies.with_accuracies(
         Result(tables, verdicts, [_picture(solved, found)], data),
         "V1 Table 4, trained",
-        trained,
+        [one.name for one in trainings],
+        trainings_folder(settings.output, "structures"),
         {_full_name(n, m): e for m, errors in _PAPER.items() for n, e in errors.items()},
-        _accuracy_verdicts(solved, trained),
+        lambda trained: _accuracy_verdicts(solved, trained),
     )
 
 
@@ -89,16 +86,13 @@ def _group(millions: float) -> str:
     return f"{millions:g} M"
 
 
-def _networks(millions: float, solved: Mapping[str, Widths]) -> dict[str, Network]:
-    return {
-        name: Network(
-            name=_full_name(name, millions).replace("-", "_"),
-            build=functools.partial(build, name, widths),
-            sources=_SOURCES,
-            graphs=GRAPHS if STRUCTURES[name].groups else GRAPHS[:1],
-        )
-        for name, widths in solved.items()
-    }
+def _network(millions: float, name: str, widths: Widths) -> Network:
+    return Network(
+        name=_full_name(name, millions).replace("-", "_"),
+        build=functools.partial(build, name, widths),
+        sources=_SOURCES,
+        graphs=GRAPHS if STRUCTURES[name].groups else GRAPHS[:1],
+    )
 
 
 def _table(millions: float, solved: Mapping[str, Widths], found: Latencies) -> Table:
@@ -110,16 +104,16 @@ def _table(millions: float, solved: Mapping[str, Widths], found: Latencies) -> T
     rows = []
     for name, widths in solved.items():
         for graph in found.graphs[group, name]:
-            int8 = found.ms(group, name, "int8-ptq", graph)
+            times_ours = found.ms(group, name, "int8-ptq", graph) / found.ms(group, ours)
             rows.append(
                 [
                     _row_name(name, graph),
                     "/".join(map(str, widths.stages)),
                     f"{found.models[group, name]['macs'] / 1e6:.2f}",
                     str(_PAPER.get(millions, {}).get(name, "-")),
-                    found.spread(group, name, "none", graph).text(),
-                    Spread.of(int8).text(),
-                    Spread.of(int8 / found.ms(group, ours)).text(unit="x"),
+                    found.text(group, name, "none", graph),
+                    found.text(group, name, "int8-ptq", graph),
+                    interval(spread(times_ours), 2, unit="x"),
                 ]
             )
     note = (
@@ -152,27 +146,17 @@ def _row_name(name: str, graph: str) -> str:
 def _time_verdict(millions: float, found: Latencies) -> str:
     """Says which structure is the fastest in int8, and how far ShuffleNet is from it."""
     group, names = _group(millions), structures_at(millions)
-    medians = {name: found.spread(group, name).median for name in names}
+    medians = {name: found.spread(group, name)["median"] for name in names}
     known = {name: median for name, median in medians.items() if not np.isnan(median)}
     if names[-1] not in known:
         return f"At {millions:g} million multiply-adds the device refuses ShuffleNet."
     fastest = min(known, key=known.__getitem__)
     others = [name for name in known if name != names[-1]]
-    ratios = ", ".join(
-        f"{found.ratio(group, name, names[-1]).text(unit='x')} for {name}" for name in others
-    )
+    ratios = ", ".join(f"{found.ratio_text(group, name, names[-1])} for {name}" for name in others)
     return (
         f"At {millions:g} million multiply-adds {fastest} is the fastest in int8. Times "
         f"{names[-1]}'s, deployed: {ratios}."
     )
-
-
-def _trainings(solved: Mapping[float, Mapping[str, Widths]]) -> list[Training]:
-    return [
-        Training(_full_name(name, millions), functools.partial(build, name, widths))
-        for millions, structures in solved.items()
-        for name, widths in structures.items()
-    ]
 
 
 def _full_name(name: str, millions: float) -> str:

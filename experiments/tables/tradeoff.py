@@ -1,40 +1,30 @@
 """V2 Figure 1: accuracy against multiply-adds and against latency, with the Pareto fronts."""
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from common.cli import UserError
 from edge.reporting.pareto import pareto_front
-from edge.running.measurement import read_measurements
+from edge.running.measurement import interval, read_measurements
 from experiments.harness.experiment import Picture, Result, Settings, Table
 from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
-from experiments.measuring.model_files import network
-from experiments.networks.models import MODELS, Model
+from experiments.networks.models import MODELS, Model, application, network
 
 _GROUP = "ImageNet"
 _MACS = "million multiply-adds"
 
 
-def _mobilenet_v2(alpha: float, top1: float, millions: float) -> Model:
-    build = functools.partial(
-        keras.applications.MobileNetV2, alpha=alpha, weights=None, classifier_activation=None
-    )
-    return Model(build, 100 - top1, millions)
-
-
-# Top-1 and multiply-adds in millions as keras.applications publishes them for its weights.
+# Top-1 error and multiply-adds in millions as keras.applications publishes them for its weights.
 _NETWORKS = {
     **MODELS,
-    "mobilenet-v2-0.5": _mobilenet_v2(0.5, 65.4, 97),
-    "mobilenet-v2-0.75": _mobilenet_v2(0.75, 69.8, 209),
-    "mobilenet-v2-1.4": _mobilenet_v2(1.4, 75.0, 582),
+    "mobilenet-v2-0.5": Model(application("MobileNetV2", alpha=0.5), 34.6, 97),
+    "mobilenet-v2-0.75": Model(application("MobileNetV2", alpha=0.75), 30.2, 209),
+    "mobilenet-v2-1.4": Model(application("MobileNetV2", alpha=1.4), 25.0, 582),
 }
 FAMILIES = {
     "ShuffleNet V2": ("v2-0.5x", "v2-1x", "v2-1.5x", "v2-2x"),
@@ -97,8 +87,8 @@ def front(points: Sequence[Point], cost: str) -> list[Point]:
 
 def _measure(settings: Settings) -> Latencies:
     names = [name for names in FAMILIES.values() for name in names]
-    networks = {name: network(name, model=_NETWORKS[name]) for name in names}
-    return measure_networks("tradeoff", {_GROUP: networks}, settings)
+    networks = {(_GROUP, name): network(name, model=_NETWORKS[name]) for name in names}
+    return measure_networks("tradeoff", networks, settings)
 
 
 def published_points(found: Latencies) -> list[Point]:
@@ -109,8 +99,9 @@ def published_points(found: Latencies) -> list[Point]:
             macs = found.models[_GROUP, name]["macs"] / 1e6
             costs, shown = {_MACS: macs}, {_MACS: f"{macs:.1f}"}
             for quantization, text in SHOWN.items():
-                spread = found.spread(_GROUP, name, quantization)
-                costs[f"{text}, ms"], shown[f"{text}, ms"] = spread.median, spread.text(3)
+                key = (_GROUP, name, quantization)
+                costs[f"{text}, ms"] = found.spread(*key)["median"]
+                shown[f"{text}, ms"] = found.text(*key, digits=3)
             top1 = 1 - _NETWORKS[name].error / 100
             points.append(Point(family, name, top1, "published", costs, shown))
     return points
@@ -129,7 +120,7 @@ def measured_points(path: Path) -> list[Point]:
         latency = record["latency_ms"]
         # Old versions of Android's benchmark_model print the mean alone.
         median = latency["median"] or latency["mean"]
-        low, high = (median if latency.get(key) is None else latency[key] for key in ("p10", "p90"))
+        ends = {key: median if latency.get(key) is None else latency[key] for key in ("p10", "p90")}
         points.append(
             Point(
                 f"{record['model']}, {record['device']}",
@@ -137,7 +128,7 @@ def measured_points(path: Path) -> list[Point]:
                 record["accuracy"],
                 f"measured here on {record['accuracy_images']} images",
                 {"ms": median},
-                {"ms": f"{median:.3f} ({low:.3f}-{high:.3f})"},
+                {"ms": interval({"median": median, **ends})},
             )
         )
     if not points:

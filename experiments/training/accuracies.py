@@ -1,12 +1,13 @@
 """What trainings reached, as a table, and whether it tells two networks apart."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from experiments.harness.experiment import Result, Table
-from experiments.training.queue import Accuracy
+from experiments.training.queue import Accuracy, finished
 
 _NONE = "-"
 # Standard errors of the difference within which two shares of a test set are not told apart.
@@ -16,24 +17,27 @@ _MARGIN = 2.0
 def with_accuracies(
     result: Result,
     title: str,
-    trained: Mapping[str, Accuracy],
+    names: Iterable[str],
+    folder: Path,
     paper: Mapping[str, float],
-    verdicts: Iterable[str],
+    verdicts: Callable[[Mapping[str, Accuracy]], Iterable[str]],
 ) -> Result:
     """Returns the result with what its networks were trained to; as it is where none was.
 
     Args:
       result: of the measuring.
       title: of the table, which comes last.
-      trained: by the network's name.
+      names: of the networks.
+      folder: of their trainings.
       paper: as `accuracy_table` has it.
-      verdicts: on the accuracies; they come last.
+      verdicts: gives those on the accuracies; they come last.
     """
+    trained = finished(names, folder)
     if not trained:
         return result
     return Result(
         [*result.tables, accuracy_table(title, trained, paper)],
-        [*result.verdicts, *verdicts],
+        [*result.verdicts, *verdicts(trained)],
         result.pictures,
         {**result.data, "accuracies": as_json(trained)},
     )

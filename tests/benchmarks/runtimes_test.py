@@ -1,11 +1,11 @@
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 
 from benchmarks.measuring import networks
-from benchmarks.measuring.interleaved_rounds import Turns
-from benchmarks.measuring.networks import Network, build
+from benchmarks.measuring.networks import build
 from benchmarks.other_runtimes import comparison as runtime_comparison
 from benchmarks.other_runtimes import models
 from benchmarks.other_runtimes.comparison import (
@@ -20,19 +20,24 @@ from benchmarks.other_runtimes.files import OURS, Comparison, Variant, settle_ba
 from benchmarks.other_runtimes.nchw import nodes
 from benchmarks.other_runtimes.ncnn_export import ncnn_files
 from benchmarks.other_runtimes.plain_graph import is_v2, plain_graph, shuffle_free_graph
+from common.choices import choose
 from common.cli import UserError
 from converters.graph.emitter import emit
+from edge.running.side_by_side import Turns
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from keras_shufflenet.keras_internals import flat_layers
 
 # Of the logits' standard deviation.
 BOUND = 1e-4
-TINY = {"input_shape": (64, 64, 3), "classes": 10, "units_per_stage": (2, 3, 2)}
+TINY = {
+    "input_shape": (64, 64, 3), "classes": 10, "units_per_stage": (2, 3, 2),
+    "classifier_activation": None,
+}  # fmt: skip
 TINY_NETWORKS = {
-    "v2": Network(ShuffleNetV2, {"scale": 0.5, **TINY}),
-    "v2-symmetric": Network(ShuffleNetV2, {"scale": 0.5, "padding": "symmetric", **TINY}),
-    "v1": Network(ShuffleNetV1, {"scale": 0.5, "groups": 3, **TINY}),
-    "v1-symmetric": Network(ShuffleNetV1, {"scale": 0.5, "padding": "symmetric", **TINY}),
+    "v2": partial(ShuffleNetV2, 0.5, **TINY),
+    "v2-symmetric": partial(ShuffleNetV2, 0.5, padding="symmetric", **TINY),
+    "v1": partial(ShuffleNetV1, 0.5, 3, **TINY),
+    "v1-symmetric": partial(ShuffleNetV1, 0.5, 3, padding="symmetric", **TINY),
 }
 
 
@@ -88,7 +93,7 @@ def test_pads_are_explicit(name, pads):
 
 
 def test_operators_of_other_networks_are_refused():
-    model = ShuffleNetV1(scale=0.5, se=True, classifier_activation=None, **TINY)
+    model = ShuffleNetV1(scale=0.5, se=True, **TINY)
     with pytest.raises(ValueError, match="is of the kind 'sigmoid'"):
         nodes(plain_graph(model))
 
@@ -191,10 +196,10 @@ def test_missing_packages_are_told_with_the_remedy(monkeypatch):
 
 
 def test_unknown_runtimes_are_told():
-    assert models.check_runtimes(None) == ("onnxruntime", "openvino", "ncnn")
-    assert models.check_runtimes([]) == ()
+    assert choose("runtime", None, models.PACKAGES) == ("onnxruntime", "openvino", "ncnn")
+    assert choose("runtime", [], models.PACKAGES) == ()
     with pytest.raises(UserError, match="there is no runtime 'tvm'"):
-        models.check_runtimes(["tvm"])
+        choose("runtime", ["tvm"], models.PACKAGES)
 
 
 def test_litert_alone_needs_no_other_package(tmp_path):

@@ -1,14 +1,20 @@
+"""Mistakes in the flags of the commands, as a user types them."""
+
 import pytest
 
 
 @pytest.mark.parametrize(
-    ("module", "flag", "message"),
+    ("arguments", "message"),
     [
-        ("guidelines", "--device=phone", "--device must be one of host, "),
-        ("all", "--experiments=nothing", "there is no experiment 'nothing'; there are complexity,"),
+        (["guidelines", "--device=phone"], "--device must be one of host, "),
+        (["all", "--experiments=x"], "there is no experiment 'x'; there are complexity,"),
+        (["structures", "--complexities=38,x"], "--complexities must be different numbers above 0"),
+        (["ablations", "--train", "--seeds=0,zero"], "--seeds must be whole numbers; got '0,zero'"),
+        (["se_and_depth", "--train", "--seeds=1,1"], "--seeds must be different numbers"),
     ],
 )
-def test_a_mistake_is_one_line(run_cli, module, flag, message):
-    done = run_cli(f"experiments.{module}", flag, check=False)
-    assert done.returncode == 1 and done.stderr.startswith("error: ")
+def test_a_mistake_is_one_line(run_cli, arguments, message):
+    name, *flags = arguments
+    done = run_cli(f"experiments.{name}", *flags, check=False)
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("error: ")
     assert message in done.stderr and len(done.stderr.splitlines()) == 1

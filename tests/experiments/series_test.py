@@ -38,7 +38,7 @@ class Toy(Experiment):
 
 @pytest.fixture
 def toy(monkeypatch):
-    experiment = Toy("toy", "Toys & co", "V2 Table 9", "nowhere")
+    experiment = Toy("toy", "Toys & co", "V2 Table 9")
     monkeypatch.setitem(EXPERIMENTS, "toy", experiment)
     return experiment
 
@@ -80,7 +80,7 @@ def test_what_is_done_is_kept(toy, tmp_path):
 
 
 def test_a_failure_does_not_stop_the_others(monkeypatch, toy, tmp_path):
-    monkeypatch.setitem(EXPERIMENTS, "bad", Toy("bad", "Bad", "V1", "nowhere", error="no phone"))
+    monkeypatch.setitem(EXPERIMENTS, "bad", Toy("bad", "Bad", "V1", error="no phone"))
     with pytest.raises(UserError, match=r"bad: no phone\. What could be done is in .*index\.html"):
         run_series(SeriesConfig(settings(tmp_path), ["bad", "toy"]))
     page = (tmp_path / "results" / "index.html").read_text()
@@ -109,7 +109,7 @@ def test_the_page_s_section_is_replaced(toy, tmp_path):
 
 
 def test_a_page_without_the_place_is_refused_at_once(toy, tmp_path):
-    with pytest.raises(UserError, match=r"toy\.md is not there"):
+    with pytest.raises(UserError, match=r"toy\.md does not exist"):
         SeriesConfig(settings(tmp_path), ["toy"], document=tmp_path)
     (tmp_path / "toy.md").write_text("# Title\n")
     with pytest.raises(UserError, match=r"lacks the lines .*toy: begin"):

@@ -8,6 +8,7 @@ from experiments.harness.experiment import Settings
 from experiments.measuring.latencies import Latencies
 from experiments.tables import ablations, se_and_depth, structures
 from experiments.tables import models as model_tables
+from experiments.training import accuracies
 from experiments.training.config import QueueConfig
 from experiments.training.queue import Accuracy
 
@@ -19,20 +20,17 @@ def measured(monkeypatch):
     """A double of the measuring: every network takes what `milliseconds(label, graph)` says."""
 
     def patch(module, milliseconds):
-        def measure(name, groups, settings):
+        def measure(name, networks, settings):
             times, models, graphs = {}, {}, {}
-            for group, members in groups.items():
-                for label, network in members.items():
-                    models[group, label] = {
-                        "macs": MACS.get(label, 13_000_000),
-                        "parameters": 1_000_000,
-                    }
-                    graphs[group, label] = network.graphs
-                    for shown, factor in (("float32", 2.0), ("int8", 1.0)):
-                        rows = times.setdefault(f"{group}, {shown}", {})
-                        for graph in network.graphs:
-                            ms = milliseconds(label, graph) * factor
-                            rows[f"{label}, {graph}"] = np.full(2, ms)
+            for (group, label), network in networks.items():
+                macs = MACS.get(label, 13_000_000)
+                models[group, label] = {"macs": macs, "parameters": 1_000_000}
+                graphs[group, label] = network.graphs
+                for shown, factor in (("float32", 2.0), ("int8", 1.0)):
+                    rows = times.setdefault(f"{group}, {shown}", {})
+                    for graph in network.graphs:
+                        ms = milliseconds(label, graph) * factor
+                        rows[f"{label}, {graph}"] = np.full(2, ms)
             return Latencies(times, models, graphs)
 
         monkeypatch.setattr(module, "measure_networks", measure)
@@ -43,7 +41,7 @@ def measured(monkeypatch):
 def test_structures_name_the_fastest_and_the_ratio_to_it(measured):
     times = {"VGG-like": 1.0, "ResNet": 2.0, "Xception-like": 3.0, "ResNeXt": 4.0}
     measured(structures, lambda label, graph: times.get(label, 8.0))
-    result = structures.run(Settings(), structures.Options((13,)))
+    result = structures.run(Settings(), (13,))
     (table,) = result.tables
     assert [row[0] for row in table.rows] == [
         "VGG-like", "ResNet", "Xception-like, canonical", "Xception-like, deployment", "ResNeXt",
@@ -60,7 +58,7 @@ def test_structures_name_the_fastest_and_the_ratio_to_it(measured):
 
 def test_a_device_that_refuses_a_network_has_no_figures_for_it(measured):
     measured(structures, lambda label, graph: np.nan if "=" in label else 1.0)
-    result = structures.run(Settings(), structures.Options((13,)))
+    result = structures.run(Settings(), (13,))
     assert "the device refuses ShuffleNet" in result.verdicts[0]
     assert result.tables[0].rows[-1][-3:] == ["-", "-", "-"]
 
@@ -68,7 +66,7 @@ def test_a_device_that_refuses_a_network_has_no_figures_for_it(measured):
 def test_an_impossible_complexity_is_told_before_anything_is_measured(measured):
     measured(structures, lambda label, graph: pytest.fail("measured"))
     with pytest.raises(UserError, match="cannot have 2 million"):
-        structures.run(Settings(), structures.Options((13, 2)))
+        structures.run(Settings(), (13, 2))
 
 
 def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tmp_path):
@@ -80,8 +78,8 @@ def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tm
         told = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10, "steps": None}
         return {name: Accuracy(name, 1, 1, 10_000, {0: top1[name]}, told) for name in names}
 
-    monkeypatch.setattr(structures, "finished", reached)
-    result = structures.run(Settings(output=tmp_path), structures.Options((13,)))
+    monkeypatch.setattr(accuracies, "finished", reached)
+    result = structures.run(Settings(output=tmp_path), (13,))
     # The paper has no VGG-like network at 13 million.
     assert len(result.verdicts) == 1 + 3
     assert (
@@ -100,7 +98,7 @@ def test_networks_are_trained_where_that_is_asked_for(module, measured, monkeypa
     asked = []
     monkeypatch.setattr(module, "train_all", lambda *arguments: asked.append(arguments))
     queue = QueueConfig("cifar10", {}, (0,), tmp_path)
-    module.run(Settings(output=tmp_path), module.Options(training=queue))
+    module.run(Settings(output=tmp_path), training=queue)
     ((trainings, given),) = asked
     assert given is queue and len({training.name for training in trainings}) == len(trainings)
 
@@ -109,8 +107,8 @@ def test_what_is_trained_takes_the_images_as_they_are(measured, monkeypatch, tmp
     measured(structures, lambda label, graph: 1.0)
     asked = []
     monkeypatch.setattr(structures, "train_all", lambda *arguments: asked.extend(arguments))
-    options = structures.Options((13,), QueueConfig("cifar10", {}, (0,), tmp_path))
-    structures.run(Settings(output=tmp_path), options)
+    options = ((13,), QueueConfig("cifar10", {}, (0,), tmp_path))
+    structures.run(Settings(output=tmp_path), *options)
     model = asked[0][0].build(input_shape=(32, 32, 3), classes=10, small_images=True)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 10))
 
@@ -121,7 +119,7 @@ def test_ablations_tell_what_groups_and_shuffles_cost(measured):
 
     measured(ablations, milliseconds)
     names = ["0.25x-g1", "0.25x-g8", "0.25x-g8-no-shuffle"]
-    result = ablations.run(Settings(), ablations.Options(names))
+    result = ablations.run(Settings(), names)
     assert [row[0] for row in result.tables[0].rows] == names
     assert [row[3] for row in result.tables[0].rows] == ["57.1", "52.7", "56.5"]
     groups, shuffle = result.verdicts
@@ -139,13 +137,13 @@ def test_all_of_the_papers_ablations_are_there(measured):
 @pytest.mark.parametrize("module", [ablations, model_tables, se_and_depth])
 def test_an_unknown_network_is_named(module):
     with pytest.raises(UserError, match="there is no network 'v9'; there are"):
-        module.run(Settings(), module.Options(["v9"]))
+        module.run(Settings(), ["v9"])
 
 
 def test_models_compare_with_the_papers_ratios(measured):
     times = {"v1-0.5x-g3": 1.0, "v1-2x-g3": 4.0, "alexnet": 6.0, "mobilenet-1.0": 4.0}
     measured(model_tables, lambda label, graph: times[label])
-    result = model_tables.run(Settings(), model_tables.Options([*times], ["224x224"]))
+    result = model_tables.run(Settings(), [*times], ["224x224"])
     quarter, alexnet, mobilenet = result.verdicts
     # 4 times as fast for 16 times fewer multiply-adds; the paper's table: 7.16 times.
     assert "its table gives 2.68x, here float32 2.00x (2.00-2.00), less" in quarter
@@ -163,13 +161,13 @@ def test_models_measure_some_networks_at_one_size_only(measured):
 
 def test_an_unknown_size_is_named():
     with pytest.raises(UserError, match="there is no size '100x100'; there are 224x224"):
-        model_tables.run(Settings(), model_tables.Options(["alexnet"], ["100x100"]))
+        model_tables.run(Settings(), ["alexnet"], ["100x100"])
 
 
 def test_se_is_compared_with_the_network_without(measured):
     measured(se_and_depth, lambda label, graph: 1.5 if label.endswith("se") else 1.0)
     names = ["v1-2x-g3", "v1-2x-g3-se", "v2-50", "v2-50-residual"]
-    result = se_and_depth.run(Settings(), se_and_depth.Options(names))
+    result = se_and_depth.run(Settings(), names)
     rows = {row[0]: row[-1] for row in result.tables[0].rows}
     assert rows["v1-2x-g3-se, deployment"] == "1.50x (1.50-1.50)"
     assert rows["v1-2x-g3, deployment"] == "-" and rows["v2-50-residual"] == "1.00x (1.00-1.00)"

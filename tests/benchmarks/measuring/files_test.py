@@ -1,25 +1,29 @@
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 
 from benchmarks.measuring import files, networks
 from benchmarks.measuring.lower_bound import convolutions_alone, floor_graph
-from benchmarks.measuring.networks import Network, build, check_names
+from benchmarks.measuring.networks import build, check_names
 from common.cli import UserError
 from common.tflite_operators import operator_counts
 from converters.graph.deployment import deployment_graph
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
-TINY = {"input_shape": (32, 32, 3), "classes": 3, "units_per_stage": (2, 2, 2)}
+TINY = {
+    "input_shape": (32, 32, 3), "classes": 3, "units_per_stage": (2, 2, 2),
+    "classifier_activation": None,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def tiny_networks(monkeypatch):
     tiny = {
-        "v2": Network(ShuffleNetV2, {"scale": 0.5, **TINY}),
-        "v2-symmetric": Network(ShuffleNetV2, {"scale": 0.5, "padding": "symmetric", **TINY}),
-        "v1": Network(ShuffleNetV1, {"scale": 0.25, "groups": 3, **TINY}),
+        "v2": partial(ShuffleNetV2, 0.5, **TINY),
+        "v2-symmetric": partial(ShuffleNetV2, 0.5, padding="symmetric", **TINY),
+        "v1": partial(ShuffleNetV1, 0.25, 3, **TINY),
     }
     for name, network in tiny.items():
         monkeypatch.setitem(networks.NETWORKS, name, network)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.measuring.form_times import FormTimesConfig, form_table, lowerings
-from benchmarks.measuring.interleaved_rounds import Turns
 from common.cli import UserError
 from converters.graph.targets import LOWERINGS
+from edge.running.side_by_side import Turns
 
 TURNS = Turns(rounds=2, processes=1, invokes=1, core=0)
 CONFIG = FormTimesConfig(("v1-1x-g3",), "cpu", "average_pool", ("pool", "depthwise"), TURNS)

@@ -2,6 +2,7 @@ import keras
 import pytest
 
 import keras_shufflenet
+from benchmarks.training.steps import speed_table, summary
 from benchmarks.training.traffic import Traffic, images_per_second, traffic
 from trainers.distribution.strategy import batch_norms
 
@@ -38,3 +39,14 @@ def test_a_ring_sends_everything_twice_but_one_part():
     # 8 MB are 64 Mb: 15.625 steps a second at 1 Gb/s.
     assert images_per_second(counted, 2, 64, 1) == pytest.approx(1000)
     assert images_per_second(counted, 2, 64, 10) == pytest.approx(10_000)
+
+
+def test_speed_is_images_a_second_and_ratios_are_of_the_same_round():
+    # A slow second round, slower by half for all.
+    times = {"PyTorch": [200.0, 300.0], "Keras": [150.0, 225.0], "ours": [100.0, 150.0]}
+    row = summary(times, batch_size=64)
+    assert row["images_per_second"]["ours"]["p90"] == pytest.approx(640, rel=0.05)
+    assert row["faster_than"]["PyTorch"] == {"median": 2.0, "p10": 2.0, "p90": 2.0}
+    assert row["faster_than"]["Keras"]["median"] == 1.5
+    *_, line = speed_table([{"setting": "v2-1x-32px", "threads": 1, **row}]).splitlines()
+    assert line.startswith("| v2-1x-32px | 1 | 267 (") and "| **2.00x** (2.00-2.00) |" in line

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from benchmarks.training.trainings import NETWORKS, accuracy_table, check_names
-from common.cli import UserError
+from benchmarks.training.trainings import accuracy_table
 
 CONVERSIONS = (
     "canonical PTQ",
@@ -29,10 +28,19 @@ def test_the_table_has_the_change_in_points_and_the_agreement():
     assert lines[-1].endswith("| 2 epochs, 1.50x | 2 epochs, 1.50x |")
 
 
-def test_networks_are_checked():
-    assert check_names(None) == tuple(NETWORKS)
-    with pytest.raises(UserError, match="there is no network 'v3'"):
-        check_names(["v3"])
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("accuracy", ["--networks=mobilenet-v2"], "there are v2-0.5x, v1-0.5x-g3\n"),
+        ("accuracy_tradeoff", ["--networks=v3"], "there are v2-0.5x, v1-0.5x-g3, mobilenet-v2\n"),
+    ],
+)
+def test_an_unknown_network_is_one_line(run_cli, tmp_path, command, arguments, message):
+    (tmp_path / "b.md").write_text("")
+    done = run_cli(f"benchmarks.{command}", *arguments, "--document=b.md", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: there is no network")
+    assert done.stderr.endswith(message) and len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow

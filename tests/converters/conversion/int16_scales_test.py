@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from benchmarks.measuring.networks import randomize_batch_norms
 from common.flatbuffer import operator_code, unpack
 from common.litert import LiteRTModel
 from converters.conversion import tflite
 from converters.conversion.int16_scales import share_scales
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
+from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 OPERATOR = schema.BuiltinOperator

@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.measuring.networks import randomize_batch_norms
 from common.tflite_operators import Contents, Operator, Tensor
 from converters.conversion import canonical
 from converters.conversion.tflite import convert_fake_quant
@@ -13,6 +12,7 @@ from converters.edgetpu_target.log import ModelLog, OperatorStatus
 from converters.graph.deployment import deployment_graph
 from converters.graph.operations import scale_groups
 from converters.quantization.fake_quantization import fake_quant_model
+from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 SMALL = {

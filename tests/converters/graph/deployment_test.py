@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.measuring.networks import randomize_batch_norms
 from common.cli import UserError
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.targets import LOWERINGS, Lowering
+from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 # Of the logits' standard deviation.

@@ -1,7 +1,7 @@
 import pytest
 
 from common.cli import UserError
-from converters.planning.config import Budget, PlanConfig, parse_bytes, parse_milliseconds
+from converters.planning.config import Budget, PlanConfig, parse_amount
 from converters.planning.networks import DEFAULT_NETWORKS, PUBLISHED_ACCURACY, build
 
 SRAM = Budget(sram=2**20)
@@ -20,7 +20,7 @@ SRAM = Budget(sram=2**20)
     ],
 )
 def test_sizes_are_parsed(text, expected):
-    assert parse_bytes("sram", text) == expected
+    assert parse_amount("sram", text) == expected
 
 
 @pytest.mark.parametrize(
@@ -28,17 +28,17 @@ def test_sizes_are_parsed(text, expected):
 )
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(UserError, match=r"--sram must be above 0, such as 320KB, .*; received '"):
-        parse_bytes("sram", text)
+        parse_amount("sram", text)
 
 
 def test_times_are_parsed():
-    assert parse_milliseconds("latency", "50ms") == 50
-    assert parse_milliseconds("latency", "0.2 s") == 200
-    assert parse_milliseconds("latency", "800us") == pytest.approx(0.8)
+    assert parse_amount("latency", "50ms") == 50
+    assert parse_amount("latency", "0.2 s") == 200
+    assert parse_amount("latency", "800us") == pytest.approx(0.8)
     with pytest.raises(
         UserError, match=r"--latency must be above 0, such as 50ms, .* received '50'"
     ):
-        parse_milliseconds("latency", "50")
+        parse_amount("latency", "50")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,14 @@ import pytest
 from common.cli import UserError
 from converters.planning import measure, search
 from converters.planning.config import Budget, PlanConfig
-from converters.planning.search import make_plan
+from converters.planning.search import Fit, Miss, Plan, make_plan, report
 
+BUDGET = Budget(sram=1500)
+MISS = Miss("v2-1x at 96 px", "sram", 2000, 1500, at_least=False)
+FITS = (
+    Fit("v2-0.5x", 224, 40_000_000, 300 * 1024, 2**20, None, 61.1),
+    Fit("v1-0.25x-g3", 96, 2_400_000, 1536, 2048, 12.5, None),
+)
 SMALL = "v2-8-16-32-64-128"
 
 
@@ -134,3 +140,27 @@ def test_a_real_network_is_measured_once(tmp_path, monkeypatch):
     tight = dataclasses.replace(settings, budget=Budget(sram=fit.ram_bytes - 1))
     (miss,) = make_plan(tight).misses
     assert (miss.needed, miss.at_least) == (fit.ram_bytes, False)
+
+
+def test_table_has_a_row_for_each_network():
+    lines = report(Plan(FITS, (MISS,)), PlanConfig(BUDGET)).splitlines()
+    assert lines[0].split()[:2] == ["network", "px"]
+    assert lines[1].split() == ["v2-0.5x", "224", "40.00", "300.0", "1,024.0", "-", "61.1%"]
+    assert lines[2].split() == ["v1-0.25x-g3", "96", "2.40", "1.5", "2.0", "12.50", "-"]
+    assert lines[3].startswith("RAM: the arena in TFLite Micro. Flash: the .tflite file. 10 cl")
+    assert lines[4] == (
+        "Of those that do not fit, the nearest: "
+        "v2-1x at 96 px needs 2,000 bytes of SRAM, 500 too many."
+    )
+
+
+def test_only_the_best_are_listed_and_an_estimate_is_called_one():
+    text = report(Plan(FITS, ()), PlanConfig(BUDGET, top=1, target="ethosu"))
+    assert "v1-0.25x-g3" not in text and "1 more fit; --top=2 lists all." in text
+    assert "estimated ms" in text
+    assert "Vela's estimate for ethos-u55-128, not a measurement." in text
+
+
+def test_nothing_fits():
+    with pytest.raises(UserError, match="no network fits; the nearest: v2-1x at 96 px needs 2,000"):
+        report(Plan((), (MISS,)), PlanConfig(BUDGET))

@@ -13,9 +13,11 @@ from edge.running.measurement import (
     device_name,
     drift,
     graph_pairs,
+    interval,
     is_measured,
     noise_images,
     read_measurements,
+    spread,
     statistics,
 )
 
@@ -33,6 +35,14 @@ def test_statistics_of_known_numbers():
 def test_no_timings_are_refused():
     with pytest.raises(ValueError, match="milliseconds must hold at least one"):
         statistics([])
+
+
+def test_a_spread_is_the_median_and_what_most_are_between():
+    found = spread([1.0, 3.0, 1.5])
+    assert found == pytest.approx({"median": 1.5, "p10": 1.1, "p90": 2.7})
+    assert interval(found, 1, unit="x") == "1.5x (1.1-2.7)"
+    assert interval(found, 2, bold=True, unit="x") == "**1.50x** (1.10-2.70)"
+    assert interval(spread([1.0, np.nan])) == "-"
 
 
 def test_drift_is_the_last_tenth_against_the_first():

@@ -1,12 +1,15 @@
+import sys
+
 import pytest
 
 from common.cli import UserError
 from edge.running import worker
+from edge.running.worker import PersistentWorker
 
 TASKS = """
 import os, signal, sys
-from edge.running import worker
 from common.cli import UserError
+from edge.running import worker
 
 def task(request):
     what = request["what"]
@@ -46,3 +49,51 @@ def test_reply_is_apart_from_the_chatter(call):
 def test_failures_are_told_in_one_line(call, what, message):
     with pytest.raises(UserError, match=message):
         call(what)
+
+
+STEPS = """
+import sys
+
+from edge.running import worker
+
+
+def make(request):
+    def step():
+        sys.stderr.write("." * request["chatter"] + "\\n")
+        if request["dies"]:
+            raise RuntimeError("no memory left")
+        return sum(range(200_000))
+
+    return step
+
+
+if __name__ == "__main__":
+    worker.serve_turns(make)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A worker that adds numbers up, or dies."""
+    (tmp_path / "adding_worker.py").write_text(STEPS)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return "adding_worker"
+
+
+def test_a_persistent_worker_takes_turns(module):
+    with PersistentWorker(module, {"dies": False, "chatter": 0}) as process:
+        for clock in ("wall", "process"):
+            times = process.turn(3, clock)
+            assert len(times) == 3 and all(0 < time < 1000 for time in times)
+
+
+def test_a_persistent_worker_that_chatters_goes_on(module):
+    # A pipe would be full after a tenth of it.
+    with PersistentWorker(module, {"dies": False, "chatter": 200_000}) as process:
+        assert len(process.turn(3, "wall")) == 3
+
+
+@pytest.mark.parametrize("chatter", [0, 200_000])
+def test_a_persistent_worker_that_dies_is_quoted(module, chatter):
+    with pytest.raises(UserError, match=r"adding_worker ended: RuntimeError: no memory left"):
+        PersistentWorker(module, {"dies": True, "chatter": chatter})

@@ -5,7 +5,7 @@ from common.cli import UserError
 from experiments.harness.experiment import Settings
 from experiments.networks import guideline_blocks
 from experiments.tables import guidelines
-from experiments.tables.guideline_report import Measured, Setting
+from experiments.tables.guideline_report import Measured, Setting, exceeds
 from experiments.tables.guidelines import run
 
 SETTING = Setting("G2", "CPU", 1, "int8-ptq", 8)
@@ -14,8 +14,26 @@ SETTING = Setting("G2", "CPU", 1, "int8-ptq", 8)
 def test_ratios_are_for_each_multiply_add_and_within_a_pass():
     milliseconds = {"g=8": np.array([4.4, 8.8]), "g=1": np.array([2.0, 4.0])}
     measured = Measured(SETTING, milliseconds, {"g=8": 110, "g=1": 100})
-    ratio = measured.slower("g=8", "g=1")
-    assert (ratio.median, ratio.low, ratio.high) == pytest.approx((2.0, 2.0, 2.0))
+    assert list(measured.slower("g=8", "g=1")) == pytest.approx([2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.20, 1.22, 1.25], True),
+        # One pass that was disturbed.
+        ([0.79, 1.27, 1.27, 1.29, 1.30], True),
+        ([1.06, 1.06, 1.07, 1.09, 1.10], None),
+        ([1.04, 1.20], None),
+        ([1.00, 1.01, 1.02], False),
+        ([0.94, 0.97, 0.99, 1.00, 1.20], False),
+        ([0.95, 1.01, 1.04, 1.06], None),
+        # Not measured.
+        ([1.0, np.nan], None),
+    ],
+)
+def test_more_than_five_percent(values, expected):
+    assert exceeds(np.array(values), 1.05) is expected
 
 
 def test_unknown_names_are_told():

@@ -1,49 +1,32 @@
 """Times a network's canonical, deployment and floor files side by side."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring.files import int8_file
-from benchmarks.measuring.interleaved_rounds import Turns, measure
-from benchmarks.measuring.report import interval, spread
+from benchmarks.measuring.files import GRAPHS, int8_file
 from common.progress import Progress
 from common.table import markdown_table
-from edge.running.measurement import statistics
-
-GRAPHS = ("canonical", "deployment", "floor")
-
-
-@dataclass(frozen=True)
-class LatencyConfig:
-    """What to measure and how often: the flags of `benchmarks.latency`."""
-
-    networks: tuple[str, ...]
-    cache: Path
-    turns: Turns
+from edge.running.measurement import interval, spread, statistics
+from edge.running.side_by_side import Turns, measure
 
 
-def convert_all(config: LatencyConfig) -> dict[str, list[Path]]:
+def convert_all(networks: Sequence[str], cache: Path) -> dict[str, list[Path]]:
     """Returns each network's files in the order of `GRAPHS`; converts those not in the cache."""
-    files: dict[str, list[Path]] = {}
-    total = len(config.networks) * len(GRAPHS)
-    with Progress("converting", total, unit="file") as progress:
-        for network in config.networks:
-            files[network] = []
+    files: dict[str, list[Path]] = {network: [] for network in networks}
+    with Progress("converting", len(networks) * len(GRAPHS), unit="file") as progress:
+        for network, paths in files.items():
             for graph in GRAPHS:
-                files[network].append(int8_file(network, graph, "cpu", config.cache))
+                paths.append(int8_file(network, graph, "cpu", cache))
                 progress.update(sum(map(len, files.values())))
     return files
 
 
-def measure_all(config: LatencyConfig, files: dict[str, list[Path]]) -> dict[str, dict]:
+def measure_all(files: dict[str, list[Path]], turns: Turns) -> dict[str, dict]:
     """Returns the summary of every network's times."""
-    requests = {
-        network: {"files": [str(path) for path in paths], **config.turns.request()}
-        for network, paths in files.items()
-    }
-    times = measure("edge.running.timing", requests, config.turns)
+    requests = {network: {"files": list(map(str, paths))} for network, paths in files.items()}
+    times = measure("edge.running.timing", requests, turns)
     return {network: summarize(files[network], table) for network, table in times.items()}
 
 

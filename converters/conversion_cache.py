@@ -1,4 +1,7 @@
-"""Networks with random weights as artifacts, converted once: what experiments measure."""
+"""Networks with random weights, converted once: what benchmarks and experiments measure.
+
+A network's files are an artifact in the cache's folder, kept by a hash of the sources that made it.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,9 +17,10 @@ from converters.conversion import canonical
 from converters.conversion.tflite import convert_fake_quant, convert_float
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
+from converters.graph.operations import Graph
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
-from converters.random_weights import SEED, calibration_images, randomize_batch_norms
+from converters.random_weights import calibration_images, random_network
 from converters.source_digest import source_digest
 from keras_shufflenet.complexity import complexity
 
@@ -33,11 +37,13 @@ class Network:
       name: unique in the cache, good for a folder.
       build: returns the Keras model, one input of four dimensions, its output (batch, classes);
         its random weights are seeded before.
-      sources: what `build` is written in, patterns relative to the repository: when these files
-        change, the network is converted again.
-      graphs: "canonical", and for networks of this project "deployment".
+      sources: what `build` and `rewrite` are written in, patterns relative to the repository: when
+        these files change, the network is converted again.
+      graphs: "canonical", and for networks of this project "deployment"; another name is the
+        caller's for what `rewrite` returns.
       quantizations: some of `QUANTIZATIONS`.
-      batch: images of one inference; the deployment graph takes one only.
+      batch: images of one inference; a rewritten graph takes one only.
+      rewrite: returns the graph of all but "canonical".
     """
 
     name: str
@@ -46,6 +52,7 @@ class Network:
     graphs: tuple[str, ...] = ("canonical",)
     quantizations: tuple[str, ...] = QUANTIZATIONS
     batch: int = 1
+    rewrite: Callable[[keras.Model], Graph] = deployment_graph
 
 
 def file_name(graph: str, quantization: str) -> str:
@@ -66,23 +73,34 @@ def convert_all(networks: Sequence[Network], cache: Path) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     with Progress("converting", len(networks), unit="network") as progress:
         for network in networks:
-            folders[network.name] = _convert(network, cache)
+            folders[network.name] = convert(network, cache)
             progress.update(len(folders))
     return folders
 
 
-def _convert(network: Network, cache: Path) -> Path:
-    more = (*network.sources, "experiments/measuring/artifacts.py")
-    digest = "".join(source_digest(graph, more)[:6] for graph in network.graphs)
+def convert_graph(graph: Graph, quantization: str, images: np.ndarray) -> bytes:
+    """Returns a graph as a .tflite file.
+
+    Args:
+      graph: such as `deployment_graph` returns.
+      quantization: one of `QUANTIZATIONS`.
+      images: preprocessed ones for the int8 ranges, [images, height, width, channels].
+    """
+    if quantization == "none":
+        return convert_float(emit(graph), quantization)
+    return convert_fake_quant(fake_quant_model(graph, calibrate(graph, images)))
+
+
+def convert(network: Network, cache: Path) -> Path:
+    """Returns the artifact of one network; converts it unless the cache has it."""
+    digest = "".join(source_digest(graph, network.sources)[:6] for graph in network.graphs)
     kinds = "-".join(_SUFFIXES[quantization] for quantization in network.quantizations)
     folder = cache / f"{network.name}_batch{network.batch}_{kinds}_{digest}"
     if folder.is_dir():
         return folder
-    # Hundreds of networks in a row: Keras keeps each of them until it is told not to.
+    # Hundreds of networks in a row: Keras would keep all of them.
     keras.backend.clear_session()
-    keras.utils.set_random_seed(SEED)
-    model = network.build()
-    randomize_batch_norms(model)
+    model = random_network(network.build)
     with staged_folder(folder) as temporary:
         _write(network, model, temporary)
     return folder
@@ -94,7 +112,11 @@ def _write(network: Network, model: keras.Model, folder: Path) -> None:
     for graph in network.graphs:
         for quantization in network.quantizations:
             path = folder / file_name(graph, quantization)
-            path.write_bytes(_content(model, graph, quantization, images, network.batch))
+            if graph == "canonical":
+                content = canonical.convert(model, quantization, images, batch=network.batch)
+            else:
+                content = convert_graph(network.rewrite(model), quantization, images)
+            path.write_bytes(content)
             entry = {"graph": graph, "quantization": quantization}
             files[path.name] = {**describe_tflite(path), **entry}
     classes = math.prod(model.output_shape[1:])
@@ -112,17 +134,6 @@ def _write(network: Network, model: keras.Model, folder: Path) -> None:
         "files": files,
     }
     write_manifest(folder, fields)
-
-
-def _content(
-    model: keras.Model, graph: str, quantization: str, images: np.ndarray, batch: int
-) -> bytes:
-    if graph == "canonical":
-        return canonical.convert(model, quantization, images, batch=batch)
-    rewritten = deployment_graph(model)
-    if quantization == "none":
-        return convert_float(emit(rewritten), quantization)
-    return convert_fake_quant(fake_quant_model(rewritten, calibrate(rewritten, images)))
 
 
 def _size(model: keras.Model) -> dict[str, int | None]:

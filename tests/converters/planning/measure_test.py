@@ -1,6 +1,6 @@
 import pytest
 
-from converters.planning.cache import cached
+from converters.planning.measure import cached
 
 KEY = {"network": "v2-1x", "tool": "1.0"}
 

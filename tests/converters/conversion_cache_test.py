@@ -3,7 +3,8 @@ import functools
 import pytest
 
 from common.artifact import Artifact
-from experiments.measuring.artifacts import Network, convert_all, file_name
+from converters.conversion_cache import Network, convert_all, file_name
+from converters.source_digest import source_digest
 from keras_shufflenet import ShuffleNetV2
 
 SOURCES = ("experiments/harness/catalogue.py",)
@@ -39,3 +40,10 @@ def test_a_batch(tmp_path, quantization):
     assert (model.input_shape, model.output_shape) == ((3, 32, 32, 3), (3, 3))
     (entry,) = artifact.files.values()
     assert entry["operators"]["TRANSPOSE"]["count"] == 3
+
+
+def test_a_source_that_is_no_longer_there_is_an_error():
+    assert source_digest("canonical") != source_digest("deployment")
+    assert source_digest("floor") == source_digest("deployment") != source_digest("floor", SOURCES)
+    with pytest.raises(FileNotFoundError, match=r"no source matches converters/moved\.py"):
+        source_digest("deployment", ["converters/moved.py"])

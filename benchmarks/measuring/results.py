@@ -1,0 +1,132 @@
+"""What a benchmark leaves behind: a JSON file, and a table between two markers of a document.
+
+Flags are defined by a call and not by the import: a module with flags is a command.
+"""
+
+import importlib.metadata
+import shlex
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+
+from common.cli import UserError
+from common.document import read_document, replace_section
+from common.files import write_json, write_text
+from edge.provenance import describe
+from edge.running.side_by_side import Turns
+
+FLAGS = flags.FLAGS
+# The flags are the calling command's, whose --help shows them.
+flags.disclaim_key_flags()
+
+
+def define_flags(name: str, document: str = "docs/benchmarks.md", more: str = "") -> None:
+    """Defines the flags that say where results go; a command calls it at its top.
+
+    Args:
+      name: of the benchmark.
+      document: default of `--document`.
+      more: of that flag's help, what else comes there.
+    """
+    flags.DEFINE_string("output", "benchmarks/results", f"Folder for {name}.json.")
+    flags.DEFINE_string(
+        "document", document, f"Markdown that gets the table between its markers{more}."
+    )
+
+
+def define_turns(rounds: int) -> None:
+    """Defines the flags of files that take turns, with this default of `--rounds`."""
+    flags.DEFINE_integer("rounds", rounds, "Turns of every file in a process.", lower_bound=1)
+    flags.DEFINE_integer(
+        "processes", 5, "Processes for every network: where memory lies differs.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "invokes", 5, "Inferences in a turn; the turn counts by their median.", lower_bound=1
+    )
+    flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0)
+
+
+def read_turns() -> Turns:
+    """Returns what the command line says of the turns."""
+    return Turns(FLAGS.rounds, FLAGS.processes, FLAGS.invokes, FLAGS.core)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a benchmark's results go.
+
+    Attributes:
+      name: of the benchmark, such as "latency".
+      output: folder of the JSON file, `name`.json.
+      document: markdown with the lines `<!-- name: begin -->` and `<!-- name: end -->`.
+      command: that measures the same again.
+    """
+
+    name: str
+    output: Path
+    document: Path
+    command: str
+
+    @classmethod
+    def from_flags(cls, name: str) -> "Destination":
+        """Returns what the command line says; called first, because measuring takes long.
+
+        Args:
+          name: of the benchmark, `python -m benchmarks.NAME`.
+
+        Raises:
+          UserError: the document is missing.
+        """
+        document = Path(FLAGS.document)
+        read_document(document)
+        command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+        return cls(name, Path(FLAGS.output), document, command)
+
+    def write(self, run: dict, table: str) -> None:
+        """Writes the JSON file and the table into the document's place, and prints the table.
+
+        Args:
+          run: all that was measured, JSON values, with what `describe_run` gives.
+          table: markdown.
+
+        Raises:
+          UserError: the document is missing or lacks the markers.
+        """
+        content = f"{table}\n\n{describe(run)}"
+        text = replace_section(read_document(self.document), self.name, content)
+        self.output.mkdir(parents=True, exist_ok=True)
+        write_json(self.output / f"{self.name}.json", run)
+        write_text(self.document, text)
+        print(table)
+
+
+def full_range(values: Sequence[float], digits: int, unit: str = "") -> str:
+    """Returns the median with the least and the most, for turns too few for percentiles.
+
+    Examples:
+      >>> full_range([1.5, 1.7, 1.4], 1, unit="x")
+      '**1.5x** (1.4-1.7)'
+    """
+    median = f"{statistics.median(values):.{digits}f}{unit}"
+    return f"**{median}** ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def installed_versions(packages: Iterable[str], remedy: str) -> dict[str, str]:
+    """Returns the versions of packages by their names.
+
+    Raises:
+      UserError: some are not installed; they are named, with the remedy.
+    """
+    found, missing = {}, []
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        raise UserError(f"not installed: {', '.join(missing)}; {remedy}")
+    return found
