@@ -9,11 +9,12 @@ DEMO ?= demo
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow test-backends test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
+.PHONY: help demo test test-fast test-slow test-backends test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
 	@echo "make test       lint, import rules and the test suite"
+	@echo "make test-fast  the tests that take a moment each, for between two edits (at most three minutes)"
 	@echo "make test-slow  the tests that take minutes or need more than a fresh machine has"
 	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch, which it installs"
 	@echo "make test-arm   LiteRT's ARM kernels against x86's, under qemu, on Debian"
@@ -55,6 +56,10 @@ lint: venv
 test: lint
 	@echo "== tests (a quarter of an hour on 2 cores; the slow ones: make test-slow)"
 	@$(PY) -m pytest -n 2 --dist worksteal
+
+# Without the tests that run commands, train or convert: the marker `medium` (tests/conftest.py).
+test-fast: venv
+	@$(PY) -m pytest -n 2 --dist worksteal -q -m "not slow and not medium"
 
 test-slow: venv
 	@$(PY) -m pytest -m slow --timeout=3600
