@@ -24,6 +24,8 @@ from common.cli import UserError
 from converters.graph.emitter import emit
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 # Of the logits' standard deviation.
 BOUND = 1e-4
 TINY = {"input_shape": (64, 64, 3), "classes": 10, "units_per_stage": (2, 3, 2)}

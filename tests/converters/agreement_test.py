@@ -27,6 +27,8 @@ from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 PAIR = "xnnpack-reference"
 
 

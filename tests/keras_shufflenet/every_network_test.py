@@ -79,7 +79,8 @@ EXPERIMENTS = {
     ),
     "squeezenet": Network(SqueezeNet, 11_505_472, 737_989),
 }
-ALL = OURS | EXPERIMENTS
+# Experiments run on TensorFlow.
+ALL = OURS | (EXPERIMENTS if ON_TENSORFLOW else {})
 
 
 @pytest.fixture(params=list(OURS))
@@ -141,6 +142,7 @@ def test_any_size_channels_and_batch(network, input_shape, padding):
         np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-5)
 
 
+@on_tensorflow
 @pytest.mark.parametrize("experiment", list(EXPERIMENTS))
 def test_any_size_of_the_experiments(experiment):
     model = EXPERIMENTS[experiment](input_shape=(63, 38, 1), classes=7)
@@ -163,6 +165,7 @@ def test_small_images(network):
     assert model.output_shape[1:3] == (4, 4)
     assert model.get_layer("stem_conv").strides == (1, 1)
     assert "stem_pool" not in [layer.name for layer in model.layers]
+    assert [output.shape[1] for output in features(model).outputs] == [32, 16, 8, 4]
     symmetric = network(small_images=True, include_top=False, padding="symmetric")
     assert symmetric.output_shape == model.output_shape
     assert [layer.name for layer in symmetric.layers[1:]] == [
@@ -305,9 +308,8 @@ def test_the_deployment_graph_computes_the_same(name, model, logits):
 
     for target in OURS[name].targets:
         found = np.asarray(emit(deployment_graph(model, target))(images()))
-        error = np.abs(found - logits).max() / logits.std()
-        print(target, error)
-        assert error <= 1e-4, target
+        # Of the logits' standard deviation; at most MEASURED was measured.
+        assert np.abs(found - logits).max() <= 1e-4 * logits.std(), target
 
 
 # One network of each kind: it takes seconds.

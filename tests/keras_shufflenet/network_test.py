@@ -1,4 +1,4 @@
-"""What both networks refuse, and the names of their weights, on which users' files depend."""
+"""What the networks refuse, and the names of their weights, on which users' files depend."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, features
 
 
 @pytest.fixture(params=[ShuffleNetV1, ShuffleNetV2])
@@ -59,6 +59,25 @@ def test_channels_first_is_refused(network):
             network()
     finally:
         keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("other", [keras.Sequential([keras.layers.Input((8,))]), "model"])
+def test_features_of_another_model_are_refused(other):
+    with pytest.raises(ValueError, match="`model` must be a ShuffleNet of this package"):
+        features(other)
+
+
+def test_the_last_feature_map_is_what_the_network_computes_from(tmp_path):
+    network = ShuffleNetV1(
+        0.25, 4, input_shape=(32, 32, 3), include_top=False, units_per_stage=(1, 2, 2)
+    )
+    network.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    found, expected = features(loaded)(x)[-1], network(x)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(found), keras.ops.convert_to_numpy(expected)
+    )
 
 
 def digest(paths):

@@ -14,6 +14,8 @@ from trainers.distribution.strategy import make_strategy
 from trainers.networks.models import load_model
 from trainers.recipes import make_config
 
+pytestmark = pytest.mark.medium
+
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
     "steps": 6,

@@ -6,6 +6,8 @@ from common.artifact import Artifact
 from experiments.measuring.artifacts import Network, convert_all, file_name
 from keras_shufflenet import ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 SOURCES = ("experiments/harness/catalogue.py",)
 
 
