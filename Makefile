@@ -9,20 +9,21 @@ DEMO ?= demo
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-slow test-backends test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
+.PHONY: help demo test test-fast test-slow test-backends test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
 	@echo "make test       lint, import rules and the test suite"
+	@echo "make test-fast  the tests that take a moment each, for between two edits (at most three minutes)"
 	@echo "make test-slow  the tests that take minutes or need more than a fresh machine has"
 	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch, which it installs"
 	@echo "make test-arm   LiteRT's ARM kernels against x86's, under qemu, on Debian"
 	@echo "make format     format the code"
 	@echo "make docs       the site, into build/docs"
-	@echo "make readme     run the README's commands and paste their output into it"
+	@echo "make readme     run the commands of the README and the docs and paste their output"
 	@echo "make bench      measure the deployment graph against the usual conversion, into docs/benchmarks.md"
 	@echo "make bench-training  measure training steps and the input pipeline against PyTorch, which it installs"
-	@echo "make experiments  the papers' tables and figures on this machine, into docs/experiments.md (half an hour)"
+	@echo "make experiments  the papers' tables and figures on this machine, into docs/experiments (half an hour)"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
 	@echo "make clean      remove $(VENV), $(VENV)-backends and $(DEMO)"
@@ -55,6 +56,10 @@ lint: venv
 test: lint
 	@echo "== tests (a quarter of an hour on 2 cores; the slow ones: make test-slow)"
 	@$(PY) -m pytest -n 2 --dist worksteal
+
+# Without the tests that run commands, train or convert: the marker `medium` (tests/conftest.py).
+test-fast: venv
+	@$(PY) -m pytest -n 2 --dist worksteal -q -m "not slow and not medium"
 
 test-slow: venv
 	@$(PY) -m pytest -m slow --timeout=3600
@@ -97,7 +102,7 @@ bench-training: venv
 
 # It goes on where it was stopped. EXPERIMENTS_FLAGS: python -m experiments.all --help
 experiments: venv
-	@$(PY) -m experiments.all --output=build/experiments/results --document=docs/experiments.md $(EXPERIMENTS_FLAGS)
+	@$(PY) -m experiments.all --output=build/experiments/results --document=docs/experiments $(EXPERIMENTS_FLAGS)
 
 # ACCURACY_FLAGS: python -m benchmarks.accuracy --help
 accuracy: venv

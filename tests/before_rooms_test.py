@@ -16,6 +16,8 @@ import pytest
 import keras_shufflenet
 from common.artifact import Artifact
 
+pytestmark = pytest.mark.medium
+
 ARCHIVE = Path(__file__).with_name("fixtures") / "before_rooms.tar.xz"
 WIDTHS = {"classes": 3, "stem_channels": 4, "units_per_stage": (2, 2, 2)}
 

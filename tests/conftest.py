@@ -16,6 +16,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
+# What runs commands: a test that uses one of these is not for between two edits.
+COMMANDS = {"run_cli", "trained_workdir", "artifact_dir"}
+
+
+# Before pytest chooses by markers.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks the tests that run commands as `medium`; `make test-fast` leaves them out."""
+    for item in items:
+        if COMMANDS.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.medium)
+
+
 def _run(folder, module, *args, check=True, timeout=300, env=None):
     done = subprocess.run(
         [sys.executable, "-m", module, *map(str, args)],

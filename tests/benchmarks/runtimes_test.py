@@ -27,6 +27,8 @@ from edge.running.side_by_side import Turns
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from keras_shufflenet.keras_internals import flat_layers
 
+pytestmark = pytest.mark.medium
+
 # Of the logits' standard deviation.
 BOUND = 1e-4
 TINY = {

@@ -1,7 +1,14 @@
-import json
+"""Files that are written whole, sections of pages, and the memory that the system reports."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from common import memory
+from common.cli import UserError
+from common.document import read_document, replace_section
 from common.files import atomic_write, write_json
 
 
@@ -20,3 +27,35 @@ def test_the_suffix_is_kept_and_the_file_is_readable(tmp_path):
         assert temporary.suffix == ".keras" and temporary.parent == tmp_path
         temporary.write_text("x")
     assert (tmp_path / "model.keras").stat().st_mode & 0o400
+
+
+DOCUMENT = "# Title\n<!-- latency: begin -->\nold\n<!-- latency: end -->\nrest\n"
+
+
+def test_only_the_named_section_is_replaced():
+    replaced = replace_section(DOCUMENT, "latency", "new")
+    assert replaced == DOCUMENT.replace("old", "new")
+    assert replace_section(replaced, "latency", "old") == DOCUMENT
+
+
+def test_a_document_without_markers_is_named():
+    with pytest.raises(UserError, match=r"lacks the lines .*cycles: begin"):
+        replace_section(DOCUMENT, "cycles", "new")
+
+
+def test_a_document_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"page\.md does not exist"):
+        read_document(tmp_path / "page.md")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_memory_that_is_held_counts():
+    before = memory.resident_megabytes()
+    held = np.ones(50_000_000, np.uint8)
+    assert 40 < memory.resident_megabytes() - before < 80
+    assert held.any()
+
+
+def test_where_the_system_does_not_tell(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "nothing")
+    assert memory.resident_megabytes() is None

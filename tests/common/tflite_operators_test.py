@@ -30,6 +30,7 @@ def test_operators_are_counted_with_their_versions(path):
     assert all(version >= 1 for entry in counts.values() for version in entry["versions"])
 
 
+@pytest.mark.medium
 def test_usual_conversion_of_shufflenet_v2_has_its_16_shuffles(tmp_path):
     network = ShuffleNetV2(
         input_shape=(32, 32, 3),

@@ -28,6 +28,8 @@ from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from keras_shufflenet.keras_internals import flat_layers
 
+pytestmark = pytest.mark.medium
+
 PAIR = "xnnpack-reference"
 
 

@@ -7,6 +7,8 @@ from converters.conversion_cache import Network, convert_all, file_name
 from converters.source_digest import source_digest
 from keras_shufflenet import ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 SOURCES = ("experiments/harness/catalogue.py",)
 
 

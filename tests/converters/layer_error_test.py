@@ -19,6 +19,8 @@ from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 # Of `small_network`: in the middle of it, and a range of its own.
 VICTIM = "stage3_unit1_depthwise"
 

@@ -39,7 +39,7 @@ assert "tensorflow" not in sys.modules or keras.backend.backend() == "tensorflow
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(tmp_path_factory, randomize):
     """A folder with networks whose BatchNormalization is not at its start, images and logits."""
     folder = tmp_path_factory.mktemp("backends")
     rng = np.random.default_rng(0)
@@ -47,12 +47,7 @@ def saved(tmp_path_factory):
     np.save(folder / "images.npy", images)
     for name, build in NETWORKS.items():
         keras.utils.set_random_seed(0)
-        model = build()
-        for weight in model.weights:
-            if weight.name in ("gamma", "moving_variance"):
-                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-            elif weight.name in ("beta", "moving_mean"):
-                weight.assign(rng.normal(0, 0.3, weight.shape))
+        model = randomize(build())
         model.save(folder / name)
         logits = model(images / np.float32(127.5) - np.float32(1))
         np.save(folder / f"{name}.npy", keras.ops.convert_to_numpy(logits))

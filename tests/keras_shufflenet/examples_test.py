@@ -13,10 +13,10 @@ from keras_shufflenet.checkpoints.networks import save_torchvision
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 MODULES = [
-    importlib.import_module(f"keras_shufflenet.{module.name}")
-    for module in pkgutil.iter_modules(keras_shufflenet.__path__)
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(keras_shufflenet.__path__, "keras_shufflenet.")
     # Its flags would be everybody's; it has no functions for users.
-    if not module.name.endswith("_cli")
+    if not module.name.endswith("__main__")
 ]
 EXAMPLES = [
     example

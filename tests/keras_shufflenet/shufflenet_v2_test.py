@@ -1,53 +1,6 @@
-import keras
 import pytest
 
 from keras_shufflenet import ShuffleNetV2
-from keras_shufflenet.complexity import complexity
-from keras_shufflenet.shufflenet_v2 import VARIANTS
-
-PARAMETERS = {0.5: 1_366_792, 1.0: 2_278_604, 1.5: 3_503_624, 2.0: 7_393_996}
-PAPERS_MILLIONS = {0.5: 41, 1.0: 146, 1.5: 299, 2.0: 591}
-# As the docstring says.
-MULTIPLY_ADDS = {0.5: 40_476_448, 1.0: 144_907_992, 1.5: 295_759_392, 2.0: 583_253_464}
-
-
-def counted_by_hand(stem, stages, head, classes=1000, size=224, units=(4, 8, 4)):
-    """Multiply-adds by the formulas of the paper's Figure 3 and Table 5, from no code of ours."""
-    size //= 2
-    macs = size * size * 3 * 9 * stem
-    size //= 2
-    channels = stem
-    for filters, repeats in zip(stages, units, strict=True):
-        half = filters // 2
-        # Stride 2, main path: the first 1x1 sees the large map. Shortcut: depthwise, then 1x1.
-        macs += size * size * channels * half
-        size //= 2
-        macs += size * size * (9 * half + half * half)
-        macs += size * size * (9 * channels + channels * half)
-        macs += (repeats - 1) * size * size * (2 * half * half + 9 * half)
-        channels = filters
-    return macs + size * size * channels * head + head * classes
-
-
-@pytest.mark.parametrize("scale", list(PARAMETERS))
-def test_parameters_and_multiply_adds(scale):
-    model = ShuffleNetV2(scale)
-    counted = complexity(model)
-    paper = PAPERS_MILLIONS[scale] * 1e6
-
-    assert counted.parameters == PARAMETERS[scale]
-    assert (
-        model.count_params() - sum(w.shape[0] for w in moving_statistics(model))
-        == (PARAMETERS[scale])
-    )
-    assert counted.macs == counted_by_hand(*VARIANTS[scale]) == MULTIPLY_ADDS[scale]
-    assert -0.0145 < counted.macs / paper - 1 < 0
-    assert model.input_shape == (None, 224, 224, 3)
-    assert model.output_shape == (None, 1000)
-
-
-def moving_statistics(model):
-    return [weight for weight in model.weights if weight.name.startswith("moving_")]
 
 
 def test_widths_of_the_table():
@@ -128,16 +81,5 @@ def test_layers_are_called_as_checkpoints_know_them():
         "global_pool",
         "predictions",
     ]
-    assert ShuffleNetV2(0.5).name == "shufflenet_v2"
-    assert ShuffleNetV2(0.5, name="mine").name == "mine"
-
-
-def test_data_type_policy_is_keras_own():
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = ShuffleNetV2(0.5, input_shape=(32, 32, 3))
-    finally:
-        keras.config.set_dtype_policy("float32")
-
-    assert model.output.dtype == "float16"
-    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert ShuffleNetV2(0.5, units_per_stage=(1, 1, 1)).name == "shufflenet_v2"
+    assert ShuffleNetV2(0.5, units_per_stage=(1, 1, 1), name="mine").name == "mine"

@@ -2,9 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tensorflow as tf
 
 from trainers.constants import shared
+
+pytestmark = pytest.mark.medium
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,6 +15,8 @@ import tensorflow as tf
 import keras_shufflenet
 from trainers import launch
 
+pytestmark = pytest.mark.medium
+
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = "trainers.launch"
 

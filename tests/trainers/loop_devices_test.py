@@ -12,6 +12,8 @@ from trainers import loop
 from trainers.networks.models import load_model
 from trainers.recipes import make_config
 
+pytestmark = pytest.mark.medium
+
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
     "steps": 6,

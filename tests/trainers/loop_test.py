@@ -22,6 +22,8 @@ from trainers.optimization.averaging import reestimate_batch_norms
 from trainers.recipes import make_config
 from trainers.task import Task
 
+pytestmark = pytest.mark.medium
+
 STEPS, STOP = 6, 4
 EPOCH = 1437 / 16  # steps
 VALUES = {

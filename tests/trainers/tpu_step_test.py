@@ -22,6 +22,8 @@ from trainers.loop import Trainer
 from trainers.recipes import make_config
 from trainers.task import Task
 
+pytestmark = pytest.mark.medium
+
 # What only brings a function its arguments.
 _ARGUMENTS = {"Placeholder"}
 

@@ -12,6 +12,8 @@ from common.tflite_operators import operator_counts
 from converters.graph.deployment import deployment_graph
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 TINY = {
     "input_shape": (32, 32, 3), "classes": 3, "units_per_stage": (2, 2, 2),
     "classifier_activation": None,

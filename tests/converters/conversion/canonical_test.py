@@ -10,6 +10,8 @@ from converters.conversion import canonical
 from converters.conversion.check import BOUNDS, check_agreement, measure_agreement
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 SMALL = {
     "input_shape": (32, 32, 3),
     "classes": 5,

@@ -16,6 +16,8 @@ from converters.graph.emitter import emit
 from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 OPERATOR = schema.BuiltinOperator
 INT16 = schema.TensorType.INT16
 SMALL = {

@@ -19,6 +19,8 @@ from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 # Operators that a deployment graph is there to avoid.
 MOVED = {"TRANSPOSE", "RESHAPE", "GATHER", "SPLIT", "SPLIT_V", "PACK"}
 REQUANTIZED = {"QUANTIZE", "DEQUANTIZE"}

@@ -15,6 +15,8 @@ from converters.quantization.fake_quantization import fake_quant_model
 from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
+pytestmark = pytest.mark.medium
+
 SMALL = {
     **{"input_shape": (32, 32, 3), "classes": 4, "classifier_activation": None},
     **{"stem_channels": 8, "stage_channels": (16, 32, 64), "units_per_stage": (2, 2, 2)},

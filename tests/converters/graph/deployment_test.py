@@ -82,12 +82,14 @@ SEEDS = st.integers(0, 1000)
 TARGETS = st.sampled_from(sorted(LOWERINGS))
 
 
+@pytest.mark.medium
 @FEW
 @given(V2, TARGETS, SEEDS)
 def test_v2_is_equal(arguments, target, seed):
     check_v2(arguments, target, seed)
 
 
+@pytest.mark.medium
 @FEW
 @given(V1, TARGETS, SEEDS)
 def test_v1_is_equal(arguments, target, seed):
@@ -111,6 +113,7 @@ def test_v1_is_equal_over_many_variants(arguments, target, seed):
 SMALL = {"input_shape": (32, 32, 3), "small_images": True, "classes": 5}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("shuffle", ["transpose", "dense_compress", "dense_expand"])
 @pytest.mark.parametrize("groups", [3, 8])
 def test_every_form_of_the_v1_shuffle_is_equal(shuffle, groups):
@@ -124,6 +127,7 @@ def test_every_form_of_the_v1_shuffle_is_equal(shuffle, groups):
     assert relative_error(model, graph, 0) <= BOUND
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 @pytest.mark.parametrize(
     ("average_pool", "kinds"),
@@ -145,6 +149,7 @@ def test_both_forms_of_the_v1_average_pool_are_equal(average_pool, kinds, paddin
     assert relative_error(model, graph, 0) <= BOUND
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("pooling", [None, "avg", "max"])
 @pytest.mark.parametrize("network", [ShuffleNetV1, ShuffleNetV2])
 def test_features_come_in_their_trained_order(network, pooling):

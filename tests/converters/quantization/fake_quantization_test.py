@@ -21,6 +21,8 @@ from converters.workdir import calibration_inputs, load_trained
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, preprocess_input
 from trainers.data.pipeline import uint8_images
 
+pytestmark = pytest.mark.medium
+
 COMMON = {
     "input_shape": (32, 32, 3),
     "small_images": True,

@@ -24,6 +24,8 @@ from trainers.config import TrainConfig
 from trainers.data.datasets import load_source
 from trainers.recipes import make_config
 
+pytestmark = pytest.mark.medium
+
 ROOT = Path(__file__).resolve().parents[3]
 STEPS, STOP = 6, 4
 VALUES = {

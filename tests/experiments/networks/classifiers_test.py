@@ -4,6 +4,8 @@ import pytest
 from experiments.networks import classifiers
 from keras_shufflenet.complexity import complexity
 
+pytestmark = pytest.mark.medium
+
 
 def macs_of(model):
     return {row.name: row.macs for row in complexity(model).rows if row.macs}

@@ -16,6 +16,8 @@ from experiments.networks.structures import (
 )
 from keras_shufflenet.complexity import complexity
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.mark.parametrize(("name", "millions"), list(itertools.product(STRUCTURES, COMPLEXITIES)))
 def test_widths_are_solved_to_within_a_hundredth(name, millions):

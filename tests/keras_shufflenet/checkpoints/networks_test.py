@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, preprocessing_of
+from keras_shufflenet import ShuffleNetV2, preprocessing_of
 from keras_shufflenet.checkpoints.conversion import convert, inspect
 from keras_shufflenet.checkpoints.files import read_tensors, write_tensors
 from keras_shufflenet.checkpoints.names import FORMATS, key_names
@@ -43,40 +43,6 @@ def test_logits_are_those_of_the_reference_code(name):
     assert relative_error(keras.ops.convert_to_numpy(model(x)), stored["logits"]) <= 1e-4
     for target in ("cpu", "ethosu") if ON_TENSORFLOW else ():
         assert relative_error(deployed(model, x, target), stored["logits"]) <= 1e-4
-
-
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="the deployment graph is TensorFlow's")
-@pytest.mark.parametrize(
-    ("make", "target"),
-    [
-        # Stage2's first unit has 24 and 92 channels.
-        (lambda **options: ShuffleNetV2(1.0, units_per_stage=(4, 2, 1), **options), "cpu"),
-        (lambda **options: ShuffleNetV2(1.0, units_per_stage=(4, 2, 1), **options), "edgetpu"),
-        (lambda **options: ShuffleNetV1(0.5, 3, units_per_stage=(2, 1, 1), **options), "cpu"),
-        (lambda **options: ShuffleNetV1(0.5, 8, units_per_stage=(2, 1, 1), **options), "cpu"),
-        (lambda **options: ShuffleNetV1(0.5, 8, units_per_stage=(2, 1, 1), **options), "edgetpu"),
-    ],
-    ids=["v2-cpu", "v2-edgetpu", "v1_g3-cpu", "v1_g8-cpu", "v1_g8-edgetpu"],
-)
-def test_the_deployment_graph_of_megviis_convention(make, target):
-    model = make(
-        input_shape=(64, 64, 3),
-        classes=5,
-        padding="symmetric",
-        convention="megvii",
-        preprocessing="raw",
-        classifier_activation=None,
-    )
-    generator = np.random.default_rng(0)
-    for weight in model.weights:
-        if weight.name in ("gamma", "moving_variance"):
-            weight.assign(generator.uniform(0.5, 1.5, weight.shape))
-        elif weight.name != "kernel":
-            weight.assign(generator.normal(0, 0.1, weight.shape))
-    x = generator.normal(size=(2, 64, 64, 3)).astype("float32")
-    logits = keras.ops.convert_to_numpy(model(x))
-
-    assert np.abs(deployed(model, x, target) - logits).max() <= 1e-4 * logits.std()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, preprocessing_of
 from keras_shufflenet.checkpoints.weights_argument import find_weights
 
-SMALL = {"input_shape": (32, 32, 3), "classes": 2}
+SMALL = {"input_shape": (32, 32, 3), "classes": 3, "units_per_stage": (1, 2, 1)}
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,48 @@ def test_without_weights_the_defaults_hold():
 def test_there_is_no_download_of_v1():
     with pytest.raises(ValueError, match=r"'imagenet' is for ShuffleNetV2.*Megvii"):
         ShuffleNetV1(0.5, weights="imagenet")
+
+
+@pytest.fixture(scope="module")
+def other_networks():
+    return {
+        "other classes": ShuffleNetV2(0.5, **{**SMALL, "classes": 4}),
+        "other widths": ShuffleNetV2(1.0, **SMALL),
+        "no classifier": ShuffleNetV2(0.5, include_top=False, **SMALL),
+        "more units": ShuffleNetV2(0.5, **{**SMALL, "units_per_stage": (1, 3, 1)}),
+        "other kind": ShuffleNetV1(0.5, **SMALL),
+    }
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_weights_of_another_network_are_refused(suffix, other_networks, tmp_path):
+    for name, model in other_networks.items():
+        path = tmp_path / f"other{suffix}"
+        (model.save if suffix == ".keras" else model.save_weights)(path)
+        with pytest.raises(ValueError, match=f"`weights` file .*other.*{suffix}") as caught:
+            ShuffleNetV2(0.5, weights=path, **SMALL)
+        assert "another network" in str(caught.value), name
+        assert "\n" not in str(caught.value), name
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.99])
+def test_damaged_weights_are_refused(suffix, kept, tmp_path):
+    path = tmp_path / f"damaged{suffix}"
+    model = ShuffleNetV2(0.5, **SMALL)
+    (model.save if suffix == ".keras" else model.save_weights)(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+
+    with pytest.raises(ValueError, match=r"`weights` file .*damaged") as caught:
+        ShuffleNetV2(0.5, weights=path, **SMALL)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights\n" * 100], ids=["empty", "text"])
+def test_what_is_no_weights_file_is_refused(content, tmp_path):
+    for name in ("a.keras", "a.weights.h5"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"`weights` file .*{name}.*damaged"):
+            ShuffleNetV2(0.5, weights=path, **SMALL)

@@ -9,18 +9,8 @@ from keras_shufflenet.checkpoints.names import FORMATS, recognize
 from keras_shufflenet.checkpoints.weights import Checkpoint, torchvision_tensors
 
 
-def randomize(model, seed=0):
-    generator = np.random.default_rng(seed)
-    for weight in model.weights:
-        if "gamma" in weight.path or "variance" in weight.path:
-            weight.assign(generator.uniform(0.5, 1.5, weight.shape))
-        elif weight.name != "kernel":
-            weight.assign(generator.normal(0, 0.1, weight.shape))
-    return model
-
-
 @pytest.fixture(scope="module")
-def ours():
+def ours(randomize):
     """A network that torchvision has too."""
     return randomize(
         ShuffleNetV2(0.5, classes=7, input_shape=(64, 64, 3), padding="symmetric"), seed=1

@@ -7,6 +7,11 @@ from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 from keras_shufflenet.complexity import complexity
 
 
+@pytest.fixture(scope="module")
+def v2():
+    return ShuffleNetV2(0.5)
+
+
 def rows_by_name(model, **options):
     return {row.name: row for row in complexity(model, **options).rows}
 
@@ -51,28 +56,28 @@ def test_layers_without_multiplications():
     assert rows["stage2_unit2/shuffle"].activation_bytes == 4 * 28 * 28 * 48
 
 
-def test_totals_are_the_sums():
-    counted = complexity(ShuffleNetV2(0.5))
+def test_totals_are_the_sums(v2):
+    counted = complexity(v2)
 
     for name in ("macs", "parameters", "activation_bytes", "memory_access_cost"):
         assert getattr(counted, name) == sum(getattr(row, name) for row in counted.rows) > 0
 
 
-def test_bytes_per_value():
-    model = ShuffleNetV2(0.5)
-    float32, int8 = complexity(model), complexity(model, bytes_per_value=1)
+def test_bytes_per_value(v2):
+    float32, int8 = complexity(v2), complexity(v2, bytes_per_value=1)
 
     assert float32.activation_bytes == 4 * int8.activation_bytes
     with pytest.raises(ValueError, match=r"`bytes_per_value`.*0"):
-        complexity(model, bytes_per_value=0)
+        complexity(v2, bytes_per_value=0)
 
 
-def test_frozen_layers_count():
-    model = ShuffleNetV2(0.5)
-    before = complexity(model)
-    model.trainable = False
+def test_frozen_layers_count(v2):
+    before = complexity(v2)
+    v2.trainable = False
+    frozen = complexity(v2)
+    v2.trainable = True
 
-    assert complexity(model) == before
+    assert frozen == before
 
 
 def test_a_network_inside_another_model():
@@ -99,8 +104,8 @@ def test_what_cannot_be_counted_is_named():
         complexity(keras.Model(inputs, outputs))
 
 
-def test_table_is_aligned():
-    counted = complexity(ShuffleNetV2(0.5))
+def test_table_is_aligned(v2):
+    counted = complexity(v2)
     lines = counted.to_table().splitlines()
 
     assert len(lines) == len(counted.rows) + 2

@@ -9,6 +9,8 @@ import pytest
 from trainers.distribution import local_cluster
 from trainers.distribution.local_cluster import LocalCluster
 
+pytestmark = pytest.mark.medium
+
 # A worker without TensorFlow: worker 1 does the first thing, the others do the second.
 WORKER = """
 import json, os, signal, sys, time

@@ -16,6 +16,8 @@ from trainers.distribution.local_cluster import LocalCluster
 from trainers.distribution.workers import Workers, losses_told, own_folder
 from trainers.recipes import make_config
 
+pytestmark = pytest.mark.medium
+
 ROOT = Path(__file__).resolve().parents[3]
 SECOND = Cluster(size=2, index=1)
 # Two workers and then, in the chief alone, the same run by one. In double precision, because a

@@ -227,6 +227,7 @@ check([0.5, 0.5], 0.71, 2**13, 4)
 """
 
 
+@pytest.mark.medium
 def test_an_overflow_on_one_device_is_one_on_all():
     # Apart, because a process can divide its CPU only before it uses it.
     command = [sys.executable, "-c", MIRRORED]

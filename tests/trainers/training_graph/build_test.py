@@ -9,6 +9,8 @@ from trainers.networks.mobilenet import mobilenet_v2
 from trainers.training_graph import normalized_product
 from trainers.training_graph.build import training_forward
 
+pytestmark = pytest.mark.medium
+
 # Widths that are no multiples of 8, and stages long enough for channels that pass by two units.
 SMALL = {
     "input_shape": (32, 32, 3),
