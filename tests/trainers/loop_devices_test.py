@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import keras
+import pytest
 
 from keras_shufflenet.keras_internals import flat_layers
 from trainers import loop
@@ -32,6 +33,7 @@ VALUES = {
 MIRRORED = """
 import sys
 import keras
+import pytest
 import keras_shufflenet
 from trainers import loop
 from trainers.config import TrainConfig
