@@ -3,7 +3,6 @@
 Needs only numpy and LiteRT, because artifacts are also read where TensorFlow does not run.
 """
 
-import hashlib
 import os
 import zipfile
 import zlib
@@ -12,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from common.litert import LiteRTModel
+from common.files import sha256
 from common.manifest import LABELS, SAMPLES, StoredFile, read_manifest, stored_files
+from common.tflite.litert import LiteRTModel
 
-_CHUNK = 2**20
 # What zipfile and numpy raise on files that are damaged, encrypted, or not archives at all.
 _BAD_SAMPLES = (
     ValueError,
@@ -25,15 +24,6 @@ _BAD_SAMPLES = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file as hexadecimal text."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class Artifact:

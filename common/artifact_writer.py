@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.artifact import Artifact, sha256
+from common.artifact import Artifact
 from common.cli import UserError
-from common.files import apply_umask, write_json
-from common.litert import LiteRTModel
+from common.files import apply_umask, stored_file, write_json
 from common.manifest import LABELS, MANIFEST, SAMPLES, SCHEMA_VERSION, check_manifest
-from common.tflite_operators import operator_counts
+from common.tflite.litert import LiteRTModel
+from common.tflite.operators import operator_counts
 
 
 @contextlib.contextmanager
@@ -60,11 +60,6 @@ def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> dict 
     images, labels = np.ascontiguousarray(images, np.uint8), labels.astype(np.int32)
     np.savez_compressed(folder / SAMPLES, images=images, labels=labels)
     return {**stored_file(folder / SAMPLES), "images": len(images)}
-
-
-def stored_file(path: Path) -> dict:
-    """Returns what the manifest says about every file: hash and size."""
-    return {"sha256": sha256(path), "bytes": path.stat().st_size}
 
 
 def describe_tflite(path: Path) -> dict:

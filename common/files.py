@@ -1,12 +1,15 @@
-"""Writes files whole or not at all."""
+"""Files: written whole or not at all, and described by hash and size."""
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_CHUNK = 2**20
 
 
 @contextlib.contextmanager
@@ -51,3 +54,17 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` as indented JSON to `path`, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file as hexadecimal text."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def stored_file(path: Path) -> dict:
+    """Returns what the manifest says about every file: hash and size."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}

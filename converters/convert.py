@@ -10,8 +10,9 @@ from pathlib import Path
 
 from absl import flags
 
-from common import cli, vela
+from common import cli
 from common.cli import UserError
+from common.tflite import vela
 from converters.conversion.config import ConversionConfig
 from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline

@@ -10,7 +10,7 @@ from absl import flags
 
 from common import cli
 from common.cli import UserError
-from common.vela import ACCELERATORS
+from common.tflite.vela import ACCELERATORS
 from converters.planning.config import (
     RANKS,
     SIZES,

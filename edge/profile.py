@@ -14,10 +14,10 @@ from pathlib import Path
 from absl import flags
 
 from common import cli
-from common.artifact import Artifact, sha256
+from common.artifact import Artifact
 from common.cli import UserError
 from common.document import read_document, replace_section
-from common.files import write_text
+from common.files import sha256, write_text
 from edge.profiling.picture import save_picture
 from edge.profiling.run import AUTO, ProfileRequest, profile_files
 from edge.profiling.table import caution, kind_table, markdown, operator_table, pairs, side_by_side

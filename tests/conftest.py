@@ -129,7 +129,7 @@ def artifact_dir(tmp_path_factory, trained_workdir):
 _COMPILER_DOUBLE = """#!{python}
 import pathlib, shutil, sys, time
 sys.path.insert(0, {root!r})
-from common.tflite_operators import operator_counts
+from common.tflite.operators import operator_counts
 UNMAPPED, SECONDS, FAILURE = {unmapped!r}, {seconds!r}, {failure!r}
 print("Edge TPU Compiler version 16.0.384591198")
 if "--version" in sys.argv:

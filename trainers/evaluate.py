@@ -96,7 +96,7 @@ def _counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple]
 
 
 def _litert_counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple], Counts]":
-    from common.litert import LiteRTModel
+    from common.tflite.litert import LiteRTModel
     from trainers import evaluation
 
     model = LiteRTModel(path)

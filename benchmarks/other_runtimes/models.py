@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.measuring.results import installed_versions
 from common.cli import UserError
-from common.litert import LiteRTModel
+from common.tflite.litert import LiteRTModel
 
 # By runtime: the packages that it takes, its quantizer and its file format included.
 PACKAGES = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.cli import UserError
-from common.vela import ACCELERATORS
+from common.tflite.vela import ACCELERATORS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.graph.targets import LOWERINGS
 from converters.options import (

@@ -9,7 +9,7 @@ that reads it.
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from common.flatbuffer import operator_code, pack, unpack
+from common.tflite.flatbuffer import operator_code, pack, unpack
 
 _OPERATOR = schema.BuiltinOperator
 # Their output has the scale of their inputs.

@@ -10,7 +10,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from common import vela
 from common.artifact_writer import (
     describe_tflite,
     staged_folder,
@@ -19,7 +18,8 @@ from common.artifact_writer import (
     write_samples,
 )
 from common.cli import UserError
-from common.litert import LiteRTModel
+from common.tflite import vela
+from common.tflite.litert import LiteRTModel
 from converters.conversion.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
 from converters.conversion.config import ConversionConfig
 from converters.conversion.sources import CONVERTERS, Sources

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from common.cli import UserError
-from common.micro_runtime import MicroRuntime
 from common.progress import Progress
 from common.table import format_table
+from common.tflite.micro_runtime import MicroRuntime
 from converters.conversion.tflite import convert_fake_quant
 from converters.diagnosis.instrument import Instrumented, instrument
 from converters.diagnosis.quantized_workdir import QuantizedNetwork

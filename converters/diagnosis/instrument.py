@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from common.flatbuffer import operator_code, pack, unpack
+from common.tflite.flatbuffer import operator_code, pack, unpack
 from converters.graph.operations import Graph
 
 _NAMES = {

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.tflite_operators import Operator, Tensor, read_operators
+from common.tflite.operators import Operator, Tensor, read_operators
 from converters.edgetpu_target.log import ModelLog
 from converters.edgetpu_target.operators import ON_CHIP_BYTES, OPERATORS
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from common.tflite_operators import Operator, Tensor
+from common.tflite.operators import Operator, Tensor
 
 # What the documentation calls "about 8 MB"; compilers report 7.04 to 8.05 MiB with their program.
 ON_CHIP_BYTES = 8_000_000

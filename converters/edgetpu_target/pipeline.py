@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from common.artifact_writer import stored_file
 from common.cli import UserError
+from common.files import stored_file
 from converters.edgetpu_target.check import Prediction, differences, predict
 from converters.edgetpu_target.compiler import (
     GET_IT,

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from common.litert import LiteRTModel
-from common.micro_runtime import MicroRuntime, micro_version
-from common.tflite_operators import operator_counts
+from common.tflite.litert import LiteRTModel
+from common.tflite.micro_runtime import MicroRuntime, micro_version
+from common.tflite.operators import operator_counts
 from converters.micro_target.operators import registrations
 from converters.micro_target.sources import (
     FirmwareData,

@@ -57,7 +57,7 @@ def registrations(names: Iterable[str], file: str) -> list[str]:
     """Returns the resolver's methods for operators, sorted, each once.
 
     Args:
-      names: as `common.tflite_operators.operator_counts` gives them.
+      names: as `common.tflite.operators.operator_counts` gives them.
       file: the name of their file, for the message.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.cli import UserError
-from common.vela import ACCELERATORS
+from common.tflite.vela import ACCELERATORS
 from converters.planning.networks import DEFAULT_NETWORKS, check_name
 
 # By target: what --sram and --flash are compared with.

@@ -17,9 +17,9 @@ import keras
 
 from common.cli import UserError
 from common.files import write_json
-from common.litert import litert_version
-from common.micro_runtime import MicroRuntime, micro_version
-from common.vela import compile_file, vela_version
+from common.tflite.litert import litert_version
+from common.tflite.micro_runtime import MicroRuntime, micro_version
+from common.tflite.vela import compile_file, vela_version
 from converters.conversion.tflite import convert_fake_quant
 from converters.edgetpu_target.check import predict
 from converters.graph.deployment import deployment_graph

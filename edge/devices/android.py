@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
-from common.artifact import sha256
 from common.cli import UserError
+from common.files import sha256
 from edge.devices.adb_device import DELEGATES, AdbDevice
 from edge.devices.device import Job, Result
 from edge.devices.shell import call

@@ -48,7 +48,7 @@ def _estimate(job: Job, name: str) -> dict:
     if find_spec("ethosu") is None:
         raise UserError("Vela is not installed; pip install 'keras_shufflenet[ethosu]'")
     # Imported here, because Vela and the schema with which it reads files are not on every machine.
-    from common.vela import ACCELERATORS, compile_file
+    from common.tflite.vela import ACCELERATORS, compile_file
 
     if accelerator not in ACCELERATORS:
         raise UserError(

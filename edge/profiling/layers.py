@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from common.tflite_operators import Operator, Tensor, read_operators
+from common.tflite.operators import Operator, Tensor, read_operators
 
 CONVOLUTION, DEPTHWISE, FULLY_CONNECTED = "convolution", "depthwise", "fully connected"
 POOLING, ELEMENT_WISE, DATA_MOVEMENT = "pooling", "element-wise", "data movement"

@@ -12,9 +12,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from common import flatbuffer
 from common.cli import UserError
 from common.quiet import quiet_stderr
+from common.tflite import flatbuffer
 
 
 def operator_files(path: str | os.PathLike) -> list[bytes | None]:
@@ -24,7 +24,7 @@ def operator_files(path: str | os.PathLike) -> list[bytes | None]:
     files of the operators that use them.
 
     Args:
-      path: the .tflite file; it must have one subgraph, checked by `common.tflite_operators`.
+      path: the .tflite file; it must have one subgraph, checked by `common.tflite.operators`.
 
     Returns:
       One content per operator, in the file's order; None for an operator that only depends on

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.litert import LiteRTModel
+from common.tflite.litert import LiteRTModel
 from edge.profiling.litert import ProfiledModel
 from edge.profiling.single import SingleOperator, operator_files
 from edge.running import worker

@@ -7,8 +7,8 @@ import numpy as np
 
 from common.artifact import Artifact
 from common.cli import UserError
-from common.litert import LiteRTModel
-from common.micro_runtime import MicroRuntime, RefusedError
+from common.tflite.litert import LiteRTModel
+from common.tflite.micro_runtime import MicroRuntime, RefusedError
 from edge.running import worker
 from edge.running.measurement import accuracy, compare_outputs, noise_images
 from edge.running.runner import pin, read_state, timed

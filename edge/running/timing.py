@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from common.litert import LiteRTModel
+from common.tflite.litert import LiteRTModel
 from edge.running import worker
 from edge.running.runner import timed
 

@@ -6,8 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from common.artifact import Artifact, sha256
+from common.artifact import Artifact
 from common.cli import UserError
+from common.files import sha256
 from keras_shufflenet import preprocess_input
 
 FILES = ("labels.txt", "deployment_float32.tflite", "deployment_int8_ptq.tflite", "samples.npz")

@@ -329,7 +329,7 @@ def test_a_saved_model_computes_the_same(model, logits, tmp_path):
 @on_tensorflow
 @one_of_each
 def test_keras_own_export_to_litert_computes_the_same(model, logits, tmp_path):
-    from common.litert import LiteRTModel
+    from common.tflite.litert import LiteRTModel
 
     path = tmp_path / "model.tflite"
     model.export(path, format="litert", verbose=False)

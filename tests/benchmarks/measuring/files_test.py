@@ -8,7 +8,7 @@ from benchmarks.measuring import files, networks
 from benchmarks.measuring.lower_bound import convolutions_alone, floor_graph
 from benchmarks.measuring.networks import build, check_names
 from common.cli import UserError
-from common.tflite_operators import operator_counts
+from common.tflite.operators import operator_counts
 from converters.graph.deployment import deployment_graph
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 

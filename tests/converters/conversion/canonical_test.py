@@ -5,7 +5,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from common.cli import UserError
-from common.litert import LiteRTModel
+from common.tflite.litert import LiteRTModel
 from converters.conversion import canonical
 from converters.conversion.check import BOUNDS, check_agreement, measure_agreement
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2

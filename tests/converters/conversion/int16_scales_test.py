@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from common.flatbuffer import operator_code, unpack
-from common.litert import LiteRTModel
+from common.tflite.flatbuffer import operator_code, unpack
+from common.tflite.litert import LiteRTModel
 from converters.conversion import tflite
 from converters.conversion.int16_scales import share_scales
 from converters.graph.deployment import deployment_graph

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
 
-from common.litert import LiteRTModel
-from common.tflite_operators import operator_counts
+from common.tflite.litert import LiteRTModel
+from common.tflite.operators import operator_counts
 from converters.conversion import tflite
 from converters.conversion.check import BOUNDS, check_agreement, measure_agreement
 from converters.graph.deployment import deployment_graph

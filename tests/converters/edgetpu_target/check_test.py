@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common.tflite_operators import Contents, Operator, Tensor
+from common.tflite.operators import Contents, Operator, Tensor
 from converters.conversion import canonical
 from converters.conversion.tflite import convert_fake_quant
 from converters.edgetpu_target import check as edgetpu_check

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from common.tflite_operators import Operator, Tensor
+from common.tflite.operators import Operator, Tensor
 from converters.edgetpu_target import operators as limits
 
 

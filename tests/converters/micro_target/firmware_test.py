@@ -10,9 +10,9 @@ import pytest
 
 from common.artifact import Artifact
 from common.cli import UserError
-from common.litert import LiteRTModel
 from common.manifest import check_manifest
-from common.micro_runtime import MicroRuntime
+from common.tflite.litert import LiteRTModel
+from common.tflite.micro_runtime import MicroRuntime
 from converters.micro_target import firmware as micro
 from converters.micro_target.firmware import Classifier, describe, input_table, margin, summary
 from converters.micro_target.operators import REGISTRATIONS, registrations

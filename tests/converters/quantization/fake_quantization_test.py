@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.litert import LiteRTModel
+from common.tflite.litert import LiteRTModel
 from converters.conversion.tflite import convert_fake_quant
 from converters.graph.deployment import deployment_graph
 from converters.graph.operations import SAME_SCALE, scale_groups

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from common.tflite_operators import read_operators
+from common.tflite.operators import read_operators
 from edge.profiling.litert import TRIED_VERSIONS
 
 INT8 = "deployment_int8_ptq.tflite"

@@ -3,8 +3,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from common import flatbuffer
 from common.cli import UserError
+from common.tflite import flatbuffer
 from edge.profiling.single import SingleOperator, operator_files
 
 INT8 = "deployment_int8_ptq.tflite"

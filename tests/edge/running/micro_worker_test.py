@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from common import flatbuffer
 from common.cli import UserError
-from common.micro_runtime import MicroRuntime
+from common.tflite import flatbuffer
+from common.tflite.micro_runtime import MicroRuntime
 from edge.running.micro_worker import run_micro
 
 pytest.importorskip("tflite_micro", reason="needs the extra micro")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from common.tflite_operators import operator_counts
+from common.tflite.operators import operator_counts
 from converters.conversion import canonical
 from keras_shufflenet import ShuffleNetV2
 

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from common.cli import UserError
-from common.vela import compile_file, describe, read_layers, read_summary, summary
+from common.tflite.vela import compile_file, describe, read_layers, read_summary, summary
 
 FILE = "deployment_int8_ptq.tflite"
 SUMMARY = (

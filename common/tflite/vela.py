@@ -11,9 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common.artifact_writer import stored_file
 from common.cli import UserError
-from common.tflite_operators import operator_counts
+from common.files import stored_file
+from common.tflite.operators import operator_counts
 
 # Vela's accelerator configurations: the NPU and its multiply-adds per cycle.
 ACCELERATORS = (

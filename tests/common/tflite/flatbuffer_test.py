@@ -3,7 +3,7 @@ import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
-from common.flatbuffer import operator_code, pack, unpack
+from common.tflite.flatbuffer import operator_code, pack, unpack
 
 
 def two_layers():

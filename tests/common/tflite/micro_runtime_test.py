@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from common import flatbuffer, micro_runtime
 from common.cli import UserError
-from common.micro_runtime import MicroRuntime, arena_total, micro_version
+from common.tflite import flatbuffer, micro_runtime
+from common.tflite.micro_runtime import MicroRuntime, arena_total, micro_version
 
 FILE = "deployment_int8_ptq.tflite"
 

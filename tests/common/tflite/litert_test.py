@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from common.litert import LiteRTModel, litert_version
+from common.tflite.litert import LiteRTModel, litert_version
 from converters.conversion import canonical
 
 
@@ -115,7 +115,7 @@ def test_nothing_is_printed_by_the_runtime(folder, capfd):
 
 
 def test_tensorflow_is_not_needed():
-    code = "import sys, common.litert; print({'tensorflow', 'keras'} & set(sys.modules))"
+    code = "import sys, common.tflite.litert; print({'tensorflow', 'keras'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
     assert litert_version().split()[0] in ("ai-edge-litert", "tflite-runtime")

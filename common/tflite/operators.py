@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from common import flatbuffer
 from common.cli import UserError
+from common.tflite import flatbuffer
 
 _NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)

@@ -1,0 +1,1 @@
+"""`.tflite` files: their contents as data, and the programs that run or compile them."""
