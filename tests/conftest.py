@@ -170,7 +170,7 @@ print("Compilation child process completed within timeout period.\\nCompilation 
 
 
 @pytest.fixture
-def compiler_double(tmp_path):
+def fake_compiler(tmp_path):
     """Makes a fake `edgetpu_compiler`: a program that acts and prints like the real one.
 
     It maps all operators except `unmapped`, after `seconds`, or prints `failure`.
