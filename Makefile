@@ -1,11 +1,11 @@
-# `make demo` and `make test` need Python 3.10-3.13 and make, nothing else:
-# both make .venv from requirements.lock first. Another Python: make demo PYTHON=python3.13
+# `make demo` and `make test` need only Python 3.10-3.13 and make: both first make .venv from
+# requirements.lock. To use another Python: make demo PYTHON=python3.13
 
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
-# What pip installs for `make test-backends` and `make bench-training`: TORCH="torch --index-url=…"
-# takes PyTorch from elsewhere, such as its builds without CUDA from https://download.pytorch.org/whl/cpu.
+# What pip installs for `make test-backends` and `make bench-training`. TORCH="torch --index-url=…"
+# takes PyTorch from another index, such as builds without CUDA: https://download.pytorch.org/whl/cpu
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
@@ -14,16 +14,16 @@ PY := $(VENV)/bin/python
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
 	@echo "make test       lint, import rules and the test suite"
-	@echo "make test-fast  the tests that take a moment each, for between two edits (at most three minutes)"
-	@echo "make test-slow  the tests that take minutes or need more than a fresh machine has"
-	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch, which it installs"
-	@echo "make test-arm   LiteRT's ARM kernels against x86's, under qemu, on Debian"
+	@echo "make test-fast  only the quick tests, to run between two edits (at most three minutes)"
+	@echo "make test-slow  the tests that take minutes or need tools that a fresh machine lacks"
+	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch (installs JAX and PyTorch)"
+	@echo "make test-arm   compare LiteRT's ARM kernels with those for x86, under qemu, on Debian"
 	@echo "make format     format the code"
-	@echo "make docs       the site, into build/docs"
+	@echo "make docs       build the site, into build/docs"
 	@echo "make readme     run the commands of the README and the docs and paste their output"
-	@echo "make bench      measure the deployment graph against the usual conversion, into docs/benchmarks.md"
-	@echo "make bench-training  measure training steps and the input pipeline against PyTorch, which it installs"
-	@echo "make experiments  the papers' tables and figures on this machine, into docs/experiments (half an hour)"
+	@echo "make bench      compare the deployment graph with the usual conversion, into docs/benchmarks.md"
+	@echo "make bench-training  compare training steps and the input pipeline with PyTorch's (installs PyTorch)"
+	@echo "make experiments  measure the papers' tables and figures on this machine, into docs/experiments (half an hour)"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
 	@echo "make clean      remove $(VENV), $(VENV)-backends and $(DEMO)"
@@ -57,7 +57,7 @@ test: lint
 	@echo "== tests (a quarter of an hour on 2 cores; the slow ones: make test-slow)"
 	@$(PY) -m pytest -n 2 --dist worksteal
 
-# Without the tests that run commands, train or convert: the marker `medium` (tests/conftest.py).
+# Skips the tests that run commands, train or convert: the marker `medium` (tests/conftest.py).
 test-fast: venv
 	@$(PY) -m pytest -n 2 --dist worksteal -q -m "not slow and not medium"
 
@@ -80,7 +80,7 @@ format: venv
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-# The variable stops an advertisement that MkDocs's theme prints.
+# The variable turns off an advertisement that MkDocs's theme prints.
 docs: venv
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	@echo "build/docs/index.html"
@@ -88,7 +88,7 @@ docs: venv
 readme: venv
 	@$(PY) tools/update_readme.py
 
-# Half an hour on 2 cores the first time; converted files are kept in build/benchmarks.
+# Takes half an hour on 2 cores the first time; converted files are kept in build/benchmarks.
 bench: venv
 	@$(PY) -m pip install --quiet -r requirements-bench.lock
 	@$(PY) -m benchmarks.latency
@@ -100,11 +100,11 @@ bench-training: venv
 	@$(PY) -m benchmarks.pipeline
 	@$(PY) -m benchmarks.training_speed
 
-# It goes on where it was stopped. EXPERIMENTS_FLAGS: python -m experiments.all --help
+# Resumes after a stop. EXPERIMENTS_FLAGS: see python -m experiments.all --help
 experiments: venv
 	@$(PY) -m experiments.all --output=build/experiments/results --document=docs/experiments $(EXPERIMENTS_FLAGS)
 
-# ACCURACY_FLAGS: python -m benchmarks.accuracy --help
+# ACCURACY_FLAGS: see python -m benchmarks.accuracy --help
 accuracy: venv
 	@$(PY) -m benchmarks.accuracy $(ACCURACY_FLAGS)
 

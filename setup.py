@@ -12,9 +12,9 @@ EXTRAS = {
     "ethosu": ["ethos-u-vela>=4.0"],
     # PyTorch checkpoints (.pth), and weights="imagenet".
     "torch": ["torch>=2.6"],
-    # The pages of edge.report and trainers.report.
+    # The HTML pages of edge.report and trainers.report.
     "report": ["jinja2>=3.1", "plotly>=6.0"],
-    # The runtimes that `make bench` compares with, and what writes their files.
+    # The runtimes that `make bench` compares with, and the packages that write their files.
     "bench": [
         "ncnn>=1.0.20240820",
         "nncf>=3.0",
@@ -22,7 +22,7 @@ EXTRAS = {
         "onnxruntime>=1.20",
         "openvino>=2025.0",
     ],
-    # What `make bench-training` compares with. In no lock file: PyPI's builds bring gigabytes of
+    # What `make bench-training` compares with. Not in a lock file: PyPI's builds bring gigabytes of
     # CUDA packages, and the builds for CPUs are on PyTorch's own index (TORCH in the Makefile).
     "bench-torch": ["torch>=2.6", "torchvision>=0.21"],
     "dev": [
@@ -31,7 +31,7 @@ EXTRAS = {
         # The site of `make docs`.
         "mkdocs-material>=9.5,<10",
         "mkdocstrings[python]>=0.27",
-        # Opens the report in the system's Chromium; its own browsers are not needed.
+        # Opens the report in the system's Chromium; playwright's own browsers are not needed.
         "playwright>=1.48",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
@@ -79,10 +79,10 @@ setup(
     install_requires=[
         # tfmot 0.8 allows nothing newer than absl 1.x.
         "absl-py>=1.2,<2",
-        # Upper bounds of the two whose private interface is used (edge/profiling/litert.py,
-        # keras_shufflenet/keras_internals.py): the versions that the tests have seen.
+        # LiteRT and Keras have upper bounds, the tested versions, because their private interfaces
+        # are used (edge/profiling/litert.py, keras_shufflenet/keras_internals.py).
         "ai-edge-litert>=1.4,<2.4",
-        # tfds needs it for mnist and its kin, but does not ask for it.
+        # tfds needs it for mnist and similar data sets, but does not require it.
         "importlib_resources>=5.0",
         "keras>=3.12,<3.16",
         "matplotlib>=3.8",
@@ -92,7 +92,7 @@ setup(
         "scikit-learn>=1.4",
         # tf.summary raises without it, and TensorFlow 2.21 does not install it.
         "tensorboard>=2.19",
-        # Not tensorflow-cpu: tf-keras pulls tensorflow in, and both would lie on top of each other.
+        # Not tensorflow-cpu: tf-keras installs tensorflow, and one would overwrite the other.
         "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.8",
         "tensorflow-model-optimization>=0.8.1,<0.9",

@@ -1,1 +1,1 @@
-"""What the deployment graph gains, measured on the machine at hand: `make bench`."""
+"""Measures on this machine what the deployment graph gains: `make bench`."""

@@ -1,7 +1,8 @@
-"""Measures accuracy on CIFAR-10: trained in float, quantized in three ways.
+"""Measures accuracy on CIFAR-10: of networks trained in float, and quantized in several ways.
 
-Trains each network, trains it on with quantization, converts, and runs every test image through
-every file. An interrupted run goes on where it stopped: the trainings lie in --workdirs.
+Trains each network in float, continues with quantization-aware training (QAT), converts, and
+evaluates every file on all test images. An interrupted run resumes: the trainings are kept in
+--workdirs.
 
 Example:
   python -m benchmarks.accuracy --dataset=folder --data_dir=ROOT
@@ -15,7 +16,9 @@ from common import cli
 from converters.source_digest import versions
 from edge.provenance import describe_run
 
-_QAT_EPOCHS = flags.DEFINE_integer("qat_epochs", 4, "Trained with quantization.", lower_bound=1)
+_QAT_EPOCHS = flags.DEFINE_integer(
+    "qat_epochs", 4, "Epochs of quantization-aware training.", lower_bound=1
+)
 define_flags("accuracy")
 trainings.define_flags(recipe="cifar10", workdirs="build/accuracy")
 

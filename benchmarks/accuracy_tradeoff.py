@@ -1,7 +1,7 @@
 """Compares V2, V1 and MobileNetV2 on CIFAR-10: accuracy against multiply-adds and int8 latency.
 
-As V2's Figure 1, for networks of equal multiply-adds. Each is trained with the same recipe and the
-same budget, converted to int8 and timed on one thread; a trained network is not trained again.
+Like V2's Figure 1, for networks of equal multiply-adds. Each is trained with the same recipe for
+the same time, converted to int8 and timed on one thread; a trained network is not trained again.
 
 Example:
   python -m benchmarks.accuracy_tradeoff --dataset=folder --data_dir=ROOT
@@ -13,7 +13,7 @@ from common import cli
 from converters.source_digest import versions
 from edge.provenance import describe_run
 
-define_flags("accuracy_tradeoff", more="; accuracy_tradeoff.png comes beside it")
+define_flags("accuracy_tradeoff", more="; accuracy_tradeoff.png is written next to it")
 trainings.define_flags(recipe="cifar10_40px", workdirs="build/accuracy_tradeoff")
 define_turns(rounds=40)
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Reads the flags, trains, converts, times, and writes the JSON file, table and picture."""
     destination = Destination.from_flags("accuracy_tradeoff")
     points = tradeoff.train_and_convert(trainings.read_flags(tradeoff.ALL))
-    # The machine's load counts from here on.
+    # Only now: the recorded load must be that of the timing, not of the training.
     run = describe_run(destination.command, versions())
     run["points"] = tradeoff.timed(points, read_turns())
     tradeoff.draw(run["points"], destination.document.parent / "accuracy_tradeoff.png")

@@ -1,7 +1,8 @@
 """Measures what one field of a lowering costs in int8 latency: how `targets.py` was filled.
 
-Weights and calibration images are random: latency does not depend on them. The files take turns in
-processes pinned to one core, with one thread.
+A lowering is a target's choice of operators for the deployment graph (the trained network,
+rewritten for int8 inference). Weights and calibration images are random: latency does not depend
+on them. The files run in interleaved rounds, in processes pinned to one core, with one thread.
 
 Example:
   python -m benchmarks.forms --networks=v1-1x-g3 --field=average_pool --values=pool,depthwise
@@ -16,11 +17,13 @@ from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list("networks", ["v1-1x-g3"], "Networks, separated by commas.")
 _TARGET = flags.DEFINE_enum(
-    "target", "cpu", list(LOWERINGS), "Whose lowering (its choice of operators) is changed."
+    "target", "cpu", list(LOWERINGS), "Target whose lowering (choice of operators) is changed."
 )
 _FIELD = flags.DEFINE_string("field", "average_pool", "Field of the lowering that is changed.")
 _VALUES = flags.DEFINE_list(
-    "values", ["pool", "depthwise"], "Its values; the others are compared with the first."
+    "values",
+    ["pool", "depthwise"],
+    "Values of the field, separated by commas; the others are compared with the first.",
 )
 define_turns(rounds=40)
 

@@ -1,6 +1,6 @@
-"""Measures V1's training step: grouped convolutions as such, and by block-diagonal matrices.
+"""Measures V1's training step: with grouped convolutions, and with block-diagonal matrices.
 
-Prints a line for each network; the two kinds take turns.
+Prints a line for each network; the two kinds run in interleaved rounds.
 
 Example:
   python -m benchmarks.grouped_training
@@ -19,8 +19,8 @@ from edge.running.runner import timed
 from edge.running.side_by_side import interleave
 from trainers.startup import import_tensorflow
 
-_BATCH = flags.DEFINE_integer("batch_size", 64, "Images of a step.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 7, "Steps of each kind that are timed.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Images per step.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 7, "Timed steps of each kind.", lower_bound=1)
 _GROUPS = (3, 8)
 
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _make_step(groups: int, grouped: bool) -> Callable[[], object]:
-    """Returns a function that takes the gradients of one batch."""
+    """Returns a function that computes the gradients of one batch."""
     import keras
     import tensorflow as tf
 

@@ -1,7 +1,10 @@
-"""Measures int8 latency: the canonical conversion, the deployment graph, and a floor.
+"""Measures int8 latency: the canonical conversion, the deployment graph, and a lower bound.
 
-Weights and calibration images are random: latency does not depend on them. Each network's files
-take turns in processes pinned to one core, with one thread.
+Canonical is the usual conversion of the Keras model, with TFLiteConverter. The deployment graph is
+the same network, rewritten without BatchNorm and, where possible, without channel shuffles. The
+lower bound (`floor` in the results) has only the convolutions. Weights and calibration images are
+random: latency does not depend on them. Each network's files run in interleaved rounds, in
+processes pinned to one core, with one thread.
 
 Example:
   python -m benchmarks.latency --networks=v2-1x,v1-1x-g3
@@ -20,7 +23,9 @@ from trainers.startup import import_tensorflow
 _NETWORKS = flags.DEFINE_list(
     "networks", None, "Networks to measure, separated by commas; all by default."
 )
-_CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
+_CACHE = flags.DEFINE_string(
+    "cache", "build/benchmarks", "Folder of converted files, kept for the next run."
+)
 define_flags("latency")
 define_turns(rounds=40)
 
@@ -33,7 +38,7 @@ def main() -> None:
     from benchmarks.measuring.networks import check_names
 
     networks = check_names(_NETWORKS.value)
-    # First, because converting is load as well.
+    # First, because converting loads the machine too.
     run = describe_run(destination.command, versions())
     warn_if_busy(run, "times")
     files = convert_all(networks, Path(_CACHE.value))

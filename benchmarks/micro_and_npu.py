@@ -1,7 +1,7 @@
-"""Compares graphs on small devices: TFLite Micro's memory and time, Vela's cycles for Ethos-U.
+"""Compares graphs for small devices: TFLite Micro's memory and time, Vela's cycles for Ethos-U.
 
-No device is needed, and none is measured: the times are of TFLite Micro's portable kernels on
-this machine, the cycles are Vela's own estimate. Both are good for comparing graphs.
+No device is needed, and none is measured: the times are those of TFLite Micro's portable kernels
+on this machine, the cycles are estimates of Vela, Arm's compiler. Use both only to compare graphs.
 
 Example:
   python -m benchmarks.micro_and_npu --networks=v2-0.5x
@@ -20,7 +20,9 @@ from trainers.startup import import_tensorflow
 _NETWORKS = flags.DEFINE_list(
     "networks", ["v2-0.5x", "v2-1x", "v1-1x-g3"], "Networks, separated by commas."
 )
-_CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder of converted files, kept.")
+_CACHE = flags.DEFINE_string(
+    "cache", "build/benchmarks", "Folder of converted files, kept for the next run."
+)
 _RUNS = flags.DEFINE_integer("runs", 9, "Inferences in TFLite Micro.", lower_bound=1)
 define_flags("micro_and_npu")
 

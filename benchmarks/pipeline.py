@@ -1,7 +1,7 @@
-"""Measures the input pipeline alone: ours, plain ones of tf.data, and PyTorch's DataLoader.
+"""Measures only the input pipeline: ours, plain tf.data ones, and PyTorch's DataLoader.
 
-All read the same JPEG files on the same cores, with as many threads or processes as cores, and
-take turns in fresh processes. PyTorch and torchvision: the extra [bench-torch].
+All read the same JPEG files on the same cores, with as many threads or processes as cores, in
+interleaved rounds and fresh processes. The extra [bench-torch] installs PyTorch and torchvision.
 
 Example:
   python -m benchmarks.pipeline --rounds=3
@@ -18,14 +18,21 @@ from common import cli
 from common.choices import choose
 from edge.provenance import describe_run, warn_if_busy
 
-_SETTINGS = flags.DEFINE_list("settings", None, f"Of {', '.join(SETTINGS)}; all by default.")
-_PIPELINES = flags.DEFINE_list("pipelines", None, f"Of {', '.join(PIPELINES)}; all by default.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of every pipeline.", lower_bound=1)
-_SECONDS = flags.DEFINE_float(
-    "seconds", 6, "About how long a turn reads, half of it before counting.", lower_bound=0.1
+_SETTINGS = flags.DEFINE_list("settings", None, f"Some of {', '.join(SETTINGS)}; all by default.")
+_PIPELINES = flags.DEFINE_list(
+    "pipelines", None, f"Some of {', '.join(PIPELINES)}; all by default."
 )
-_CORES = flags.DEFINE_list("cores", ["0", "1"], "CPU cores to run on.")
-_CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for the images, kept.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds; each runs every pipeline.", lower_bound=1)
+_SECONDS = flags.DEFINE_float(
+    "seconds",
+    6,
+    "About how many seconds a pipeline reads per round; the first half is not counted.",
+    lower_bound=0.1,
+)
+_CORES = flags.DEFINE_list("cores", ["0", "1"], "CPU cores to run on, separated by commas.")
+_CACHE = flags.DEFINE_string(
+    "cache", "build/benchmarks", "Folder for the images, kept for the next run."
+)
 define_flags("pipeline")
 
 _PACKAGES = ("tensorflow", "torch", "torchvision", "pillow")
@@ -49,7 +56,7 @@ def main() -> None:
 
 
 def _versions(pipelines: tuple[str, ...]) -> dict[str, str]:
-    """Returns the packages' versions; PyTorch's are needed where its pipelines are measured."""
+    """Returns the packages' versions; PyTorch's only if its pipelines are measured."""
     needs_torch = any(name.startswith("PyTorch") for name in pipelines)
     return installed_versions(
         [package for package in _PACKAGES if needs_torch or not package.startswith("torch")],

@@ -1,8 +1,8 @@
-"""Measures our int8 network in LiteRT against ONNX Runtime, OpenVINO and ncnn, on one thread.
+"""Compares our int8 network in LiteRT with ONNX Runtime, OpenVINO and ncnn, on one thread.
 
-Every runtime gets the same network with the same weights, float32 and int8, with its shuffles
-and without, and what it computes is compared with Keras before it is timed. Weights are random:
-nothing here is evidence of accuracy.
+Every runtime gets the same network with the same weights, in float32 and int8, with its channel
+shuffles and without. Its results are compared with those of Keras before it is timed. Weights are
+random: nothing here is evidence of accuracy.
 
 Example:
   python -m benchmarks.runtimes --networks=v2-1x --runtimes=onnxruntime
@@ -27,9 +27,13 @@ _NETWORKS = flags.DEFINE_list(
     "Networks, separated by commas.",
 )
 _RUNTIMES = flags.DEFINE_list(
-    "runtimes", None, "Runtimes beside LiteRT: onnxruntime, openvino, ncnn; all by default."
+    "runtimes",
+    None,
+    "Runtimes to compare with LiteRT, some of onnxruntime, openvino, ncnn; all by default.",
 )
-_CACHE = flags.DEFINE_string("cache", "build/benchmarks", "Folder for converted files.")
+_CACHE = flags.DEFINE_string(
+    "cache", "build/benchmarks", "Folder of converted files, kept for the next run."
+)
 define_flags("runtimes")
 define_turns(rounds=20)
 
@@ -49,7 +53,7 @@ def main() -> None:
         cache=Path(_CACHE.value),
         turns=read_turns(),
     )
-    # First, because converting is load as well.
+    # First, because converting loads the machine too.
     run = describe_run(destination.command, {**versions(), **packages})
     warn_if_busy(run, "times")
     run["networks"] = compare_all(config)

@@ -1,7 +1,7 @@
-"""Tells what several workers cost: bytes added up in a step, and when the network is the limit.
+"""Measures the cost of several workers: bytes all-reduced per step, and when the link limits.
 
 The bytes are counted in the training graph of each network. On this machine one worker and two are
-timed in turns, one thread each, on images of 32 pixels.
+timed in interleaved rounds, with one thread each, on images of 32 pixels.
 
 Example:
   python -m benchmarks.scaling --networks=v2-0.5x,v1-1x-g3 --turns=0
@@ -28,16 +28,18 @@ from trainers.startup import import_tensorflow
 _NETWORKS = flags.DEFINE_list(
     "networks", None, "Networks to count, separated by commas; all by default."
 )
-_BATCH = flags.DEFINE_integer("batch_size", 64, "Images of a step, per worker.", lower_bound=1)
-_WORKERS = flags.DEFINE_integer("workers", 8, "Workers that the table is for.", lower_bound=2)
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Images per step and worker.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 8, "Number of workers that the table is computed for.", lower_bound=2
+)
 _LINKS = flags.DEFINE_multi_float(
-    "gigabits", [1, 10, 25], "Speeds of a worker's link, Gb/s, each way.", lower_bound=0.001
+    "gigabits", [1, 10, 25], "Speed of a worker's link in Gb/s, each way.", lower_bound=0.001
 )
 _TURNS = flags.DEFINE_integer(
-    "turns", 3, "How often one worker and two are timed here; 0: only count.", lower_bound=0
+    "turns", 3, "Rounds in which one worker and two are timed; 0: only count.", lower_bound=0
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", 60, "Steps of a turn; the last 20 are timed.", lower_bound=60
+    "steps", 60, "Training steps per round; the last 20 are timed.", lower_bound=60
 )
 define_flags("scaling", document="docs/distribution.md")
 
@@ -51,7 +53,7 @@ def main() -> None:
 
     names = check_names(_NETWORKS.value)
     run = describe_run(destination.command, versions())
-    # First, because counting is load as well.
+    # First, because counting loads the machine too.
     settings = (_STEPS.value, _BATCH.value)
     trainings = {str(n): functools.partial(_images_per_second, n, *settings) for n in (1, 2)}
     rates = interleave(trainings, _TURNS.value)
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def _images_per_second(workers: int, steps: int, batch: int) -> float:
-    """Trains for some steps, with one thread for each worker's operators."""
+    """Trains for `steps` with one thread per worker; returns the images per second at the end."""
     command = ["trainers.train"] if workers == 1 else ["trainers.launch", f"--workers={workers}"]
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "work")
@@ -90,7 +92,7 @@ def _counted_table(networks: dict[str, dict]) -> str:
             name,
             f"{counted['gradients'] / 1e6:.2f}",
             f"{counted['statistics'] / 1e6:.3f}",
-            # The gradients go in one.
+            # All gradients go into one more.
             str(counted["reductions"] + 1),
             *(f"{limit:,.0f}" for limit in counted["images_per_second"].values()),
         ]
@@ -102,7 +104,7 @@ def _counted_table(networks: dict[str, dict]) -> str:
 
 
 def _measured_table(rates: dict[str, list[float]]) -> str:
-    """Returns a markdown table of one worker and two; the ratio is of the same turn."""
+    """Returns a markdown table of one worker and two; the ratios are within a round."""
     one, two = rates.values()
     ratio = full_range([b / a for a, b in zip(one, two, strict=True)], 2, unit="x")
     rows = [["1", f"{np.median(one):.0f}", "1"], ["2", f"{np.median(two):.0f}", ratio]]

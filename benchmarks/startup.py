@@ -1,7 +1,7 @@
 """Measures how long a training takes to start: from the process's start to its first step's end.
 
-Each turn is a new training of one step in a workdir of its own, as a user starts it: all images are
-verified. When the step ended is in its TensorBoard file.
+Each round starts a new training of one step in an empty workdir (the folder of a training), like a
+user: all images are verified. The time of the step's end is read from its TensorBoard file.
 
 Example:
   python -m benchmarks.startup --dataset=folder --data_dir=ROOT
@@ -30,14 +30,14 @@ from trainers.startup import import_tensorflow
 _RECIPES = flags.DEFINE_list(
     "recipes",
     ["cifar10", "cifar10_fast"],
-    f"Recipes to start, separated by commas, of: {', '.join(recipes.RECIPES)}.",
+    f"Recipes to start, separated by commas, some of {', '.join(recipes.RECIPES)}.",
 )
-_DATASET = flags.DEFINE_string("dataset", "cifar10", "As --dataset of trainers.train.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "As --data_dir of trainers.train.")
+_DATASET = flags.DEFINE_string("dataset", "cifar10", "As in `shufflenet train`.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "As in `shufflenet train`.")
 _EVAL_SPLIT = flags.DEFINE_string(
-    "eval_split", "test[:64]", "What is evaluated behind the step, for which nothing waits."
+    "eval_split", "test[:64]", "What is evaluated after the step; it does not count."
 )
-_TURNS = flags.DEFINE_integer("turns", 3, "Starts of each recipe, in turns.", lower_bound=1)
+_TURNS = flags.DEFINE_integer("turns", 3, "Rounds; each starts every recipe.", lower_bound=1)
 define_flags("startup")
 
 
@@ -59,7 +59,7 @@ def startup_table(measured: dict[str, dict[str, list[float]]]) -> str:
     """Returns a markdown table with a line for each recipe.
 
     Args:
-      measured: by recipe, `seconds` and `cpu_seconds` of each turn.
+      measured: by recipe, `seconds` and `cpu_seconds` of each round.
     """
     rows = [
         [recipe, full_range(one["seconds"], 1), f"{np.median(one['cpu_seconds']):.1f}"]
@@ -73,7 +73,7 @@ def first_step_time(workdir: Path) -> float:
     """Returns when a training's first loss was known, in seconds since 1970.
 
     Raises:
-      UserError: the training has written none.
+      UserError: the training has written no loss.
     """
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -81,11 +81,11 @@ def first_step_time(workdir: Path) -> float:
         for event in EventFileLoader(str(file)).Load():
             if any(value.tag == "train/loss" for value in event.summary.value):
                 return event.wall_time
-    raise cli.UserError(f"{workdir} has no training in its tensorboard folder; start again")
+    raise cli.UserError(f"{workdir}/tensorboard has no training step; start again")
 
 
 def _start(recipe: str) -> tuple[float, float]:
-    """Returns the seconds to the first step's end, and the CPU's of the whole training."""
+    """Returns the seconds to the first step's end, and the CPU time of the whole training."""
     data = () if _DATA_DIR.value is None else (f"--data_dir={_DATA_DIR.value}",)
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "work")

@@ -1,9 +1,9 @@
-"""Measures training steps of ShuffleNet V2 against PyTorch: images a second on this CPU.
+"""Compares training steps of ShuffleNet V2 with PyTorch: images per second on this CPU.
 
-Same network, batch, optimizer (SGD with Nesterov momentum and weight decay) and threads; the
-images lie in memory. Three processes stay alive and take turns: the Keras model as it is, the
-trainer's graph of it (`trainers/training_graph/build.py`), and PyTorch with channels last. Needs
-PyTorch: pip install -e '.[bench-torch]'.
+Network, batch, optimizer (SGD with Nesterov momentum and weight decay) and number of threads are
+the same; the images are in memory. Three persistent workers run in interleaved rounds: the Keras
+model as it is, the trainer's graph of it (`trainers/training_graph/build.py`), and PyTorch with
+channels last. Needs PyTorch: pip install -e '.[bench-torch]'.
 
 Example:
   python -m benchmarks.training_speed --settings=v2-0.5x-32px --threads=1
@@ -19,15 +19,18 @@ from common.progress import Progress
 from edge.provenance import describe_run
 
 _SETTINGS = flags.DEFINE_list(
-    "settings", None, f"What to measure, of {', '.join(SETTINGS)}; all by default."
+    "settings", None, f"What to measure, some of {', '.join(SETTINGS)}; all by default."
 )
 _THREADS = flags.DEFINE_list("threads", ["1", "2"], "Numbers of threads, separated by commas.")
-_ROUNDS = flags.DEFINE_integer("rounds", 10, "Turns of every process.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 10, "Rounds; each runs every process.", lower_bound=1)
 _STEPS = flags.DEFINE_integer(
-    "steps", 3, "Steps in a turn; the turn counts by their median.", lower_bound=1
+    "steps", 3, "Steps of a process per round; their median counts.", lower_bound=1
 )
 _CLOCK = flags.DEFINE_enum(
-    "clock", "wall", ["wall", "process"], "process: CPU time, for one thread on a busy machine."
+    "clock",
+    "wall",
+    ["wall", "process"],
+    "wall: elapsed time; process: CPU time, for one thread on a busy machine.",
 )
 define_flags("training_speed")
 
@@ -53,7 +56,9 @@ def main() -> None:
 
 def _numbers(values: list[str]) -> list[int]:
     if not all(value.isdigit() and int(value) for value in values):
-        raise cli.UserError(f"--threads={','.join(values)} is no list of numbers; name some: 1,2")
+        raise cli.UserError(
+            f"--threads must be whole numbers above 0, such as 1,2; got {','.join(values)!r}"
+        )
     return [int(value) for value in values]
 
 

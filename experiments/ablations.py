@@ -1,4 +1,4 @@
-"""Takes ShuffleNet V1 apart: numbers of groups, with shuffles and without (V1 Tables 2 and 3).
+"""Compares ShuffleNet V1 by number of groups, with and without shuffles (V1 Tables 2 and 3).
 
 Examples:
   python -m experiments.ablations --output=experiments_results
@@ -19,7 +19,7 @@ command.define_flags(trains=True)
 
 
 def main() -> None:
-    """Reads the flags, measures, trains, and writes the result."""
+    """Reads the flags, measures and trains the networks, and writes the result."""
     command.run("ablations", networks=_NETWORKS.value)
 
 

@@ -1,7 +1,7 @@
-"""All experiments, one after the other, and one page with their results.
+"""Runs all experiments, one after the other, and writes one page with their results.
 
-A result that is there is kept if it is of the same device and settings: after a stop the same
-command goes on where it was.
+An existing result is kept if its device and settings are the same: after a stop, run the same
+command again and it resumes where it stopped.
 
 Example:
   python -m experiments.all --device=host --output=experiments_results
@@ -19,24 +19,27 @@ from trainers.startup import import_tensorflow
 _EXPERIMENTS = flags.DEFINE_list(
     "experiments", None, "Names of experiments, separated by commas; all by default."
 )
-_FRESH = flags.DEFINE_bool("fresh", False, "Do again what has its result already.")
+_FRESH = flags.DEFINE_bool("fresh", False, "Run experiments again that have a result already.")
 _MODEL = flags.DEFINE_string(
-    "model", None, "For feature_reuse: workdir of trainers.train or .keras file of a ShuffleNetV2."
+    "model",
+    None,
+    "For feature_reuse: a trained ShuffleNetV2, as the --workdir of `shufflenet train` or a .keras "
+    "file.",
 )
 _DOCUMENT = flags.DEFINE_string(
     "document",
     None,
-    "Folder with a page NAME.md for each experiment: what lies between <!-- NAME: begin --> and "
-    "<!-- NAME: end --> is replaced; pictures and JSON files lie beside the pages.",
+    "Folder with a page NAME.md for each experiment: the text between <!-- NAME: begin --> and "
+    "<!-- NAME: end --> is replaced; pictures and JSON files are written next to the pages.",
 )
 command.define_flags()
 
 
 def main() -> None:
-    """Reads the flags, does what is not done yet, and writes the page."""
+    """Reads the flags, runs the experiments that have no result yet, and writes the page."""
     settings = command.read_settings()
     check_packages()
-    # Only now, because it needs those packages.
+    # Only now, because this import needs the packages that were checked.
     from experiments.series import SeriesConfig, run_series
 
     config = SeriesConfig(

@@ -1,6 +1,6 @@
-"""What every experiment's command does: read the flags, do the experiment, write and print.
+"""What every experiment's command does: read the flags, run the experiment, write and print.
 
-Flags are defined by a call and not by the import: a module with flags is a command.
+Flags are defined by a call, not by the import: a module that defines flags is a command.
 """
 
 import shlex
@@ -23,7 +23,7 @@ from experiments.training import config as training
 from trainers.startup import import_tensorflow
 
 FLAGS = flags.FLAGS
-# The flags are the calling command's, whose --help shows them.
+# The flags belong to the calling command, whose --help shows them.
 flags.disclaim_key_flags()
 
 
@@ -31,17 +31,21 @@ def define_flags(measures: bool = True, trains: bool = False) -> None:
     """Defines the flags that experiments share; a command calls it at its top.
 
     Args:
-      measures: whether the experiment takes times; otherwise --output is all it needs.
+      measures: whether the experiment measures times; otherwise it needs only --output.
       trains: whether it can train its networks.
     """
     flags.DEFINE_string("output", "experiments_results", "Folder of the results.")
     if measures:
         flags.DEFINE_string("device", "host", f"Device to measure on: {', '.join(DEVICES)}.")
-        flags.DEFINE_string("cache", "build/experiments", "Folder of converted networks, kept.")
-        flags.DEFINE_integer("passes", 5, "How often all is measured; the spread is theirs.")
-        flags.DEFINE_integer("runs", 30, "Timed inferences of a file in a pass.")
+        flags.DEFINE_string(
+            "cache", "build/experiments", "Folder of converted networks, kept for the next run."
+        )
+        flags.DEFINE_integer(
+            "passes", 5, "Passes over all files; the spread is that of the passes."
+        )
+        flags.DEFINE_integer("runs", 30, "Timed inferences of a file in each pass, at most.")
         flags.DEFINE_float(
-            "seconds", 0.2, "After so many a file's runs in a pass end early, on the host."
+            "seconds", 0.2, "On the host, a file's runs in a pass end after this many seconds."
         )
         device_flags.define()
         flags.adopt_module_key_flags(device_flags)
@@ -50,10 +54,10 @@ def define_flags(measures: bool = True, trains: bool = False) -> None:
 
 
 def read_settings() -> Settings:
-    """Returns what the command line says of the measuring.
+    """Returns what the command line says about measuring.
 
     Raises:
-      UserError: a device that is not there, or a value that a flag cannot have.
+      UserError: an unknown device, or an invalid value of a flag.
     """
     output = Path(FLAGS.output)
     if "device" not in FLAGS:
@@ -68,19 +72,19 @@ def read_settings() -> Settings:
 
 
 def run(name: str, **options: Any) -> None:
-    """Does an experiment as the command line says; the main part of its command.
+    """Runs an experiment as the command line says; the main part of its command.
 
     Args:
       name: of the experiment.
       options: what the command's own flags say: further arguments of the experiment's `run`.
 
     Raises:
-      UserError: a value that a flag cannot have, or as `perform`.
+      UserError: an invalid value of a flag, or as `perform`.
     """
     settings = read_settings()
     if "train" in FLAGS:
         options["training"] = training.read_flags(name)
-    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported before the seconds that TensorFlow needs to start.
     import_tensorflow()
     perform(name, settings, options)
 
@@ -91,20 +95,20 @@ def perform(
     options: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> dict:
-    """Does an experiment, writes its result, prints it, and returns its record.
+    """Runs an experiment, writes its result, prints it, and returns its record.
 
     Args:
       name: of the experiment.
-      settings: of the command line.
+      settings: from the command line.
       options: further arguments of the experiment's `run`.
-      command: for the record; by default this process's.
+      command: for the record; by default the command of this process.
 
     Raises:
-      UserError: there is no such experiment, or it cannot be done.
+      UserError: there is no such experiment, or it failed.
     """
     experiment = find(name)
     command = command or shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
-    # First, because converting is load as well.
+    # First, because converting loads the machine too.
     described = describe_run(command, versions())
     described["device"] = settings.device if experiment.measures else None
     if not experiment.measures:
@@ -113,7 +117,7 @@ def perform(
     result = experiment.run(settings, **(options or {}))
     described["device_says"] = describe_device(settings.output, name)
     record = save(experiment, settings, described, result)
-    # Only now: until then a repetition of the command goes on with what was measured.
+    # Only now: until here, the same command resumes with what was measured.
     unfinished_path(settings.output, name).unlink(missing_ok=True)
     print(f"{experiment.title} ({experiment.source})\n\n{to_text(record)}\n")
     print(f"written: {settings.output}/{name}.json, {name}.md")

@@ -1,4 +1,4 @@
-"""Multiply-adds and parameters of every variant of the papers, beside the papers' figures.
+"""Counts multiply-adds and parameters of the papers' variants, next to the papers' figures.
 
 Example:
   python -m experiments.complexity --output=experiments_results

@@ -1,4 +1,4 @@
-"""Where the time of V1, MobileNet V2 and V2 goes, by kind of operator (V2 Figure 2).
+"""Shows where the time of V1, MobileNet V2 and V2 goes, by kind of operator (V2 Figure 2).
 
 Example:
   python -m experiments.decomposition --output=experiments_results

@@ -1,4 +1,4 @@
-"""How ShuffleNetV2's units use each other's features: formula, channels and weights (V2 Figure 4).
+"""Shows how ShuffleNetV2's units reuse features: formula, channels, weights (V2 Figure 4).
 
 Example:
   python -m experiments.feature_reuse --model=work
@@ -12,7 +12,9 @@ from common import cli
 from experiments import command
 
 _MODEL = flags.DEFINE_string(
-    "model", None, "Workdir of trainers.train or a .keras file: a trained ShuffleNetV2."
+    "model",
+    None,
+    "A trained ShuffleNetV2: the --workdir of `shufflenet train`, or a .keras file.",
 )
 command.define_flags(measures=False)
 

@@ -1,7 +1,7 @@
-"""V2's four guidelines for efficient networks, measured on a device (V2 Tables 1 to 4).
+"""Measures V2's four guidelines for efficient networks on a device (V2 Tables 1 to 4).
 
-The paper's blocks are stacked ten times at 56x56 with equal multiply-adds, in float32 and int8,
-with batches of 1 and 8.
+Each of the paper's blocks is stacked ten times at 56x56 pixels, with equal multiply-adds, and
+measured in float32 and int8, with batches of 1 and 8.
 
 Example:
   python -m experiments.guidelines --device=host --guidelines=G2
@@ -13,9 +13,11 @@ from common import cli
 from common.cli import UserError
 from experiments import command
 
-_GUIDELINES = flags.DEFINE_list("guidelines", None, "Some of G1, G2, G3, G4; all by default.")
+_GUIDELINES = flags.DEFINE_list(
+    "guidelines", None, "Some of G1, G2, G3, G4, separated by commas; all by default."
+)
 _MULTIPLES = flags.DEFINE_list(
-    "multiples", ["1"], "Multiples of the widths, some of 1, 2, 4: the paper's columns."
+    "multiples", ["1"], "Factors of the widths, some of 1, 2, 4: the paper's columns."
 )
 command.define_flags()
 
@@ -23,7 +25,7 @@ command.define_flags()
 def main() -> None:
     """Reads the flags, converts, measures, and writes the result."""
     if not all(text.isdigit() for text in _MULTIPLES.value):
-        raise UserError(f"--multiples must be numbers; got {','.join(_MULTIPLES.value)!r}")
+        raise UserError(f"--multiples must be whole numbers; got {','.join(_MULTIPLES.value)!r}")
     command.run("guidelines", names=_GUIDELINES.value, multiples=list(map(int, _MULTIPLES.value)))
 
 

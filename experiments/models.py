@@ -1,4 +1,4 @@
-"""Measures ShuffleNets among other networks, as V1's Tables 5, 6 and 8 do, at three image sizes.
+"""Measures ShuffleNets and other networks at three image sizes (V1 Tables 5, 6 and 8).
 
 Example:
   python -m experiments.models --networks=v1-0.5x-g3,alexnet --sizes=224x224
@@ -15,7 +15,10 @@ _NETWORKS = flags.DEFINE_list(
     "Networks such as v1-0.5x-g3, mobilenet-v2 or vgg-16, separated by commas; all by default.",
 )
 _SIZES = flags.DEFINE_list(
-    "sizes", None, "Height x width, some of 224x224, 480x640 and 720x1280; all by default."
+    "sizes",
+    None,
+    "Height x width in pixels, some of 224x224, 480x640 and 720x1280, separated by commas; all by "
+    "default.",
 )
 command.define_flags()
 

@@ -1,7 +1,7 @@
 """Measures what Squeeze-and-Excitation, residual connections and depth cost.
 
-ShuffleNet V1 with SE (its Table 5); V2 with SE, with residual connections, and deep (V2's Table 6
-and appendix).
+ShuffleNet V1 with Squeeze-and-Excitation (SE; its Table 5); V2 with SE, with residual connections,
+and with more layers (V2's Table 6 and appendix).
 
 Examples:
   python -m experiments.se_and_depth --networks=v1-2x-g3,v1-2x-g3-se
@@ -16,14 +16,14 @@ from experiments import command
 _NETWORKS = flags.DEFINE_list(
     "networks",
     None,
-    "Networks such as v1-2x-g3-se, v2-0.5x-deep or v2-50-residual-se, separated by commas; all but "
-    "those of 164 layers by default.",
+    "Networks such as v1-2x-g3-se, v2-0.5x-deep or v2-50-residual-se, separated by commas; by "
+    "default all except those of 164 layers.",
 )
 command.define_flags(trains=True)
 
 
 def main() -> None:
-    """Reads the flags, measures, trains, and writes the result."""
+    """Reads the flags, measures and trains the networks, and writes the result."""
     command.run("se_and_depth", networks=_NETWORKS.value)
 
 

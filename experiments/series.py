@@ -1,4 +1,4 @@
-"""Experiments one after the other: what is done is kept, what fails does not stop the rest."""
+"""Runs experiments one after the other: keeps finished ones, and continues after a failure."""
 
 import shlex
 import shutil
@@ -20,13 +20,13 @@ from experiments.harness.results import fingerprint, load, to_markdown
 
 @dataclass(frozen=True)
 class SeriesConfig:
-    """What to do: the flags of `experiments.all`.
+    """Which experiments to run, and how: the flags of `experiments.all`.
 
     Attributes:
       settings: of all experiments.
       names: of the experiments; None: all.
-      fresh: whether what has its result already is done again.
-      model: of a trained ShuffleNetV2, or None.
+      fresh: whether experiments that have a result already run again.
+      model: path of a trained ShuffleNetV2, or None.
       document: folder with a page NAME.md for each experiment, whose section is replaced, or None.
 
     Raises:
@@ -47,18 +47,18 @@ class SeriesConfig:
 
     @property
     def experiments(self) -> list[Experiment]:
-        """The experiments to do."""
+        """The experiments to run."""
         return [EXPERIMENTS[name] for name in choose("experiment", self.names, EXPERIMENTS)]
 
 
 def run_series(config: SeriesConfig) -> Path:
-    """Does the experiments and writes the page, anew after each of them.
+    """Runs the experiments and writes the page, again after each of them.
 
     Returns:
       The page's path.
 
     Raises:
-      UserError: some could not be done; the others were, and are on the page.
+      UserError: some experiments failed; the others are on the page.
     """
     records, failures = [], []
     page = config.settings.output / "index.html"
@@ -67,23 +67,23 @@ def run_series(config: SeriesConfig) -> Path:
             records.append(_record(experiment, config))
         except UserError as error:
             failures.append(f"{experiment.name}: {error}")
-            print(f"{experiment.name} could not be done: {error}", file=sys.stderr)
+            print(f"{experiment.name} failed: {error}", file=sys.stderr)
         config.settings.output.mkdir(parents=True, exist_ok=True)
         page = write_index(config.settings.output, records, failures)
     if config.document is not None:
         for record in records:
             _write_page(config.document, config.settings.output, record)
     if failures:
-        raise UserError(f"{'; '.join(failures)}. What could be done is in {page}")
+        raise UserError(f"{'; '.join(failures)}. Finished results are in {page}")
     return page
 
 
 def _record(experiment: Experiment, config: SeriesConfig) -> dict:
-    """Returns a result: what is there, or else a new one."""
+    """Returns the result that exists already, or else a new one."""
     found = None if config.fresh else load(config.settings.output, experiment.name)
-    # What is not measured takes seconds, and depends on other things than the settings.
+    # An experiment without measurements takes seconds and depends on more than the settings.
     if found and experiment.measures and found["settings"] == fingerprint(config.settings):
-        print(f"{experiment.name}: kept from {found['run']['date']}; --fresh does it again")
+        print(f"{experiment.name}: kept from {found['run']['date']}; --fresh runs it again")
         return found
     command = shlex.join(["python", "-m", "experiments.all", *sys.argv[1:]])
     options = {"model": config.model} if experiment.name == "feature_reuse" else {}
@@ -91,7 +91,7 @@ def _record(experiment: Experiment, config: SeriesConfig) -> dict:
 
 
 def _write_page(folder: Path, output: Path, record: dict) -> None:
-    """Replaces an experiment's section in its page; pictures and figures lie beside it."""
+    """Replaces an experiment's section in its page; copies pictures and JSON next to it."""
     name = record["name"]
     for file in (f"{name}.json", *(picture["file"] for picture in record["pictures"])):
         shutil.copyfile(output / file, folder / file)

@@ -1,7 +1,7 @@
-"""Compares five kinds of units at equal multiply-adds, as ShuffleNet V1's Table 4 does.
+"""Compares five kinds of units at equal multiply-adds, like ShuffleNet V1's Table 4.
 
-VGG-like, ResNet, Xception-like, ResNeXt and ShuffleNet units in the frame of V1's Table 1, with
-widths solved for the same number of multiply-adds.
+VGG-like, ResNet, Xception-like, ResNeXt and ShuffleNet units are put into the network of V1's
+Table 1; their widths are chosen so that all have the same number of multiply-adds.
 
 Examples:
   python -m experiments.structures --output=experiments_results
@@ -14,13 +14,15 @@ from common import cli
 from experiments import command
 
 _COMPLEXITIES = flags.DEFINE_list(
-    "complexities", ["140", "38", "13"], "Millions of multiply-adds at 224 pixels, with commas."
+    "complexities",
+    ["140", "38", "13"],
+    "Millions of multiply-adds at 224 pixels, separated by commas.",
 )
 command.define_flags(trains=True)
 
 
 def main() -> None:
-    """Reads the flags, solves, measures, trains, and writes the result."""
+    """Reads the flags, chooses widths, measures and trains, and writes the result."""
     command.run("structures", complexities=_complexities())
 
 

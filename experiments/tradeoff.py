@@ -1,4 +1,4 @@
-"""Accuracy against latency and multiply-adds, with the Pareto fronts (V2 Figure 1).
+"""Compares accuracy with latency and multiply-adds, with the Pareto fronts (V2 Figure 1).
 
 Example:
   python -m experiments.tradeoff --measurements=measurements.jsonl
@@ -12,7 +12,9 @@ from common import cli
 from experiments import command
 
 _MEASUREMENTS = flags.DEFINE_list(
-    "measurements", [], "Files of edge.benchmark: accuracies that were measured here, besides."
+    "measurements",
+    [],
+    "Files that `shufflenet benchmark` wrote: their measured accuracies get a table as well.",
 )
 command.define_flags()
 

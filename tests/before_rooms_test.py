@@ -1,8 +1,8 @@
-"""What was written before the folders had rooms is read as before (fixtures/before_rooms.tar.xz).
+"""Files from before the folders had rooms are read as before (fixtures/before_rooms.tar.xz).
 
-Made by the commit before the move: networks as files with what they gave for seeded noise, the
-workdir of a training of 6 steps with its quantization-aware training, the same training as it
-stood at step 3, and an artifact of it.
+Made by the commit before the move: networks as files with their outputs for seeded noise, the
+workdir of a training of 6 steps with its quantization-aware training, the same training
+interrupted at step 3, and an artifact of it.
 """
 
 import shutil
@@ -65,7 +65,7 @@ def test_a_training_is_resumed(before, run_cli, tmp_path):
     wanted = keras.saving.load_model(before / "workdir/model.keras")
     resumed = keras.saving.load_model(tmp_path / "work/model.keras")
     for ours, theirs in zip(resumed.weights, wanted.weights, strict=True):
-        # The same to the bit on the machine that wrote it; other CPUs add up in another order.
+        # Bit-identical on the machine that wrote it; other CPUs add up in another order.
         np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=ours.path)
 
 

@@ -1,4 +1,4 @@
-"""The site builds without a warning, its Python runs, and links lead to files that are there."""
+"""The site builds without a warning, its Python runs, and its links lead to existing files."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from experiments.harness.results import load
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-# What a page shows and a test cannot run says so, and why, in a comment before it.
+# A comment before a block that a test cannot run says so, and why.
 BLOCK = re.compile(r"(<!-- not run: .+? -->\n)?```python\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 OUTSIDE = ("http://", "https://")
-# With flags to the end of the line, or of the code in a sentence.
+# With the flags up to the end of the line, or of the code in a sentence.
 COMMAND = re.compile(r"(?<![\w./-])(shufflenet |python -m )([a-z][a-z_.-]*)([^\n`]*)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SOURCE = re.compile(
@@ -28,7 +28,7 @@ SOURCE = re.compile(
 
 
 def blocks(page):
-    """The page's Python, as one program: a later block goes on with the names of the former."""
+    """The page's Python as one program: later blocks use the names of earlier ones."""
     found = BLOCK.findall(page.read_text(encoding="utf-8"))
     return "\n".join(code for not_run, code in found if not not_run)
 
@@ -39,7 +39,7 @@ def relative(page):
 
 @pytest.fixture
 def folder(tmp_path, digits_folder, monkeypatch):
-    """Where pages are run: with a folder of images and a trained network, as they call them."""
+    """Where pages run: a folder with images and a trained network, named as in the pages."""
     import keras_shufflenet
 
     (tmp_path / "photos").symlink_to(digits_folder)
@@ -100,7 +100,7 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links_lead_to_files_that_are_there(name):
+def test_links_lead_to_existing_files(name):
     for target, anchor in LINK.findall((ROOT / name).read_text(encoding="utf-8")):
         if target.startswith(OUTSIDE):
             continue
@@ -110,7 +110,7 @@ def test_links_lead_to_files_that_are_there(name):
 
 
 @pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", *PAGES], ids=relative)
-def test_files_of_the_repository_that_a_page_names_are_there(page):
+def test_files_of_the_repository_that_a_page_names_exist(page):
     named = SOURCE.findall(page.read_text(encoding="utf-8"))
     assert not [path for path in named if not any(ROOT.glob(path.rstrip("/")))]
 
@@ -122,10 +122,10 @@ def test_the_reference_lists_each_name_once():
 
 
 def commands():
-    """By module: flags that a page gives it, as a command or after `python -m`, with the page."""
+    """By module, the flags that pages give it, as a command or after `python -m`, and the page."""
     found = {}
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES):
-        # A command may go on after a backslash.
+        # A command may continue after a backslash.
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         for start, name, rest in COMMAND.findall(text):
             module = name if start.startswith("python") else BY_NAME.get(name, [name])[0]
@@ -135,13 +135,13 @@ def commands():
 
 
 COMMANDS = commands()
-# A command that hands the flags that it does not know to another one.
-HANDS_ON = {"trainers.launch": "trainers.train"}
+# Commands that pass the flags that they do not know on to another one.
+PASSES_ON = {"trainers.launch": "trainers.train"}
 
 
 @pytest.mark.parametrize("module", sorted(COMMANDS))
 def test_flags_of_the_pages_commands_exist(module, run_cli):
-    modules = {module, HANDS_ON.get(module, module)}
+    modules = {module, PASSES_ON.get(module, module)}
     printed = "".join(run_cli(name, "--help", check=False).stdout for name in modules)
     known = re.findall(r"--(\[no\])?([a-z_]+)", printed)
     flags = {name for _, name in known} | {f"no{name}" for no, name in known if no}

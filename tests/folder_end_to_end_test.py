@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory, digits_folder):
-    """A copy of the folder data set that a test may damage."""
+    """A copy of the folder data set that the test may damage."""
     root = tmp_path_factory.mktemp("own") / "photographs"
     shutil.copytree(digits_folder, root)
     return root

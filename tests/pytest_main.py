@@ -1,4 +1,4 @@
-"""What a Bazel test target runs: pytest on the file that it is given."""
+"""The program that a Bazel test target runs: pytest on the file in its arguments."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the README and the docs show: commands run as a newcomer types them, figures as measured."""
+"""The README and the docs: their commands run as shown, their figures are those measured."""
 
 import json
 import math
@@ -23,7 +23,7 @@ PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def _run(command, demo):
-    """Runs a command of a page with its demo/ in another place."""
+    """Runs a command of a page with another folder in place of demo/."""
     words = [word.replace("demo/", f"{demo}/") for word in TOOL["words"](command)]
     if words[0] == "make":
         words.append(f"DEMO={demo}")
@@ -76,7 +76,7 @@ def test_the_readme_s_python(tmp_path):
 
 
 def _result(name):
-    """Returns what a benchmark has written, of which docs/benchmarks.md shows the table."""
+    """Returns what a benchmark has written; docs/benchmarks.md shows its table."""
     return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8"))
 
 
@@ -85,9 +85,9 @@ def _says(sentence):
 
 
 def _by_cpu(heading):
-    """The factors of a table of docs/benchmarks.md, a list for each CPU.
+    """Returns the factors of a table of docs/benchmarks.md, a list for each CPU.
 
-    The first CPU is that of benchmarks/results. What others gave is kept in that table alone.
+    The first CPU is that of benchmarks/results; the results of others are only in that table.
     """
     section = BENCHMARKS.split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
     rows = [re.findall(r"(\d\.\d\d)x", line) for line in section.splitlines() if line[:1] == "|"]
@@ -158,10 +158,10 @@ def test_the_readme_is_short():
     assert len(README.split()) <= 900
 
 
-def test_of_a_training_s_progress_the_first_and_the_last_line_are_shown():
+def test_a_training_s_progress_is_shortened_to_its_first_and_last_line():
     progress = [f"step {step}: top-1 {step}%" for step in range(5)]
     output = "\n".join(["train", progress[0], "training: 1/2", *progress[1:], "done", ""])
     assert TOOL["shortened"](output) == f"train\n{progress[0]}\n…\n{progress[-1]}\ndone\n"
     assert TOOL["shortened"]("training: 1/2\ndone\n") == "training: 1/2\ndone\n"
-    # What stands in the pages was pasted by the same command.
+    # The output in the pages was pasted by the same command.
     assert all(text == TOOL["shortened"](text) for text in PAGES.values())

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Makes FOLDER/python: an aarch64 Python with LiteRT that runs on this x86-64 machine under qemu,
-# for `make test-arm`. Needs Debian with qemu-user-static; no root. A minute, 250 MB.
+# for `make test-arm`. Needs Debian with qemu-user-static, but no root; takes a minute and 250 MB.
 #   tools/arm_python.sh [FOLDER]     (build/arm)
 set -euo pipefail
 
-# 2.3.0 crashes under qemu when it loads a model, on every CPU that qemu knows.
+# 2.3.0 crashes under qemu when it loads a model, on every CPU that qemu emulates.
 LITERT=ai-edge-litert==1.4.0
 PIP=${PIP:-$(dirname "$0")/../.venv/bin/pip}
 folder=$(realpath -m "${1:-build/arm}")
@@ -16,7 +16,7 @@ command -v qemu-aarch64-static apt-get dpkg >/dev/null || {
 [ -x "$folder/python" ] && exit 0
 mkdir -p "$folder"/{lists,cache/archives,root,site}/partial
 
-# apt with folders of its own, and no package of this machine counting as installed.
+# apt with separate folders; no package of this machine counts as installed.
 apt() {
   apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User= \
     -o Dir::State::lists="$folder/lists" -o Dir::State::status=/dev/null \
@@ -37,7 +37,7 @@ interpreter=$(basename "$(readlink "$folder/root/usr/bin/python3")")
 
 cat >"$folder/python" <<SCRIPT
 #!/bin/sh
-# PYTHONPATH for the emulated program alone: this machine's packages are not for it.
+# PYTHONPATH only for the emulated program: it cannot use this machine's packages.
 unset PYTHONPATH
 exec qemu-aarch64-static -cpu "\${ARM_CPU:-cortex-a72}" -L "$folder/root" \\
   -E PYTHONPATH="$folder/site" "$folder/root/usr/bin/$interpreter" "\$@"

@@ -1,8 +1,8 @@
 """Makes the virtual environment of `make demo` and `make test` from requirements.lock.
 
-Run by the Python that the environment is to have: `python3.13 tools/make_venv.py .venv`. It does
-nothing when the environment was made by the same Python from the same lock. The syntax stays old,
-so that an old Python reaches the message that says it is too old.
+Run it with the Python that the environment shall have: `python3.13 tools/make_venv.py .venv`. It
+does nothing if the environment was made by the same Python from the same lock. The syntax stays
+old, so that an old Python gets as far as the message that it is too old.
 """
 
 from __future__ import print_function
@@ -28,7 +28,7 @@ def check_python():
 
 
 def fingerprint():
-    """What an environment was made from; another Python or another lock makes it anew."""
+    """Returns what an environment is made from; if that changes, it is made again."""
     digest = hashlib.sha256(sys.version.encode())
     for name in ("requirements.lock", "setup.py"):
         with open(os.path.join(ROOT, name), "rb") as file:
@@ -39,7 +39,7 @@ def fingerprint():
 def install(folder):
     python = os.path.join(folder, "bin", "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # --use-pep517: old pips otherwise warn about packages that have a setup.py only.
+    # --use-pep517: otherwise old pips warn about packages that have only a setup.py.
     pip.append("--use-pep517")
     with open(LOCK) as file:
         packages = sum("==" in line for line in file)
@@ -50,15 +50,15 @@ def install(folder):
     )
     sys.stdout.flush()
     subprocess.check_call(pip + ["--requirement", LOCK])
-    # The lock has setuptools, so no second copy is fetched to build with.
+    # The lock has setuptools, so no second copy is downloaded for the build.
     subprocess.check_call(pip + ["--no-deps", "--no-build-isolation", "--editable", ROOT])
 
 
 def check_folder(folder, stamp):
-    """Nobody's folder is removed but the one that was made here."""
+    """Exits if the folder exists and was not made by this script, so that it is not removed."""
     if os.path.exists(folder) and not os.path.exists(stamp):
         sys.exit(
-            "error: {} exists and is not an environment that make has made; "
+            "error: {} exists and was not made by make; "
             "remove it, or choose another: make demo VENV=...".format(folder)
         )
 
@@ -83,7 +83,7 @@ def make(folder):
     made = subprocess.call([sys.executable, "-m", "venv", folder])
     if made != 0:
         sys.exit(
-            "error: {} has no working venv module; on Debian: apt install python3-venv".format(
+            "error: the venv module of {} fails; on Debian: apt install python3-venv".format(
                 sys.executable
             )
         )

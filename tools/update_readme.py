@@ -7,7 +7,7 @@ A block of output follows a comment that names its command:
     … replaced by what the command prints …
     ```
 
-Of a training's progress the first and the last line stay: thirty say no more than two.
+Of a training's progress only the first and the last line are kept.
 """
 
 import os
@@ -22,7 +22,7 @@ BLOCK = re.compile(r"(<!-- run: (?P<command>.+?) -->\n```\w*\n)(?P<output>.*?)(`
 PROGRESS = re.compile(r"(?:(?:step \d+|training): .*\n){4,}")
 THIS_PYTHON = {
     "python": [sys.executable],
-    # The script's module: the package need not be installed.
+    # The module instead of the script: the package need not be installed.
     "shufflenet": [sys.executable, "-m", "common.commands"],
 }
 
@@ -39,13 +39,13 @@ def commands(text: str) -> list[str]:
 
 
 def words(command: str) -> list[str]:
-    """Returns a command of a page as this Python runs it."""
+    """Returns the words of a page's command, to run with this Python."""
     first, *rest = shlex.split(command)
     return [*THIS_PYTHON.get(first, [first]), *rest]
 
 
 def shortened(output: str) -> str:
-    """Returns output with the middle of a training's progress left out."""
+    """Returns output without the middle of a training's progress."""
 
     def first_and_last(found: re.Match) -> str:
         lines = found[0].splitlines(keepends=True)
@@ -57,7 +57,7 @@ def shortened(output: str) -> str:
 def run(command: str) -> str:
     """Runs one command at the project's root with this Python and returns what it prints."""
     print("$", command, flush=True)
-    # Started by make, a make would report which folder it enters.
+    # Otherwise a make that is started by make reports which folder it enters.
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
         words(command), cwd=ROOT, env=env, capture_output=True, text=True, check=False
@@ -68,7 +68,7 @@ def run(command: str) -> str:
 
 
 def main() -> None:
-    """Replaces every block of output, a page after the other."""
+    """Replaces every block of output, page by page."""
     for page in pages():
         text = page.read_text(encoding="utf-8")
         text = BLOCK.sub(lambda m: m[1] + run(m["command"]) + m[4], text)

@@ -1,1 +1,1 @@
-"""The input pipeline against plain tf.data and PyTorch's DataLoader."""
+"""Compares the input pipeline with plain tf.data and PyTorch's DataLoader."""

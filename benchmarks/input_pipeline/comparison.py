@@ -1,4 +1,4 @@
-"""Pipelines that take turns in fresh processes, and the table of their rates."""
+"""Pipelines in interleaved rounds and fresh processes, and the table of their rates."""
 
 import dataclasses
 import functools
@@ -22,8 +22,8 @@ class PipelineConfig:
     Attributes:
       settings: keys of `benchmarks.input_pipeline.settings.SETTINGS`.
       pipelines: keys of `PIPELINES` there.
-      rounds: turns of every pipeline.
-      seconds: about how long a turn reads.
+      rounds: each runs every pipeline once.
+      seconds: about how long a pipeline reads per round.
       cores: CPU cores to run on.
       cache: folder of the images.
     """
@@ -37,10 +37,10 @@ class PipelineConfig:
 
 
 def compare(config: PipelineConfig) -> dict[str, dict[str, list[float]]]:
-    """Returns by setting and pipeline the images a second of every round.
+    """Returns by setting and pipeline the images per second of every round.
 
     Raises:
-      UserError: a pipeline failed; it is named.
+      UserError: a pipeline failed; the message names it.
     """
     tasks = {
         (setting, pipeline): functools.partial(_turn, config, setting, pipeline)
@@ -57,7 +57,7 @@ def compare(config: PipelineConfig) -> dict[str, dict[str, list[float]]]:
 
 
 def pipelines_table(settings: dict[str, dict[str, list[float]]]) -> str:
-    """Returns the markdown table; ours is compared with the others of the same round."""
+    """Returns the markdown table; ours is compared with the others in the same round."""
     headers = ["images, pipeline", "images/s (p10-p90)", "ours is faster"]
     rows = []
     for setting, rates in settings.items():

@@ -7,17 +7,17 @@ from PIL import Image
 
 _SEED = 0
 _CLASSES = 8
-# Width and height, files, and the JPEG quality, for files nearly as large as ImageNet's: its
-# archive of 1.28 million has 147.9 GB.
+# Width and height, number of files, and JPEG quality. The photos' files are nearly as large as
+# ImageNet's, whose archive of 1.28 million images has 147.9 GB.
 SETS = {"photos": ((500, 375), 512, 97), "small": ((32, 32), 2048, 95)}
 
 
 def image_folder(name: str, cache: Path) -> Path:
-    """Returns a folder root/train/class/*.jpg, written now unless it is there.
+    """Returns a folder root/train/class/*.jpg, which is written now unless it exists.
 
     Args:
       name: a key of `SETS`.
-      cache: where the folder lies.
+      cache: the folder that contains it.
 
     Examples:
       >>> root = image_folder("photos", Path("build/benchmarks"))
@@ -43,7 +43,7 @@ def _write(root: Path, size: tuple[int, int], count: int, quality: int) -> None:
 
 
 def _variant(photo: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Returns a random part of the photograph, a quarter of its area at least, at this size."""
+    """Returns a random part of the photograph, at least a quarter of its area, at this size."""
     share = rng.uniform(0.5, 1)
     width, height = (round(extent * share) for extent in photo.size)
     left = int(rng.integers(photo.width - width + 1))

@@ -1,4 +1,4 @@
-"""What the input pipelines are compared on, and how they are timed."""
+"""The settings that input pipelines are compared with, and how they are timed."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -13,13 +13,13 @@ class Setting:
 
     Attributes:
       images: a key of `benchmarks.input_pipeline.images.SETS`.
-      size: pixels of the batch's images.
-      crop: "resized" (a random part of at least min_area, scaled) or "pad" (reflect by padding
-        pixels, cut at random).
-      min_area: share of the image.
-      padding: pixels.
-      color_jitter: most that brightness, contrast and saturation change, as a share.
-      batch_size: images.
+      size: height and width of the batch's images, in pixels.
+      crop: "resized" (a random part of at least min_area, resized) or "pad" (padded by reflection,
+        then cropped at random).
+      min_area: smallest share of the image.
+      padding: pixels on each side.
+      color_jitter: largest change of brightness, contrast and saturation, as a share.
+      batch_size: images per batch.
     """
 
     images: str
@@ -49,15 +49,15 @@ PIPELINES = {
 
 
 def serves(pipeline: str, setting: Setting) -> bool:
-    """Whether a pipeline does all that the setting asks for, and differs from the others."""
+    """Returns whether a pipeline can do what the setting needs, and differs from the others."""
     if pipeline == "tf.data antialiased" and setting.crop == "pad":
         return False
-    # What tf.image changes colours by is something else than the others' jitter.
+    # tf.image changes colours in another way than the other pipelines' jitter.
     return not (pipeline.startswith("tf.data") and setting.color_jitter)
 
 
 def rate(batches: Iterable, batch_size: int, seconds: float) -> float:
-    """Returns images a second over the second half of the time, at least two batches."""
+    """Returns images per second over the second half of the time, at least two batches."""
     iterator = iter(batches)
     _read(iterator, seconds / 2)
     count, elapsed = _read(iterator, seconds / 2)
@@ -65,7 +65,7 @@ def rate(batches: Iterable, batch_size: int, seconds: float) -> float:
 
 
 def _read(iterator: Iterator, seconds: float) -> tuple[int, float]:
-    """Returns how many batches were read in about that time, and the exact time."""
+    """Returns how many batches were read in about this time, and the exact time."""
     count, start = 0, time.perf_counter()
     while count < _FEWEST or time.perf_counter() - start < seconds:
         next(iterator)

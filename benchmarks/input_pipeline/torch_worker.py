@@ -11,8 +11,8 @@ from benchmarks.input_pipeline.settings import Setting, rate
 from edge.running import worker
 from edge.running.timing import pin
 
-# Defined by torchvision's own binary. Where that cannot be loaded, as a build for CUDA beside
-# PyTorch's for CPUs, only their names are missing for its transforms, which do not use them.
+# Operators of torchvision's own binary. If it cannot be loaded (such as a CUDA build next to a CPU
+# build of PyTorch), torchvision's transforms need only the operators' names: they do not use them.
 _OPERATORS = ("nms", "qnms")
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ENDLESS = 1 << 40
@@ -51,7 +51,7 @@ def _pillow_transforms(setting: Setting) -> Callable:
 
 
 def _tensor_transforms(setting: Setting) -> Callable:
-    """Those that torchvision recommends now: everything behind the decoder is done on tensors."""
+    """The transforms that torchvision recommends now: tensors are used right after decoding."""
     from torchvision.transforms import v2 as t
 
     last = [t.ToDtype(torch.float32, scale=True), t.Normalize(_MEAN, _DEVIATION, inplace=True)]

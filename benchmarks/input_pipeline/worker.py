@@ -1,4 +1,4 @@
-"""Times this project's input pipeline, or a plain one of tf.data.
+"""Times this project's input pipeline, or a plain tf.data one.
 
 Run by `edge.running.worker.call`.
 """
@@ -51,7 +51,7 @@ def _ours(setting: Setting, folder: Path) -> tf.data.Dataset:
 
 
 def _plain_batches(setting: Setting, folder: Path, antialias: bool) -> tf.data.Dataset:
-    """Decodes, crops, resizes, mirrors and normalizes as the guides of tf.data do it."""
+    """Decodes, crops, resizes, mirrors and normalizes like tf.data's guides."""
     files = sorted(str(path) for path in folder.glob("train/*/*.jpg"))
     names = sorted({Path(file).parent.name for file in files})
     labels = [names.index(Path(file).parent.name) for file in files]

@@ -10,17 +10,17 @@ from converters.graph.deployment import deployment_graph
 
 _SOURCES = ("benchmarks/measuring/networks.py", "benchmarks/measuring/lower_bound.py")
 _QUANTIZATION = "int8-ptq"
-# The usual conversion, ours, and the convolutions alone.
+# The usual conversion, ours, and only the convolutions.
 GRAPHS = ("canonical", "deployment", "floor")
 
 
 def int8_file(network: str, graph: str, target: str, cache: Path) -> Path:
-    """Returns a network as an int8 .tflite file, converted now unless the cache has it.
+    """Returns the path of a network's int8 .tflite file, converted now unless the cache has it.
 
     Args:
       network: a key of `benchmarks.measuring.networks.NETWORKS`.
       graph: one of `GRAPHS`.
-      target: whose form a rewritten graph has; the canonical one has none.
+      target: whose lowering a rewritten graph has; the canonical graph has none.
       cache: folder of converted files.
 
     Examples:

@@ -20,7 +20,7 @@ from edge.running.side_by_side import Turns, measure
 
 @dataclass(frozen=True)
 class FormTimesConfig:
-    """What to compare and how often: the flags of `benchmarks.forms`."""
+    """What to compare, and how often: the flags of `benchmarks.forms`."""
 
     networks: tuple[str, ...]
     target: str
@@ -30,15 +30,15 @@ class FormTimesConfig:
 
 
 def lowerings(config: FormTimesConfig) -> dict[str, Lowering]:
-    """Returns by value the target's lowering with `config.field` changed to it.
+    """Returns by value the target's lowering with `config.field` set to it.
 
     Raises:
-      UserError: a lowering has no such field, or the field no such value.
+      UserError: a lowering has no such field, or the field has no such value.
     """
     lowering = LOWERINGS[config.target]
     fields = [f.name for f in dataclasses.fields(lowering) if f.name != "shuffle"]
     if config.field not in fields:
-        raise UserError(f"a lowering has no field {config.field!r} to change; {', '.join(fields)}")
+        raise UserError(f"a lowering has no field {config.field!r}; --field: {', '.join(fields)}")
     convert = type(getattr(lowering, config.field))
     try:
         return {
@@ -49,7 +49,7 @@ def lowerings(config: FormTimesConfig) -> dict[str, Lowering]:
 
 
 def measure_all(config: FormTimesConfig) -> dict[str, np.ndarray]:
-    """Returns by network the milliseconds [values, rounds] of int8 files that take turns."""
+    """Returns by network the milliseconds [values, rounds] of int8 files, round by round."""
     networks = {name: _converted(name, lowerings(config)) for name in config.networks}
     with tempfile.TemporaryDirectory() as folder:
         folders = convert_all([one for each in networks.values() for one in each], Path(folder))
@@ -76,9 +76,9 @@ def _converted(network: str, changed: dict[str, Lowering]) -> list[Network]:
 
 
 def form_table(config: FormTimesConfig, times: dict[str, np.ndarray]) -> str:
-    """Returns the markdown table of what `measure_all` gives.
+    """Returns the markdown table of what `measure_all` returns.
 
-    The ratios are of the first value's times to each value's, of turns of the same round.
+    The ratios are those of the first value's times to each value's in the same round.
     """
     headers = ["network", config.field, "ms (p10-p90)", f"faster than {config.values[0]}"]
     rows = []

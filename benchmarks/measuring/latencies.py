@@ -1,4 +1,4 @@
-"""Times a network's canonical, deployment and floor files side by side."""
+"""Times a network's canonical, deployment and lower-bound (`floor`) files side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from edge.running.side_by_side import Turns, measure
 
 
 def convert_all(networks: Sequence[str], cache: Path) -> dict[str, list[Path]]:
-    """Returns each network's files in the order of `GRAPHS`; converts those not in the cache."""
+    """Returns each network's files in the order of `GRAPHS`, converted unless in the cache."""
     files: dict[str, list[Path]] = {network: [] for network in networks}
     with Progress("converting", len(networks) * len(GRAPHS), unit="file") as progress:
         for network, paths in files.items():
@@ -38,8 +38,8 @@ def summarize(paths: list[Path], times: np.ndarray) -> dict:
       times: milliseconds, [graphs, rounds].
 
     Returns:
-      For every graph its statistics and size, and the ratios between graphs: of the same round,
-      so that what slows a round down counts on both sides.
+      For every graph its statistics and size, and the ratios between graphs in the same round, so
+      that whatever slows a round down affects both.
     """
     canonical, deployment, floor = times
     return {
@@ -53,7 +53,7 @@ def summarize(paths: list[Path], times: np.ndarray) -> dict:
 
 
 def latency_table(networks: dict[str, dict]) -> str:
-    """Returns the markdown table of what `measure_all` gives."""
+    """Returns the markdown table of what `measure_all` returns."""
     headers = [
         "network",
         *[f"{graph}, ms (p10-p90)" for graph in GRAPHS],

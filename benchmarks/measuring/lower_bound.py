@@ -1,7 +1,7 @@
-"""The convolutions alone: a floor that no deployment graph can beat, and not a network.
+"""Only the convolutions: a lower bound of a deployment graph's time, not a usable network.
 
-V2: every convolution of the trained network on tensors of the same sizes, chained without moving
-a channel but for one concatenation a stage. V1: the network without its shuffles.
+V2: every convolution of the trained network on tensors of the same sizes, one after the other; no
+channel is moved except in one concatenation per stage. V1: the network without its shuffles.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from keras_shufflenet.permutations import PermutedTensor
 
 
 def floor_graph(network: str, target: str = "cpu") -> Graph:
-    """Returns the floor of a network in `benchmarks.measuring.networks.NETWORKS`."""
+    """Returns the lower bound of a network in `benchmarks.measuring.networks.NETWORKS`."""
     if NETWORKS[network].func is ShuffleNetV1:
         return deployment_graph(build(network, shuffle=False), target)
     return convolutions_alone(build(network))
@@ -26,8 +26,7 @@ def floor_graph(network: str, target: str = "cpu") -> Graph:
 def convolutions_alone(model: keras.Model) -> Graph:
     """Returns the convolutions of a ShuffleNetV2, each on the output of the one before.
 
-    The input is the model's, and so are the convolutions' shapes and the pooling; what the
-    graph computes means nothing.
+    Input, pooling and shapes of the convolutions are the model's; the results mean nothing.
     """
     return v2_graph(model, _stage)
 
@@ -36,7 +35,7 @@ def v2_graph(
     model: keras.Model,
     stage: Callable[[Graph, PermutedTensor, list[ShuffleUnitV2]], PermutedTensor],
 ) -> Graph:
-    """Returns a ShuffleNetV2 whose stages are written by `stage`, the rest as trained."""
+    """Returns a ShuffleNetV2 whose stages are built by `stage`, the rest as trained."""
     graph = Graph()
     layers = {layer.name: layer for layer in model.layers}
     x = graph.input(model.input_shape[1:])

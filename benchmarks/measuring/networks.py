@@ -22,7 +22,7 @@ def _v2(**arguments: Any) -> functools.partial:
     return functools.partial(ShuffleNetV2, **_SETTINGS, **arguments)
 
 
-# By name: what builds it; an argument such as shuffle=False changes it.
+# By name, a function that builds the network; an argument such as shuffle=False changes it.
 NETWORKS = {
     "v2-0.5x": _v2(scale=0.5),
     "v2-1x": _v2(scale=1.0),
@@ -42,7 +42,7 @@ def build(name: str, **changes: Any) -> keras.Model:
 
     Args:
       name: a key of `NETWORKS`.
-      changes: arguments of the network that shall differ, such as shuffle=False.
+      changes: arguments of the network to change, such as shuffle=False.
 
     Examples:
       >>> model = build("v2-1x")
@@ -54,6 +54,6 @@ def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
     """Returns the names as given, or all of `NETWORKS` for None.
 
     Raises:
-      UserError: a name that is not there.
+      UserError: an unknown name.
     """
     return choose("network", names or None, NETWORKS)

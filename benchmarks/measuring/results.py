@@ -1,6 +1,6 @@
-"""What a benchmark leaves behind: a JSON file, and a table between two markers of a document.
+"""The results of a benchmark: a JSON file, and a table between two markers of a document.
 
-Flags are defined by a call and not by the import: a module with flags is a command.
+Flags are defined by a call, not by the import: a module that defines flags is a command.
 """
 
 import importlib.metadata
@@ -20,7 +20,7 @@ from edge.provenance import describe
 from edge.running.side_by_side import Turns
 
 FLAGS = flags.FLAGS
-# The flags are the calling command's, whose --help shows them.
+# The flags belong to the calling command, whose --help shows them.
 flags.disclaim_key_flags()
 
 
@@ -30,28 +30,33 @@ def define_flags(name: str, document: str = "docs/benchmarks.md", more: str = ""
     Args:
       name: of the benchmark.
       document: default of `--document`.
-      more: of that flag's help, what else comes there.
+      more: appended to that flag's help.
     """
     flags.DEFINE_string("output", "benchmarks/results", f"Folder for {name}.json.")
     flags.DEFINE_string(
-        "document", document, f"Markdown that gets the table between its markers{more}."
+        "document", document, f"Markdown file that gets the table between its markers{more}."
     )
 
 
 def define_turns(rounds: int) -> None:
-    """Defines the flags of files that take turns, with this default of `--rounds`."""
-    flags.DEFINE_integer("rounds", rounds, "Turns of every file in a process.", lower_bound=1)
+    """Defines the flags of interleaved rounds, with this default of `--rounds`."""
     flags.DEFINE_integer(
-        "processes", 5, "Processes for every network: where memory lies differs.", lower_bound=1
+        "rounds", rounds, "Rounds in each process; each runs every file.", lower_bound=1
     )
     flags.DEFINE_integer(
-        "invokes", 5, "Inferences in a turn; the turn counts by their median.", lower_bound=1
+        "processes",
+        5,
+        "Processes for each network; memory addresses differ between them.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "invokes", 5, "Inferences of a file per round; their median counts.", lower_bound=1
     )
     flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0)
 
 
 def read_turns() -> Turns:
-    """Returns what the command line says of the turns."""
+    """Returns what the command line says about the rounds."""
     return Turns(FLAGS.rounds, FLAGS.processes, FLAGS.invokes, FLAGS.core)
 
 
@@ -63,7 +68,7 @@ class Destination:
       name: of the benchmark, such as "latency".
       output: folder of the JSON file, `name`.json.
       document: markdown with the lines `<!-- name: begin -->` and `<!-- name: end -->`.
-      command: that measures the same again.
+      command: the command that repeats the measurement.
     """
 
     name: str
@@ -87,10 +92,10 @@ class Destination:
         return cls(name, Path(FLAGS.output), document, command)
 
     def write(self, run: dict, table: str) -> None:
-        """Writes the JSON file and the table into the document's place, and prints the table.
+        """Writes the JSON file, puts the table into the document, and prints the table.
 
         Args:
-          run: all that was measured, JSON values, with what `describe_run` gives.
+          run: all that was measured, as JSON values, including what `describe_run` returns.
           table: markdown.
 
         Raises:
@@ -105,7 +110,7 @@ class Destination:
 
 
 def full_range(values: Sequence[float], digits: int, unit: str = "") -> str:
-    """Returns the median with the least and the most, for turns too few for percentiles.
+    """Returns the median with the minimum and maximum, for too few rounds for percentiles.
 
     Examples:
       >>> full_range([1.5, 1.7, 1.4], 1, unit="x")
@@ -116,10 +121,10 @@ def full_range(values: Sequence[float], digits: int, unit: str = "") -> str:
 
 
 def installed_versions(packages: Iterable[str], remedy: str) -> dict[str, str]:
-    """Returns the versions of packages by their names.
+    """Returns the versions of packages by name.
 
     Raises:
-      UserError: some are not installed; they are named, with the remedy.
+      UserError: some are not installed; the message names them and the remedy.
     """
     found, missing = {}, []
     for package in packages:

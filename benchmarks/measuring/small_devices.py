@@ -21,7 +21,7 @@ ACCELERATORS = {
 
 
 def measure_all(networks: Sequence[str], cache: Path, runs: int) -> list[dict]:
-    """Returns a row for every network and graph.
+    """Returns a row for each network and graph.
 
     Args:
       networks: keys of `benchmarks.measuring.networks.NETWORKS`.
@@ -65,11 +65,11 @@ def estimate(path: Path, accelerator: str) -> dict:
       accelerator: a key of `ACCELERATORS`.
 
     Returns:
-      `cycles` of one inference, on the NPU and waiting for its memory (operators on the CPU are
+      `cycles` of one inference, including the NPU's waiting for memory (operators on the CPU are
       not counted), `sram_bytes`, and the operators that stay on the CPU, {name: count}.
 
     Raises:
-      UserError: Vela refuses the file.
+      UserError: Vela cannot compile the file.
 
     Examples:
       >>> estimate(Path("model_int8.tflite"), "U55-128")["cycles"]
@@ -83,17 +83,17 @@ def estimate(path: Path, accelerator: str) -> dict:
 
 
 def tool_versions() -> dict[str, str]:
-    """Returns the versions of TFLite Micro and Vela by their packages' names.
+    """Returns the versions of TFLite Micro and Vela by package name.
 
     Raises:
-      UserError: one is not installed.
+      UserError: one of them is not installed.
     """
     remedy = "pip install 'keras_shufflenet[micro,ethosu]'"
     return installed_versions(("tflite-micro", "ethos-u-vela"), remedy)
 
 
 def comparison_table(rows: list[dict]) -> str:
-    """Returns the markdown table of what `measure_all` gives."""
+    """Returns the markdown table of what `measure_all` returns."""
     headers = [
         "network, graph",
         "Micro arena, KiB",

@@ -1,4 +1,4 @@
-"""Checks what other runtimes compute, times them beside LiteRT, and writes the table."""
+"""Checks what other runtimes compute, times them next to LiteRT, and writes the table."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from common.table import markdown_table
 from edge.running.measurement import interval, spread, statistics
 from edge.running.side_by_side import Turns, call, measure
 
-# Largest difference of float32 logits from Keras's, as a share of their standard deviation.
+# Largest difference of float32 logits from those of Keras, as a share of their standard deviation.
 FLOAT_BOUND = 1e-4
-# Smallest cosine of int8 logits with Keras's; red and blue exchanged give 0.94 on v2-1x. The file
-# comes from the float32 one, which is held to `FLOAT_BOUND`.
+# Smallest cosine between int8 logits and those of Keras; with red and blue exchanged it is 0.94 on
+# v2-1x. The int8 file is made from the float32 one, which must satisfy `FLOAT_BOUND`.
 INT8_BOUND = 0.95
 _WORKER = "benchmarks.other_runtimes.worker"
 NAMES = {
@@ -28,7 +28,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class RuntimesConfig:
-    """What to measure and how often: the flags of `benchmarks.runtimes`."""
+    """What to measure, and how often: the flags of `benchmarks.runtimes`."""
 
     networks: tuple[str, ...]
     runtimes: tuple[str, ...]
@@ -40,7 +40,7 @@ def compare_all(config: RuntimesConfig) -> dict[str, list[dict]]:
     """Returns for every network the summaries of its variants.
 
     Raises:
-      UserError: a runtime fails, or does not compute what Keras does.
+      UserError: a runtime fails, or its logits differ from those of Keras.
     """
     comparisons, checks = {}, {}
     with Progress("converting", len(config.networks), unit="network") as progress:
@@ -64,7 +64,7 @@ def check_outputs(
     """Returns for every variant how its logits differ from the Keras model's.
 
     Raises:
-      UserError: one differs by more than `FLOAT_BOUND` or `INT8_BOUND` allow.
+      UserError: the logits of one differ by more than `FLOAT_BOUND` or `INT8_BOUND` allows.
     """
     request = {**_request(comparison), **config.turns.request(), "rounds": 0}
     reply = call(_WORKER, network, request)
@@ -75,7 +75,7 @@ def check_outputs(
             raise UserError(
                 f"{describe(variant)} of {network} does not compute what Keras does: cosine "
                 f"{found['cosine']:.3f}, error {found['relative_error']:.1e} of the logits' "
-                "deviation; measure without it (--runtimes)"
+                "standard deviation; measure without it (--runtimes)"
             )
         differences.append(found)
     return differences
@@ -98,7 +98,7 @@ def difference(logits: np.ndarray, expected: np.ndarray) -> dict[str, float]:
 
 
 def _close_enough(variant: Variant, found: dict[str, float]) -> bool:
-    # Written so that NaN is not close.
+    # Written so that NaN does not count as close.
     if variant.precision == "int8":
         return found["cosine"] >= INT8_BOUND
     return found["relative_error"] <= FLOAT_BOUND
@@ -116,12 +116,12 @@ def summarize(
 
     Args:
       found: the variants, `OURS` among them.
-      checks: of every variant, what `difference` gives.
+      checks: of every variant, what `difference` returns.
       times: milliseconds, [variants, rounds].
 
     Returns:
-      For every variant what it is, its statistics, its differences, and how many times as long
-      as `OURS` it took: the ratio of the same round.
+      For every variant its fields, its differences, its statistics, and the ratio of its time to
+      that of `OURS` in the same round.
     """
     ours = times[found.index(OURS)]
     return [
@@ -131,12 +131,12 @@ def summarize(
 
 
 def describe(variant: Variant) -> str:
-    """Returns a variant in words."""
+    """Describes a variant in words."""
     return f"{NAMES[variant.runtime]}'s {variant.precision} {variant.graph} graph"
 
 
 def runtimes_table(networks: dict[str, list[dict]]) -> str:
-    """Returns the markdown table of what `compare_all` gives."""
+    """Returns the markdown table of what `compare_all` returns."""
     headers = [
         "network, runtime, graph",
         "float32, ms (p10-p90)",

@@ -1,4 +1,4 @@
-"""The files that runtimes are compared with: one network with the same weights in every format."""
+"""The files for comparing runtimes: one network with the same weights in every format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from trainers.distribution.strategy import batch_norms
 from trainers.optimization.averaging import reestimate_batch_norms
 
 IMAGES = 40
-# Images for the ranges; the others are what the runtimes' outputs are compared on.
+# Images for the int8 ranges; the runtimes' outputs are compared on the others.
 CALIBRATION = 32
-# Of a channel, as a share of the mean over its layer's channels.
+# Of a channel, as a share of the mean variance of its layer's channels.
 SMALLEST_VARIANCE = 0.1
 
 
@@ -42,18 +42,18 @@ class Variant:
     precision: str
 
 
-# What all others are compared with.
+# The variant that all others are compared with.
 OURS = Variant("litert", "deployment", "int8")
 # ncnn's package lacks the tools that quantize.
 _FLOAT_ONLY = ("ncnn",)
 
 
 def variants(runtimes: tuple[str, ...], shuffle_free: bool) -> list[Variant]:
-    """Returns what to measure: `OURS` first, then LiteRT's others, then the other runtimes'.
+    """Returns what to measure: `OURS` first, then LiteRT's other variants, then other runtimes'.
 
     Args:
       runtimes: keys of `PACKAGES`.
-      shuffle_free: whether there is a form without shuffles for them.
+      shuffle_free: whether they have a graph without shuffles.
     """
     found = [Variant("litert", graph, precision) for graph, precision in _pairs(True, True)]
     for runtime in runtimes:
@@ -75,7 +75,7 @@ class Comparison:
     Attributes:
       files: by variant.
       images: path of the images [n, height, width, channels] that outputs are compared on.
-      logits: the Keras model's on them, [n, classes].
+      logits: the Keras model's logits of these images, [n, classes].
     """
 
     files: dict[Variant, Path]
@@ -89,7 +89,7 @@ def write_files(network: str, runtimes: tuple[str, ...], folder: Path) -> Compar
     Args:
       network: a key of `benchmarks.measuring.networks.NETWORKS`.
       runtimes: keys of `benchmarks.other_runtimes.models.PACKAGES`.
-      folder: exists; files of the same names are replaced.
+      folder: must exist; files of the same names are replaced.
 
     Raises:
       UserError: a quantizer failed.
@@ -126,8 +126,8 @@ def settle_batch_norms(model: keras.Model, images: np.ndarray) -> None:
     """Gives every BatchNormalization the statistics of `images`.
 
     With random statistics the image fades from layer to layer: the logits would be the same for
-    every image, and a runtime that computes something else could not be told. Channels that hardly
-    vary are not blown up: that would magnify rounding, float32's too.
+    every image, and a runtime that computes something else would not be noticed. Channels that
+    hardly vary are not scaled up: that would magnify rounding errors, also those of float32.
     """
     reestimate_batch_norms(model, tf.distribute.get_strategy(), [(images,)])
     for norm in batch_norms(model):
@@ -136,7 +136,7 @@ def settle_batch_norms(model: keras.Model, images: np.ndarray) -> None:
 
 
 class _Writer:
-    """Writes one network's files; int8 ones of other runtimes from their float32 ones."""
+    """Writes one network's files; other runtimes' int8 files are made from their float32 ones."""
 
     def __init__(self, model: keras.Model, folder: Path, calibration: np.ndarray):
         self.model = model

@@ -1,7 +1,7 @@
 """One network in one of several runtimes, on one thread: image in, logits out.
 
-Each runtime has what its makers advise for one image at a time, and its input lies where it wants
-it before the time starts. The packages are imported where they are used: any may be missing.
+Each runtime has the settings that its makers recommend for one image at a time, and its input is in
+place before the time starts. The packages are imported where they are used: any may be missing.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from benchmarks.measuring.results import installed_versions
 from common.cli import UserError
 from common.tflite.litert import LiteRTModel
 
-# By runtime: the packages that it takes, its quantizer and its file format included.
+# By runtime: the packages that it needs, including its quantizer and its file format.
 PACKAGES = {
     "onnxruntime": ("onnx", "onnxruntime"),
     "openvino": ("onnx", "openvino", "nncf"),
@@ -36,15 +36,14 @@ class RuntimeModel(Protocol):
 
 
 def versions(runtimes: Sequence[str]) -> dict[str, str]:
-    """Returns the versions of the packages that the runtimes take.
+    """Returns the versions of the packages that the runtimes need.
 
     Raises:
       UserError: some are not installed.
     """
     return installed_versions(
         dict.fromkeys(name for runtime in runtimes for name in PACKAGES[runtime]),
-        "pip install 'keras_shufflenet[bench]', or name the runtimes that are there with "
-        "--runtimes",
+        "pip install 'keras_shufflenet[bench]', or name the installed runtimes with --runtimes",
     )
 
 
@@ -75,7 +74,7 @@ class _OnnxRuntime:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         providers = ["CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(path, options, providers=providers)
-        # Bound, so that a run allocates and copies nothing.
+        # The output is bound, so that a run allocates and copies nothing.
         self._binding = self._session.io_binding()
         self._binding.bind_output(self._session.get_outputs()[0].name)
 
@@ -97,9 +96,9 @@ class _OpenVino:
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": 1,
-            # Else some CPUs compute what is not quantized in bfloat16.
+            # Otherwise some CPUs compute the operators that are not quantized in bfloat16.
             "INFERENCE_PRECISION_HINT": "f32",
-            # The process is on its core already.
+            # The process is pinned to its core already.
             "ENABLE_CPU_PINNING": False,
         }
         compiled = openvino.Core().compile_model(path, "CPU", settings)
@@ -123,15 +122,15 @@ class _Ncnn:
         self._net = ncnn.Net()
         options = self._net.opt
         options.num_threads = 1
-        # Else it keeps weights in float16 where the CPU can convert them, at no gain in time here.
+        # Otherwise ncnn stores weights in float16 if the CPU can convert them: no faster here.
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         weights = str(Path(path).with_suffix(".bin"))
         if self._net.load_param(path) or self._net.load_model(weights):
-            raise UserError(f"ncnn refuses {path}")
+            raise UserError(f"ncnn cannot load {path}; measure without it (--runtimes)")
         self._input, self._output = self._net.input_names()[0], self._net.output_names()[0]
 
     def set_input(self, image: np.ndarray) -> None:
-        # Named, so that it lives until it is copied: a Mat of an array does not keep the array.
+        # A variable keeps the array until it is copied: a Mat does not hold a reference to it.
         (pixels,) = _channels_first(image)
         self._image = self._new_mat(pixels).clone()
 

@@ -1,4 +1,4 @@
-"""A graph as ONNX and ncnn see it: channels first, explicit pads, one split for all slices."""
+"""A graph as ONNX and ncnn need it: channels first, explicit pads, one split for all slices."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ class Node:
 
     Attributes:
       kind: "input", "conv", "dense", "add", "mean", "max_pool", "average_pool", "split", "concat"
-        or "shuffle"; a depthwise convolution is a "conv" of as many groups as channels.
+        or "shuffle"; a depthwise convolution is a "conv" with as many groups as channels.
       inputs, outputs: names of tensors.
-      shape: (channels, height, width) of the output, or of what a "split" cuts.
+      shape: (channels, height, width) of the output; of a "split", of its input.
       weights: kernel (outputs, inputs / groups, height, width) or (outputs, inputs), and bias.
       settings: of a "conv" `stride`, `groups`, `activation` and `pads` (top, left, bottom, right);
         of a pool `pads` and `count_pads` (whether an average counts them); of a "split" `sizes`;
@@ -38,7 +38,7 @@ def nodes(graph: Graph) -> list[Node]:
     """Returns the operators of a graph in the order of execution.
 
     Raises:
-      ValueError: an operator that no plain ShuffleNet has.
+      ValueError: an operator that plain ShuffleNets do not have.
 
     Examples:
       >>> kinds = Counter(node.kind for node in nodes(plain_graph(model)))
@@ -46,24 +46,24 @@ def nodes(graph: Graph) -> list[Node]:
     reader = _Reader(graph)
     for op in graph.ops.values():
         if op.kind not in _READERS:
-            raise ValueError(f"{op.name!r} is of the kind {op.kind!r}, which only LiteRT gets")
+            raise ValueError(f"{op.name!r} is of the kind {op.kind!r}, which only LiteRT supports")
         reader.follow(op)
         _READERS[op.kind](reader, op)
     return reader.nodes
 
 
 class _Reader:
-    """Follows height and width, and the pads that convolutions and pools take in."""
+    """Follows height and width, and the pads that convolutions and pools absorb."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
         self.nodes: list[Node] = []
         self.extents: dict[str, tuple[int, int]] = {}
-        # By name of a "pad" operator: the tensor that it pads.
+        # By name of a "pad" operator, the tensor that it pads.
         self.padded: dict[str, str] = {}
 
     def follow(self, op: Op) -> None:
-        """Notes the height and width of the output, without the zeros of a pad."""
+        """Records the height and width of the output, without the zeros of a pad."""
         if op.kind == "input":
             self.extents[op.name] = op.settings["shape"][:2]
         else:
@@ -79,7 +79,7 @@ class _Reader:
         self.nodes.append(Node(kind or op.kind, inputs, (op.name,), shape, weights, settings))
 
     def pads(self, op: Op, size: int) -> tuple[int, int, int, int]:
-        """Returns the pads of a window of `size`: of the pad before it, or TensorFlow's "same"."""
+        """Returns the pads of a window of `size`: those of a pad before it, or of "same"."""
         if op.inputs[0] in self.padded:
             return (1, 1, 1, 1)
         totals = [
@@ -118,7 +118,7 @@ def _dense(reader: _Reader, op: Op) -> None:
 
 
 def _pool(reader: _Reader, op: Op) -> None:
-    # To a maximum behind a ReLU a pad's zeros and a pool's own minus infinity are alike.
+    # For a maximum after a ReLU, a pad's zeros and a pool's own minus infinity are the same.
     reader.add(op, pads=reader.pads(op, POOL_SIZE), count_pads=op.inputs[0] in reader.padded)
 
 

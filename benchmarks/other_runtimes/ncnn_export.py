@@ -1,6 +1,6 @@
 """A graph → ncnn's two files: layers as text, weights as bytes.
 
-In the layers that ncnn's own converters and optimizer give: ShuffleChannel, Slice, fused ReLUs.
+Uses the layers that ncnn's own converters and optimizer write: ShuffleChannel, Slice, fused ReLUs.
 The formats: https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure and
 https://github.com/Tencent/ncnn/wiki/operation-param-weight-table
 """
@@ -15,7 +15,7 @@ from benchmarks.other_runtimes.nchw import POOL_SIZE, POOL_STRIDE, Node, nodes
 from converters.graph.operations import Graph
 
 _MAGIC = 7767517
-# In front of a kernel: what follows is float32.
+# Before a kernel: says that float32 follows.
 _FLOAT32 = bytes(4)
 # A parameter that is an array has the key -23300 - id and begins with its length.
 _ARRAY = -23300
@@ -26,10 +26,10 @@ Parameters = Mapping[int, object]
 
 
 def ncnn_files(graph: Graph) -> tuple[str, bytes]:
-    """Returns the content of the .param and of the .bin file of a graph, all float32.
+    """Returns the contents of a graph's .param and .bin files, all in float32.
 
     Raises:
-      ValueError: an operator that no plain ShuffleNet has.
+      ValueError: an operator that plain ShuffleNets do not have.
 
     Examples:
       >>> param, weights = ncnn_files(plain_graph(model))
@@ -39,14 +39,14 @@ def ncnn_files(graph: Graph) -> tuple[str, bytes]:
 
 
 class _Writer:
-    """Collects the lines and weights of a network; ncnn wants a copy for every consumer."""
+    """Collects the lines and weights of a network; ncnn needs a copy for every consumer."""
 
     def __init__(self, graph_nodes: list[Node]):
         self.lines: list[str] = []
         self.weights: list[bytes] = []
         self.blobs = 0
         self.uses = Counter(name for node in graph_nodes for name in node.inputs)
-        # By tensor: the copies that no consumer has taken yet.
+        # By tensor, the copies that no consumer has used yet.
         self.copies: dict[str, list[str]] = {}
         for node in graph_nodes:
             _WRITERS[node.kind](self, node)
@@ -57,7 +57,7 @@ class _Writer:
         return "\n".join([*head, *self.lines]) + "\n"
 
     def add(self, layer: str, node: Node, parameters: Parameters) -> None:
-        """Adds a layer, and behind it a Split where several layers read its output."""
+        """Adds a layer, and a Split after it if several layers read its output."""
         inputs = [self.copies[name].pop() for name in node.inputs]
         self._line(layer, inputs, list(node.outputs), parameters)
         for output in node.outputs:
@@ -142,7 +142,7 @@ _WRITERS: dict[str, Callable[[_Writer, Node], None]] = {
     "conv": _conv,
     "dense": _dense,
     "add": _add,
-    # Global, an average.
+    # A global average.
     "mean": lambda writer, node: writer.add("Pooling", node, {0: _AVERAGE, 4: 1}),
     "max_pool": _pool(_MAX),
     "average_pool": _pool(_AVERAGE),

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from benchmarks.other_runtimes.nchw import POOL_SIZE, POOL_STRIDE, Node, nodes
 from converters.graph.operations import Graph
 
-# What ONNX Runtime, its quantizer and OpenVINO have known for years.
+# Versions that ONNX Runtime, its quantizer and OpenVINO have supported for years.
 OPSET = 17
 IR_VERSION = 8
 
@@ -19,7 +19,7 @@ def onnx_model(graph: Graph) -> onnx.ModelProto:
     """Returns a float32 ONNX model of a graph with the input (1, channels, height, width).
 
     Raises:
-      ValueError: an operator that no plain ShuffleNet has.
+      ValueError: an operator that plain ShuffleNets do not have.
 
     Examples:
       >>> onnx.save(onnx_model(plain_graph(model)), "model.onnx")
@@ -54,7 +54,7 @@ class _Writer:
     def add_activated(
         self, node: Node, kind: str, inputs: Sequence[str], **attributes: Any
     ) -> None:
-        """Adds a node and the ReLU that follows it, if one does."""
+        """Adds a node, and the ReLU that follows it if there is one."""
         (output,) = node.outputs
         if node.settings["activation"] is None:
             self.add(kind, inputs, [output], **attributes)
@@ -118,7 +118,7 @@ def _split(writer: _Writer, node: Node) -> None:
 
 
 def _shuffle(writer: _Writer, node: Node) -> None:
-    """Adds reshape, transpose, reshape: what every exporter makes of a shuffle."""
+    """Adds reshape, transpose, reshape: what every exporter writes for a shuffle."""
     (source,), (output,), (channels, height, width) = node.inputs, node.outputs, node.shape
     groups = node.settings["groups"]
     shapes = {

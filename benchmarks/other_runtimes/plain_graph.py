@@ -1,7 +1,7 @@
-"""The graphs that runtimes other than LiteRT get: the trained network's own, and shuffle-free.
+"""The graphs for runtimes other than LiteRT: the trained network's own, and one without shuffles.
 
-The trained network's is what PyTorch's exporters would give them, with BatchNormalization folded
-already, so that no runtime is slowed down by how the network reached it.
+The first is what PyTorch's exporters would write, but with BatchNormalization folded, so that no
+runtime is slower because of the export.
 """
 
 import keras
@@ -15,20 +15,21 @@ from converters.graph.targets import UNLIMITED, Lowering
 from keras_shufflenet import ShuffleUnitV2
 from keras_shufflenet.permutations import PermutedTensor
 
-# Nothing that XNNPACK alone asks for; V1's shuffle remains.
+# Nothing that only XNNPACK needs; V1's shuffle remains.
 LOWERING = Lowering(most_concatenated=UNLIMITED, producers=1, grouped="group")
 _SHUFFLE_GROUPS = 2
 
 
 def is_v2(model: keras.Model) -> bool:
-    """Says whether the network is a ShuffleNetV2, whose shuffles a graph can do without."""
+    """Returns whether the network is a ShuffleNetV2, which has a graph without shuffles."""
     return isinstance(reader.stages(model)[0][0], ShuffleUnitV2)
 
 
 def plain_graph(model: keras.Model) -> Graph:
-    """Returns the graph of a ShuffleNetV1 or ShuffleNetV2 as it was trained, shuffles in place.
+    """Returns the graph of a ShuffleNetV1 or ShuffleNetV2 as it was trained, with its shuffles.
 
-    V1's shuffle is behind the depthwise convolution, where at stride 2 it moves a quarter.
+    V1's shuffle is after the depthwise convolution: at stride 2 it moves a quarter of the data
+    there.
 
     Examples:
       >>> logits = emit(plain_graph(model))(images)
@@ -60,5 +61,5 @@ def _slice(graph: Graph, x: PermutedTensor, name: str, start: int, stop: int) ->
 
 
 def _renumbered(x: PermutedTensor) -> PermutedTensor:
-    # What a layer after a slice or a shuffle calls its channel 0 is the first one there.
+    # After a slice or a shuffle, a layer's channel 0 is the first one of its input.
     return PermutedTensor(x.tensor, np.arange(x.channels))

@@ -1,4 +1,4 @@
-"""Quantizes an ONNX file as a runtime's makers do.
+"""Quantizes an ONNX file as the makers of a runtime recommend.
 
 Run by `edge.running.worker.call`, in a fresh process.
 """
@@ -13,9 +13,9 @@ from edge.running import worker
 
 
 def quantize(request: dict) -> dict:
-    """Writes the int8 form of the file `source` to `target`.
+    """Writes the int8 version of the file `source` to `target`.
 
-    The ranges are of the activations on `images`, a .npy file of what the float model takes.
+    The ranges are those of the activations on `images`, a .npy file of the float model's inputs.
     """
     images = np.load(request["images"])
     _QUANTIZERS[request["runtime"]](Path(request["source"]), Path(request["target"]), images)
@@ -23,7 +23,7 @@ def quantize(request: dict) -> dict:
 
 
 def _onnxruntime(source: Path, target: Path, images: np.ndarray) -> None:
-    """QDQ format, one scale a channel; uint8 activations are what its x86 kernels are made for."""
+    """QDQ format, one scale per channel; uint8 activations, for which its x86 kernels are made."""
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -51,7 +51,7 @@ def _onnxruntime(source: Path, target: Path, images: np.ndarray) -> None:
 
 
 def _openvino(source: Path, target: Path, images: np.ndarray) -> None:
-    # Or it reports to its makers that it was used.
+    # Turns off the report of its use to its makers.
     os.environ["NNCF_CI"] = "1"
     import nncf
     import openvino

@@ -8,7 +8,7 @@ from edge.running.timing import pin, take_turns
 
 
 def measure(request: dict) -> dict:
-    """Runs the request's models on its images and times them in turn on the first one.
+    """Runs the request's models on its images; times them in interleaved rounds on the first one.
 
     Returns:
       `logits` [models, images, classes], and `milliseconds` [models, rounds] of one inference, as

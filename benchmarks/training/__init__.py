@@ -1,1 +1,1 @@
-"""Training steps and whole trainings, measured."""
+"""Measures training steps and whole trainings."""

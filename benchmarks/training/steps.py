@@ -1,4 +1,4 @@
-"""Training steps of V2 in three kinds of process that take turns: PyTorch, Keras and ours."""
+"""Training steps of V2 in interleaved rounds of three processes: PyTorch, Keras and ours."""
 
 import contextlib
 import dataclasses
@@ -14,7 +14,7 @@ from edge.running.worker import PersistentWorker
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a step is taken of: the network, and images that it is given."""
+    """The network, the images and the optimizer of a training step."""
 
     scale: float
     size: int
@@ -32,8 +32,8 @@ SETTINGS = {
     "v2-0.5x-224px": Setting(0.5, 224, 32, False, 1000),
     "v2-1x-224px": Setting(1.0, 224, 32, False, 1000),
 }
-# The kinds of process: module, what its request says besides the setting, and environment. Without
-# the last, Keras, which has the table of widths, would load TensorFlow beside PyTorch.
+# The kinds of process: module, what its request has besides the setting, and environment variables.
+# Without these, Keras, which is imported with the table of widths, would load TensorFlow as well.
 _KINDS = {
     "PyTorch": ("benchmarks.training.torch_step", {}, {"KERAS_BACKEND": "torch"}),
     "Keras": ("benchmarks.training.tensorflow_step", {"graph": "plain"}, {}),
@@ -44,7 +44,7 @@ _KINDS = {
 def measure(
     setting: Setting, threads: int, rounds: int, steps: int, clock: str
 ) -> dict[str, list[float]]:
-    """Returns by kind of process the milliseconds of a step, one per round."""
+    """Returns by kind of process the milliseconds of a step in each round."""
     request = {**dataclasses.asdict(setting), "threads": threads}
     with contextlib.ExitStack() as stack:
 
@@ -57,7 +57,7 @@ def measure(
 
 
 def summary(times: dict[str, list[float]], batch_size: int) -> dict:
-    """Returns images a second by kind, and how much faster ours is, round by round."""
+    """Returns images per second by kind, and how much faster ours is, round by round."""
     ours = np.array(times["ours"])
     return {
         "images_per_second": {

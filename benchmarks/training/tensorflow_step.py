@@ -1,4 +1,4 @@
-"""Takes training steps of V2 as the trainer does, in one of two graphs.
+"""Takes training steps of V2 like the trainer, in one of two graphs.
 
 Run by `edge.running.worker.PersistentWorker`.
 """
@@ -15,12 +15,11 @@ from trainers.training_graph.build import training_forward
 
 
 def make(request: dict) -> Callable[[], float]:
-    """Returns a function that takes a step on a batch that lies in memory, and gives the loss.
+    """Returns a function that takes a step on a batch in memory and returns the loss.
 
     Args:
-      request: `graph` ("plain": the Keras model itself, "training": `training_forward`'s), and as
-        `benchmarks.training_speed.Setting` has it, scale, size, small_images, classes, batch_size
-        and threads.
+      request: `graph` ("plain": the Keras model itself, "training": `training_forward`'s),
+        `threads`, and the fields of `benchmarks.training.steps.Setting`.
     """
     threads = request["threads"]
     pin(range(threads))
@@ -53,7 +52,7 @@ def make(request: dict) -> Callable[[], float]:
         optimizer.apply(gradients, variables)
         return loss
 
-    # The host waits for the loss, so that a step's time is all of it.
+    # The host waits for the loss, so that the time is that of the whole step.
     return lambda: float(step())
 
 

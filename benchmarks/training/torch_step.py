@@ -16,10 +16,10 @@ _UNITS_PER_STAGE = (4, 8, 4)
 
 
 def make(request: dict) -> Callable[[], float]:
-    """Returns a function that takes a step on a batch that lies in memory, and gives the loss.
+    """Returns a function that takes a step on a batch in memory and returns the loss.
 
     Args:
-      request: as `benchmarks.training.tensorflow_step` takes it; there is one kind of graph.
+      request: as for `benchmarks.training.tensorflow_step`, without `graph`.
     """
     threads = request["threads"]
     pin(range(threads))
@@ -49,7 +49,7 @@ def make(request: dict) -> Callable[[], float]:
 
 
 def network(scale: float, classes: int, small_images: bool) -> nn.Module:
-    """Returns ShuffleNet V2 as torchvision writes it; for small images with the stem of ours."""
+    """Returns ShuffleNet V2 as in torchvision; for small images with our stem."""
     variant = VARIANTS[scale]
     layers = [*_conv(3, variant.stem, 3, 1 if small_images else 2), nn.ReLU(inplace=True)]
     if not small_images:
@@ -65,7 +65,7 @@ def network(scale: float, classes: int, small_images: bool) -> nn.Module:
 
 
 class _Unit(nn.Module):
-    """A unit, its shuffle included."""
+    """A unit, including its shuffle."""
 
     def __init__(self, channels: int, filters: int, stride: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Accuracy against multiply-adds and against measured latency, of networks trained alike."""
+"""Accuracy over multiply-adds and over measured latency, of networks trained in the same way."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ from edge.running.measurement import interval, statistics
 from edge.running.side_by_side import Turns, measure
 from trainers.config import TrainConfig
 
-# What can be trained.
+# The networks that can be trained.
 ALL = {**NETWORKS, **RIVALS}
-# By marker of the picture.
+# By graph, the marker in the picture.
 _GRAPHS = {"deployment": "o", "canonical": "x"}
 
 
@@ -63,10 +63,10 @@ def _point(name: str, graph: str, artifact: Path, manifest: dict, epochs: float)
 
 
 def timed(points: Sequence[dict], turns: Turns) -> list[dict]:
-    """Returns the points with `latency`, statistics in ms; all files take turns on one core."""
+    """Returns the points with `latency`, statistics in ms, of interleaved rounds on one core."""
     request = {"files": [point["file"] for point in points]}
     (times,) = measure("edge.running.timing", {"all networks": request}, turns).values()
-    # Results are published: they name no folder of this machine.
+    # Results are published: they must not name folders on this machine.
     return [
         {**point, "file": Path(point["file"]).name, "latency": statistics(list(row))}
         for point, row in zip(points, times, strict=True)
@@ -103,7 +103,7 @@ def draw(points: Sequence[dict], path: Path) -> None:
     left.set(xlabel="million multiply-adds", ylabel="int8 accuracy, %")
     right.set(xlabel="int8 latency, ms, one thread")
     for axes in (left, right):
-        # From zero, so that lengths compare; and no mark on the frame.
+        # From zero, so that lengths can be compared, and with room for the last marker.
         axes.set_xlim(0, 1.08 * max(line.get_xdata()[0] for line in axes.lines))
     right.legend(fontsize="small")
     try:

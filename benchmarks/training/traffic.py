@@ -1,4 +1,4 @@
-"""What the workers of a training tell each other at every step."""
+"""The all-reduce volume of a training: what its workers send each other in every step."""
 
 import contextlib
 import math
@@ -11,18 +11,19 @@ import tensorflow as tf
 from trainers.distribution.strategy import synchronize_batch_norms
 from trainers.training_graph.build import training_forward
 
-# Traced and not computed: what is added up does not depend on the number of images.
+# Only traced, not computed: what is all-reduced does not depend on the number of images.
 _BATCH = 2
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What one worker gives into all-reduces in a step.
+    """What one worker contributes to all-reduces in a step.
 
     Attributes:
       gradients: bytes of the gradients of all weights, in float32.
       statistics: bytes of the synchronized BatchNormalizations' sums and of their gradients.
-      reductions: all-reduces of those, one after the other; the gradients go in one more.
+      reductions: number of all-reduces of these statistics, one after the other; the gradients go
+        into one more.
     """
 
     gradients: int
@@ -30,24 +31,24 @@ class Traffic:
     reductions: int
 
     def bytes_sent(self, workers: int) -> float:
-        """Returns what a worker sends, and receives, in a step: a ring's 2 (n - 1) / n parts."""
+        """Returns the bytes that a worker sends (and receives) in a step, 2 (n - 1) / n of all."""
         return 2 * (workers - 1) / workers * (self.gradients + self.statistics)
 
 
 def images_per_second(counted: Traffic, workers: int, batch_size: int, gigabits: float) -> float:
-    """Returns the images/s of a worker whose computing takes as long as its sending.
+    """Returns the images/s of a worker that computes as long as it sends.
 
     Args:
-      counted: bytes of a step.
-      workers: how many share a step.
-      batch_size: images of a step, per worker.
-      gigabits: speed of a worker's link, Gb/s, each way.
+      counted: all-reduce volume of a step.
+      workers: number of workers.
+      batch_size: images per step and worker.
+      gigabits: speed of a worker's link in Gb/s, each way.
     """
     return batch_size * gigabits * 1e9 / (8 * counted.bytes_sent(workers))
 
 
 def traffic(model: keras.Model) -> Traffic:
-    """Counts what the training graph of a network adds up over the workers.
+    """Counts what the training graph of a network all-reduces over the workers.
 
     Args:
       model: the network, with a fixed input size.
@@ -69,7 +70,7 @@ def traffic(model: keras.Model) -> Traffic:
 
 @contextlib.contextmanager
 def _reduced_sizes() -> Iterator[list[int]]:
-    """Gives the bytes of each tensor that goes into an all-reduce while the block is traced."""
+    """Yields a list that collects the bytes of each tensor that is all-reduced in the block."""
     sizes: list[int] = []
     all_reduce = tf.distribute.ReplicaContext.all_reduce
 

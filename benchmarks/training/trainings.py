@@ -1,6 +1,6 @@
-"""The trainings whose accuracy is measured: the commands a user types, and what they leave.
+"""The trainings whose accuracy is measured: the commands that a user types, and their results.
 
-Flags are defined by a call and not by the import: a module with flags is a command.
+Flags are defined by a call, not by the import: a module that defines flags is a command.
 """
 
 import itertools
@@ -26,21 +26,21 @@ from trainers.config import TrainConfig
 from trainers.reporting.metrics import last_evaluation
 
 FLAGS = flags.FLAGS
-# The flags are the calling command's, whose --help shows them.
+# The flags belong to the calling command, whose --help shows them.
 flags.disclaim_key_flags()
-# More than any test split that is trained on here: all of its images are counted.
+# More than any test split has: all of its images are evaluated.
 _ALL_IMAGES = 1_000_000
-# For the cost of a step: so many steps a turn, both trainings in turns.
+# For the cost of a step: steps per round, and rounds of both trainings.
 _STEPS, _TURNS = 100, 3
 
-# By name: what differs from the recipe.
+# By name: the flags that differ from the recipe.
 NETWORKS = {
     "v2-0.5x": ("--model=shufflenet_v2", "--scale=0.5"),
     "v1-0.5x-g3": ("--model=shufflenet_v1", "--scale=0.5", "--groups=3"),
 }
-# What has no deployment graph: trained with the same recipe, for comparison.
+# Networks without a deployment graph, trained with the same recipe for comparison.
 RIVALS = {"mobilenet-v2": ("--model=mobilenet_v2", "--scale=0.5")}
-# What is converted, by column of the table.
+# The flags of the conversion, by row of the table.
 _CONVERSIONS = {
     "canonical PTQ": ("--graph=canonical", "--quantization=int8-ptq"),
     "deployment PTQ, minmax": ("--quantization=int8-ptq", "--ranges=minmax"),
@@ -56,10 +56,10 @@ class AccuracyConfig:
 
     Attributes:
       networks: keys of `NETWORKS` or `RIVALS`.
-      recipe: of all of them.
-      dataset, data_dir: as the flags of `trainers.train`.
-      epochs: passes in float; None: the recipe's.
-      workdirs: folder of the trainings; what is finished there is not done again.
+      recipe: of all networks.
+      dataset, data_dir: like the flags of `trainers.train`.
+      epochs: of the float training; None: the recipe's.
+      workdirs: folder of the trainings; finished ones are not repeated.
     """
 
     networks: tuple[str, ...]
@@ -71,7 +71,7 @@ class AccuracyConfig:
 
     @property
     def length(self) -> tuple[str, ...]:
-        """The flag that says how long to train, if one must."""
+        """The flag that says how long to train; none: as long as the recipe says."""
         return () if self.epochs is None else (f"--epochs={self.epochs}",)
 
 
@@ -83,12 +83,12 @@ def define_flags(recipe: str, workdirs: str) -> None:
     """
     flags.DEFINE_string("recipe", recipe, f"Of all trainings: {', '.join(recipes.RECIPES)}.")
     flags.DEFINE_list("networks", None, "Networks to train, separated by commas; all by default.")
-    flags.DEFINE_string("dataset", "cifar10", "As --dataset of trainers.train.")
-    flags.DEFINE_string("data_dir", None, "As --data_dir of trainers.train.")
+    flags.DEFINE_string("dataset", "cifar10", "As in `shufflenet train`.")
+    flags.DEFINE_string("data_dir", None, "As in `shufflenet train`.")
     flags.DEFINE_integer(
-        "epochs", None, "Of every float training (default: the recipe's).", lower_bound=1
+        "epochs", None, "Epochs of every float training (default: the recipe's).", lower_bound=1
     )
-    flags.DEFINE_string("workdirs", workdirs, "Folder of the trainings, kept.")
+    flags.DEFINE_string("workdirs", workdirs, "Folder of the trainings, kept for the next run.")
 
 
 def read_flags(known: Collection[str]) -> AccuracyConfig:
@@ -98,13 +98,13 @@ def read_flags(known: Collection[str]) -> AccuracyConfig:
       known: the networks that may be named.
 
     Raises:
-      UserError: another network is named.
+      UserError: an unknown network is named.
     """
     return AccuracyConfig(
         networks=choose("network", FLAGS.networks or None, known),
         recipe=FLAGS.recipe,
         dataset=FLAGS.dataset,
-        # Workdirs remember it, and the next command may be given elsewhere.
+        # Workdirs remember it, and the next command may start in another folder.
         data_dir=None if FLAGS.data_dir is None else str(Path(FLAGS.data_dir).absolute()),
         epochs=FLAGS.epochs,
         workdirs=Path(FLAGS.workdirs),
@@ -112,19 +112,20 @@ def read_flags(known: Collection[str]) -> AccuracyConfig:
 
 
 def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
-    """Trains a network in float and with quantization, converts it and counts all test images.
+    """Trains a network in float and with quantization, converts it, and evaluates all test images.
 
     Args:
       name: a key of `NETWORKS`.
-      config: how it is trained in float; its networks do not matter.
-      qat_epochs: passes with quantization.
+      config: how it is trained in float; its `networks` are ignored.
+      qat_epochs: epochs with quantization.
 
     Returns:
       `images`, `float`, and per conversion `accuracy` and `argmax`, the share of images with the
-      class of the float model; `qat_step_cost`, a quantized step's time over a float step's.
+      class of the float model; `qat_step_cost`, the ratio of a quantized step's time to a float
+      step's.
 
     Raises:
-      UserError: one of the commands failed; it has said why.
+      UserError: one of the commands failed; its own message says why.
     """
     workdir = config.workdirs / name
     train(workdir, name, config, *config.length)
@@ -175,7 +176,7 @@ def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
     """Converts, with all test images as samples, and returns the manifest.
 
     Raises:
-      UserError: the command failed; it has said why.
+      UserError: the command failed; its own message says why.
     """
     run_command(
         "converters.convert", f"--model={workdir}", f"--output={artifact}", "--overwrite",
@@ -185,7 +186,7 @@ def convert(workdir: Path, artifact: Path, *flags: str) -> dict:
 
 
 def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
-    """Returns a quantized step's time over a float step's, measured in interleaved rounds."""
+    """Returns the ratio of a quantized step's time to a float step's, in interleaved rounds."""
     with tempfile.TemporaryDirectory() as folder:
         # A new workdir for each training.
         places = (Path(folder, str(number)) for number in itertools.count())
@@ -206,16 +207,16 @@ def _qat_step_cost(workdir: Path, name: str, config: AccuracyConfig) -> float:
 
 
 def train(workdir: Path, name: str, config: AccuracyConfig, *length: str) -> None:
-    """Trains a network, or goes on with its training, unless it is done.
+    """Trains a network, or resumes its training, unless it is finished.
 
     Args:
       workdir: of the training.
       name: a key of `NETWORKS` or `RIVALS`.
-      config: recipe, dataset and data_dir matter.
-      length: the flag that says how long; none: as long as the recipe.
+      config: only its recipe, dataset and data_dir are used.
+      length: the flag that says how long; none: as long as the recipe says.
 
     Raises:
-      UserError: the command failed; it has said why.
+      UserError: the command failed; its own message says why.
     """
     if (workdir / "model.keras").exists():
         return
@@ -229,16 +230,16 @@ def train(workdir: Path, name: str, config: AccuracyConfig, *length: str) -> Non
 def run_command(
     module: str, *args: str, silent: bool = False, env: Mapping[str, str] | None = None
 ) -> None:
-    """Runs a command as a user types it, with a line that says which.
+    """Prints a command and runs it as if a user had typed it.
 
     Args:
-      module: as of `python -m`.
+      module: as in `python -m`.
       args: its flags.
-      silent: whether that line and its standard output are not shown.
+      silent: whether that line and its standard output are hidden.
       env: added to the environment.
 
     Raises:
-      UserError: the command failed; it has said why.
+      UserError: the command failed; its own message says why.
     """
     if not silent:
         print(f"== python -m {module} {' '.join(args)}", flush=True)

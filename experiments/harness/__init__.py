@@ -1,1 +1,1 @@
-"""What all experiments share: the question, the command, the results as files."""
+"""What all experiments share: their settings, their list, and their results as files."""

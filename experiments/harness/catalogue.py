@@ -1,4 +1,4 @@
-"""The experiments there are."""
+"""The list of experiments."""
 
 import importlib
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from experiments.harness.experiment import Result, Settings
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: which tables and figures it repeats, and where its code is.
+    """An experiment: which tables and figures it reproduces, and where its code is.
 
     Attributes:
       name: of its command, `python -m experiments.NAME`.
       title: what it is about.
       source: the papers' tables and figures.
-      measures: whether it takes times, which a busy machine disturbs.
+      measures: whether it measures times, which a busy machine disturbs.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Experiment:
 
     @property
     def module(self) -> str:
-        """Has `run(settings, ...) -> Result`; imported when the experiment runs."""
+        """The module with `run(settings, ...) -> Result`; imported when the experiment runs."""
         return f"experiments.tables.{self.name}"
 
     def run(self, settings: Settings, **options: Any) -> Result:
-        """Does the experiment; the options are further arguments of its module's `run`."""
+        """Runs the experiment; the options are further arguments of its module's `run`."""
         return importlib.import_module(self.module).run(settings, **options)
 
 
@@ -66,7 +66,7 @@ def find(name: str) -> Experiment:
     """Returns an experiment.
 
     Raises:
-      UserError: there is none of this name.
+      UserError: there is no experiment of this name.
     """
     (name,) = choose("experiment", [name], EXPERIMENTS)
     return EXPERIMENTS[name]

@@ -1,4 +1,4 @@
-"""What an experiment is asked, and what its result is made of."""
+"""The settings of an experiment, and the parts of its result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from common.cli import UserError
 from edge.devices import DEFAULT_OPTIONS, DEVICES
 
-# What a ShuffleNet is measured as; other networks have the first alone.
+# A ShuffleNet is measured as both graphs; other networks only as the first.
 GRAPHS = ("canonical", "deployment")
 
 
@@ -24,11 +24,11 @@ class Settings:
       cache: folder of converted networks, kept.
       passes: how often everything is measured; the spread is that of the passes.
       runs: timed inferences of a file in a pass, at most.
-      seconds: after so many a file's runs in a pass end early on the host; three are made anyway.
-      options: of the device, as `edge.devices.Job` has them.
+      seconds: on the host, a file's runs in a pass end after this time, but not before three runs.
+      options: of the device, as in `edge.devices.Job`.
 
     Raises:
-      UserError: a device that is not there, several at once, or a number below its least.
+      UserError: an unknown device, several devices, or a number is below its minimum.
     """
 
     device: str = "host"
@@ -48,7 +48,8 @@ class Settings:
         for name in ("serial", "delegates"):
             if len(self.options[name]) > 1:
                 raise UserError(
-                    f"--{name} must name one for an experiment; got {','.join(self.options[name])}"
+                    f"--{name} must be one value in an experiment; got "
+                    f"{','.join(self.options[name])}"
                 )
 
 
@@ -57,10 +58,10 @@ class Table:
     """Cells as text: the first column names the row, the others are numbers.
 
     Attributes:
-      title: with the paper's table, such as "V2 Table 5".
-      headers: one a column.
-      rows: cells as text, as many a row as there are headers.
-      note: what a reader must know beside it, or ""; of markdown, ** and ` alone.
+      title: includes the paper's table, such as "V2 Table 5".
+      headers: one per column.
+      rows: cells as text, one per header.
+      note: what a reader must know about it, or ""; only ** and ` of markdown.
     """
 
     title: str
@@ -74,7 +75,7 @@ class Picture:
     """A figure of matplotlib.
 
     Attributes:
-      name: of its file, behind the experiment's: "fig4" gives feature_reuse_fig4.svg.
+      name: of its file, after the experiment's name: "fig4" gives feature_reuse_fig4.svg.
       title: its caption.
       figure: made with `matplotlib.figure.Figure`, never with pyplot, which keeps its figures.
     """
@@ -89,10 +90,10 @@ class Result:
     """What an experiment found.
 
     Attributes:
-      tables: the papers' figures beside ours.
-      verdicts: what that says, a sentence each; of markdown, ** and ` alone.
-      pictures: of the same.
-      data: all figures unrounded, JSON values.
+      tables: the papers' figures next to ours.
+      verdicts: what the tables show, one sentence each; only ** and ` of markdown.
+      pictures: of the same results.
+      data: all figures, not rounded, as JSON values.
     """
 
     tables: Sequence[Table]

@@ -14,12 +14,12 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write_index(folder: Path, records: Sequence[dict], failures: Sequence[str] = ()) -> Path:
-    """Writes `index.html`, which needs no other file and no network.
+    """Writes `index.html`, which needs no other file and no internet connection.
 
     Args:
       folder: of the results, with their pictures.
-      records: of the results, as `experiments.harness.results.load` gives them.
-      failures: what could not be done, a line each.
+      records: of the results, as `experiments.harness.results.load` returns them.
+      failures: which experiments failed, one line each.
 
     Returns:
       The page's path.
@@ -47,11 +47,11 @@ def write_index(folder: Path, records: Sequence[dict], failures: Sequence[str] =
 
 
 def _marked(text: str) -> Markup:
-    """Returns text as HTML: markdown's **bold** and `code`, and nothing else of it."""
+    """Returns text as HTML; of markdown only **bold** and `code`."""
     html = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html))
 
 
 def _inline(path: Path) -> str:
-    """Returns a picture as an address that holds the picture itself."""
+    """Returns a picture as a data URL."""
     return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"

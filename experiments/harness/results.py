@@ -1,4 +1,4 @@
-"""Results as files: NAME.json with everything in it, NAME.md, and the pictures."""
+"""Results as files: NAME.json with all of the result, NAME.md, and the pictures."""
 
 import json
 from pathlib import Path
@@ -21,9 +21,9 @@ def save(experiment: Experiment, settings: Settings, run: dict, result: Result) 
     """Writes a result into `settings.output` and returns its record.
 
     Args:
-      experiment: what was done.
+      experiment: which one ran.
       settings: with the folder.
-      run: what `edge.provenance.describe_run` gave before.
+      run: what `edge.provenance.describe_run` returned before the run.
       result: what was found.
     """
     settings.output.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def save(experiment: Experiment, settings: Settings, run: dict, result: Result) 
         "data": dict(result.data),
     }
     write_text(settings.output / f"{experiment.name}.md", to_markdown(record) + "\n")
-    # Last: a result that has its JSON file is whole.
+    # Last: a result that has its JSON file is complete.
     write_json(settings.output / f"{experiment.name}.json", record)
     return record
 
@@ -53,10 +53,10 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
 
 
 def load(folder: Path, name: str) -> dict | None:
-    """Returns the record of a result, or None where there is none.
+    """Returns the record of a result, or None if there is none.
 
     Raises:
-      UserError: the file is damaged, or of another version.
+      UserError: the file is damaged, or was written by another version.
     """
     path = folder / f"{name}.json"
     if not path.is_file():
@@ -81,7 +81,7 @@ def to_text(record: dict) -> str:
 
 
 def to_markdown(record: dict) -> str:
-    """Returns a section of a document that has the pictures beside it.
+    """Returns a section of a document that has the pictures next to it.
 
     Args:
       record: of a result.
@@ -100,7 +100,7 @@ def to_markdown(record: dict) -> str:
 
 
 def measured_on(run: dict) -> list[str]:
-    """Returns lines about where, when and by which command a result was found.
+    """Returns lines about where, when and with which command a result was found.
 
     Args:
       run: of its record.
@@ -126,7 +126,7 @@ def _table_record(table: Table) -> dict[str, Any]:
 
 def _draw(experiment: Experiment, folder: Path, picture: Picture) -> dict[str, str]:
     file = f"{experiment.name}_{picture.name}.svg"
-    # The same figure gives the same file: no date, and names of parts that are not random.
+    # The same figure gives the same file: no date, and no random names of its parts.
     with (
         matplotlib.rc_context({"svg.hashsalt": file, "svg.fonttype": "none"}),
         atomic_write(folder / file) as path,

@@ -1,4 +1,4 @@
-"""Measures files on any device of `edge.devices`, pass by pass, and goes on after a stop."""
+"""Measures files on any device of `edge.devices`, pass by pass, and resumes after a stop."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from edge.running import side_by_side
 from edge.running.measurement import append_measurements, now, read_measurements
 from experiments.harness.experiment import Settings
 
-# Timed inferences of a file before the next has its turn.
+# Timed inferences of a file before the next file's turn.
 _INVOKES = 1
 _WARMUP = 5
 
@@ -31,7 +31,7 @@ class File:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the file."""
         return self.artifact / self.name
 
 
@@ -41,20 +41,21 @@ Times = dict[str, dict[str, np.ndarray]]
 
 
 def measure(name: str, groups: Groups, settings: Settings) -> Times:
-    """Measures files; those of a group are compared, so they take turns or follow one another.
+    """Measures files; those of a group are compared, so they are measured together.
 
-    Every pass measures all groups once, so that a slow minute does not hit one group alone. On the
-    host a group's files take turns in a fresh process on one core, with one thread. Each result
-    is kept in a file of `settings.output` at once; the same measuring goes on there after a stop.
+    Every pass measures all groups once, so that a slow minute does not hit only one group. On the
+    host a group's files run in interleaved rounds in a fresh process on one core, with one thread;
+    on other devices they run one after the other. Each result is written to a file in
+    `settings.output` at once; after a stop the same call resumes there.
 
     Args:
-      name: of the experiment, for that file.
-      groups: by group, by label, the file.
+      name: of the experiment, for the name of that file.
+      groups: by group and label, the file.
       settings: the device, and how often.
 
     Returns:
       By group and label the medians of the passes in milliseconds, [passes]; NaN where the
-      device refused the file, which is told on stderr.
+      device could not run the file, which is reported on stderr.
 
     Raises:
       UserError: the device cannot be used, or no file could be measured.
@@ -86,11 +87,11 @@ def measure(name: str, groups: Groups, settings: Settings) -> Times:
 
 
 def run_on_device(name: str, file: File, settings: Settings) -> dict | None:
-    """Returns what a device other than the host found about a file, None where it refused it.
+    """Returns what a device other than the host measured of a file, None if it could not run it.
 
     Args:
       name: of the file, for messages on stderr.
-      file: which.
+      file: the file to run.
       settings: the device.
 
     Raises:
@@ -120,12 +121,12 @@ def run_on_device(name: str, file: File, settings: Settings) -> dict | None:
 
 
 def unfinished_path(output: Path, name: str) -> Path:
-    """Returns where an experiment's measurements are until its result is written."""
+    """Returns the path of an experiment's measurements until its result is written."""
     return output / f"{name}.unfinished.jsonl"
 
 
 def describe_device(output: Path, name: str) -> dict | None:
-    """Returns what the device of the measurements in `unfinished_path` says about itself."""
+    """Returns how the device of the measurements in `unfinished_path` describes itself."""
     journal = unfinished_path(output, name)
     records = read_measurements(journal) if journal.is_file() else []
     said = [record for record in records if record.get("machine") is not None]
@@ -133,7 +134,7 @@ def describe_device(output: Path, name: str) -> dict | None:
 
 
 def _read(journal: Path, keys: Mapping[str, str]) -> dict[tuple[str, int], dict]:
-    """Returns by group and pass what was measured before a stop, of the same files and device."""
+    """Returns by group and pass what was measured before a stop, with the same files and device."""
     if not journal.is_file():
         return {}
     records = read_measurements(journal)
@@ -143,7 +144,8 @@ def _read(journal: Path, keys: Mapping[str, str]) -> dict[tuple[str, int], dict]
         if {"group", "pass", "key", "milliseconds"} <= record.keys()
         and keys.get(record["group"]) == record["key"]
     }
-    print(f"{journal}: {len(found)} of {len(records)} runs are of this measuring", file=sys.stderr)
+    usable = f"{len(found)} of {len(records)} runs have the same files and settings"
+    print(f"{journal}: {usable}", file=sys.stderr)
     return found
 
 
@@ -155,7 +157,7 @@ def _key(files: Mapping[str, File], settings: Settings) -> str:
 
 
 def _measure_group(group: str, files: Mapping[str, File], settings: Settings) -> dict:
-    """Returns milliseconds by label, None where the device refused, and what the device says."""
+    """Returns milliseconds by label, None where the device failed, and the device's description."""
     if settings.device == "host":
         return {"milliseconds": _measure_on_host(group, files, settings)}
     found = {
@@ -175,8 +177,8 @@ def _measure_on_host(group: str, files: Mapping[str, File], settings: Settings) 
         "rounds": settings.runs,
         "invokes": _INVOKES,
         "seconds": settings.seconds,
-        # One thread computes: its time is the latency of a quiet machine, also on a busy one,
-        # where an inference longer than a time slice waits for others.
+        # One thread computes: its CPU time is the latency of a quiet machine, even on a busy one,
+        # where an inference longer than a time slice waits for other processes.
         "clock": "thread",
         "core": next(iter(settings.options["cores"]), 0),
     }
@@ -188,5 +190,5 @@ def _milliseconds(values: dict | None) -> float | None:
     if values is None:
         return None
     latency = values["latency_ms"]
-    # Old versions of Android's benchmark_model print the mean alone.
+    # Old versions of Android's benchmark_model print only the mean.
     return latency["mean"] if latency["median"] is None else latency["median"]

@@ -13,16 +13,16 @@ from experiments.measuring.devices import File, Times, measure
 
 SHOWN = {"none": "float32", "int8-ptq": "int8"}
 
-# By group and label; what is in a group takes turns.
+# By group and label; the networks of a group are measured in interleaved rounds.
 Networks = Mapping[tuple[str, str], Network]
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """Times of networks, and what these cost.
+    """Times of networks, with their multiply-adds and parameters.
 
     Attributes:
-      times: as `experiments.measuring.devices.measure` gives them.
+      times: as `experiments.measuring.devices.measure` returns them.
       models: by group and label, the artifact's record of the model: macs and parameters.
       graphs: by group and label, the graphs that were measured.
     """
@@ -34,18 +34,18 @@ class Latencies:
     def ms(
         self, group: str, label: str, quantization: str = "int8-ptq", graph: str | None = None
     ) -> np.ndarray:
-        """Returns milliseconds of the passes, NaN where the device refused the file.
+        """Returns milliseconds of the passes, NaN where the device could not run the file.
 
         Args:
           group, label: of the network.
           quantization: "none" or "int8-ptq".
-          graph: "canonical" or "deployment"; None: deployment if there is one.
+          graph: "canonical" or "deployment"; None: "deployment" if there is one.
         """
         graph = graph or self.graphs[group, label][-1]
         return self.times[_file_group(group, quantization)][_file_label(label, graph)]
 
     def spread(self, *key: str) -> dict[str, float]:
-        """Returns the median, p10 and p90 of what `ms` gives."""
+        """Returns the median, p10 and p90 of what `ms` returns."""
         return spread(self.ms(*key))
 
     def text(self, *key: str, digits: int = 2) -> str:
@@ -61,7 +61,7 @@ class Latencies:
         return interval(self.ratio(*key), 2, unit="x")
 
     def as_json(self, group: str, label: str) -> dict:
-        """Returns all that is known of a network."""
+        """Returns all that is known about a network."""
         return {
             "group": group,
             "network": label,
@@ -77,11 +77,11 @@ class Latencies:
 
 
 def measure_networks(name: str, networks: Networks, settings: Settings) -> Latencies:
-    """Converts networks where the cache lacks them, and measures them in float32 and int8.
+    """Converts the networks that the cache lacks, and measures all in float32 and int8.
 
     Args:
       name: of the experiment.
-      networks: with both quantizations; one in several places is converted once.
+      networks: with both quantizations; a network with several labels is converted once.
       settings: the device, and how often.
 
     Raises:

@@ -1,1 +1,1 @@
-"""The networks that the papers compare with, and their building blocks."""
+"""The networks that the papers compare ShuffleNets with, and their building blocks."""

@@ -1,9 +1,9 @@
 """The classifiers of V1's Tables 6 and 8 that keras.applications does not have.
 
-They take any size: AlexNet's and VGG-16's dense layers are convolutions here, with the same weights
-and, at 224 pixels, the same result. Larger images give several positions, whose logits are averaged
-(Sermanet et al., 2013; VGG's own evaluation). As matrices those layers would grow with the image:
-VGG-16's first to 1.8 billion weights at 720x1280.
+They accept any image size: AlexNet's and VGG-16's dense layers are convolutions here, with the same
+weights and, at 224 pixels, the same result. Larger images give several positions, whose logits are
+averaged (Sermanet et al., 2013; VGG's own evaluation). As matrices those layers would grow with the
+image: VGG-16's first one to 1.8 billion weights at 720x1280.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ _DEFAULT = (224, 224, 3)
 def AlexNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
     """Returns AlexNet (Krizhevsky et al., 2012), its two halves as convolutions of two groups.
 
-    Without local response normalization, which has no int8 operator and no multiply-adds in the
-    paper's count; dropout does nothing in inference. 724,406,816 multiply-adds and 60,965,224
-    parameters at 224 pixels.
+    Local response normalization is omitted: it has no int8 operator and no multiply-adds in the
+    paper's count. So is dropout, which does nothing in inference. 724,406,816 multiply-adds and
+    60,965,224 parameters at 224 pixels.
 
     Args:
       input_shape: (height, width, channels), at least 224 pixels; 224x224x3 by default.
@@ -34,7 +34,7 @@ def AlexNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
       >>> model = AlexNet((480, 640, 3))
     """
     image = keras.Input(tuple(input_shape or _DEFAULT))
-    # The paper's 224 are 227 pixels, as its 55 positions show: two more on each side, one unused.
+    # The paper says 224 pixels, but its 55 positions need 227: two more on each side, one unused.
     x = _layers.ZeroPadding2D(2, name="conv1_pad")(image)
     x = _convolve(x, 96, 11, "conv1", strides=4, padding="valid")
     x = _layers.MaxPooling2D(3, 2, name="pool1")(x)
@@ -50,7 +50,7 @@ def AlexNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
 def SqueezeNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
     """Returns SqueezeNet 1.0 (Iandola et al., 2016), without bypass.
 
-    Sizes as in torchvision's: 109 pixels behind the first convolution, and pools that round up.
+    Sizes as in torchvision: 109 pixels after the first convolution, and pools that round up.
     1,248,424 parameters.
 
     Args:
@@ -78,7 +78,7 @@ def SqueezeNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
 
 
 # By name, channels of an inception module: 1x1, 3x3 reduced and expanded, 5x5 reduced and expanded,
-# and behind the pool (Szegedy et al., 2014, Table 1).
+# and after the pool (Szegedy et al., 2014, Table 1).
 _INCEPTIONS = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -90,16 +90,16 @@ _INCEPTIONS = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-# What a pool follows.
+# The modules that a pool follows.
 _POOLED = ("3b", "4e")
 
 
 def GoogLeNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
-    """Returns GoogLeNet (Szegedy et al., 2014) as it infers: without the auxiliary classifiers.
+    """Returns GoogLeNet (Szegedy et al., 2014) for inference: without the auxiliary classifiers.
 
-    Without local response normalization, like `AlexNet`. Its paper says 1.5 billion
+    Local response normalization is omitted, as in `AlexNet`. Its paper says 1.5 billion
     multiply-adds; its layers have 1,582,671,872. The first one has 118 million of them (64 filters
-    of 7x7x3 at 112x112 positions), where the paper's Table 1 says 34.
+    of 7x7x3 at 112x112 positions), but the paper's Table 1 says 34 million.
 
     Args:
       input_shape: (height, width, channels); 224x224x3 by default.
@@ -124,7 +124,7 @@ def GoogLeNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
 
 
 def VGG16(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
-    """Returns VGG-16 (Simonyan and Zisserman, 2014): keras.applications' features.
+    """Returns VGG-16 (Simonyan and Zisserman, 2014), with keras.applications' features.
 
     15,470,264,320 multiply-adds and 138,357,544 parameters at 224 pixels.
 
@@ -143,7 +143,7 @@ def VGG16(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
 
 
 def _convolve(x: Any, filters: int, kernel: int, name: str, **options: Any) -> Any:
-    """Returns `x` behind a convolution with bias and ReLU."""
+    """Returns `x` after a convolution with bias and ReLU."""
     options = {"padding": "same", "activation": "relu", **options}
     return _layers.Conv2D(filters, kernel, name=name, **options)(x)
 
@@ -153,9 +153,9 @@ def _pool(x: Any, name: str) -> Any:
 
 
 def _pool_up(x: Any, name: str) -> Any:
-    """Returns `x` behind a 3x3 max-pool of stride 2 whose size is rounded up.
+    """Returns `x` after a 3x3 max-pool of stride 2 whose output size is rounded up.
 
-    At even sizes that is "same", at odd ones nothing is left over.
+    At even sizes that is "same" padding; at odd ones "valid" covers all pixels.
     """
     padding = "valid" if x.shape[1] % 2 else "same"
     return _layers.MaxPooling2D(3, 2, padding=padding, name=name)(x)
@@ -182,11 +182,11 @@ def _inception(x: Any, channels: Sequence[int], name: str) -> Any:
 
 
 def _dense_as_convolutions(x: Any, size: int, classes: int) -> Any:
-    """Returns the logits behind dense layers of 4096, 4096 and `classes` units.
+    """Returns the logits after dense layers of 4096, 4096 and `classes` units.
 
     Args:
       x: (batch, height, width, channels), at least `size` high and wide.
-      size: height and width that the first dense layer takes in.
+      size: height and width of the first dense layer's input.
       classes: number of classes.
     """
     x = _convolve(x, 4096, size, "fc6", padding="valid")

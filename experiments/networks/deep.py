@@ -10,21 +10,21 @@ from keras_shufflenet import ChannelShuffle, ChannelSplit, SqueezeExcite, networ
 from keras_shufflenet.layers import batch_norm, pointwise
 
 _layers = keras.layers
-# Neurons between the two layers of Squeeze-and-Excitation: half of a unit's channels, says the
-# appendix, which are all of those that its main path has.
+# Neurons between the two layers of Squeeze-and-Excitation: the appendix says half of a unit's
+# channels, which is as many as its main path has.
 _REDUCTION = 1
 
 
 @dataclass(frozen=True)
 class Depth:
-    """How a network is laid out.
+    """The widths and depth of a network.
 
     Attributes:
       stem: channels of the 3x3 convolutions before the max-pool; the first has stride 2.
       stages: output channels of each stage.
       units: number of units of each stage.
       head: channels of the last 1x1 convolution.
-      first_stride: of the first stage; the others have 2.
+      first_stride: stride of the first stage; the others have 2.
     """
 
     stem: tuple[int, ...]
@@ -34,9 +34,9 @@ class Depth:
     first_stride: int = 2
 
 
-# The appendix's Table 2 (2.3 and 12.7 billion multiply-adds), and V2 0.5x with its units and with
-# three times as many. The stems are those that give these multiply-adds; the paper's text names
-# none. The 164 layers have the stem of Megvii's public code.
+# The appendix's Table 2 (2.3 and 12.7 billion multiply-adds), and V2 0.5x with its own number of
+# units and with three times as many. The paper's text does not describe the stems; these give its
+# multiply-adds. The 164 layers have the stem of Megvii's public code.
 DEPTHS = {
     "V2 0.5x": Depth((24,), (48, 96, 192), (4, 8, 4), 1024),
     "V2 0.5x, 3 times as deep": Depth((24,), (48, 96, 192), (12, 24, 12), 1024),
@@ -53,7 +53,7 @@ def build(
     classes: int = 1000,
     small_images: bool = False,
 ) -> keras.Model:
-    """Returns a ShuffleNet V2 of any depth, with random weights; its output are logits.
+    """Returns a ShuffleNet V2 of any depth, with random weights; its outputs are logits.
 
     Args:
       depth: such as `DEPTHS["V2-50"]`.
@@ -86,9 +86,9 @@ def build(
 
 
 def _unit(x: Any, filters: int, stride: int, residual: bool, se: bool, name: str) -> Any:
-    """Returns `x` behind a unit of V2's Figure 3, with what the appendix adds."""
+    """Returns `x` after a unit of V2's Figure 3, with the appendix's additions."""
     half = filters // 2
-    # Also at stride 1, where the large networks enter their first stage.
+    # Also at stride 1: so the large networks begin their first stage.
     enters = stride == 2 or x.shape[-1] != filters
     if enters:
         shortcut = _depthwise(x, stride, f"{name}_shortcut_depthwise")
@@ -109,12 +109,12 @@ def _unit(x: Any, filters: int, stride: int, residual: bool, se: bool, name: str
 
 
 def _normalized(convolution: keras.layers.Layer, x: Any) -> Any:
-    """Returns `x` behind a convolution, BatchNormalization and ReLU."""
+    """Returns `x` after a convolution, BatchNormalization and ReLU."""
     x = batch_norm(name=f"{convolution.name}_bn")(convolution(x))
     return _layers.ReLU(name=f"{convolution.name}_relu")(x)
 
 
 def _depthwise(x: Any, stride: int, name: str) -> Any:
-    """Returns `x` behind a 3x3 depthwise convolution and BatchNormalization."""
+    """Returns `x` after a 3x3 depthwise convolution and BatchNormalization."""
     x = _layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False, name=name)(x)
     return batch_norm(name=f"{name}_bn")(x)

@@ -1,16 +1,16 @@
-"""The building blocks of V2's guidelines as networks of ten, with the paper's figures."""
+"""The building blocks of V2's guidelines as networks of ten blocks, with the paper's figures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import keras
 
-# V2 section 2: input of 56x56, every block stacked ten times.
+# V2 section 2: an input of 56x56, every block stacked ten times.
 SIZE, BLOCKS = 56, 10
 # The widths that the paper measured on a GPU and those that it measured on an ARM CPU.
 COLUMNS = ("GPU", "CPU")
 MULTIPLES = (1, 2, 4)
-# The papers' own widths give multiply-adds that differ by up to 5.5%, 1024 against 968.
+# The paper's own widths give multiply-adds that differ by up to 5.5% (1024 against 968).
 TOLERANCE = 0.06
 
 _LAYERS = keras.layers
@@ -21,9 +21,9 @@ class Variant:
     """One row of a table.
 
     Attributes:
-      label: as the paper has it.
+      label: as in the paper.
       arguments: of the guideline's block by column, at x1.
-      speeds: the paper's by column, at x1, x2 and x4: batches/s (GPU), images/s (ARM).
+      speeds: the paper's, by column, at x1, x2 and x4: batches/s (GPU), images/s (ARM).
     """
 
     label: str
@@ -49,10 +49,10 @@ class Guideline:
       text: what it says.
       table: of the paper.
       block: adds the block to a tensor; its first `widths` arguments are numbers of channels.
-      widths: how many of the arguments are multiplied by x2 and x4.
+      widths: how many of the arguments are multiplied at x2 and x4.
       variants: the rows.
       claims: which rows are compared.
-      note: where our blocks could not be the paper's.
+      note: where our blocks must differ from the paper's.
     """
 
     name: str
@@ -66,16 +66,16 @@ class Guideline:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns whose widths differ: G4's are the same for both, and measured once."""
+        """The columns whose widths differ: G4's widths are the same in both, and measured once."""
         gpu, cpu = ([v.arguments[column] for v in self.variants] for column in COLUMNS)
         return COLUMNS[:1] if gpu == cpu else COLUMNS
 
     def variant(self, label: str) -> Variant:
-        """Returns the row of this label."""
+        """Returns the row with this label."""
         return next(variant for variant in self.variants if variant.label == label)
 
     def build(self, label: str, column: str, multiple: int = 1) -> keras.Model:
-        """Returns ten blocks of a row; a mean over the image behind them makes it a classifier.
+        """Returns ten blocks of a row; a mean over the image after them makes it a classifier.
 
         Examples:
           >>> GUIDELINES["G1"].build("1:12", "GPU").input_shape

@@ -1,4 +1,4 @@
-"""The networks of V1's Tables 5, 6 and 8, and those that came after: built for any image size."""
+"""The networks of V1's Tables 5, 6 and 8, and later ones, for any image size."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ class Model:
 
     Attributes:
       build: called with `input_shape`.
-      error: top-1 error on ImageNet in percent: V1's tables; of V2 that of Megvii's public code,
-        of MobileNet V2 and V3 that of their papers.
-      millions: multiply-adds at 224 pixels, by the same sources, for V2 its paper.
+      error: top-1 error on ImageNet in percent, from V1's tables; V2's from Megvii's public code,
+        MobileNet V2's and V3's from their papers.
+      millions: millions of multiply-adds at 224 pixels, from the same sources; V2's from its paper.
       sizes: at which it is measured.
-      graphs: both for ShuffleNets, else the canonical one.
-      milliseconds: of V1's Table 8 on a Snapdragon 820, in the order of `SIZES`, or none.
+      graphs: both for ShuffleNets, only the canonical one for others.
+      milliseconds: V1's Table 8, on a Snapdragon 820, in the order of `SIZES`; may be empty.
     """
 
     build: Callable[..., keras.Model]
@@ -46,9 +46,9 @@ def network(name: str, size: tuple[int, int] = SIZES[0], model: Model | None = N
     """Returns a network to convert, once for all experiments.
 
     Args:
-      name: a key of `MODELS`, or any other where the model is given.
+      name: a key of `MODELS`, or any other name if the model is given.
       size: height and width in pixels.
-      model: None: that of `MODELS`.
+      model: None: the one in `MODELS`.
 
     Examples:
       >>> convert_all([network("v2-1x")], Path("build/experiments"))
@@ -71,7 +71,7 @@ def _v2(scale: float) -> Callable[..., keras.Model]:
 
 
 def application(name: str, **arguments: Any) -> Callable[..., keras.Model]:
-    """Returns a builder of keras.applications' network, for pixels in [-1, 1], with logits."""
+    """Returns a builder of a network of keras.applications, from pixels in [-1, 1] to logits."""
 
     def build(input_shape: Sequence[int]) -> keras.Model:
         make = getattr(keras.applications, name)
@@ -82,7 +82,7 @@ def application(name: str, **arguments: Any) -> Callable[..., keras.Model]:
     return build
 
 
-# The sizes of what is in the paper's tables for its accuracy and multiply-adds alone.
+# For networks of which the paper's tables have only accuracy and multiply-adds.
 _ONE = SIZES[:1]
 MODELS = {
     "v1-0.5x-g3": Model(_v1(0.5), 43.2, 38, graphs=GRAPHS, milliseconds=(15.2, 87.4, 260.1)),

@@ -1,7 +1,7 @@
-"""The networks of V1's Table 4: five kinds of units in one frame, with equal multiply-adds.
+"""The networks of V1's Table 4: five kinds of units in one network, with equal multiply-adds.
 
-The frame is V1's Table 1: a stem of stride 4, three stages of 4, 8 and 4 units whose widths double,
-and a classifier. The widths are solved for a number of multiply-adds.
+The network is that of V1's Table 1: a stem of stride 4, three stages of 4, 8 and 4 units whose
+widths double, and a classifier. The widths are solved for a number of multiply-adds.
 """
 
 import functools
@@ -18,21 +18,21 @@ from keras_shufflenet.checkpoints.weights_argument import Settings
 from keras_shufflenet.layers import batch_norm, ungrouped_kernel
 from keras_shufflenet.units import bottleneck_channels
 
-# Millions of multiply-adds, as V1's Table 4 has them: what 1x, 0.5x and 0.25x have.
+# Millions of multiply-adds, as in V1's Table 4: those of 1x, 0.5x and 0.25x.
 COMPLEXITIES = (140, 38, 13)
 TOLERANCE = 0.01
 UNITS = (4, 8, 4)
-# For 224 pixels and 1000 classes the widths are solved, whatever is trained with them.
+# The widths are solved for 224 pixels and 1000 classes, whatever is trained with them.
 _SIZE, _CLASSES = 224, 1000
 _CARDINALITY = 16
-# Channels of the stem, as V1 has them: from so many million multiply-adds on, and below.
+# Channels of the stem, as in V1: from this many million multiply-adds on, and below.
 _WIDE_FROM, _WIDE_STEM, _NARROW_STEM = 100, 24, 12
-# How far a stage may be from twice the one before, in the units' steps of width.
+# How far a stage's width may be from twice that of the stage before, in the units' width steps.
 _AROUND = {1: 2, 2: 4}
 
 
 class Convolution(NamedTuple):
-    """A convolution with BatchNormalization behind it."""
+    """A convolution followed by BatchNormalization."""
 
     filters: int
     kernel: int
@@ -53,9 +53,9 @@ class Structure:
     """A kind of unit.
 
     Attributes:
-      main_path: the convolutions of a unit, from (channels, filters, stride, first), where `first`
-        says that the unit is the network's first.
-      shortcut: whether the input is added; at stride 2 behind a 1x1 convolution.
+      main_path: returns a unit's convolutions for (channels, filters, stride, first); `first` says
+        whether the unit is the network's first.
+      shortcut: whether the input is added; at stride 2 after a 1x1 convolution.
       groups: of ShuffleNet's units, which `ShuffleNetV1` builds; None for other structures.
     """
 
@@ -65,7 +65,7 @@ class Structure:
 
     @property
     def step(self) -> int:
-        """What widths are multiples of."""
+        """The number that widths are multiples of."""
         return self.groups or 1
 
 
@@ -87,7 +87,8 @@ def _resnext(channels: int, filters: int, stride: int, first: bool) -> list[Conv
 def _bottleneck(bottleneck: int, filters: int, stride: int, groups: int) -> list[Convolution]:
     return [
         Convolution(bottleneck, 1),
-        # In the first 1x1 in ResNet's paper; here in ResNeXt's code, whose settings V1 takes.
+        # ResNet's paper has the stride in the first 1x1; ResNeXt's code, which V1 follows, has it
+        # here.
         Convolution(bottleneck, 3, stride, groups),
         Convolution(filters, 1, relu=False),
     ]
@@ -119,7 +120,7 @@ STRUCTURES = {
 
 
 def count(name: str, widths: Widths) -> int:
-    """Returns the multiply-adds at 224 pixels with 1000 classes, without building the network."""
+    """Returns the multiply-adds at 224 pixels and 1000 classes, without building the network."""
     macs = (_SIZE // 2) ** 2 * 9 * 3 * widths.stem + widths.stages[-1] * _CLASSES
     channels, size = widths.stem, _SIZE // 4
     for index, (filters, units) in enumerate(zip(widths.stages, UNITS, strict=True)):
@@ -146,14 +147,15 @@ def _unit_macs(name: str, channels: int, filters: int, stride: int, size: int, f
 def solve(name: str, millions: float) -> Widths:
     """Returns the widths with which a structure has a number of multiply-adds.
 
-    Stages double as nearly as the tolerance allows; of equals, the closest in multiply-adds.
+    Widths double from stage to stage as nearly as the tolerance allows; among equals, the closest
+    number of multiply-adds wins.
 
     Args:
       name: a key of `STRUCTURES`.
       millions: multiply-adds at 224 pixels and 1000 classes, in millions.
 
     Raises:
-      UserError: no widths are within 1% of it.
+      UserError: no widths give multiply-adds within 1% of that number.
 
     Examples:
       >>> solve("VGG-like", 38).stages[-1]
@@ -169,8 +171,8 @@ def solve(name: str, millions: float) -> Widths:
     if not found:
         raise UserError(
             f"{name} cannot have {millions:g} million multiply-adds to within {TOLERANCE:.0%}: its "
-            f"narrowest network has {least / 1e6:.2f} million, and widths are whole; name another "
-            "complexity"
+            f"narrowest network has {least / 1e6:.2f} million, and widths are whole numbers; name "
+            "another complexity"
         )
     return min(found)[-1]
 
@@ -179,16 +181,17 @@ def _doubling(name: str, millions: float) -> Iterator[Widths]:
     """Yields widths that double from stage to stage, narrowest first."""
     step = STRUCTURES[name].step
     stem = _WIDE_STEM if millions >= _WIDE_FROM else _NARROW_STEM
-    # The first unit of ShuffleNet concatenates: the rest must be a multiple of the groups.
+    # ShuffleNet's first unit concatenates its input: the other channels must be a multiple of the
+    # groups.
     stem = stem // step * step
-    # A unit of ShuffleNet that concatenates has more channels than its input.
+    # A ShuffleNet unit that concatenates has more channels than its input.
     narrowest = stem // step + 1 if STRUCTURES[name].groups else 1
     for width in range(narrowest, narrowest + 10_000):
         yield Widths(stem, (width * step, 2 * width * step, 4 * width * step))
 
 
 def _candidates(name: str, millions: float) -> Iterator[Widths]:
-    """Yields growing widths near those that double, where these have about the multiply-adds."""
+    """Yields growing widths near doubling ones that have about this many multiply-adds."""
     step = STRUCTURES[name].step
     for stem, (first, second, third) in _doubling(name, millions):
         macs = count(name, Widths(stem, (first, second, third))) / 1e6
@@ -215,12 +218,12 @@ def build(
     classes: int = _CLASSES,
     small_images: bool = False,
 ) -> keras.Model:
-    """Returns the network with random weights; its output are logits.
+    """Returns the network with random weights; its outputs are logits.
 
     Args:
       name: a key of `STRUCTURES`.
-      widths: such as `solve` gives.
-      input_shape: (height, width, channels); as for `ShuffleNetV1`, and so is `small_images`.
+      widths: for example those that `solve` returns.
+      input_shape: (height, width, channels); defaults as in `ShuffleNetV1`.
       classes: number of classes.
       small_images: the stem has stride 1 and no max-pool.
 
@@ -253,7 +256,7 @@ def _identifier(name: str) -> str:
 
 
 def _unit(structure: Structure, filters: int, stride: int, name: str, inputs: Any) -> Any:
-    """Returns `inputs` behind a unit of the structures that are made of Keras's layers alone."""
+    """Returns `inputs` after a unit of one of the structures made only of Keras's layers."""
     x, channels = inputs, inputs.shape[-1]
     for number, convolution in enumerate(
         structure.main_path(channels, filters, stride, name == "stage2_unit1"), 1
@@ -287,9 +290,9 @@ def _convolve(x: Any, convolution: Convolution, name: str) -> Any:
 class GroupedConv2D(keras.layers.Conv2D):
     """A grouped convolution without bias or activation that trains fast on CPUs.
 
-    As `keras_shufflenet.layers.GroupedPointwise`, for any kernel: while it trains it is the dense
-    convolution with the block-diagonal kernel, because TensorFlow compiles the gradients of grouped
-    convolutions with XLA there.
+    Like `keras_shufflenet.layers.GroupedPointwise`, for any kernel: in training it is a dense
+    convolution with a block-diagonal kernel, because on CPUs TensorFlow compiles the gradients of
+    grouped convolutions with XLA.
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

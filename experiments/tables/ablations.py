@@ -1,4 +1,4 @@
-"""Groups and shuffles taken apart: complexity, time and accuracy (V1 Tables 2 and 3)."""
+"""The effect of groups and of shuffles: complexity, time and accuracy (V1 Tables 2 and 3)."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """As `--networks` has it."""
+        """The name in `--networks`."""
         return f"{self.scale:g}x-g{self.groups}{'' if self.shuffle else '-no-shuffle'}"
 
     @property
@@ -51,15 +51,15 @@ class Variant:
 
     @property
     def group(self) -> str:
-        """What takes turns: the variants of a scale."""
+        """The variants of a scale are measured together."""
         return f"{self.scale:g}x"
 
     def network(self) -> Network:
-        """Returns it to convert; its sources are the package's, which are looked at anyway."""
+        """Returns the network to convert; the cache always checks the package's own sources."""
         return Network(f"v1_{self.name.replace('-', '_')}", self.build, (), GRAPHS)
 
     def build(self, **arguments) -> keras.Model:
-        """Returns the network with random weights; its output are logits."""
+        """Returns the network with random weights; its outputs are logits."""
         return ShuffleNetV1(
             self.scale, self.groups, shuffle=self.shuffle, classifier_activation=None, **arguments
         )
@@ -77,7 +77,7 @@ def run(
     networks: Sequence[str] | None = None,
     training: QueueConfig | None = None,
 ) -> Result:
-    """Measures the variants, and trains them if that is asked for.
+    """Measures the variants, and trains them on request.
 
     Args:
       settings: the device, and how often.
@@ -88,7 +88,7 @@ def run(
       UserError: an unknown network, or as measuring and training.
     """
     chosen = [VARIANTS[name] for name in choose("network", networks, VARIANTS)]
-    # Before the measuring: what is wrong with the flags or the data is then reported at once.
+    # Before the measuring, so that wrong flags or data are reported at once.
     if training:
         train_all([Training(one.name, one.build) for one in chosen], training)
     measured = {(one.group, one.name): one.network() for one in chosen}
@@ -141,7 +141,7 @@ def _picture(chosen: Sequence[Variant], found: Latencies) -> Picture:
 
 
 def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]:
-    """Yields what groups and shuffles cost in time, where both sides were measured."""
+    """Yields what groups and shuffles cost in time, if both variants were measured."""
     names = {one.name for one in chosen}
     for scale in _scales(chosen):
         most, one = Variant(scale, 8), Variant(scale, 1)
@@ -161,7 +161,7 @@ def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]
 
 
 def _pairs(names: Collection[str]) -> Iterator[tuple[Variant, Variant]]:
-    """Yields the variants with and without shuffles whose names are both there."""
+    """Yields pairs of variants, with and without shuffles, whose names are both included."""
     for scale, errors in _TABLE_3.items():
         for groups in errors:
             pair = Variant(scale, groups), Variant(scale, groups, shuffle=False)

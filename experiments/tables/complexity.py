@@ -20,7 +20,7 @@ V1_TABLE_5 = {(2.0, True): 527, (2.0, False): 524, (1.5, False): 292}
 V2_TABLE_5 = {0.5: (41, 1.4), 1.0: (146, 2.3), 1.5: (299, 3.5), 2.0: (591, 7.4)}
 
 _MILLION = 1e6
-# By table: where a difference comes from, as far as it could be found out.
+# By table: where the differences come from, as far as known.
 _NOTES = {
     "V1 Table 1": (
         "The paper's figures at 1x are without the classifier, which has 576,000 to 1,536,000 "
@@ -45,16 +45,16 @@ _NOTES = {
 
 @dataclass(frozen=True)
 class Count:
-    """A variant's cost beside the paper's figures, which are in millions or None.
+    """A variant's cost next to the paper's figures.
 
     Attributes:
       table: of the paper.
       network: such as "V1 1x g=3".
       macs: multiply-adds of one image of 224 pixels, with 1000 classes.
-      classifier: of these, those of the classifier.
-      parameters: gamma and beta counted, moving statistics not.
+      classifier: the multiply-adds of the classifier among them.
+      parameters: with gamma and beta, without moving statistics.
       paper_macs: in millions.
-      paper_parameters: in millions.
+      paper_parameters: in millions; None if the paper does not give them.
     """
 
     table: str
@@ -67,7 +67,7 @@ class Count:
 
 
 def run(settings: Settings) -> Result:
-    """Counts all variants; nothing is measured, so that no setting matters."""
+    """Counts all variants; nothing is measured, so the settings do not matter."""
     counts = list(_count_all())
     return Result(
         tables=[_table(name, [c for c in counts if c.table == name]) for name in _NOTES],

@@ -1,4 +1,4 @@
-"""V2 Figure 2: the share of time of each kind of operator, beside the share of multiply-adds."""
+"""V2 Figure 2: each kind of operator's share of the time, next to its share of multiply-adds."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from experiments.measuring.devices import File, run_on_device
 from experiments.measuring.latencies import SHOWN
 from experiments.networks.models import MODELS, network
 
-# V2's Figure 2 has V1 and MobileNet V2; V2 is what came of it.
+# V2's Figure 2 has V1 and MobileNet V2; V2 is the result of that analysis.
 NETWORKS = ("v1-1x-g3", "mobilenet-v2", "v2-1x")
 _WARMUP = 5
 
 
 @dataclass(frozen=True)
 class Decomposed:
-    """A file's time by kind.
+    """A file's time by kind of operator.
 
     Attributes:
-      network, graph, quantization: which file.
+      network, graph, quantization: identify the file.
       microseconds: by kind, [passes].
       macs: by kind.
     """
@@ -41,7 +41,7 @@ class Decomposed:
 
     @property
     def name(self) -> str:
-        """Of a row."""
+        """Name of the table's row."""
         return f"{self.network}, {self.graph}"
 
     @property
@@ -50,7 +50,7 @@ class Decomposed:
         return np.sum(list(self.microseconds.values()), axis=0)
 
     def share(self, kind: str) -> float:
-        """Returns a kind's share of the time, the median of the passes."""
+        """Returns a kind's share of the time: the median of the passes."""
         return spread(self.microseconds.get(kind, np.zeros(1)) / self.total)["median"]
 
     def macs_share(self, kind: str) -> float:
@@ -62,7 +62,7 @@ def run(settings: Settings) -> Result:
     """Profiles the networks, canonical and deployment graph, in float32 and int8.
 
     Raises:
-      UserError: the device does not tell its time by operator.
+      UserError: the device does not report its time by operator.
     """
     folders = convert_all([network(name) for name in NETWORKS], settings.cache)
     keys = [
@@ -99,8 +99,8 @@ def _profile_on_device(file: File, settings: Settings) -> list[dict]:
     values = run_on_device(str(file.path), file, settings)
     if values is None or not values.get("profile"):
         raise UserError(
-            f"{settings.device} does not tell where the time of {file.path} goes; take "
-            "--device=host, or android with a benchmark_model that profiles"
+            f"{settings.device} does not report where the time of {file.path} goes; use "
+            "--device=host, or --device=android with a benchmark_model that profiles"
         )
     return kinds_of_nodes(values["profile"]["nodes"])
 

@@ -1,4 +1,4 @@
-"""V2 Figure 4: how features are used again, by the formula and in a trained network's weights."""
+"""V2 Figure 4: how features are reused, by the formula and in a trained network's weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from keras_shufflenet import ShuffleNetV2, ShuffleUnitV2, permutations
 from keras_shufflenet.stage_routes import merged
 from trainers.networks.models import load_model
 
-# V2 section 3: r = 1 - c0 / c, where c0 of c channels go through a unit's convolutions: half.
+# V2 section 3: r = 1 - c0 / c, where c0 of c channels pass a unit's convolutions: half of them.
 RATIO = 0.5
-# The network whose pattern is shown where none was trained.
+# The network whose pattern is shown if no trained one is given.
 _SCALE = 1.0
-# Channels between two units that make a mean of weights worth telling.
+# Between two units, a mean of weights is reported from this many channels on.
 _ENOUGH = 4
 
 
@@ -29,10 +29,10 @@ class StageReuse:
 
     Attributes:
       stage: 2 to 4.
-      formula: r^j c channels of unit i's output reach unit i + j as they are (V2, section 3).
+      formula: r^j c channels of unit i's output reach unit i + j unchanged (V2, section 3).
       channels: the same, counted by following them through splits and shuffles.
-      made: the channels that unit i computed and unit i + j takes.
-      l1: the sum of |w| over these in unit i + j's first convolution.
+      made: the channels that unit i computed and that enter unit i + j's main path.
+      l1: the sum of |w| over these channels in unit i + j's first convolution.
     """
 
     stage: int
@@ -43,28 +43,28 @@ class StageReuse:
 
     @property
     def distances(self) -> range:
-        """How many units further on channels are used."""
+        """How many units later channels are used."""
         return range(1, len(self.made))
 
     def mean(self, values: np.ndarray, distance: int) -> float:
-        """Returns the mean of one of the arrays over all units that are so far apart."""
+        """Returns the mean of one of the arrays over all pairs of units at this distance."""
         return float(np.diagonal(values, distance).mean())
 
     def mean_weight(self, distance: int) -> float:
-        """Returns the mean of |w| by channel over all units so far apart; NaN without channels."""
+        """Returns the mean of |w| per channel at this distance; NaN without channels."""
         channels = np.diagonal(self.made, distance).sum()
         return float(np.diagonal(self.l1, distance).sum() / channels) if channels else np.nan
 
 
 def run(settings: Settings, model: Path | None = None) -> Result:
-    """Follows the channels of a ShuffleNetV2, and its weights where it was trained.
+    """Follows the channels of a ShuffleNetV2, and its weights if it is trained.
 
     Args:
-      settings: nothing is measured, so that none matters.
+      settings: nothing is measured, so they do not matter.
       model: a workdir of trainers.train or a .keras file; None: V2 1x, not trained.
 
     Raises:
-      UserError: the model is missing or no ShuffleNetV2.
+      UserError: the model is missing or is not a ShuffleNetV2.
     """
     trained = model is not None
     network = _load(model) if trained else ShuffleNetV2(_SCALE)
@@ -81,11 +81,11 @@ def run(settings: Settings, model: Path | None = None) -> Result:
 
 
 def stage_reuse(stage: int, units: Sequence[ShuffleUnitV2]) -> StageReuse:
-    """Follows a stage's channels from the unit that computed them to the unit that takes them.
+    """Follows a stage's channels from the unit that computed them to the unit that reads them.
 
     Args:
       stage: its number.
-      units: in order; the first has stride 2, and all channels behind it are its own.
+      units: in order; the first has stride 2 and computes all channels of its output.
     """
     count, width = len(units), units[0].filters
     made, l1 = np.zeros((count, count)), np.zeros((count, count))
@@ -99,7 +99,8 @@ def stage_reuse(stage: int, units: Sequence[ShuffleUnitV2]) -> StageReuse:
         makers = merged(unit, passing, own)
     units_apart = np.arange(count) - np.arange(count)[:, None]
     formula = np.where(units_apart > 0, width * RATIO ** np.maximum(units_apart, 0), 0.0)
-    # What a unit made is in its own output and in that of every unit up to the one that takes it.
+    # A unit's channels are in its own output and in that of every unit up to the one that reads
+    # them.
     channels = np.triu(made.cumsum(axis=0), 1)
     return StageReuse(stage, formula, channels, made, l1)
 
@@ -108,7 +109,7 @@ def _load(path: Path) -> keras.Model:
     model = load_model(path / "model.keras" if path.is_dir() else path)
     stages = reader.stages(model)
     if not stages or not all(isinstance(u, ShuffleUnitV2) for units in stages for u in units):
-        raise UserError(f"{path} is no ShuffleNetV2, whose features this is about; name another")
+        raise UserError(f"{path} is not a ShuffleNetV2; name a trained ShuffleNetV2")
     return model
 
 

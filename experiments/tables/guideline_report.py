@@ -1,4 +1,4 @@
-"""What was measured of V2's guidelines: tables, verdicts and a picture."""
+"""Tables, verdicts and a picture of what was measured for V2's guidelines."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from experiments.harness.experiment import Table
 from experiments.measuring.latencies import SHOWN
 from experiments.networks.guideline_blocks import GUIDELINES, MULTIPLES, Claim, Guideline
 
-# Less than this is no difference, whoever measured it: a share of the time.
+# A share of the time: a smaller difference does not count.
 DIFFERENCE = 0.05
 _PAPERS = {"GPU": "paper, GTX 1080Ti", "CPU": "paper, Snapdragon 810"}
 _WORDS = {True: "holds", False: "does not", None: "undecided"}
@@ -19,7 +19,7 @@ _WORDS = {True: "holds", False: "does not", None: "undecided"}
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to measure a guideline's rows: they take turns in it."""
+    """One way to measure a guideline's rows, which run in interleaved rounds."""
 
     guideline: str
     column: str
@@ -29,23 +29,23 @@ class Setting:
 
     @property
     def kind(self) -> str:
-        """How the rows are run, whatever their widths."""
+        """How the rows are run, without their widths."""
         return f"{SHOWN[self.quantization]}, batch {self.batch}"
 
     @property
     def name(self) -> str:
-        """All of it, in words."""
+        """The whole setting in words."""
         return f"{self.guideline}, {self.column} widths x{self.multiple}, {self.kind}"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A setting's rows.
+    """The measured rows of a setting.
 
     Attributes:
-      setting: which.
-      milliseconds: of one inference by row, [passes].
-      macs: of one image by row.
+      setting: how they were run.
+      milliseconds: of one inference, by row, [passes].
+      macs: of one image, by row.
     """
 
     setting: Setting
@@ -53,16 +53,17 @@ class Measured:
     macs: Mapping[str, int]
 
     def slower(self, slow: str, fast: str) -> np.ndarray:
-        """Returns how many times as long a multiply-add takes, within the same pass, [passes]."""
+        """Returns the ratio of `slow`'s time per multiply-add to `fast`'s, by pass, [passes]."""
         costs = (self.milliseconds[label] / self.macs[label] for label in (slow, fast))
         return np.divide(*costs)
 
 
 def exceeds(ratios: np.ndarray, bound: float) -> bool | None:
-    """Says whether a repetition would give more than `bound`; None: it might or might not.
+    """Returns whether a repetition would give more than `bound`; None: undecided.
 
-    Three quarters of the passes must be on one side, and the median farther from the bound than
-    the middle half of the passes is wide. One pass that was disturbed does not count.
+    Three quarters of the passes must be on one side of the bound, and the distance of the median
+    from it must exceed the range of the middle half of the passes. A single disturbed pass does
+    not count.
 
     Examples:
       >>> exceeds(np.array([1.25, 1.30, 1.31]), 1.05)
@@ -96,7 +97,7 @@ def _papers_ratio(guideline: Guideline, claim: Claim, column: str, multiple: int
 
 
 def verdict_table(guidelines: Sequence[Guideline], measured: Sequence[Measured]) -> Table:
-    """Returns a row for each claim and set of widths: the paper's ratio and those found here."""
+    """Returns a row for each claim and set of widths: the paper's ratio and those measured here."""
     kinds = _kinds(measured)
     rows = []
     for guideline in guidelines:
@@ -129,12 +130,12 @@ def _papers_text(guideline: Guideline, claim: Claim, column: str, multiple: int)
 
 
 def _papers_columns(guideline: Guideline, column: str) -> tuple[str, ...]:
-    """Returns whose figures stand beside these widths: both, where they are the same."""
+    """Returns which of the paper's columns to show for these widths: both if they are the same."""
     return (column,) if len(guideline.columns) > 1 else tuple(_PAPERS)
 
 
 def detail_tables(guidelines: Sequence[Guideline], measured: Sequence[Measured]) -> Iterator[Table]:
-    """Yields the paper's tables with the times found here."""
+    """Yields the paper's tables with the times measured here."""
     for guideline in guidelines:
         for (column, multiple), found in _by_widths(_matching(measured, guideline.name)).items():
             title = f"{guideline.name}, {guideline.table}: widths of the {column}, x{multiple}"
@@ -155,7 +156,7 @@ def detail_tables(guidelines: Sequence[Guideline], measured: Sequence[Measured])
 
 
 def verdict(guideline: Guideline, measured: Sequence[Measured]) -> str:
-    """Returns in how many settings a guideline's claims hold."""
+    """Returns a sentence that says in how many settings a guideline's claims hold."""
     found = _matching(measured, guideline.name)
     parts = []
     for claim in guideline.claims:
@@ -175,7 +176,7 @@ def verdict(guideline: Guideline, measured: Sequence[Measured]) -> str:
 
 
 def plot(measured: Sequence[Measured]) -> Figure:
-    """Returns a panel for each guideline: its rows' times, relative to what it recommends."""
+    """Returns a panel for each guideline: its rows' times relative to the recommended row."""
     names = list(dict.fromkeys(one.setting.guideline for one in measured))
     figure = Figure(figsize=(3.4 * len(names) + 2.6, 4), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]

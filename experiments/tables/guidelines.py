@@ -1,4 +1,4 @@
-"""V2 Tables 1 to 4 measured here: does each guideline hold, and by how much?"""
+"""V2 Tables 1 to 4, measured here: does each guideline hold, and by how much?"""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +35,10 @@ def run(
     Args:
       settings: the device, and how often.
       names: guidelines, "G1" to "G4"; None: all.
-      multiples: of the widths, some of 1, 2 and 4 as in the paper.
+      multiples: factors of the widths, some of 1, 2 and 4, as in the paper.
 
     Raises:
-      UserError: an unknown guideline or multiple, or multiply-adds that are not equal.
+      UserError: an unknown guideline or multiple, or unequal multiply-adds.
     """
     guidelines = [GUIDELINES[name] for name in choose("guideline", names, GUIDELINES)]
     choose("multiple", [str(one) for one in multiples], [str(one) for one in MULTIPLES])
@@ -65,7 +65,7 @@ def _settings(guideline: Guideline, multiples: Sequence[int]) -> Iterator[Settin
 
 
 def _networks(settings: Sequence[Setting]) -> Iterator[Network]:
-    """Yields the networks of all settings; one has the files of all quantizations."""
+    """Yields the networks of all settings; each is converted in all quantizations."""
     for setting in settings:
         if setting.quantization == QUANTIZATIONS[0]:
             guideline, of = GUIDELINES[setting.guideline], (setting.column, setting.multiple)
@@ -92,7 +92,7 @@ def _files(setting: Setting, folders: Mapping[str, Path]) -> dict[str, File]:
 
 
 def _equal_macs(setting: Setting, folders: Mapping[str, Path]) -> dict[str, int]:
-    """Returns the multiply-adds of a setting's rows, which must be about the same."""
+    """Returns the multiply-adds of a setting's rows, which must be about equal."""
     macs = {}
     for variant in GUIDELINES[setting.guideline].variants:
         artifact = Artifact.open(folders[_network_name(setting, variant.label)])
@@ -102,7 +102,7 @@ def _equal_macs(setting: Setting, folders: Mapping[str, Path]) -> dict[str, int]
 
 
 def check_equal(macs: Mapping[str, int]) -> None:
-    """Checks that networks cost the same, as far as whole numbers of channels allow.
+    """Checks that networks have equal multiply-adds, as far as whole channels allow.
 
     Raises:
       UserError: they differ by more than `guideline_blocks.TOLERANCE`.
@@ -111,5 +111,5 @@ def check_equal(macs: Mapping[str, int]) -> None:
     if most / least > 1 + TOLERANCE:
         raise UserError(
             f"the rows have {least:,} to {most:,} multiply-adds, more than {TOLERANCE:.0%} apart; "
-            "choose their widths anew"
+            "choose other widths"
         )

@@ -1,4 +1,4 @@
-"""Pictures of latencies: bars of what was compared, and times against multiply-adds."""
+"""Pictures of latencies: bars, and times over multiply-adds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ def bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], unit: str) -> 
     """Returns a panel of horizontal bars for each group, each bar with the passes' p10 to p90.
 
     Args:
-      panels: by group, by label, the spread of what was measured; without a measurement there is
+      panels: by group and label, the spread of what was measured; without a measurement there is
         no bar.
       unit: such as "int8, ms".
     """
@@ -22,7 +22,7 @@ def bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], unit: str) -> 
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for one, (title, rows) in zip(axes, panels.items(), strict=True):
-        # The first row of the table is the highest bar.
+        # The first row of the table is the bar at the top.
         labels, spreads = list(rows)[::-1], list(rows.values())[::-1]
         medians = np.array([spread["median"] for spread in spreads])
         ranges = [
@@ -38,7 +38,7 @@ def bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], unit: str) -> 
 
 @dataclass(frozen=True)
 class Point:
-    """A network in a picture of times against multiply-adds."""
+    """A network in a picture of times over multiply-adds."""
 
     name: str
     family: str

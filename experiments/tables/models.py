@@ -1,4 +1,4 @@
-"""ShuffleNets among other networks: multiply-adds, parameters and time (V1 Tables 5, 6 and 8)."""
+"""ShuffleNets and other networks: multiply-adds, parameters and time (V1 Tables 5, 6 and 8)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from experiments.networks.models import MODELS, SIZES, network
 from experiments.tables.latency_plots import Point, times_against_macs
 
 Size = tuple[int, int]
-# By the start of a network's name, what it is a variant of.
+# By the start of a network's name: its family.
 _FAMILIES = {
     "v1-": "ShuffleNet V1",
     "v2-": "ShuffleNet V2",
@@ -22,13 +22,13 @@ _FAMILIES = {
     "mobilenet-": "MobileNet V1",
 }
 _SMALLEST, _LARGEST = "v1-0.5x-g3", "v1-2x-g3"
-# V1, section 4.5: what it says of its Table 8.
+# V1, section 4.5: what it says about its Table 8.
 _CLAIMS = {
     ("alexnet", _SMALLEST): "AlexNet takes about 13 times as long as V1 0.5x with 3 groups",
     ("mobilenet-1.0", _LARGEST): "MobileNet 1.0 takes as long as V1 2x with 3 groups",
 }
 _QUARTER = "a quarter of the multiply-adds is about 2.6 times as fast"
-# Closer to the paper's figure than this is the same.
+# A ratio this close to the paper's counts as the same.
 _SAME = 0.1
 
 
@@ -42,7 +42,7 @@ def run(
     Args:
       settings: the device, and how often.
       networks: keys of `MODELS`; None: all.
-      sizes: as "480x640"; None: all of `SIZES`.
+      sizes: such as "480x640"; None: all of `SIZES`.
 
     Raises:
       UserError: an unknown network or size, or as measuring.
@@ -52,7 +52,7 @@ def run(
     chosen = [known[text] for text in choose("size", sizes, known)]
     at = {size: [name for name in names if size in MODELS[name].sizes] for size in chosen}
     pairs = [(name, size) for name in names for size in chosen if name in at[size]]
-    # A group for each network and size: a large network would make the others wait.
+    # A group for each network and size: in a common group a large network would delay the others.
     measured = {(_group(*pair), pair[0]): network(*pair) for pair in pairs}
     found = measure_networks("models", measured, settings)
     tables = [_table(size, members, found) for size, members in at.items() if members]
@@ -122,7 +122,7 @@ def _family(name: str) -> str:
 
 
 def _verdicts(at: Mapping[Size, Sequence[str]], found: Latencies) -> Iterator[str]:
-    """Yields what became of the paper's sentences about its Table 8."""
+    """Yields whether the paper's sentences about its Table 8 hold here."""
     if all({_LARGEST, _SMALLEST} <= set(names) for names in at.values()):
         complexity = _macs(_LARGEST, found) / _macs(_SMALLEST, found)
         yield from _compared(_QUARTER, _LARGEST, _SMALLEST, at, found, complexity)
@@ -138,15 +138,14 @@ def _compared(
     found: Latencies,
     complexity: float = 4.0,
 ) -> Iterator[str]:
-    """Yields the ratio of two networks' times here and in the paper, where both were measured.
+    """Yields the ratio of two networks' times here and in the paper, if both were measured.
 
     Args:
       claim: the paper's.
       slow, fast: the networks.
-      at: by size, what was measured.
+      at: by size, the networks that were measured.
       found: the times.
-      complexity: how many times the multiply-adds of the one are those of the other, where the
-        claim is about 4 times.
+      complexity: ratio of their multiply-adds, for a claim about 4 times as many.
     """
     parts = []
     for size, names in at.items():
@@ -159,8 +158,8 @@ def _compared(
         for quantization, shown in SHOWN.items():
             times = [found.ms(_group(name, size), name, quantization) for name in (slow, fast)]
             ratio = spread(per_four(np.divide(*times), complexity))
-            told = interval(ratio, 2, unit="x")
-            here.append(f"{shown} {told}, {_against(ratio['median'], paper)}")
+            measured = interval(ratio, 2, unit="x")
+            here.append(f"{shown} {measured}, {_against(ratio['median'], paper)}")
         parts.append(f"At {_text(size)} its table gives {paper:.2f}x, here {' and '.join(here)}")
     if parts:
         yield f"V1: {claim}. {'. '.join(parts)}."
@@ -175,11 +174,11 @@ def _against(found: float, paper: float) -> str:
 
 
 def per_four(gain: np.ndarray | float, complexity: float) -> np.ndarray:
-    """Returns what a gain in speed is for 4 times fewer multiply-adds.
+    """Converts a gain in speed to the gain for 4 times fewer multiply-adds.
 
     Args:
-      gain: that was found.
-      complexity: for so many times fewer multiply-adds.
+      gain: in speed, as measured.
+      complexity: the ratio of multiply-adds that gave this gain.
 
     Examples:
       >>> round(float(per_four(6.76, 16)), 2)

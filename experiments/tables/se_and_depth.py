@@ -19,7 +19,7 @@ from experiments.training.queue import Accuracy, Training, train_all
 from keras_shufflenet import ShuffleNetV1
 
 _SOURCES = ("experiments/networks/deep.py",)
-# V1, section 4.3: how much slower networks with SE are on its phone.
+# V1, section 4.3: how much slower networks with SE are on the paper's phone.
 _PAPER_SLOWER = "25 to 40%"
 
 
@@ -28,12 +28,12 @@ class Variant:
     """A network with some of the additions.
 
     Attributes:
-      base: the name of the network that they are added to; what has one base takes turns.
+      base: the network that they are added to; the variants of a base are measured together.
       se, residual: what is added.
-      build: gives the network.
-      graphs: both for networks of this project's package, else the canonical one.
+      build: returns the network.
+      graphs: both for networks of keras_shufflenet, only the canonical one for others.
       error: the paper's top-1 error on ImageNet in percent, or None.
-      by_default: whether it is measured where nobody names it.
+      by_default: whether it is measured if no networks are named.
     """
 
     base: str
@@ -46,7 +46,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """As `--networks` has it."""
+        """The name in `--networks`."""
         return f"{self.base}{'-residual' if self.residual else ''}{'-se' if self.se else ''}"
 
 
@@ -61,7 +61,7 @@ def _deep(base: str, depth: str, errors: Mapping[tuple[bool, bool], float]) -> I
         for residual in (False, True):
             build = functools.partial(deep.build, DEPTHS[depth], residual=residual, se=se)
             error = errors.get((se, residual))
-            # Half a gigabyte in float32.
+            # V2-164 has half a gigabyte in float32.
             yield Variant(base, se, residual, build, error=error, by_default=base != "v2-164")
 
 
@@ -84,11 +84,11 @@ def run(
     networks: Sequence[str] | None = None,
     training: QueueConfig | None = None,
 ) -> Result:
-    """Measures the variants, and trains them if that is asked for.
+    """Measures the variants, and trains them on request.
 
     Args:
       settings: the device, and how often.
-      networks: keys of `VARIANTS`; None: all but the 164 layers.
+      networks: keys of `VARIANTS`; None: all except those of 164 layers.
       training: how the networks are trained; None: they are not.
 
     Raises:
@@ -96,7 +96,7 @@ def run(
     """
     names = networks or [name for name, one in VARIANTS.items() if one.by_default]
     chosen = [VARIANTS[name] for name in choose("network", names, VARIANTS)]
-    # Before the measuring: what is wrong with the flags or the data is then reported at once.
+    # Before the measuring, so that wrong flags or data are reported at once.
     if training:
         train_all([Training(one.name, one.build) for one in chosen], training)
     measured = {
@@ -118,7 +118,7 @@ def run(
 
 
 def _pairs(names: Collection[str]) -> dict[str, str]:
-    """Returns by a network with additions the same one without, where both are among the names."""
+    """Returns, by network with additions, the one without, if both are among the names."""
     bases = {name: VARIANTS[name].base for name in names}
     return {name: base for name, base in bases.items() if name != base and base in bases}
 
@@ -163,7 +163,7 @@ def _pictures(chosen: Sequence[Variant], found: Latencies) -> list[Picture]:
 
 
 def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]:
-    """Yields what each addition costs in time, beside the paper's figure for SE."""
+    """Yields what each addition costs in time, next to the paper's figure for SE."""
     for name, base in _pairs([one.name for one in chosen]).items():
         one = VARIANTS[name]
         paper = f" (V1's phone: {_PAPER_SLOWER} slower)" if one.se and not one.residual else ""

@@ -15,7 +15,7 @@ from experiments.training import accuracies
 from experiments.training.config import QueueConfig, trainings_folder
 from experiments.training.queue import Accuracy, Training, train_all
 
-# By millions of multiply-adds, the ShuffleNet of the paper's table; elsewhere there are 8 groups.
+# By millions of multiply-adds, the ShuffleNet of the paper's table; otherwise 8 groups are used.
 _SHUFFLENET = {140: "ShuffleNet g=8", 38: "ShuffleNet g=4", 13: "ShuffleNet g=8"}
 _OTHERS = ("VGG-like", "ResNet", "Xception-like", "ResNeXt")
 # V1 Table 4: top-1 error on ImageNet in percent.
@@ -27,7 +27,7 @@ _PAPER = {
     38: {"ResNet": 48.8, "Xception-like": 45.1, "ResNeXt": 46.0, "ShuffleNet g=4": 41.6},
     13: {"ResNet": 63.7, "Xception-like": 57.1, "ResNeXt": 65.2, "ShuffleNet g=8": 52.7},
 }  # fmt: skip
-# The paper's text: channels of Stage4 at 38 million.
+# From the paper's text: channels of Stage4 at 38 million multiply-adds.
 _PAPER_STAGE4 = {
     "VGG-like": 50, "ResNet": 192, "ResNeXt": 192, "Xception-like": 288, "ShuffleNet g=4": 576,
 }  # fmt: skip
@@ -45,7 +45,7 @@ def run(
     complexities: Sequence[float] = COMPLEXITIES,
     training: QueueConfig | None = None,
 ) -> Result:
-    """Solves the widths, measures the networks, and trains them if that is asked for.
+    """Solves the widths, measures the networks, and trains them on request.
 
     Args:
       settings: the device, and how often.
@@ -64,7 +64,7 @@ def run(
         Training(_full_name(name, m), functools.partial(build, name, solved[m][name]))
         for m, name in pairs
     ]
-    # Before the measuring: what is wrong with the flags or the data is then reported at once.
+    # Before the measuring, so that wrong flags or data are reported at once.
     if training:
         train_all(trainings, training)
     measured = {(_group(m), name): _network(m, name, solved[m][name]) for m, name in pairs}
@@ -144,7 +144,7 @@ def _row_name(name: str, graph: str) -> str:
 
 
 def _time_verdict(millions: float, found: Latencies) -> str:
-    """Says which structure is the fastest in int8, and how far ShuffleNet is from it."""
+    """Describes which structure is the fastest in int8, and how far ShuffleNet is from it."""
     group, names = _group(millions), structures_at(millions)
     medians = {name: found.spread(group, name)["median"] for name in names}
     known = {name: median for name, median in medians.items() if not np.isnan(median)}
@@ -166,7 +166,7 @@ def _full_name(name: str, millions: float) -> str:
 def _accuracy_verdicts(
     solved: Mapping[float, Mapping[str, Widths]], trained: Mapping[str, Accuracy]
 ) -> Iterator[str]:
-    """Yields what became of each comparison that the paper makes with ShuffleNet."""
+    """Yields a verdict for each comparison with ShuffleNet that the paper makes."""
     for millions in solved:
         errors, ours = _PAPER.get(millions, {}), structures_at(millions)[-1]
         for name in _OTHERS:

@@ -19,7 +19,7 @@ _GROUP = "ImageNet"
 _MACS = "million multiply-adds"
 
 
-# Top-1 error and multiply-adds in millions as keras.applications publishes them for its weights.
+# Top-1 errors and millions of multiply-adds that keras.applications publishes for its weights.
 _NETWORKS = {
     **MODELS,
     "mobilenet-v2-0.5": Model(application("MobileNetV2", alpha=0.5), 34.6, 97),
@@ -40,12 +40,12 @@ class Point:
     """A network in the picture.
 
     Attributes:
-      family: whose line it is on.
+      family: the line that it is on.
       name: of the network, or of a measured file.
-      top1: share of 1.
+      top1: accuracy between 0 and 1.
       source: of the accuracy: "published", or "measured here" with the number of images.
       costs: by kind, such as "int8, ms"; NaN where it could not be measured.
-      shown: the same with their spread, as text.
+      shown: the costs with their spread, as text.
     """
 
     family: str
@@ -57,12 +57,12 @@ class Point:
 
 
 def run(settings: Settings, measurements: Sequence[Path] = ()) -> Result:
-    """Measures the networks, and puts published accuracy beside it.
+    """Measures the networks, and shows their times next to their published accuracies.
 
     Args:
       settings: the device, and how often.
-      measurements: files that edge.benchmark wrote, whose accuracies were measured here: they make
-        a table of their own, because they are of other images.
+      measurements: files that edge.benchmark wrote, with accuracies measured here: they get a
+        separate table, because other images were evaluated.
 
     Raises:
       UserError: a file of measurements is missing or has none with an accuracy.
@@ -81,7 +81,7 @@ def run(settings: Settings, measurements: Sequence[Path] = ()) -> Result:
 
 
 def front(points: Sequence[Point], cost: str) -> list[Point]:
-    """Returns the Pareto front of a cost and accuracy; a cost that is not known is on none."""
+    """Returns the Pareto front of a cost and accuracy, without points of unknown cost."""
     return pareto_front(points, cost=lambda one: one.costs[cost], value=lambda one: one.top1)
 
 
@@ -108,17 +108,17 @@ def published_points(found: Latencies) -> list[Point]:
 
 
 def measured_points(path: Path) -> list[Point]:
-    """Returns the points of a file of edge.benchmark, those whose accuracy was measured.
+    """Returns the points of a file of edge.benchmark whose accuracy was measured.
 
     Raises:
-      UserError: the file is missing or has none.
+      UserError: the file is missing or has no such point.
     """
     points = []
     for record in read_measurements(path):
         if record.get("accuracy") is None:
             continue
         latency = record["latency_ms"]
-        # Old versions of Android's benchmark_model print the mean alone.
+        # Old versions of Android's benchmark_model print only the mean.
         median = latency["median"] or latency["mean"]
         ends = {key: median if latency.get(key) is None else latency[key] for key in ("p10", "p90")}
         points.append(

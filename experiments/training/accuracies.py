@@ -1,4 +1,4 @@
-"""What trainings reached, as a table, and whether it tells two networks apart."""
+"""The accuracies of trainings as a table, and whether two networks differ."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +10,7 @@ from experiments.harness.experiment import Result, Table
 from experiments.training.queue import Accuracy, finished
 
 _NONE = "-"
-# Standard errors of the difference within which two shares of a test set are not told apart.
+# Two shares of a test set count as equal if they differ by at most this many standard errors.
 _MARGIN = 2.0
 
 
@@ -22,15 +22,15 @@ def with_accuracies(
     paper: Mapping[str, float],
     verdicts: Callable[[Mapping[str, Accuracy]], Iterable[str]],
 ) -> Result:
-    """Returns the result with what its networks were trained to; as it is where none was.
+    """Returns the result with the accuracies of its networks; unchanged if none is trained.
 
     Args:
-      result: of the measuring.
+      result: of the measurements.
       title: of the table, which comes last.
       names: of the networks.
       folder: of their trainings.
-      paper: as `accuracy_table` has it.
-      verdicts: gives those on the accuracies; they come last.
+      paper: as in `accuracy_table`.
+      verdicts: returns the verdicts on the accuracies; they come last.
     """
     trained = finished(names, folder)
     if not trained:
@@ -46,7 +46,7 @@ def with_accuracies(
 def accuracy_table(
     title: str, accuracies: Mapping[str, Accuracy], paper: Mapping[str, float]
 ) -> Table:
-    """Returns a row per network: its size as it was trained, and its accuracy with the spread.
+    """Returns a row per network: its size as trained, and its accuracy with the spread.
 
     Args:
       title: of the table.
@@ -79,16 +79,16 @@ def accuracy_table(
 
 
 def mean(accuracy: Accuracy) -> float:
-    """Returns the mean of all seeds, a share of 1."""
+    """Returns the mean top-1 accuracy of all seeds, between 0 and 1."""
     return float(np.mean(list(accuracy.top1.values())))
 
 
 def compare(first: Accuracy, second: Accuracy) -> bool | None:
-    """Says whether the first is more accurate than the second; None: not told apart.
+    """Returns whether the first is more accurate than the second; None: undecided.
 
-    With several seeds each, all of one must be above all of the other. With one, the difference
-    must exceed two standard errors of it that the number of test images gives; that another seed
-    might turn it is not covered.
+    With several seeds each, all of one must be above all of the other. With one seed, the
+    difference must exceed two of its standard errors, which follow from the number of test images;
+    that another seed might reverse it is not covered.
 
     Examples:
       >>> compare(accuracies["0.25x-g8"], accuracies["0.25x-g8-no-shuffle"])
@@ -115,7 +115,7 @@ def verdict(claim: str, better: Accuracy, worse: Accuracy, paper: float | None) 
     Args:
       claim: such as "Shuffling helps".
       better, worse: by the paper.
-      paper: the paper's difference of top-1, in points; None: it has none.
+      paper: the paper's difference of top-1, in points; None: the paper does not give one.
     """
     if better.settings != worse.settings:
         return f"{claim}: not compared, {better.name} and {worse.name} were trained differently."
@@ -123,9 +123,9 @@ def verdict(claim: str, better: Accuracy, worse: Accuracy, paper: float | None) 
     found = compare(better, worse)
     words = {True: "holds here", False: "does not hold here", None: "cannot be told here"}
     seeds = min(len(better.top1), len(worse.top1))
-    told = "no figure" if paper is None else f"{paper:+.1f} points"
+    published = "no figure" if paper is None else f"{paper:+.1f} points"
     return (
-        f"{claim} (the paper, on ImageNet: {told}): **{words[found]}**: "
+        f"{claim} (the paper, on ImageNet: {published}): **{words[found]}**: "
         f"{better.name} {100 * mean(better):.2f}%, {worse.name} {100 * mean(worse):.2f}%, "
         f"{points:+.2f} points, {seeds} {'seed' if seeds == 1 else 'seeds'} each."
     )
@@ -137,7 +137,7 @@ def as_json(accuracies: Mapping[str, Accuracy]) -> dict:
         name: {
             **vars(result),
             "top1": {str(seed): value for seed, value in result.top1.items()},
-            # Where the images were is of no interest elsewhere.
+            # The images' folder means nothing on another machine.
             "settings": {k: v for k, v in result.settings.items() if k != "data_dir"},
         }
         for name, result in accuracies.items()

@@ -1,6 +1,6 @@
-"""How the networks of an experiment are trained, and the flags that say so.
+"""How the networks of an experiment are trained, and the flags for it.
 
-Flags are defined by a call and not by the import: a module with flags is a command.
+Flags are defined by a call, not by the import: a module that defines flags is a command.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from common.cli import UserError
 from trainers import recipes
 
 FLAGS = flags.FLAGS
-# The flags are the calling command's, whose --help shows them.
+# The flags belong to the calling command, whose --help shows them.
 flags.disclaim_key_flags()
-# What --train takes over from `trainers.train`, by the same names.
+# The flags of `trainers.train` that --train accepts, with the same names.
 _VALUES = (
     "dataset", "data_dir", "epochs", "steps", "batch_size", "learning_rate", "optimizer",
 )  # fmt: skip
@@ -28,10 +28,13 @@ class QueueConfig:
 
     Attributes:
       recipe: a key of `trainers.recipes.RECIPES`; its network is replaced.
-      values: of `TrainConfig` by name, in the place of the recipe's.
-      seeds: each network is trained once with each.
+      values: of `TrainConfig` by name, which replace the recipe's.
+      seeds: each network is trained once with each seed.
       folder: of the workdirs.
       names: of the networks; None: all.
+
+    Raises:
+      UserError: no seeds, equal seeds or negative ones.
     """
 
     recipe: str
@@ -48,7 +51,7 @@ class QueueConfig:
 
 
 def trainings_folder(output: Path, experiment: str) -> Path:
-    """Returns where an experiment's trainings are under its --output."""
+    """Returns the folder of an experiment's trainings under its --output."""
     return output / "trainings" / experiment
 
 
@@ -57,21 +60,23 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "train",
         False,
-        "Train networks too, one after the other; what is finished under --output is not done "
-        "again, and what is half done goes on.",
+        "Train networks too, one after the other; finished trainings under --output are not "
+        "repeated, interrupted ones are resumed.",
     )
     flags.DEFINE_list(
-        "train_networks", None, "With --train, the networks to train; all of the experiment's."
+        "train_networks",
+        None,
+        "With --train: the networks to train, separated by commas; all by default.",
     )
-    flags.DEFINE_list("seeds", ["0"], "With --train, each network is trained once with each.")
-    flags.DEFINE_string("recipe", "cifar10", f"Of --train: {', '.join(recipes.RECIPES)}.")
-    flags.DEFINE_string("dataset", None, "Of --train, as in trainers.train.")
-    flags.DEFINE_string("data_dir", None, "Of --train, as in trainers.train.")
-    flags.DEFINE_float("epochs", None, "Of --train: passes over the training images.")
-    flags.DEFINE_integer("steps", None, "Of --train: steps, instead of --epochs.")
-    flags.DEFINE_integer("batch_size", None, "Of --train: images a step.")
-    flags.DEFINE_float("learning_rate", None, "Of --train: peak of the schedule.")
-    flags.DEFINE_string("optimizer", None, "Of --train: sgd, as the papers, or muon.")
+    flags.DEFINE_list("seeds", ["0"], "With --train: each network is trained once with each seed.")
+    flags.DEFINE_string("recipe", "cifar10", f"With --train: {', '.join(recipes.RECIPES)}.")
+    flags.DEFINE_string("dataset", None, "With --train: as in `shufflenet train`.")
+    flags.DEFINE_string("data_dir", None, "With --train: as in `shufflenet train`.")
+    flags.DEFINE_float("epochs", None, "With --train: passes over the training images.")
+    flags.DEFINE_integer("steps", None, "With --train: training steps, instead of --epochs.")
+    flags.DEFINE_integer("batch_size", None, "With --train: images per step.")
+    flags.DEFINE_float("learning_rate", None, "With --train: peak of the schedule.")
+    flags.DEFINE_string("optimizer", None, "With --train: sgd, as in the papers, or muon.")
 
 
 def read_flags(name: str) -> QueueConfig | None:
@@ -81,7 +86,7 @@ def read_flags(name: str) -> QueueConfig | None:
       name: of the experiment, for the folder of its trainings under --output.
 
     Raises:
-      UserError: seeds that are no numbers, no or equal ones.
+      UserError: no seeds, seeds that are not whole numbers of at least 0, or equal ones.
     """
     if not FLAGS.train:
         return None
@@ -91,7 +96,7 @@ def read_flags(name: str) -> QueueConfig | None:
         raise UserError(f"--seeds must be whole numbers; got {','.join(FLAGS.seeds)!r}") from None
     given = {value: FLAGS[value].value for value in _VALUES}
     if given["data_dir"] is not None:
-        # Workdirs remember it, and the next command may be given elsewhere.
+        # Workdirs remember it, and the next command may start in another folder.
         given["data_dir"] = str(Path(given["data_dir"]).absolute())
     values = {value: given[value] for value in _VALUES if given[value] is not None}
     return QueueConfig(

@@ -1,7 +1,7 @@
-"""Trains networks one after the other, with the trainers' own loop, and goes on where it stopped.
+"""Trains networks one after the other, with the trainers' own loop, and resumes after a stop.
 
-Every network has a folder, and in it a workdir for each seed: what is finished there is not done
-again, what is half done is resumed, and what was done with other values is refused.
+Every network has a folder, and in it a workdir for each seed. Finished trainings are not repeated,
+interrupted ones are resumed, and those with other settings are rejected.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from trainers.reporting.metrics import METRICS_FILE, last_evaluation
 from trainers.task import Task
 
 _NETWORK, _ARCHITECTURE = "network.keras", "network.json"
-# What differs between the runs of a queue.
+# The settings that differ between the runs of a queue.
 _OF_A_RUN = ("model", "seed", "workdir")
 
 
@@ -36,8 +36,8 @@ class Training:
 
     Attributes:
       name: unique in the queue.
-      build: called with `input_shape`, `classes` and `small_images`; gives a network whose output
-        are logits.
+      build: called with `input_shape`, `classes` and `small_images`; returns a network whose
+        outputs are logits.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """What a network reached.
+    """The accuracy that a network reached.
 
     Attributes:
       name: of the network.
       macs, parameters: of the network as it was trained.
-      images: how many were counted.
-      top1: by seed, the share of them that is right at the end.
-      settings: of `TrainConfig` by name, all but the network, the seed and the workdir.
+      images: number of images that were evaluated.
+      top1: by seed, the share of these images that is classified correctly at the end.
+      settings: of `TrainConfig` by name, except the network, the seed and the workdir.
     """
 
     name: str
@@ -76,7 +76,7 @@ class _Run:
 
     @property
     def is_done(self) -> bool:
-        # The last thing that a training writes.
+        # The last file that a training writes.
         return (self.workdir / Task.final_file).is_file()
 
     @property
@@ -85,19 +85,19 @@ class _Run:
 
 
 def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
-    """Trains networks with every seed; what was done before is left as it is.
+    """Trains networks with every seed; finished trainings stay as they are.
 
-    A training that fails does not stop those behind it.
+    A training that fails does not stop those after it.
 
     Args:
-      trainings: of different names.
-      queue: which of them, how, and where.
+      trainings: with different names.
+      queue: which of them to train, how, and where.
 
     Raises:
-      UserError: an unknown name, the data cannot be used, a network or a value is not that of a
-        workdir that is there, or trainings failed; they are named.
+      UserError: an unknown name, the data cannot be used, a network or a value differs from that
+        of an existing workdir, or trainings failed; the message names them.
       KeyboardInterrupt, SystemExit: Ctrl-C and SIGTERM, after a checkpoint was saved. The same
-        call goes on.
+        call resumes.
 
     Examples:
       >>> queue = QueueConfig("cifar10", {"epochs": 10}, (0, 1, 2), Path("trainings"))
@@ -108,7 +108,7 @@ def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
     shape, classes, small_images = _images(queue)
     runs = []
     for training in chosen:
-        # Numbers the names of layers from the start, and lets go of the network before.
+        # Numbers the names of layers from the start, and frees the network before.
         keras.backend.clear_session()
         model = training.build(input_shape=shape, classes=classes, small_images=small_images)
         path = _keep_network(model, _folder(queue.folder, training.name))
@@ -120,10 +120,10 @@ def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
 
 
 def finished(names: Iterable[str], folder: Path) -> dict[str, Accuracy]:
-    """Returns by name what networks have reached: all seeds that are trained to the end.
+    """Returns by name the accuracies of networks, over all seeds that are trained to the end.
 
     Args:
-      names: of trainings; those that are not finished are left out.
+      names: of trainings; those that are not finished are skipped.
       folder: as `QueueConfig.folder`.
 
     Raises:
@@ -153,17 +153,17 @@ def _folder(folder: Path, name: str) -> Path:
 
 
 def _keep_network(model: keras.Model, folder: Path) -> Path:
-    """Writes the network where its trainings find it; another than is there is refused."""
+    """Writes the network where its trainings find it; rejects one that differs from an earlier."""
     folder.mkdir(parents=True, exist_ok=True)
     path, description = folder / _ARCHITECTURE, model.to_json(indent=1)
     if not path.is_file():
         save_model(model, folder / _NETWORK)
-        # Last: a folder with a description has the network.
+        # Last: a folder with a description also has the network.
         files.write_text(path, description)
     elif path.read_text(encoding="utf-8") != description:
         raise UserError(
-            f"{folder} holds trainings of another network ({path.name} differs from what is built "
-            "now); name another --output, or remove it"
+            f"{folder} holds trainings of another network ({path.name} differs from the network "
+            "built now); name another --output, or remove this folder"
         )
     return folder / _NETWORK
 
@@ -178,12 +178,12 @@ def _check_values(run: _Run) -> None:
     if not run.is_begun:
         return
     saved = TrainConfig.load(run.workdir)
-    # The folder may have moved; whether it is the same network has been checked.
+    # The folder may have moved; that the network is the same has been checked.
     changed = saved.replace(model=run.config.network.model).differences(run.config)
     if changed:
         raise UserError(
             f"{run.workdir} was trained with other values ({', '.join(changed)}); give the same "
-            "flags, or name another --output"
+            "flags as then, or name another --output"
         )
 
 
@@ -192,7 +192,7 @@ def _work_off(runs: Sequence[_Run]) -> None:
     for number, run in enumerate(runs, 1):
         title = f"training {number} of {len(runs)}: {run.name}, seed {run.seed}"
         if run.is_done:
-            print(f"{title}: done before, in {run.workdir}", flush=True)
+            print(f"{title}: already done, in {run.workdir}", flush=True)
             continue
         print(f"{title}, in {run.workdir}", flush=True)
         run.workdir.mkdir(parents=True, exist_ok=True)
@@ -203,24 +203,24 @@ def _work_off(runs: Sequence[_Run]) -> None:
             failures.append(f"{run.name}, seed {run.seed}: {error}")
     if failures:
         raise UserError(
-            f"{len(failures)} of {len(runs)} trainings failed, the others are done; mend it and "
-            f"start again: {'; '.join(failures)}"
+            f"{len(failures)} of {len(runs)} trainings failed, the others are done; fix the cause "
+            f"and run the same command again: {'; '.join(failures)}"
         )
 
 
 class _QueuedTask(Task):
-    """Training a network of the queue."""
+    """The task of training a network of the queue."""
 
     def resume_command(self) -> str:
-        """Returns what to type to go on with the run."""
+        """Returns what to type to resume the run."""
         return "the same command again"
 
 
 def _accuracy(name: str, workdirs: Sequence[Path]) -> Accuracy:
     configs = [TrainConfig.load(workdir) for workdir in workdirs]
-    told = [_settings(config) for config in configs]
-    for workdir, settings in zip(workdirs, told, strict=True):
-        changed = [key for key, value in settings.items() if value != told[0][key]]
+    trained = [_settings(config) for config in configs]
+    for workdir, settings in zip(workdirs, trained, strict=True):
+        changed = [key for key, value in settings.items() if value != trained[0][key]]
         if changed:
             raise UserError(
                 f"{workdir} and {workdirs[0]} were trained with different values of "
@@ -235,7 +235,7 @@ def _accuracy(name: str, workdirs: Sequence[Path]) -> Accuracy:
         counted.parameters,
         min(score["eval_images"] for score in scores),
         {seed: score["top1"] for seed, score in zip(seeds, scores, strict=True)},
-        told[0],
+        trained[0],
     )
 
 

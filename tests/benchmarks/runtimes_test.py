@@ -55,7 +55,7 @@ def images():
 
 
 @pytest.mark.parametrize("name", TINY_NETWORKS)
-def test_the_graphs_compute_what_keras_does(name, images):
+def test_the_graphs_compute_the_same_as_keras(name, images):
     model = build(name)
     settle_batch_norms(model, images)
     expected = np.asarray(model(images))
@@ -111,7 +111,7 @@ def test_ncnn_files_are_consistent(name):
         consumed += rest[: int(inputs)]
         produced += rest[int(inputs) : int(inputs) + int(outputs)]
     assert magic == "7767517" and counts == f"{len(lines)} {len(produced)}"
-    # Every blob has one producer and one consumer, but for the logits.
+    # Every blob has one producer and one consumer, except the logits.
     assert len(set(produced)) == len(produced) and len(set(consumed)) == len(consumed)
     assert set(produced) - set(consumed) == {"predictions"}
     weighted = [op.weights for op in graph.ops.values() if op.weights is not None]
@@ -190,21 +190,21 @@ def test_ratios_are_of_the_same_round_and_the_table_shows_the_best():
     ]
 
 
-def test_missing_packages_are_told_with_the_remedy(monkeypatch):
+def test_missing_packages_are_reported_with_the_remedy(monkeypatch):
     monkeypatch.setitem(models.PACKAGES, "ncnn", ("no-such-package",))
     with pytest.raises(UserError, match=r"not installed: no-such-package; pip install .*\[bench\]"):
         models.versions(("ncnn",))
     assert models.versions(()) == {}
 
 
-def test_unknown_runtimes_are_told():
+def test_unknown_runtimes_are_reported():
     assert choose("runtime", None, models.PACKAGES) == ("onnxruntime", "openvino", "ncnn")
     assert choose("runtime", [], models.PACKAGES) == ()
     with pytest.raises(UserError, match="there is no runtime 'tvm'"):
         choose("runtime", ["tvm"], models.PACKAGES)
 
 
-def test_litert_alone_needs_no_other_package(tmp_path):
+def test_litert_needs_no_other_package(tmp_path):
     (summaries,) = compare_all(config(tmp_path)).values()
     assert [(row["graph"], row["precision"]) for row in summaries] == [
         (graph, precision)
@@ -217,10 +217,10 @@ def test_litert_alone_needs_no_other_package(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", models.PACKAGES)
 @pytest.mark.parametrize("name", TINY_NETWORKS)
-def test_every_runtime_computes_what_keras_does(monkeypatch, tmp_path, runtime, name):
+def test_every_runtime_computes_the_same_as_keras(monkeypatch, tmp_path, runtime, name):
     for package in models.PACKAGES[runtime]:
         pytest.importorskip(package, reason="needs keras_shufflenet[bench]")
-    # NNCF cuts the largest activations off: ten logits of a tiny network feel it more.
+    # NNCF clips the largest activations, which changes ten logits of a tiny network more.
     monkeypatch.setattr(runtime_comparison, "INT8_BOUND", 0.85)
     (summaries,) = compare_all(config(tmp_path, name, (runtime,))).values()
     graphs = {row["graph"] for row in summaries if row["runtime"] == runtime}

@@ -7,7 +7,7 @@ from benchmarks.startup import first_step_time, startup_table
 from common.cli import UserError
 
 
-def test_a_recipe_is_a_line():
+def test_each_recipe_has_a_line():
     times = {"seconds": [9.0, 12.0, 10.0], "cpu_seconds": [20.0, 21.5, 30.0]}
     assert startup_table({"cifar10": times}).splitlines()[2:] == [
         "| cifar10 | **10.0** (9.0-12.0) | 21.5 |"
@@ -15,7 +15,7 @@ def test_a_recipe_is_a_line():
 
 
 def test_a_workdir_without_a_step_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="has no training"):
+    with pytest.raises(UserError, match="tensorboard has no training step"):
         first_step_time(tmp_path)
 
 

@@ -211,10 +211,10 @@ def test_a_model_of_others_is_refused_with_the_remedy(config):
     assert (fields["model"]["macs"], fields["model"]["parameters"]) == (None, 50)
 
 
-def test_edge_tpu_files_are_checked_and_compiled(config, compiler_double):
+def test_edge_tpu_files_are_checked_and_compiled(config, fake_compiler):
     # A double that leaves the usual conversion's shuffles unmapped, as compilers before 16 do.
     settings = EdgeTpuSettings(
-        compiler=str(compiler_double(unmapped=["TRANSPOSE"])), require_full_mapping=True
+        compiler=str(fake_compiler(unmapped=["TRANSPOSE"])), require_full_mapping=True
     )
     asked = {"graphs": ("deployment", "canonical"), "quantizations": ("int8-ptq",)}
     config = dataclasses.replace(config, **asked, target="edgetpu", edgetpu=settings)

@@ -26,10 +26,10 @@ def contents():
 
 
 def test_artifacts_are_compiled_together_and_stay_readable(
-    run_cli, folders, compiler_double, tmp_path
+    run_cli, folders, fake_compiler, tmp_path
 ):
     (folders[0] / "notes.txt").write_text("mine")
-    double = compiler_double()
+    double = fake_compiler()
     done = run_cli(
         "converters.edgetpu",
         *("--artifact=digits,flowers", f"--file={FILE}", f"--edgetpu_compiler={double}"),
@@ -49,10 +49,10 @@ def test_artifacts_are_compiled_together_and_stay_readable(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_what_does_not_map_is_named_and_changes_nothing(folders, compiler_double, contents):
+def test_what_does_not_map_is_named_and_changes_nothing(folders, fake_compiler, contents):
     before = contents(folders[0])
     settings = EdgeTpuSettings(
-        compiler=str(compiler_double(unmapped=["MEAN"])), require_full_mapping=True
+        compiler=str(fake_compiler(unmapped=["MEAN"])), require_full_mapping=True
     )
     message = r"1 of \d+ operators of .*digits/deployment_int8_ptq.tflite do not map .*1 MEAN \(Op"
     with pytest.raises(UserError, match=message):
@@ -60,8 +60,8 @@ def test_what_does_not_map_is_named_and_changes_nothing(folders, compiler_double
     assert contents(folders[0]) == before
 
 
-def test_a_difference_from_the_prediction_is_told(folders, compiler_double):
-    settings = EdgeTpuSettings(compiler=str(compiler_double(unmapped=["MEAN"])))
+def test_a_difference_from_the_prediction_is_told(folders, fake_compiler):
+    settings = EdgeTpuSettings(compiler=str(fake_compiler(unmapped=["MEAN"])))
     (entry,) = compile_artifacts(folders[:1], FILE, settings).values()
     assert entry["differences"] == ["MEAN: 1 of 1 predicted to map, the compiler mapped 0 of 1"]
 
@@ -78,8 +78,8 @@ def test_without_a_compiler_the_remedy_is_printed_once(run_cli, folders, tmp_pat
     assert lines[2].startswith("edgetpu_compiler runs on x86-64 Linux: install it")
 
 
-def test_without_a_compiler_the_check_stays(folders, compiler_double, monkeypatch, tmp_path):
-    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(compiler_double())))
+def test_without_a_compiler_the_check_stays(folders, fake_compiler, monkeypatch, tmp_path):
+    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(fake_compiler())))
     assert (folders[0] / COMPILED).is_file()
     monkeypatch.setenv("PATH", str(tmp_path))
     compile_artifacts(folders[:1], FILE, EdgeTpuSettings())
@@ -89,8 +89,8 @@ def test_without_a_compiler_the_check_stays(folders, compiler_double, monkeypatc
     assert not (folders[0] / COMPILED).exists()
 
 
-def test_a_damaged_compiled_file_is_found(folders, compiler_double):
-    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(compiler_double())))
+def test_a_damaged_compiled_file_is_found(folders, fake_compiler):
+    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(fake_compiler())))
     with (folders[0] / COMPILED).open("r+b") as file:
         file.seek(1000)
         file.write(b"\xff\xff")

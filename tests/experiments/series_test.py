@@ -17,7 +17,7 @@ DOCUMENT = "# Title\n<!-- toy: begin -->\nstale\n<!-- toy: end -->\nrest\n"
 
 @dataclass(frozen=True)
 class Toy(Experiment):
-    """An experiment that counts how often it is done."""
+    """An experiment that counts how often it runs."""
 
     runs: list = field(default_factory=list)
     error: str = ""
@@ -81,7 +81,7 @@ def test_what_is_done_is_kept(toy, tmp_path):
 
 def test_a_failure_does_not_stop_the_others(monkeypatch, toy, tmp_path):
     monkeypatch.setitem(EXPERIMENTS, "bad", Toy("bad", "Bad", "V1", error="no phone"))
-    with pytest.raises(UserError, match=r"bad: no phone\. What could be done is in .*index\.html"):
+    with pytest.raises(UserError, match=r"bad: no phone\. Finished results are in .*index\.html"):
         run_series(SeriesConfig(settings(tmp_path), ["bad", "toy"]))
     page = (tmp_path / "results" / "index.html").read_text()
     assert "bad: no phone" in page and "Toys &amp; co" in page
@@ -93,7 +93,7 @@ def test_the_page_needs_no_other_file(toy, tmp_path):
         "A &lt;table&gt;" in page and "It <b>holds</b>." in page and "a <code>note</code>" in page
     )
     assert 'src="data:image/svg+xml;base64,' in page
-    # Without plots there is no plotly.js, which has megabytes.
+    # Without plots the page lacks plotly.js, which has several megabytes.
     assert len(page) < 100_000
 
 
@@ -108,7 +108,7 @@ def test_the_page_s_section_is_replaced(toy, tmp_path):
     assert (page.parent / "toy_line.svg").is_file() and (page.parent / "toy.json").is_file()
 
 
-def test_a_page_without_the_place_is_refused_at_once(toy, tmp_path):
+def test_a_page_without_the_section_is_refused_at_once(toy, tmp_path):
     with pytest.raises(UserError, match=r"toy\.md does not exist"):
         SeriesConfig(settings(tmp_path), ["toy"], document=tmp_path)
     (tmp_path / "toy.md").write_text("# Title\n")
@@ -117,7 +117,7 @@ def test_a_page_without_the_place_is_refused_at_once(toy, tmp_path):
     assert not toy.runs
 
 
-def test_unknown_experiments_are_told(toy, tmp_path):
+def test_unknown_experiments_are_reported(toy, tmp_path):
     with pytest.raises(UserError, match="there is no experiment 'nothing'; there are complexity,"):
         SeriesConfig(settings(tmp_path), ["toy", "nothing"])
     with pytest.raises(UserError, match="there is no experiment 'nothing'"):
@@ -129,11 +129,11 @@ def test_unknown_experiments_are_told(toy, tmp_path):
 )
 def test_a_damaged_result_is_named(tmp_path, content):
     (tmp_path / "toy.json").write_text(content)
-    with pytest.raises(UserError, match=r"toy\.json is no.*; remove it and run again"):
+    with pytest.raises(UserError, match=r"toy\.json is not .*; remove it and run again"):
         load(tmp_path, "toy")
 
 
-def test_every_experiment_s_code_is_there():
+def test_every_experiment_s_code_exists():
     from importlib.util import find_spec
 
     for experiment in EXPERIMENTS.values():

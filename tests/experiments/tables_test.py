@@ -1,4 +1,4 @@
-"""The experiments' tables and verdicts, on times that are made up."""
+"""The experiments' tables and verdicts, from invented times."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ MACS = {"v1-0.5x-g3": 40_000_000, "v1-2x-g3": 640_000_000}
 
 @pytest.fixture
 def measured(monkeypatch):
-    """A double of the measuring: every network takes what `milliseconds(label, graph)` says."""
+    """Fakes the measuring: every network takes `milliseconds(label, graph)`."""
 
     def patch(module, milliseconds):
         def measure(name, networks, settings):
@@ -63,7 +63,7 @@ def test_a_device_that_refuses_a_network_has_no_figures_for_it(measured):
     assert result.tables[0].rows[-1][-3:] == ["-", "-", "-"]
 
 
-def test_an_impossible_complexity_is_told_before_anything_is_measured(measured):
+def test_an_impossible_complexity_is_reported_before_anything_is_measured(measured):
     measured(structures, lambda label, graph: pytest.fail("measured"))
     with pytest.raises(UserError, match="cannot have 2 million"):
         structures.run(Settings(), (13, 2))
@@ -75,8 +75,8 @@ def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tm
     def reached(names, folder):
         assert folder == tmp_path / "trainings" / "structures"
         top1 = {name: 0.80 if "shufflenet" in name else 0.75 for name in names}
-        told = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10, "steps": None}
-        return {name: Accuracy(name, 1, 1, 10_000, {0: top1[name]}, told) for name in names}
+        settings = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10, "steps": None}
+        return {name: Accuracy(name, 1, 1, 10_000, {0: top1[name]}, settings) for name in names}
 
     monkeypatch.setattr(accuracies, "finished", reached)
     result = structures.run(Settings(output=tmp_path), (13,))
@@ -88,12 +88,12 @@ def test_structures_compare_accuracies_with_the_papers(measured, monkeypatch, tm
     )
     assert result.data["accuracies"]["resnet-13m"]["top1"] == {"0": 0.75}
     rows = {row[0]: row for row in result.tables[-1].rows}
-    # 100% less the paper's errors.
+    # 100% minus the paper's errors.
     assert rows["resnet-13m"][-1] == "36.3" and rows["shufflenet-g8-13m"][-1] == "47.3"
 
 
 @pytest.mark.parametrize("module", [structures, ablations, se_and_depth])
-def test_networks_are_trained_where_that_is_asked_for(module, measured, monkeypatch, tmp_path):
+def test_networks_are_trained_on_request(module, measured, monkeypatch, tmp_path):
     measured(module, lambda label, graph: 1.0)
     asked = []
     monkeypatch.setattr(module, "train_all", lambda *arguments: asked.append(arguments))
@@ -113,7 +113,7 @@ def test_what_is_trained_takes_the_images_as_they_are(measured, monkeypatch, tmp
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 10))
 
 
-def test_ablations_tell_what_groups_and_shuffles_cost(measured):
+def test_ablations_report_what_groups_and_shuffles_cost(measured):
     def milliseconds(label, graph):
         return (3.0 if "g8" in label else 1.0) - (0.2 if "no-shuffle" in label else 0.0)
 
@@ -127,7 +127,7 @@ def test_ablations_tell_what_groups_and_shuffles_cost(measured):
     assert "0.25x g=8: the shuffles cost 1.07x" in shuffle
 
 
-def test_all_of_the_papers_ablations_are_there(measured):
+def test_all_of_the_papers_ablations_are_included(measured):
     measured(ablations, lambda label, graph: 1.0)
     result = ablations.run(Settings())
     assert [len(table.rows) for table in result.tables] == [7, 7, 7]

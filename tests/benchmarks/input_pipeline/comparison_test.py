@@ -37,7 +37,7 @@ def test_images_are_parts_of_photographs_and_written_once(tmp_path, few_images):
 
 
 @pytest.mark.usefixtures("few_images")
-def test_pipelines_take_turns(tmp_path, monkeypatch):
+def test_pipelines_run_in_interleaved_rounds(tmp_path, monkeypatch):
     asked = []
 
     def call(module, request):
@@ -49,7 +49,7 @@ def test_pipelines_take_turns(tmp_path, monkeypatch):
     rates = compare(config(tmp_path, pipelines=pipelines))
     ours = ("benchmarks.input_pipeline.worker", OURS)
     theirs = ("benchmarks.input_pipeline.torch_worker", "PyTorch on Pillow")
-    # The antialiased one is left out: nothing is scaled at 32 px.
+    # The antialiased pipeline is skipped: nothing is resized at 32 px.
     assert asked == [ours, theirs, ours, theirs]
     assert rates == {"32 px": {OURS: [100.0, 300.0], "PyTorch on Pillow": [200.0, 400.0]}}
 

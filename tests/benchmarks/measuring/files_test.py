@@ -37,7 +37,7 @@ def test_networks_are_the_same_every_time():
         np.testing.assert_array_equal(a, b)
 
 
-def test_unknown_names_are_told():
+def test_unknown_names_are_reported():
     assert check_names(["v2"]) == ("v2",)
     with pytest.raises(UserError, match="there is no network 'v3'"):
         check_names(["v3"])
@@ -48,7 +48,7 @@ def weights_of(graph, kind):
 
 
 @pytest.mark.parametrize("name", ["v2", "v2-symmetric"])
-def test_the_floor_has_the_networks_convolutions_and_moves_nothing(name):
+def test_the_lower_bound_has_the_networks_convolutions_and_moves_nothing(name):
     model = build(name)
     floor, deployed = convolutions_alone(model), deployment_graph(model)
     for kind in ("conv", "depthwise", "dense"):
@@ -58,7 +58,7 @@ def test_the_floor_has_the_networks_convolutions_and_moves_nothing(name):
     assert kinds["pad"] == Counter(op.kind for op in deployed.ops.values())["pad"]
 
 
-def test_the_floor_of_v1_has_no_shuffle():
+def test_the_lower_bound_of_v1_has_no_shuffle():
     kinds = Counter(op.kind for op in floor_graph("v1").ops.values())
     assert kinds["transpose"] == 0 and kinds["concat"] == 3
 

@@ -12,7 +12,7 @@ TURNS = Turns(rounds=2, processes=1, invokes=1, core=0)
 CONFIG = FormTimesConfig(("v1-1x-g3",), "cpu", "average_pool", ("pool", "depthwise"), TURNS)
 
 
-def test_lowerings_differ_in_the_field_alone():
+def test_lowerings_differ_only_in_the_field():
     changed = lowerings(CONFIG)
     assert list(changed) == ["pool", "depthwise"]
     assert changed["depthwise"] == LOWERINGS["cpu"] != changed["pool"]
@@ -32,7 +32,7 @@ def test_unknown_value_is_refused():
 
 
 def test_unknown_field_is_refused():
-    with pytest.raises(UserError, match=r"no field 'pool'.*average_pool"):
+    with pytest.raises(UserError, match=r"no field 'pool'; --field: .*average_pool"):
         lowerings(dataclasses.replace(CONFIG, field="pool"))
 
 

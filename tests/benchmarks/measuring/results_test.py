@@ -1,4 +1,4 @@
-"""What benchmarks leave behind: files, tables, and the document's section."""
+"""The results of benchmarks: files, tables, and the document's section."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_results_go_to_a_file_and_into_the_document(tmp_path):
     assert "old" not in text and text.endswith("rest\n")
 
 
-def test_few_turns_are_shown_with_their_range():
+def test_few_rounds_are_shown_with_their_range():
     assert full_range([1.5, 1.7, 1.4], 1, unit="x") == "**1.5x** (1.4-1.7)"
 
 

@@ -75,8 +75,8 @@ def test_a_file_that_is_no_program_is_refused(tmp_path):
         found(path)
 
 
-def test_what_fails_is_told_and_leaves_the_prediction(compiler_double, artifact_dir):
-    compiler = found(compiler_double(failure="Internal compiler error. Aborting!"))
+def test_what_fails_is_told_and_leaves_the_prediction(fake_compiler, artifact_dir):
+    compiler = found(fake_compiler(failure="Internal compiler error. Aborting!"))
     entry = describe(artifact_dir / FILE, compiler)
     assert (entry["status"], entry["compiler"]) == ("failed", "16.0.384591198")
     assert entry["message"].endswith("failed: Internal compiler error. Aborting!")
@@ -105,10 +105,10 @@ def test_a_compiler_that_hangs_is_stopped_with_its_children(tmp_path, artifact_d
 
 
 def test_a_container_gets_no_network_and_only_the_models(
-    compiler_double, artifact_dir, tmp_path, monkeypatch
+    fake_compiler, artifact_dir, tmp_path, monkeypatch
 ):
     """`docker` is a double: it keeps its arguments and runs the compiler's double instead."""
-    double = compiler_double()
+    double = fake_compiler()
     calls = tmp_path / "calls"
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -125,6 +125,6 @@ def test_a_container_gets_no_network_and_only_the_models(
     assert compiled.endswith("--timeout_sec 300 model0.tflite")
 
 
-def test_the_double_prints_to_nobody_else(compiler_double):
-    done = subprocess.run([compiler_double(), "--version"], capture_output=True, text=True)
+def test_the_double_prints_to_nobody_else(fake_compiler):
+    done = subprocess.run([fake_compiler(), "--version"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("Edge TPU Compiler version 16.0.384591198\n", "")

@@ -25,8 +25,8 @@ def settings(tmp_path, **changes):
     return Settings(output=tmp_path / "results", passes=2, runs=3, **changes)
 
 
-class WorkerDouble:
-    """Stands for the process that times: run after run one millisecond more."""
+class FakeWorker:
+    """The process that measures times: each run takes one millisecond more."""
 
     def __init__(self, fails_at=None):
         self.requests, self.fails_at = [], fails_at
@@ -41,7 +41,7 @@ class WorkerDouble:
 
 
 def test_every_pass_measures_every_group(monkeypatch, tmp_path, groups):
-    worker = WorkerDouble()
+    worker = FakeWorker()
     monkeypatch.setattr("edge.running.worker.call", worker)
     times = measure(
         "toy", groups, settings(tmp_path, options={**Settings().options, "cores": (1,)})
@@ -52,24 +52,24 @@ def test_every_pass_measures_every_group(monkeypatch, tmp_path, groups):
     assert worker.requests[0]["files"] == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
-def test_measuring_goes_on_after_a_stop(monkeypatch, tmp_path, groups, capsys):
-    monkeypatch.setattr("edge.running.worker.call", WorkerDouble(fails_at=2))
+def test_measuring_resumes_after_a_stop(monkeypatch, tmp_path, groups, capsys):
+    monkeypatch.setattr("edge.running.worker.call", FakeWorker(fails_at=2))
     with pytest.raises(UserError, match="first cannot be measured: its process died"):
         measure("toy", groups, settings(tmp_path))
-    second = WorkerDouble()
+    second = FakeWorker()
     monkeypatch.setattr("edge.running.worker.call", second)
     # A run that was killed while it wrote.
     with unfinished_path(tmp_path / "results", "toy").open("a") as file:
         file.write('{"key": "')
     times = measure("toy", groups, settings(tmp_path))
     assert len(second.requests) == 2 and list(times["first"]["a"]) == [1, 1]
-    assert "2 of 2 runs are of this measuring" in capsys.readouterr().err
+    assert "2 of 2 runs have the same files and settings" in capsys.readouterr().err
 
 
-def test_other_files_or_settings_are_measured_anew(monkeypatch, tmp_path, groups):
-    monkeypatch.setattr("edge.running.worker.call", WorkerDouble())
+def test_other_files_or_settings_are_measured_again(monkeypatch, tmp_path, groups):
+    monkeypatch.setattr("edge.running.worker.call", FakeWorker())
     measure("toy", groups, settings(tmp_path))
-    again = WorkerDouble()
+    again = FakeWorker()
     monkeypatch.setattr("edge.running.worker.call", again)
     (tmp_path / "c").write_bytes(b"changed")
     measure("toy", groups, settings(tmp_path))
@@ -78,8 +78,8 @@ def test_other_files_or_settings_are_measured_anew(monkeypatch, tmp_path, groups
     assert len(again.requests) == 6
 
 
-class DeviceDouble:
-    """Stands for a phone: it refuses the file "b" and does not take "c"."""
+class FakeDevice:
+    """A phone that fails to run the file "b" and does not accept "c"."""
 
     used: ClassVar[list] = []
 
@@ -101,24 +101,24 @@ class DeviceDouble:
         self.used.append("clean up")
 
 
-class ArtifactDouble:
-    """Stands for an artifact whose entries are the files' names."""
+class FakeArtifact:
+    """An artifact whose entries are the files' names."""
 
     files: ClassVar[dict] = {name: name for name in "abc"}
 
 
 @pytest.fixture
 def phone(monkeypatch):
-    monkeypatch.setitem(devices.DEVICES, "phone", DeviceDouble)
-    monkeypatch.setattr(devices.Artifact, "open", lambda folder: ArtifactDouble())
-    DeviceDouble.used = []
+    monkeypatch.setitem(devices.DEVICES, "phone", FakeDevice)
+    monkeypatch.setattr(devices.Artifact, "open", lambda folder: FakeArtifact())
+    FakeDevice.used = []
 
 
 def test_another_device(phone, tmp_path, groups, capsys):
     times = measure("toy", groups, settings(tmp_path, device="phone"))
     assert list(times["first"]["a"]) == [7.0, 7.0]
     assert np.isnan(times["first"]["b"]).all() and np.isnan(times["second"]["c"]).all()
-    assert DeviceDouble.used == ["prepare", "clean up"] * 4
+    assert FakeDevice.used == ["prepare", "clean up"] * 4
     assert "first, b on phone: no memory" in capsys.readouterr().err
     described = describe_device(tmp_path / "results", "toy")
     assert described == {"place": "X1", "machine": {"cpu": "M3"}}
@@ -129,19 +129,19 @@ def test_nothing_measured_is_an_error(phone, tmp_path, groups):
         measure("toy", {"second": groups["second"]}, settings(tmp_path, device="phone"))
 
 
-def test_a_device_that_is_not_there():
+def test_an_unknown_device():
     with pytest.raises(UserError, match=r"--device must be one of host, .*; got 'phone'"):
         Settings(device="phone")
 
 
 @pytest.mark.parametrize("name", ["passes", "runs", "seconds"])
-def test_numbers_below_their_least(name):
+def test_numbers_below_their_minimum(name):
     with pytest.raises(UserError, match=f"--{name} must be at least"):
         Settings(**{name: -1})
 
 
 def test_several_phones_at_once():
-    with pytest.raises(UserError, match="--serial must name one for an experiment; got A,B"):
+    with pytest.raises(UserError, match="--serial must be one value in an experiment; got A,B"):
         Settings(device="android", options={**Settings().options, "serial": ("A", "B")})
 
 

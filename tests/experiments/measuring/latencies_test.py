@@ -17,7 +17,7 @@ def build():
 
 def test_networks_are_converted_and_measured_side_by_side(tmp_path):
     settings = Settings(output=tmp_path, cache=tmp_path / "cache", passes=2, runs=1, seconds=0.0)
-    # Under two labels, and converted once.
+    # With two labels, but converted once.
     networks = {("one", label): Network("tiny", build, ()) for label in "ab"}
     found = measure_networks("trial", networks, settings)
     assert found.models["one", "a"] == {
@@ -29,7 +29,7 @@ def test_networks_are_converted_and_measured_side_by_side(tmp_path):
         times = found.ms("one", "a", quantization)
         assert times.shape == (2,) and (times > 0).all()
         ratio = found.ratio("one", "a", "b", quantization)
-        # Not np.median, which rounds the mean of two otherwise.
+        # Not np.median, which rounds the mean of two values differently.
         expected = np.percentile(times / found.ms("one", "b", quantization), 50)
         assert ratio["median"] == expected
     record = found.as_json("one", "b")

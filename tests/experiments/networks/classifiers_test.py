@@ -53,8 +53,8 @@ def test_googlenet():
     for module, millions in published.items():
         found = sum(macs for name, macs in rows.items() if module in name)
         assert found / 1e6 == pytest.approx(millions, abs=1), module
-    # Two rows of the table do not follow from its own widths: 34 million for the first layer, and
-    # 54 for module 5a.
+    # Two rows of the table do not agree with its own widths: 34 million for the first layer, and
+    # 54 million for module 5a.
     assert rows["conv1"] == 112 * 112 * 7 * 7 * 3 * 64
     pointwise = 832 * (256 + 160 + 32 + 128)
     expanded = 9 * 160 * 320 + 25 * 32 * 128

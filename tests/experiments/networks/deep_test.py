@@ -10,7 +10,7 @@ TINY = Depth(stem=(4,), stages=(8,), units=(2,), head=6)
 
 
 def test_without_additions_it_is_shufflenet_v2():
-    # Those of ShuffleNetV2(scale=0.5): V2 Table 5.
+    # As in ShuffleNetV2(scale=0.5): V2 Table 5.
     totals = complexity(build(DEPTHS["V2 0.5x"]))
     assert (totals.macs, totals.parameters) == (40_476_448, 1_366_792)
 

@@ -11,7 +11,7 @@ def test_multiply_adds_of_the_papers_networks():
     # 10 blocks of two convolutions 128 to 128 at 56x56, as in V2's Table 1.
     model = GUIDELINES["G1"].build("1:1", "GPU")
     assert complexity(model).macs == 10 * 2 * 56 * 56 * 128 * 128
-    # Behind them a mean, which makes it a classifier.
+    # After them a mean, which makes it a classifier.
     assert model.output_shape == (None, 128)
 
 

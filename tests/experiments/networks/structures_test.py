@@ -52,7 +52,7 @@ def test_multiply_adds_by_hand():
     [
         "ResNeXt",
         "ShuffleNet g=8",
-        # What these two are made of is in those above.
+        # These two consist of the same parts as those above.
         pytest.param("ResNet", marks=pytest.mark.slow),
         pytest.param("Xception-like", marks=pytest.mark.slow),
     ],

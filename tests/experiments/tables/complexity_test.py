@@ -2,7 +2,7 @@ from experiments.harness.experiment import Settings
 from experiments.tables import complexity
 
 
-def test_counts_stand_beside_the_papers_and_differences_are_explained(monkeypatch):
+def test_counts_are_next_to_the_papers_and_differences_are_explained(monkeypatch):
     for name, value in {
         "V1_TABLE_1": {3: 137},
         "V1_TABLE_2": {0.25: 13},
@@ -20,6 +20,6 @@ def test_counts_stand_beside_the_papers_and_differences_are_explained(monkeypatc
         ["V2 1x, megvii", "145,814,296", "146", "-0.1%", "144.8", "2,279,760", "2.3"],
     ]
     assert all(table.note for table in result.tables)
-    # V2 as the text describes it does not.
+    # V2 1x as the paper's text describes it is the one that differs.
     assert result.verdicts[0].startswith("4 of 5 figures agree")
     assert result.verdicts[1] == "The largest difference is V1 0.25x g=3's, +2.3%."

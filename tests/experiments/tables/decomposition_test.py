@@ -14,7 +14,7 @@ from experiments.tables.decomposition import Decomposed, run
 
 @pytest.fixture
 def small_network(monkeypatch, artifact_dir):
-    """In place of the papers' networks the suite's small one, its deployment graph alone."""
+    """Instead of the papers' networks the tests' small one, only its deployment graph."""
     monkeypatch.setattr(decomposition, "NETWORKS", ("v2-1x",))
     model = dataclasses.replace(MODELS["v2-1x"], graphs=("deployment",))
     monkeypatch.setitem(MODELS, "v2-1x", model)
@@ -44,8 +44,8 @@ def test_a_small_run(small_network):
     assert "v2-1x in int8: convolutions other than depthwise have" in result.verdicts[1]
 
 
-class PhoneDouble:
-    """Stands for a phone, with what its benchmark_model told."""
+class FakePhone:
+    """A phone, with what its benchmark_model reported."""
 
     profile = None
 
@@ -63,11 +63,11 @@ class PhoneDouble:
 
 
 def test_a_phone_s_own_profile(monkeypatch, small_network):
-    monkeypatch.setitem(DEVICES, "phone", PhoneDouble)
-    with pytest.raises(UserError, match=r"phone does not tell where the time of .* goes"):
+    monkeypatch.setitem(DEVICES, "phone", FakePhone)
+    with pytest.raises(UserError, match=r"phone does not report where the time of .* goes"):
         run(Settings(device="phone"))
     nodes = [{"operator": "CONV_2D", "ms": 0.3}, {"operator": "TRANSPOSE", "ms": 0.1}]
-    monkeypatch.setattr(PhoneDouble, "profile", {"nodes": nodes})
+    monkeypatch.setattr(FakePhone, "profile", {"nodes": nodes})
     table = run(Settings(device="phone")).tables[0]
     assert table.headers[2:] == ["convolution", "data movement"]
     assert table.rows[0][2:] == ["75.0%", "25.0%"]

@@ -18,7 +18,7 @@ def network():
 
 
 def followed(units):
-    """The unit that made each channel that a unit's main path takes, by the layers themselves."""
+    """Returns which unit made each input channel of a unit's main path, found with the layers."""
     makers = np.zeros((1, 1, 1, units[0].filters), np.float32)
     taken = {}
     for index, unit in enumerate(units[1:], 1):
@@ -46,7 +46,7 @@ def test_channels_are_followed_as_the_layers_move_them(network, convention):
 
 
 def test_the_formula_is_what_splits_and_shuffles_do(network):
-    # 48 channels can be halved four times, 192 in three units without a rest.
+    # 48 channels can be halved four times; 192 can be halved in three units without a remainder.
     stages = reader.stages(network)
     for number in (0, 2):
         found = stage_reuse(number + 2, stages[number])
@@ -67,8 +67,8 @@ def test_a_trained_network_shows_its_weights(monkeypatch, network, tmp_path):
 
 def test_other_networks_are_refused(tmp_path):
     ShuffleNetV1(0.25, 3, units_per_stage=(1, 1, 1), **SMALL).save(tmp_path / "model.keras")
-    with pytest.raises(UserError, match="is no ShuffleNetV2"):
+    with pytest.raises(UserError, match="is not a ShuffleNetV2"):
         run(Settings(), tmp_path)
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
-    with pytest.raises(UserError, match="is no ShuffleNetV2"):
+    with pytest.raises(UserError, match="is not a ShuffleNetV2"):
         run(Settings(), tmp_path)

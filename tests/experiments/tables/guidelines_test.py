@@ -36,7 +36,7 @@ def test_more_than_five_percent(values, expected):
     assert exceeds(np.array(values), 1.05) is expected
 
 
-def test_unknown_names_are_told():
+def test_unknown_names_are_reported():
     with pytest.raises(UserError, match="there is no guideline 'G5'; there are G1, G2, G3, G4"):
         run(Settings(), ["G5"])
     with pytest.raises(UserError, match="there is no multiple '3'; there are 1, 2, 4"):

@@ -31,8 +31,8 @@ def record(**changes):
 
 def test_measured_accuracies_are_marked(tmp_path):
     path = tmp_path / "m.jsonl"
-    mean_alone = {"median": None, "mean": 5.0, "p10": None, "p90": None}
-    records = [record(), record(accuracy=None), record(file="b.tflite", latency_ms=mean_alone)]
+    only_mean = {"median": None, "mean": 5.0, "p10": None, "p90": None}
+    records = [record(), record(accuracy=None), record(file="b.tflite", latency_ms=only_mean)]
     path.write_text("".join(json.dumps(one) + "\n" for one in records))
     first, second = measured_points(path)
     assert first.source == "measured here on 100 images" and first.family == "m, host"

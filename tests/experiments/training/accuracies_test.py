@@ -5,8 +5,8 @@ from experiments.training.queue import Accuracy
 
 
 def reached(name, *top1, images=10_000, **settings):
-    told = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10.0, "steps": None}
-    settings = {**told, "data_dir": "/d", **settings}
+    defaults = {"recipe": "cifar10", "optimizer": "sgd", "epochs": 10.0, "steps": None}
+    settings = {**defaults, "data_dir": "/d", **settings}
     return Accuracy(name, 1_000_000, 2000, images, dict(enumerate(top1)), settings)
 
 
@@ -22,11 +22,11 @@ def reached(name, *top1, images=10_000, **settings):
         ((0.80, 0.81, 0.82), (0.77, 0.78, 0.805), None),
     ],
 )
-def test_networks_are_told_apart_where_the_numbers_allow(first, second, expected):
+def test_networks_are_distinguished_if_the_numbers_allow_it(first, second, expected):
     assert compare(reached("a", *first), reached("b", *second)) is expected
 
 
-def test_few_images_tell_less():
+def test_few_images_decide_less():
     assert compare(reached("a", 0.80, images=100), reached("b", 0.78, images=100)) is None
 
 
@@ -53,7 +53,7 @@ def test_the_table_has_mean_and_spread():
     assert table.note.startswith("Counted on 10,000 images.")
 
 
-def test_the_record_has_everything_but_the_place_of_the_images():
+def test_the_record_has_everything_except_the_images_folder():
     record = as_json({"a": reached("a", 0.80)})["a"]
     assert record["top1"] == {"0": 0.80}
     assert record["settings"] == {

@@ -15,7 +15,7 @@ from trainers.config import TrainConfig
 
 
 def build(input_shape, classes, small_images, filters=4):
-    """A network that trains in a second; the queue does not care what it is."""
+    """A network that trains in a second; any network would do for the queue."""
     assert small_images
     image = keras.Input(input_shape)
     x = keras.layers.Conv2D(filters, 3, strides=4, name="conv")(image)
@@ -35,7 +35,7 @@ TWO = Training("two", functools.partial(build, filters=2))
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, digits_folder):
-    """A queue of one network that has been worked off. Do not write into it."""
+    """A queue of one trained network. Do not write into it."""
     queue = queue_in(tmp_path_factory.mktemp("queue"), digits_folder)
     train_all([FOUR], queue)
     return queue
@@ -67,13 +67,13 @@ def test_seeds_that_were_trained_differently_have_no_mean(trained, tmp_path):
 
 
 def refuse_training(*args, **kwargs):
-    raise AssertionError("nothing is to be trained")
+    raise AssertionError("nothing must be trained")
 
 
 def test_what_is_finished_is_not_done_again(trained, monkeypatch, capsys):
     monkeypatch.setattr(training_queue.loop, "train", refuse_training)
     train_all([FOUR], trained)
-    assert "training 1 of 1: Four filters, seed 0: done before" in capsys.readouterr().out
+    assert "training 1 of 1: Four filters, seed 0: already done, in" in capsys.readouterr().out
 
 
 def test_another_seed_is_another_training(trained, monkeypatch):
@@ -97,21 +97,21 @@ def test_another_network_of_the_same_name_is_refused(trained):
         train_all([Training(FOUR.name, TWO.build)], trained)
 
 
-def test_a_network_that_is_not_there_is_named(tmp_path):
+def test_an_unknown_network_is_named(tmp_path):
     with pytest.raises(UserError, match="no network to train 'three'; there are Four filters, two"):
         train_all([FOUR, TWO], queue_in(tmp_path, tmp_path, names=["three"]))
 
 
 @pytest.fixture
 def heeds_ctrl_c():
-    """A suite that was started in the background ignores it."""
+    """Makes Ctrl-C raise: a test run that was started in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
-def test_what_was_interrupted_goes_on_as_if_it_had_not_been(
+def test_an_interrupted_training_resumes_as_if_nothing_had_happened(
     trained, tmp_path, digits_folder, monkeypatch, capsys
 ):
     queue = queue_in(tmp_path / "queue", digits_folder)
