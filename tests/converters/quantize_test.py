@@ -40,7 +40,7 @@ def refused(done, pattern):
     ("flags", "pattern"),
     [
         (["--model="], r"--model is missing; name the workdir"),
-        (["--model=nowhere"], r"nowhere is no training folder: it has no config\.json"),
+        (["--model=nowhere"], r"nowhere is not a training folder: it has no config\.json"),
         (["--target=gpu"], r"--target must be one of cpu, micro, edgetpu, ethosu; received 'gpu'"),
         (["--ranges=x"], r"--ranges must be one of minmax, percentile, mse; received 'x'"),
         (["--calibration_images=3"], r"--calibration_images must be at least 32; received 3"),

@@ -64,7 +64,7 @@ def test_the_one_before_is_kept_when_the_last_is_saved_again(saved, tmp_path):
 def test_weights_that_are_no_numbers_are_not_kept(saved, tmp_path):
     saved.model.weights[0].assign(np.full((4, 3), np.nan))
     saved.take(1)
-    with pytest.raises(UserError, match=r"not finite at step 6: .*--learning_rate"):
+    with pytest.raises(UserError, match=r"non-finite at step 6: .*--learning_rate"):
         saved.checkpoints.save()
     assert Run(tmp_path).checkpoints.restore() == 5
 
@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(saved, tmp_path, capsy
     for mine, theirs in zip(expected, before.values(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     said = capsys.readouterr().out
-    assert "ckpt-5 (" in said and "cannot be restored; taking the one of step 2" in said
+    assert "ckpt-5 (" in said and "cannot be restored; using the earlier one, of step 2" in said
 
 
 @damages

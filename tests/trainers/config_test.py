@@ -99,10 +99,10 @@ def test_what_other_networks_do_not_have_is_refused(model, values):
 
 
 def test_padding_must_leave_something_to_reflect():
-    with pytest.raises(ValueError, match="crop_padding must be below the training's size"):
+    with pytest.raises(ValueError, match="crop_padding must be below the training size"):
         made(crop="pad", crop_padding=32, input_size=32, resize_size=32)
     sizes = {"input_size": 32, "resize_size": 48, "train_size": 48, "train_size_epochs": 1.0}
-    with pytest.raises(ValueError, match=r"crop_padding must be below the training's size \(32\)"):
+    with pytest.raises(ValueError, match=r"crop_padding must be below the training size \(32\)"):
         made(crop="pad", crop_padding=32, **sizes)
 
 

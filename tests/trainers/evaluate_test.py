@@ -86,7 +86,7 @@ def test_a_truncated_tflite_is_refused(run_cli, workdir, tmp_path):
     [
         ([], r"--model is missing"),
         (["--model=x.tflite"], r"--workdir is missing; name the training that x\.tflite"),
-        (["--model=x", "--workdir=y"], r"y is no training folder"),
+        (["--model=x", "--workdir=y"], r"y is not a training folder"),
     ],
 )
 def test_wrong_flags_are_refused(run_cli, flags, pattern):

@@ -193,5 +193,5 @@ def test_a_run_whose_workers_are_killed_ten_times_ends_as_if_they_were_not(flags
             time.sleep(0.05)
     code, output = finish(process)
     assert code == 0, output
-    assert output.count("beginning again with --resume") == killed == 10, output
+    assert output.count("starting again with --resume") == killed == 10, output
     assert_same_end(whole, workdir)

@@ -181,7 +181,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, data_dir):
     trainer = make_trainer(tmp_path / "work", data_dir, eval_every=100, checkpoint_every=100)
     trainer.start(resume=False)
     trainer._train_step = lambda unused_iterator: tf.constant(float("nan"))
-    with pytest.raises(UserError, match=r"not finite at step 6: .*--learning_rate"):
+    with pytest.raises(UserError, match=r"non-finite at step 6: .*--learning_rate"):
         trainer.run()
     assert not (tmp_path / "work" / "model.keras").exists()
 
@@ -195,7 +195,7 @@ def test_weights_that_are_no_numbers_stop_the_run(tmp_path, data_dir):
         return tf.constant(1.0)
 
     trainer._train_step = diverge
-    with pytest.raises(UserError, match=r"not finite at step"):
+    with pytest.raises(UserError, match=r"non-finite at step"):
         trainer.run()
     assert not (tmp_path / "work" / "best.keras").exists()
     trainer._checkpoints.restore()

@@ -124,7 +124,7 @@ def test_a_run_without_evaluations_is_shown_with_its_settings(make_run, tmp_path
 
 
 def test_what_is_no_workdir_is_refused(make_run, tmp_path):
-    with pytest.raises(UserError, match=r"nothing is no training folder.*name the --workdir"):
+    with pytest.raises(UserError, match=r"nothing is not a training folder.*name the --workdir"):
         report_data.read_runs([make_run("a"), tmp_path / "nothing"])
 
 
