@@ -155,7 +155,9 @@ def test_two_workers_resume_bit_identically_after_sigterm_to_any(flags, whole, t
         subprocess.run(["kill", "-TERM", str(children(process)[worker])], check=True)
         code, output = finish(process)
         assert code == 75, output
-        assert re.search(r"\[worker 0\] checkpoint of step \d+ saved; to go on: ", output), output
+        assert re.search(r"\[worker 0\] checkpoint of step \d+ saved; to continue: ", output), (
+            output
+        )
         assert "Traceback" not in output
         arguments = [*flags, "--resume"]
     code, output = finish(start(workdir, *arguments))
@@ -173,7 +175,7 @@ def test_another_number_of_workers_goes_on_and_says_so(flags, tmp_path):
     assert code == 75, output
     code, output = finish(start(workdir, *flags, "--resume", workers=1))
     assert code == 0, output
-    assert "1 devices go on with what 2 began" in output
+    assert "resuming on 1 devices (was 2)" in output
     assert (workdir / "model.keras").exists()
 
 

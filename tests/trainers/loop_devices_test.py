@@ -106,6 +106,6 @@ def test_another_number_of_devices_is_told(tmp_path, capsys):
         loop._note_devices(tmp_path, devices)
     assert capsys.readouterr().out == ""
     loop._note_devices(tmp_path, 3)
-    assert "3 devices go on with what 2 began: the order changes" in capsys.readouterr().out
+    assert "resuming on 3 devices (was 2): gradients are added up in" in capsys.readouterr().out
     loop._note_devices(tmp_path, 3)
     assert capsys.readouterr().out == ""

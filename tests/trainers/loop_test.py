@@ -284,7 +284,7 @@ def test_everything_resumes_bit_identically_killed_twice_in_one_epoch(
     trainer = make_trainer(workdir, data_dir, **everything)
     trainer.start(resume=False)
     terminated(trainer, "_train_step", step=1)
-    assert f"checkpoint of step 2 saved; to go on: {trainer._task.resume_command()}" in (
+    assert f"checkpoint of step 2 saved; to continue: {trainer._task.resume_command()}" in (
         capsys.readouterr().out
     )
     trainer = make_trainer(workdir, data_dir, **everything)

@@ -22,8 +22,8 @@ def test_every_recipe_makes_a_config(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_tells_its_command(recipe):
-    assert f"python -m trainers.train --recipe={recipe} " in RECIPES[recipe].__doc__
+def test_every_recipe_shows_its_command(recipe):
+    assert f"shufflenet train --recipe={recipe} " in RECIPES[recipe].__doc__
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -108,7 +108,7 @@ def test_a_wrong_value_names_its_flag():
         make_config("digits", "w", {"batch_size": -1})
 
 
-def test_what_was_not_trained_here_says_so():
+def test_recipes_that_were_not_trained_here_say_so():
     for recipe in ("shufflenet_v1_paper", "shufflenet_v2_paper", "torchvision_600"):
         assert re.search(r"Not trained here\. .*\d\d\.\d", RECIPES[recipe].__doc__, re.DOTALL)
 

@@ -183,7 +183,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    (step,) = re.findall(r"checkpoint of step (\d+) saved; to go on: .* --resume", output)
+    (step,) = re.findall(r"checkpoint of step (\d+) saved; to continue: .* --resume", output)
     assert (tmp_path / "checkpoints" / f"ckpt-{step}.index").exists()
     assert "Traceback" not in errors
     assert int(step) >= 2
@@ -202,7 +202,7 @@ def test_sigterm_keeps_a_checkpoint_and_two_trainings_do_not_meet(run_cli, tmp_p
         output, errors = process.communicate(timeout=120)
     refused(second, rf"{tmp_path} is in use by another training \(process {process.pid} on")
     assert process.returncode == 75, errors
-    (step,) = re.findall(r"checkpoint of step (\d+) saved; to go on: .* --resume", output)
+    (step,) = re.findall(r"checkpoint of step (\d+) saved; to continue: .* --resume", output)
     assert (tmp_path / "checkpoints" / f"ckpt-{step}.index").exists()
     assert "Traceback" not in errors
     assert "oneDNN" not in errors  # its notes are no concern of the user's
