@@ -138,7 +138,7 @@ def test_differences_name_what_changed_but_not_the_place():
 
 
 def test_a_folder_without_a_training_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"no training folder.*config\.json"):
+    with pytest.raises(UserError, match=r"not a training folder.*config\.json"):
         TrainConfig.load(tmp_path)
 
 

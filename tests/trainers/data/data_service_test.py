@@ -41,7 +41,7 @@ def test_nobody_answers():
     with socket.socket() as bound:
         bound.bind(("localhost", 0))
         address = f"grpc://localhost:{bound.getsockname()[1]}"
-        with pytest.raises(UserError, match=r"no data service answers at grpc://.*data_server"):
+        with pytest.raises(UserError, match=r"no data service answers at grpc://.*data-server"):
             data_service.distribute(tf.data.Dataset.range(1), address)
 
 

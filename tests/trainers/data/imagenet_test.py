@@ -104,7 +104,7 @@ def test_evaluation_is_the_papers_centre_crop(data_dir, tmp_path):
     [
         ({}, r"ILSVRC2012_img_train\.tar \(147,897,477,120 bytes, missing\) and "
              r"ILSVRC2012_img_val\.tar \(6,744,924,160 bytes, missing\)"),
-        ({TRAIN: b"12345"}, r"147,897,477,120 bytes, but there are 5: fetch it again"),
+        ({TRAIN: b"12345"}, r"147,897,477,120 bytes, but the file has 5: download it again"),
     ],
 )  # fmt: skip
 def test_missing_and_torn_archives_are_told_with_place_and_size(tmp_path, present, told):
