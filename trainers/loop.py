@@ -27,7 +27,7 @@ from trainers.data.sources import Source
 from trainers.distribution.cluster import ALONE, find_cluster
 from trainers.distribution.interrupts import Interrupts
 from trainers.distribution.strategy import make_strategy, synchronize_batch_norms
-from trainers.distribution.workers import Workers, losses_told, own_folder
+from trainers.distribution.workers import Workers, lost_workers_reported, own_folder
 from trainers.optimization.averaging import WeightAverage, reestimate_batch_norms
 from trainers.optimization.optimizers import make_optimizer
 from trainers.optimization.schedules import learning_rate
@@ -62,7 +62,7 @@ def train(
     """
     cluster = find_cluster(config.placement)
     command = f"with --workdir={config.workdir} --resume"
-    with own_folder(config.workdir, cluster) as workdir, losses_told(cluster, command):
+    with own_folder(config.workdir, cluster) as workdir, lost_workers_reported(cluster, command):
         config = config.replace(workdir=workdir)
         strategy = make_strategy(
             config.placement,

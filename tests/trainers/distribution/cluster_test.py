@@ -43,14 +43,14 @@ def test_tf_config(monkeypatch, jobs, task, size, index):
 @pytest.mark.parametrize(
     ("text", "pattern"),
     [
-        (None, r"finds no TF_CONFIG in the environment; .*trainers\.launch"),
-        ("{", r"TF_CONFIG cannot be understood \(JSONDecodeError"),
-        ("{}", r"TF_CONFIG cannot be understood \(KeyError: 'cluster'"),
+        (None, r"finds no TF_CONFIG in the environment; .*shufflenet launch"),
+        ("{", r"TF_CONFIG cannot be read \(JSONDecodeError"),
+        ("{}", r"TF_CONFIG cannot be read \(KeyError: 'cluster'"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "IndexError"),
         (
             '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, '
             '"task": {"type": "worker", "index": 0}}',
-            r"tasks of type ps; chief and worker train",
+            r"tasks of type ps; only chief and worker are supported",
         ),
     ],
 )
@@ -89,7 +89,7 @@ def test_slurm_without_a_step_is_refused(slurm, monkeypatch):
 
 def test_slurm_in_another_order_than_tensorflows_is_refused(slurm, monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NODELIST", "n[2,10]")
-    with pytest.raises(UserError, match=r"task 2 to be on n2, but it is on n10"):
+    with pytest.raises(UserError, match=r"task 2 on n2, but it is on n10"):
         monkeypatch.setenv("SLURMD_NODENAME", "n10")
         cluster.find_cluster(config(cluster="slurm"))
 
@@ -136,7 +136,7 @@ def test_kubernetes_waits_for_all_pods(kubernetes):
 
 def test_a_pod_that_is_not_of_the_job_is_refused(kubernetes, monkeypatch):
     monkeypatch.setenv("HOST_IP", "10.0.0.9")
-    with pytest.raises(UserError, match=r"10\.0\.0\.9:8470 is none of .*status\.hostIP"):
+    with pytest.raises(UserError, match=r"10\.0\.0\.9:8470 is not one of .*status\.hostIP"):
         cluster.find_cluster(config(cluster="kubernetes", pods=2))
 
 

@@ -13,7 +13,7 @@ from common.cli import UserError
 from trainers.distribution.cluster import ALONE, Cluster
 from trainers.distribution.interrupts import Interrupts
 from trainers.distribution.local_cluster import LocalCluster
-from trainers.distribution.workers import Workers, losses_told, own_folder
+from trainers.distribution.workers import Workers, lost_workers_reported, own_folder
 from trainers.recipes import make_config
 
 pytestmark = pytest.mark.medium
@@ -190,15 +190,19 @@ def test_the_own_interruption_waits_until_all_know_of_it():
 
 def test_a_lost_worker_is_told_in_one_line_and_is_no_end(capsys):
     error = tf.errors.UnavailableError(None, None, "heartbeat\nlots of details")
-    with pytest.raises(SystemExit) as caught, losses_told(SECOND, "with --workdir=w --resume"):
+    with (
+        pytest.raises(SystemExit) as caught,
+        lost_workers_reported(SECOND, "with --workdir=w --resume"),
+    ):
         raise error
     assert caught.value.code == 75
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "another of the 2 workers was lost" in said
-    assert "(UnavailableError: heartbeat); to go on" in said and "with --workdir=w --resume" in said
-    with pytest.raises(tf.errors.UnavailableError), losses_told(ALONE, ""):
+    assert "(UnavailableError: heartbeat); to continue" in said
+    assert "with --workdir=w --resume" in said
+    with pytest.raises(tf.errors.UnavailableError), lost_workers_reported(ALONE, ""):
         raise error
-    with pytest.raises(tf.errors.ResourceExhaustedError), losses_told(SECOND, ""):
+    with pytest.raises(tf.errors.ResourceExhaustedError), lost_workers_reported(SECOND, ""):
         raise tf.errors.ResourceExhaustedError(None, None, "no memory")
 
 
