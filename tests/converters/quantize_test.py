@@ -69,7 +69,7 @@ def test_an_unfinished_training_is_refused(run_cli, workdir):
 
 def test_a_damaged_model_is_refused(run_cli, workdir):
     done = run_cli(QUANTIZE, f"--model={workdir}", check=False)
-    refused(done, r"model\.keras is no Keras model that can be loaded")
+    refused(done, r"model\.keras cannot be loaded as a Keras model")
 
 
 def test_a_run_from_end_to_end(run_cli, tmp_path):

@@ -97,7 +97,7 @@ def test_wrong_flags_are_refused(run_cli, flags, pattern):
 def test_a_truncated_keras_file_is_refused(copy, share):
     path = copy / "model.keras"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(UserError, match=r"model\.keras is no Keras model that can be loaded"):
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded as a Keras model"):
         load_model(path)
 
 

@@ -61,7 +61,7 @@ def test_the_architecture_of_a_file_starts_from_the_weights_of_the_seed(tmp_path
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (classifier(classes=3), r"goes from \(None, 32, 32, 1\) to \(None, 3\), .*\(None, 10\)"),
+        (classifier(classes=3), r"maps \(None, 32, 32, 1\) to \(None, 3\), .*\(None, 10\)"),
         (classifier("softmax"), "ends with a softmax"),
     ],
 )

@@ -85,7 +85,9 @@ def test_what_else_the_network_takes_is_left_to_it(trained, monkeypatch):
 def test_weights_of_another_network_are_refused(trained, name, values, channels):
     config = config_of(trained[1] / name, **values)
     model = build(config, channels)
-    with pytest.raises(UserError, match=r"--weights .*(is of another network: |cannot be loaded)"):
+    with pytest.raises(
+        UserError, match=r"--weights .*(is from another network: |cannot be loaded)"
+    ):
         load(model, config)
 
 

@@ -92,7 +92,7 @@ def test_a_part_that_never_changes_is_no_danger():
 def test_a_network_that_begins_otherwise_is_refused(layers, tmp_path):
     config = make_config("digits", str(tmp_path), {})
     model = keras.Sequential([keras.Input((32, 32, 1)), *layers])
-    with pytest.raises(UserError, match="--whiten_stem is for networks that begin with"):
+    with pytest.raises(UserError, match="--whiten_stem is for networks that start with"):
         whiten_stem(model, config.data, config.images, load_source(config.data, "test"))
 
 
