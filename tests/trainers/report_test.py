@@ -94,24 +94,24 @@ def test_names_cannot_break_the_page(make_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reason"),
     [
         ('{"step": 135, "ep', "killed"),
-        ("[]\n", "no evaluation"),
-        ('{"step": 135, "epoch": 3.0}\n', "no evaluation"),
-        ("\x00\n", "no evaluation"),
+        ("[]\n", "not an evaluation"),
+        ('{"step": 135, "epoch": 3.0}\n', "not an evaluation"),
+        ("\x00\n", "not an evaluation"),
     ],
 )
-def test_a_damaged_line_is_named_and_left_out(make_run, tmp_path, capsys, line, told):
+def test_a_damaged_line_is_named_and_skipped(make_run, tmp_path, capsys, line, reason):
     workdir = make_run("a")
     with (workdir / "metrics.jsonl").open("a") as file:
         file.write(line)
     assert len(report_data.read_run(workdir).records) == 3
     page = page_of([workdir], tmp_path)
     warning = capsys.readouterr().err
-    assert f"{workdir / 'metrics.jsonl'}:4 is no evaluation" in warning
-    assert told in warning
-    assert "metrics.jsonl:4 is no evaluation" in page
+    assert f"{workdir / 'metrics.jsonl'}:4 is not an evaluation" in warning
+    assert reason in warning
+    assert "metrics.jsonl:4 is not an evaluation" in page
 
 
 def test_a_run_without_evaluations_is_shown_with_its_settings(make_run, tmp_path, capsys):
