@@ -30,7 +30,7 @@ def test_a_graph_has_each_constant_once():
     assert tf.get_static_value(pair).tolist() == [1, 2]
 
 
-def test_types_values_and_graphs_are_kept_apart():
+def test_types_values_and_graphs_have_separate_constants():
     def several():
         return [shared(1, tf.float32), shared(1, tf.int32), shared(2, tf.float32)]
 

@@ -57,7 +57,7 @@ def test_a_workdir_is_evaluated(run_cli, workdir, tmp_path):
         assert picture.format == "PNG"
 
 
-def test_a_tflite_scores_as_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):
+def test_a_tflite_scores_like_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):
     path = artifact_dir / "deployment_float32.tflite"
     run_cli(EVALUATE, f"--model={path}", f"--workdir={trained_workdir}", "--output=lite")
     run_cli(EVALUATE, f"--model={trained_workdir}", "--output=keras")
@@ -137,7 +137,7 @@ def test_scores_are_numpys():
     np.testing.assert_array_equal(scores.confusion, confusion)
 
 
-def test_filling_does_not_count():
+def test_padding_does_not_count():
     logits, labels, weights = batch(30, 10)
     filled = (
         np.concatenate([logits, np.zeros((7, 10), np.float32)]),

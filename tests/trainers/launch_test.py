@@ -52,7 +52,7 @@ class ClusterDouble:
         ([75], 0, 1),
     ],
 )
-def test_lost_workers_begin_again(monkeypatch, codes, restarts, tries):
+def test_lost_workers_start_again(monkeypatch, codes, restarts, tries):
     double = ClusterDouble(codes)
     monkeypatch.setattr(launch, "LocalCluster", double)
     assert launch._train(["train"], 2, restarts) == codes[-1]
@@ -166,7 +166,7 @@ def test_two_workers_resume_bit_identically_after_sigterm_to_any(flags, whole, t
 
 
 @pytest.mark.slow
-def test_another_number_of_workers_goes_on_and_says_so(flags, tmp_path):
+def test_another_number_of_workers_resumes_and_says_so(flags, tmp_path):
     workdir = tmp_path / "work"
     process = start(workdir, *flags)
     wait_for_step(process, workdir, 4)
@@ -180,7 +180,7 @@ def test_another_number_of_workers_goes_on_and_says_so(flags, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_whose_workers_are_killed_ten_times_ends_as_if_they_were_not(flags, whole, tmp_path):
+def test_a_run_whose_workers_are_killed_ten_times_gives_the_same_result(flags, whole, tmp_path):
     workdir, rng = tmp_path / "work", random.Random(0)
     process = start(workdir, *flags, "--restarts=10")
     killed = 0

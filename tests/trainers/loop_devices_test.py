@@ -101,7 +101,7 @@ def test_two_devices_train_as_one(tmp_path):
     assert len(norms) > 10 and not any(layer.synchronized for layer in norms)
 
 
-def test_another_number_of_devices_is_told(tmp_path, capsys):
+def test_another_number_of_devices_is_reported(tmp_path, capsys):
     for devices in (2, 2):
         loop._note_devices(tmp_path, devices)
     assert capsys.readouterr().out == ""

@@ -123,7 +123,7 @@ def test_a_resumed_run_reports_the_same(whole, stopped):
             assert mine[name] == theirs[name]
 
 
-def test_evaluations_are_written_down(whole):
+def test_evaluations_are_recorded(whole):
     records = metrics(whole[1])
     assert [record["step"] for record in records] == [3, 6]
     assert records[-1]["eval_images"] == 50
@@ -177,7 +177,7 @@ def test_a_finished_run_has_nothing_left_to_do(stopped, data_dir):
     assert again._step() == STEPS
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path, data_dir):
+def test_a_non_finite_loss_stops_the_run(tmp_path, data_dir):
     trainer = make_trainer(tmp_path / "work", data_dir, eval_every=100, checkpoint_every=100)
     trainer.start(resume=False)
     trainer._train_step = lambda unused_iterator: tf.constant(float("nan"))
@@ -186,7 +186,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, data_dir):
     assert not (tmp_path / "work" / "model.keras").exists()
 
 
-def test_weights_that_are_no_numbers_stop_the_run(tmp_path, data_dir):
+def test_non_finite_weights_stop_the_run(tmp_path, data_dir):
     trainer = make_trainer(tmp_path / "work", data_dir, eval_every=1)
     trainer.start(resume=False)
 
@@ -319,7 +319,7 @@ def test_the_saved_model_is_the_average_in_float32_at_the_evaluations_size(whole
         assert not np.array_equal(weight, trained), weight.path
 
 
-def test_images_have_the_size_of_the_evaluation_behind_their_first_epochs(tmp_path, data_dir):
+def test_images_have_the_size_of_the_evaluation_after_the_first_epochs(tmp_path, data_dir):
     values = {"resize_size": 40, "train_size": 40, "train_size_epochs": 4 / EPOCH}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
     trainer.start(resume=False)
@@ -337,7 +337,7 @@ def test_images_have_the_size_of_the_evaluation_behind_their_first_epochs(tmp_pa
     assert model.input_shape == (None, 32, 32, 1)
 
 
-def test_a_whitened_stem_stays_as_it_is(tmp_path, data_dir):
+def test_a_whitened_stem_is_not_trained(tmp_path, data_dir):
     values = {"whiten_stem": True, "steps": 2, "optimizer": "muon"}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
     trainer.start(resume=False)
@@ -369,7 +369,7 @@ def test_what_is_evaluated_is_what_is_saved(whole_of_everything):
     assert found == pytest.approx(float(np.mean(loss)), rel=0.01)  # it is in float16
 
 
-def test_batch_norms_statistics_are_those_of_the_batches_behind_the_last(whole_of_everything):
+def test_batch_norms_statistics_are_those_of_the_batches_after_the_last(whole_of_everything):
     trainer, workdir = whole_of_everything
     model = load_model(workdir / "model.keras")
     model.input_spec = keras.layers.InputSpec(ndim=4)
@@ -393,7 +393,7 @@ def test_a_checkpoint_every_some_minutes(tmp_path, data_dir, minutes, expected):
     assert steps == expected
 
 
-def test_a_run_begins_with_the_weights_it_is_given(whole, tmp_path, data_dir):
+def test_a_run_starts_with_the_given_weights(whole, tmp_path, data_dir):
     values = {"weights": str(whole[1]), "ema_decay": 0.5}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
     trainer.start(resume=False)
@@ -403,7 +403,7 @@ def test_a_run_begins_with_the_weights_it_is_given(whole, tmp_path, data_dir):
             np.testing.assert_array_equal(value, weight)
 
 
-def test_a_run_goes_on_from_the_last_whole_checkpoint(whole, tmp_path, data_dir, capsys):
+def test_a_run_resumes_from_the_last_complete_checkpoint(whole, tmp_path, data_dir, capsys):
     workdir = tmp_path / "work"
     shutil.copytree(whole[1], workdir)
     (workdir / "checkpoints" / f"ckpt-{STEPS}.index").write_bytes(b"")
@@ -417,7 +417,7 @@ def test_a_run_goes_on_from_the_last_whole_checkpoint(whole, tmp_path, data_dir,
         assert value.tobytes() == state(trainer)[name].tobytes(), name
 
 
-def test_without_a_whole_checkpoint_nothing_begins_anew(whole, tmp_path, data_dir):
+def test_without_a_complete_checkpoint_no_run_starts_again(whole, tmp_path, data_dir):
     workdir = tmp_path / "work"
     shutil.copytree(whole[1], workdir)
     for path in (workdir / "checkpoints").glob("*.index"):

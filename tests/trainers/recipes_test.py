@@ -37,7 +37,7 @@ def test_the_learning_rate_follows_the_batch(recipe):
     assert (one.batch_size, two.batch_size) == (40, 80)
 
 
-def test_a_learning_rate_that_was_asked_for_stays():
+def test_a_given_learning_rate_is_kept():
     config = make_config("digits", "w", {"batch_size": 16, "learning_rate": 0.7})
     assert config.optimization.learning_rate == 0.7
 
@@ -82,7 +82,7 @@ def test_epochs_replace_a_recipes_steps():
         assert config.optimization.steps == steps
 
 
-def test_fine_tuning_takes_the_network_of_the_workdir(tmp_path):
+def test_fine_tuning_uses_the_network_of_the_workdir(tmp_path):
     values = {"scale": 0.5, "small_images": True, "input_size": 32, "resize_size": 32}
     make_config("cifar10", "w", values).save(tmp_path)
     more = {"data_dir": "images", "weights": str(tmp_path)}

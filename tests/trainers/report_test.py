@@ -58,7 +58,7 @@ def test_only_settings_that_differ_are_set_side_by_side(make_run):
     assert report_data.differing(runs, "versions") == {}
 
 
-def test_a_setting_that_one_version_does_not_know_differs(make_run):
+def test_a_setting_that_one_version_does_not_have_differs(make_run):
     old = make_run("old")
     record = json.loads((old / "config.json").read_text())
     del record["config"]["cutmix"]
@@ -69,7 +69,7 @@ def test_a_setting_that_one_version_does_not_know_differs(make_run):
     assert [values[0] for values in report_data.differing(runs, "versions").values()] == ["3.0"]
 
 
-def test_curves_are_of_what_was_written_down(make_run):
+def test_curves_show_the_recorded_evaluations(make_run):
     figures = report_page.curves(report_data.read_runs([make_run("a"), make_run("b", [])]))
     assert set(figures) == {"top1", "top5", "eval_loss", "train_loss", "images_per_second"}
     a, b = figures["top1"].data
@@ -79,7 +79,7 @@ def test_curves_are_of_what_was_written_down(make_run):
     assert figures["train_loss"].data[0].x == (1.0, 2.0)
 
 
-def test_one_page_that_needs_nothing_else(make_run, tmp_path):
+def test_the_page_needs_no_other_file(make_run, tmp_path):
     page = page_of([make_run("a"), make_run("b", seed=3)], tmp_path)
     assert page.count("plotly.js v") == 1
     assert page.count('id="plot-') == 5
@@ -123,7 +123,7 @@ def test_a_run_without_evaluations_is_shown_with_its_settings(make_run, tmp_path
     assert "label_smoothing" in page
 
 
-def test_what_is_no_workdir_is_refused(make_run, tmp_path):
+def test_a_folder_that_is_not_a_workdir_is_refused(make_run, tmp_path):
     with pytest.raises(UserError, match=r"nothing is not a training folder.*name the --workdir"):
         report_data.read_runs([make_run("a"), tmp_path / "nothing"])
 

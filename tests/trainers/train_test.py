@@ -70,7 +70,7 @@ def test_wrong_flags_do_not_wait_for_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_keras_comes_without_what_it_does_not_need_and_others_get_it():
+def test_packages_that_keras_does_not_need_are_not_imported_but_others_can():
     # In a process of its own: here everything is imported long since. Other tests' imports of
     # tensorflow_model_optimization ask by this variable for the older Keras.
     env = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
@@ -109,7 +109,7 @@ def test_a_workdir_that_is_a_file_is_refused(run_cli, tmp_path):
     refused(run_cli(TRAIN, "--recipe=digits", "--workdir=work", check=False), r"exists.*'work'")
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path):
+def test_a_full_disk_is_reported_in_one_line(tmp_path):
     # No file may grow beyond 1 MB here, and the network's checkpoint needs 3.
     command = f"ulimit -f 1000; {sys.executable} -m {TRAIN} --recipe=digits --workdir={tmp_path}"
     done = subprocess.run(
@@ -125,7 +125,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path):
         ("folder", r"image folder .*gone does not exist; check --data_dir"),
     ],
 )
-def test_data_that_is_not_there_is_refused(run_cli, tmp_path, dataset, pattern):
+def test_missing_data_is_refused(run_cli, tmp_path, dataset, pattern):
     flags = [f"--dataset={dataset}", f"--data_dir={tmp_path / 'gone'}"]
     refused(run_cli(TRAIN, "--recipe=digits", "--workdir=w", *flags, check=False), pattern)
 
@@ -165,7 +165,7 @@ def test_a_corrupt_image_is_named_skipped_and_counted(run_cli, tmp_path, digits_
     assert record["eval_images"] == 20
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
+def test_ctrl_c_saves_a_checkpoint_and_shows_how_to_resume(tmp_path, small):
     command = [sys.executable, "-m", TRAIN, *small, f"--workdir={tmp_path}", "--steps=100000"]
     with subprocess.Popen(
         command,
@@ -189,7 +189,9 @@ def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
     assert int(step) >= 2
 
 
-def test_sigterm_keeps_a_checkpoint_and_two_trainings_do_not_meet(run_cli, tmp_path, small):
+def test_sigterm_saves_a_checkpoint_and_two_trainings_cannot_share_a_workdir(
+    run_cli, tmp_path, small
+):
     command = [sys.executable, "-m", TRAIN, *small, f"--workdir={tmp_path}", "--steps=100000"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -59,7 +59,7 @@ def test_a_padded_crop_is_a_window_of_the_reflected_image():
     assert {windows[o.tobytes()] for o in out} == set(windows.values())  # all 25, none else
 
 
-def test_a_resized_crop_keeps_to_its_least_area():
+def test_a_resized_crop_has_at_least_the_smallest_area():
     # A picture whose pixels tell where they are: the extent of a crop is that of its values.
     ramp = np.stack([*np.meshgrid(np.arange(200), np.arange(200)), np.zeros((200, 200))], -1)
     out = augmented(
@@ -72,7 +72,7 @@ def test_a_resized_crop_keeps_to_its_least_area():
     assert np.ptp(width / height) > 0.2
 
 
-def test_a_training_size_of_its_own():
+def test_training_images_may_have_another_size():
     image = tf.constant(picture(64, 48))
     out = augmented(
         image, count=2, crop="resized", input_size=40, resize_size=48, train_size=36, flip=False

@@ -107,7 +107,7 @@ def test_evaluation_is_the_papers_centre_crop(data_dir, tmp_path):
         ({TRAIN: b"12345"}, r"147,897,477,120 bytes, but the file has 5: download it again"),
     ],
 )  # fmt: skip
-def test_missing_and_torn_archives_are_told_with_place_and_size(tmp_path, present, told):
+def test_missing_and_incomplete_archives_are_reported_with_place_and_size(tmp_path, present, told):
     folder = tmp_path / "downloads" / "manual"
     folder.mkdir(parents=True)
     for name, content in present.items():
@@ -118,7 +118,7 @@ def test_missing_and_torn_archives_are_told_with_place_and_size(tmp_path, presen
     assert "https://image-net.org/download-images" in str(error.value)
 
 
-def test_validation_does_without_the_training_images(tmp_path):
+def test_validation_needs_no_training_images(tmp_path):
     with pytest.raises(UserError, match=r"put ILSVRC2012_img_val\.tar \(.*missing\) from"):
         imagenet.check_archives(tmp_path, "validation[:100]")
 

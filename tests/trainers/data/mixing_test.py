@@ -49,7 +49,7 @@ def test_shares_are_drawn_from_a_beta_distribution(alpha):
     assert np.isfinite(shares).all()
 
 
-def test_a_tiny_alpha_still_gives_numbers():
+def test_a_tiny_alpha_still_gives_finite_shares():
     assert np.isfinite(mixed(mixup=0.001)[0]).all()
 
 
@@ -78,7 +78,7 @@ def test_variants_of_one_image_are_not_mixed_with_each_other():
     shares_of(labels, step=4)
 
 
-def test_mixing_depends_on_seed_and_place_alone():
+def test_mixing_depends_only_on_seed_and_place():
     first = mixed(512, mixup=0.2, cutmix=1.0)
     tf.random.set_seed(3)
     for mine, again in zip(first, mixed(512, mixup=0.2, cutmix=1.0), strict=True):

@@ -62,14 +62,14 @@ def test_the_visits_of_an_image_are_consecutive_numbers(make):
 
 @pytest.mark.parametrize("make", [indexed, recorded, in_files])
 @pytest.mark.parametrize("start", [1, COUNT - 1, COUNT, 2 * COUNT + 5])
-def test_a_stream_can_begin_anywhere(make, start):
+def test_a_stream_can_start_anywhere(make, start):
     whole = take(make(), seed=3, start=0, count=start + COUNT)
     assert take(make(), seed=3, start=start, count=COUNT) == whole[start:]
 
 
 @pytest.mark.parametrize("make", [indexed, recorded, in_files])
 @pytest.mark.parametrize("shard", [WHOLE, Shard(worker=1, workers=2, length=3)])
-def test_what_is_loaded_takes_the_examples_places(make, shard):
+def test_loaded_examples_replace_the_examples(make, shard):
     stream = make().shuffled(3, 6, shard, load=lambda *example: tf.reduce_sum(example))
     sums = [int(total) for total in itertools.islice(stream.as_numpy_iterator(), COUNT)]
     assert sums == [sum(example) for example in take(make(), 3, 6, COUNT, shard)]
@@ -97,14 +97,14 @@ def groups_of_two_files(monkeypatch):
 
 @pytest.mark.usefixtures("groups_of_two_files")
 @pytest.mark.parametrize("start", [0, 1, 8, 9, 14, COUNT - 1, COUNT, 2 * COUNT + 5])
-def test_a_stream_of_many_groups_can_begin_anywhere(start):
+def test_a_stream_of_many_groups_can_start_anywhere(start):
     whole = take(in_files(), seed=3, start=0, count=start + COUNT)
     assert sorted(image for _, _, image, _ in whole[:COUNT]) == list(range(COUNT))
     assert take(in_files(), seed=3, start=start, count=COUNT) == whole[start:]
 
 
 @pytest.mark.usefixtures("groups_of_two_files")
-def test_beginning_late_in_an_epoch_reads_the_groups_from_there_on_alone():
+def test_starting_late_in_an_epoch_reads_only_the_groups_from_there():
     source, opened = in_files(), []
 
     def read(file):
@@ -116,7 +116,7 @@ def test_beginning_late_in_an_epoch_reads_the_groups_from_there_on_alone():
     assert len(set(opened)) < len(source.sizes)
 
 
-def test_each_worker_reads_files_of_its_own(groups_of_two_files):
+def test_each_worker_reads_its_own_files(groups_of_two_files):
     seen = []
     for worker in range(2):
         shard = Shard(worker, 2, length=3)
@@ -139,7 +139,7 @@ def test_fewer_files_than_workers_are_read_by_all():
 
 @pytest.mark.parametrize("make", [indexed, recorded])
 @pytest.mark.parametrize(("workers", "length"), [(1, 4), (2, 3), (3, 5)])
-def test_the_workers_parts_make_up_the_stream(make, workers, length):
+def test_the_workers_shards_make_up_the_stream(make, workers, length):
     start, count = 2 * workers * length, 4 * length
     whole = take(make(), 3, start, workers * count)
     for worker in range(workers):
@@ -152,7 +152,7 @@ def test_the_workers_parts_make_up_the_stream(make, workers, length):
 
 @pytest.mark.parametrize("make", [indexed, recorded])
 @pytest.mark.parametrize(("workers", "length"), [(1, 4), (2, 3), (3, 5), (2, 30)])
-def test_each_example_is_in_one_part(make, workers, length):
+def test_each_example_is_in_one_shard(make, workers, length):
     shards = [Shard(worker, workers, length) for worker in range(workers)]
     images = [[int(i) for i, _ in make().ordered(p).as_numpy_iterator()] for p in shards]
     assert [len(found) for found in images] == [shard.size(COUNT) for shard in shards]

@@ -18,7 +18,7 @@ def found(**values):
     return result.size, result.index, result.resolver.cluster_spec().as_dict()
 
 
-def test_other_strategies_are_alone(monkeypatch):
+def test_other_strategies_have_only_this_process(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "no matter what")
     alone = cluster.find_cluster(PlacementConfig(strategy="mirrored"))
     assert alone == cluster.ALONE and alone.is_chief
@@ -140,7 +140,7 @@ def test_a_pod_that_is_not_of_the_job_is_refused(kubernetes, monkeypatch):
         cluster.find_cluster(config(cluster="kubernetes", pods=2))
 
 
-def test_pods_that_never_run_are_told(kubernetes, monkeypatch):
+def test_pods_that_never_run_are_reported(kubernetes, monkeypatch):
     monkeypatch.setattr(cluster, "_POD_SECONDS", 0.05)
     with pytest.raises(UserError, match=r"3 pods were not running .*2 have the label"):
         cluster.find_cluster(config(cluster="kubernetes", pods=3))

@@ -54,7 +54,7 @@ def test_sigterm_waits_for_the_check_however_often_it_comes():
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_somebody_elses_sigterm_handler_stays():
+def test_another_sigterm_handler_is_left_alone():
     received = []
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     with Interrupts() as interrupts:

@@ -92,7 +92,7 @@ def test_signals_reach_all(number, tmp_path):
     assert signal.getsignal(number) is before
 
 
-def test_nobody_is_left_behind_after_an_error():
+def test_no_worker_is_left_running_after_an_error():
     with pytest.raises(ZeroDivisionError), start("time.sleep(600)") as cluster:
         _ = 1 / 0
     assert [process.returncode for process in cluster.processes] == [-signal.SIGKILL] * 2

@@ -29,7 +29,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(values, cluster, pattern):
         make_strategy(*values, cluster)
 
 
-def test_a_tpu_that_is_not_there_is_told():
+def test_a_missing_tpu_is_reported():
     with pytest.raises(UserError, match=r"--tpu=local was not found \(NotFoundError: .*name the"):
         make_strategy(PlacementConfig(strategy="tpu"), 64)
 

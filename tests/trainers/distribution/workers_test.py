@@ -143,7 +143,7 @@ def test_two_workers_train_as_one(tmp_path, capfd):
     assert "[worker 0] step 3:" in output.out and "[worker 1]" not in output.out
 
 
-def test_one_worker_agrees_with_itself():
+def test_a_single_worker_agrees_with_itself():
     alone = Workers(ALONE, tf.distribute.get_strategy())
     values = np.array([1.5, 2.0**40])
     assert alone.is_chief and alone.add(values) is values
@@ -174,7 +174,7 @@ def test_an_interruption_of_another_worker_counts_one_check_later():
     assert caught.value.code == 75
 
 
-def test_the_own_interruption_waits_until_all_know_of_it():
+def test_a_workers_own_interruption_waits_until_all_know_of_it():
     workers = TwoWorkers([0.0] * 9)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -188,7 +188,7 @@ def test_the_own_interruption_waits_until_all_know_of_it():
     assert step == 5
 
 
-def test_a_lost_worker_is_told_in_one_line_and_is_no_end(capsys):
+def test_a_lost_worker_is_reported_in_one_line_and_the_run_can_continue(capsys):
     error = tf.errors.UnavailableError(None, None, "heartbeat\nlots of details")
     with (
         pytest.raises(SystemExit) as caught,
@@ -206,7 +206,7 @@ def test_a_lost_worker_is_told_in_one_line_and_is_no_end(capsys):
         raise tf.errors.ResourceExhaustedError(None, None, "no memory")
 
 
-def test_only_the_chief_has_the_workdir_and_speaks(tmp_path, capsys):
+def test_only_the_chief_has_the_workdir_and_prints(tmp_path, capsys):
     workdir = str(tmp_path / "work")
     with own_folder(workdir, SECOND) as own:
         print("dropped")

@@ -139,6 +139,6 @@ def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path, teacher, patt
         load_distillation(config_of(tmp_path / "teacher.keras"), 3, 10)
 
 
-def test_a_teacher_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_teacher_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"gone\.keras does not exist"):
         load_distillation(config_of(tmp_path / "gone.keras"), 3, 10)

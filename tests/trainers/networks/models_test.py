@@ -71,11 +71,11 @@ def test_an_architecture_for_something_else_is_refused(model, message, tmp_path)
         build(model=str(tmp_path / "net.keras"))
 
 
-def test_a_file_that_is_not_there_is_refused():
+def test_a_missing_file_is_refused():
     with pytest.raises(UserError, match=r"nothing.keras does not exist"):
         build(model="nothing.keras")
 
 
-def test_only_shufflenets_take_weights_of_their_own_kinds():
+def test_only_shufflenets_accept_the_other_kinds_of_weights():
     with pytest.raises(UserError, match="--weights imagenet is for ShuffleNets"):
         build(3, weights="imagenet", model="mobilenet_v2")

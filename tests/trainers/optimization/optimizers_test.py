@@ -76,7 +76,7 @@ def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1, 4, 8), (3, 3, 8, 1), (8,), (8, 4)])
-def test_sgd_takes_kerass_step(shape, nesterov):
+def test_sgd_takes_the_same_step_as_keras(shape, nesterov):
     results = []
     for kind in (SGD, keras.optimizers.SGD):
         optimizer = kind(0.1, momentum=0.9, nesterov=nesterov)
@@ -102,7 +102,7 @@ def test_muon_gives_all_other_variables_sgds_step(shape):
 
 
 @pytest.mark.parametrize("kind", [SGD, Muon])
-def test_biases_have_a_rate_of_their_own(kind):
+def test_biases_have_their_own_rate(kind):
     names = ["kernel", "gamma", "beta", "bias"]
     changes = []
     for bias_rate in (1.0, 8.0):
@@ -165,7 +165,7 @@ def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
     assert lengths["sgd"] == pytest.approx(lengths["muon"], rel=0.02)
 
 
-def test_loss_scaling_is_for_float16_alone():
+def test_loss_scaling_is_only_for_float16():
     kinds = [
         type(make_optimizer(make_config("digits", "w", {"precision": precision}).optimization, 0.1))
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")

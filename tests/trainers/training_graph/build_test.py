@@ -145,7 +145,7 @@ def test_no_image_is_reordered(name):
     assert gathered and not [s for s in gathered if s.rank == 4 and s[0] == batch]
 
 
-def test_what_the_graph_has_no_form_of_is_called():
+def test_layers_without_a_lowering_are_called():
     image = keras.Input((8, 8, 3))
     x = keras.layers.BatchNormalization()(keras.layers.Flatten()(image))
     x = keras.layers.BatchNormalization()(keras.layers.Dense(4, activation="gelu")(x))
