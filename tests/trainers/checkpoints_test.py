@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(saved, tmp_path, again):
     if not again:
         saved.take(1)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # As on a full disk, a file ends after some bytes.
+    # As on a full disk, a file is cut off after some bytes.
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(UserError, match=r"cannot be written to .*; free some space"):
@@ -194,7 +194,7 @@ def test_more_than_the_network_is_restored(tmp_path):
     more.assign([0.0, 0.0])
     checkpoints[1].restore()
     np.testing.assert_array_equal(more, [1.0, 2.0])
-    # A run with an average cannot go on from a checkpoint without one.
+    # A run with an average cannot resume from a checkpoint without one.
     run.checkpoints.save()
     with pytest.raises(UserError, match="no checkpoint can be restored"):
         checkpoints[1].restore()

@@ -20,7 +20,7 @@ EVALUATE = "trainers.evaluate"
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """What a training leaves, with random weights."""
+    """A training's workdir, with random weights."""
     folder = tmp_path_factory.mktemp("work")
     config = make_config("digits", str(folder), {})
     keras.utils.set_random_seed(0)
@@ -32,7 +32,7 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture
 def copy(workdir, tmp_path):
-    """One that a test may damage."""
+    """A workdir that a test may damage."""
     return shutil.copytree(workdir, tmp_path / "copy")
 
 

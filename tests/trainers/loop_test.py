@@ -40,13 +40,13 @@ def data_dir(tmp_path_factory):
     return str(tmp_path_factory.mktemp("tfds"))
 
 
-# One unit a stage: enough for a loop, and built in no time.
+# One unit per stage: enough to test the loop, and fast to build.
 SMALL = {"units_per_stage": (1, 1, 1), "stage_channels": (8, 16, 24), "head_channels": 16}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
-    """A small ShuffleNetV2 in the place of the real one."""
+    """Replaces ShuffleNetV2 with a small one."""
     real = keras_shufflenet.ShuffleNetV2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -155,7 +155,7 @@ def test_the_saved_model_gives_the_trained_logits(whole):
     model = load_model(workdir / "model.keras")
     logits = model(images)
     np.testing.assert_array_equal(logits, trainer.model(images))
-    assert np.abs(np.sum(logits, axis=1) - 1).max() > 1e-3  # no probabilities
+    assert np.abs(np.sum(logits, axis=1) - 1).max() > 1e-3  # not probabilities
     assert model.get_layer("predictions").activation is keras.activations.linear
 
 
@@ -218,7 +218,7 @@ def test_due_steps_are_the_nearest_to_the_multiples(every):
     assert due == expected
 
 
-# All that a run can carry from step to step, and all that is drawn at random.
+# Everything that a run can keep from step to step, and everything that is random.
 EVERYTHING = {
     "input_size": 32,
     "resize_size": 36,
@@ -243,7 +243,7 @@ EVERYTHING = {
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """The settings with all of it, and a teacher."""
+    """All these settings, and a teacher."""
     folder = tmp_path_factory.mktemp("teacher")
     keras_shufflenet.ShuffleNetV2(
         scale=1.0, input_shape=(32, 32, 1), classes=10, small_images=True
@@ -351,7 +351,7 @@ def test_a_whitened_stem_is_not_trained(tmp_path, data_dir):
     model = build_model(config.network, config.images, 1, 10)
     whiten_stem(model, config.data, config.images, trainer._train_source)
     stems = [net.get_layer("stem_conv").kernel.numpy() for net in (trainer.model, model)]
-    # Nine components of a grey patch; the other kernels are random, and do not learn either.
+    # A grey patch has nine components; the other kernels are random and are not trained either.
     np.testing.assert_array_equal(*(kernel[..., :18] for kernel in stems))
     assert not any("stem_conv" in variable.path for variable in trainer.optimizer.variables)
     resumed = make_trainer(tmp_path / "work", data_dir, **values)
@@ -366,7 +366,9 @@ def test_what_is_evaluated_is_what_is_saved(whole_of_everything):
     logits = model(keras_shufflenet.preprocess_input(images))
     loss = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     found = metrics(workdir)[-1]["eval_loss"]
-    assert found == pytest.approx(float(np.mean(loss)), rel=0.01)  # it is in float16
+    assert found == pytest.approx(
+        float(np.mean(loss)), rel=0.01
+    )  # the run's is computed in float16
 
 
 def test_batch_norms_statistics_are_those_of_the_batches_after_the_last(whole_of_everything):
@@ -378,7 +380,7 @@ def test_batch_norms_statistics_are_those_of_the_batches_after_the_last(whole_of
     batches = pipeline.training_batches(config, trainer._train_source, STEPS).take(2)
     reestimate_batch_norms(model, tf.distribute.get_strategy(), batches)
     for before, weight in zip(saved, model.weights, strict=True):
-        # The run's are of arithmetic in float16.
+        # The run's statistics are computed in float16.
         np.testing.assert_allclose(weight, before, rtol=0.02, atol=2e-3, err_msg=weight.path)
 
 

@@ -31,7 +31,7 @@ def test_the_learning_rate_follows_the_batch(recipe):
     more = overrides_of(recipe)
     one = make_config(recipe, "w", {**more, "batch_size": 40}).optimization
     two = make_config(recipe, "w", {**more, "batch_size": 80}).optimization
-    if one.steps:  # as many images
+    if one.steps:  # the same number of images
         assert two.steps == pytest.approx(one.steps / 2, abs=1)
     assert two.learning_rate == pytest.approx(2 * one.learning_rate, rel=1e-12)
     assert (one.batch_size, two.batch_size) == (40, 80)
@@ -72,7 +72,7 @@ def test_torchvisions_numbers():
     assert (changed.mixup, changed.cutmix, changed.random_erasing) == (0.2, 1.0, 0.1)
     assert (images.train_size, images.input_size, images.resize_size) == (176, 224, 232)
     assert changed.trivial_augment and changed.repeated_augmentation == 4
-    # torchvision/references: 0.99998 made fit for batch and epochs, every 32 steps.
+    # torchvision/references: 0.99998, adjusted to batch and epochs, every 32 steps.
     assert how.ema_decay**32 == pytest.approx(1 - (1 - 0.99998) * 1024 * 32 / 600, rel=1e-12)
 
 

@@ -20,7 +20,7 @@ EVALUATIONS = [
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Writes a workdir as the trainer leaves it: `make_run("a", records, seed=1)`."""
+    """Writes a workdir like that of a training: `make_run("a", records, seed=1)`."""
 
     def make(name, records=EVALUATIONS, **overrides):
         workdir = tmp_path / name

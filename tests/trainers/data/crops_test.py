@@ -56,7 +56,8 @@ def test_center_crop_of_a_jpeg_is_that_of_the_whole_image(photograph, subsamplin
 
 @pytest.mark.parametrize(
     ("how", "most"),
-    # Where a JPEG's colours are coarser, a window's first ones are not smoothed as in the image.
+    # If a JPEG stores colours at a lower resolution, the first ones of a window are not smoothed
+    # as in the whole image.
     [({"format": "PNG"}, 0), ({"format": "JPEG", "subsampling": "4:4:4"}, 0.01),
      ({"format": "JPEG"}, 25)],
 )  # fmt: skip

@@ -9,7 +9,7 @@ BATCH, SIZE = 256, 24
 
 
 def mixed(position=0, **values):
-    """Mixes images that are their own number everywhere; returns the numbers and the labels."""
+    """Mixes images whose pixels all equal the image's number; returns the pixels and labels."""
     config = make_config("digits", "w", {"batch_size": BATCH, **values})
     images = (
         tf.ones([BATCH, SIZE, SIZE, 1]) * tf.range(BATCH, dtype=tf.float32)[:, None, None, None]
@@ -62,7 +62,7 @@ def test_cutmix_pastes_a_box_and_counts_its_pixels():
         assert 1 - foreign.mean() == pytest.approx(own[number], abs=1e-6)
         rows, columns = foreign.any(1), foreign.any(0)
         assert foreign.sum() == rows.sum() * columns.sum()  # a rectangle
-    # Whole boxes are not seen where the border cuts them off, so that more is left.
+    # The border cuts boxes off, so that more of the image is left.
     assert 0.5 < own.mean() < 0.75 and own.min() < 0.2
 
 
@@ -109,5 +109,5 @@ def test_what_is_erased_is_a_rectangle_of_the_papers_area_and_ratio():
     assert areas.min() / SIZE**2 > 0.01 and areas.max() / SIZE**2 < 0.37
     assert areas.mean() / SIZE**2 == pytest.approx((0.02 + 0.33) / 2, abs=0.01)
     assert 0.2 < (heights / widths).min() < 0.45 and 2.2 < (heights / widths).max() < 4.5
-    # Every place is reached.
+    # Every place is erased at some time.
     assert gone.any(0).all()

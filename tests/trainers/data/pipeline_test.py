@@ -219,7 +219,7 @@ def test_a_limit_above_the_split_gives_the_split(digits):
     assert len(pipeline.uint8_images(digits, "test[:7]", limit=1000)[0]) == 7
 
 
-# No image, a JPEG's first bytes, and half of one.
+# Not an image, the first bytes of a JPEG, and half a JPEG.
 @pytest.mark.parametrize("resize_size", [32, 80])
 @pytest.mark.parametrize("damage", [lambda _: b"no picture", lambda d: d[:4], lambda d: d[:500]])
 def test_a_corrupt_image_names_the_remedy(digits_folder, tmp_path, damage, resize_size):

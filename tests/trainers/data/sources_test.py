@@ -56,7 +56,7 @@ def test_the_visits_of_an_image_are_consecutive_numbers(make):
     for _, visit, image, _ in take(make(), seed=3, start=0, count=4 * COUNT):
         visits.setdefault(image, []).append(visit)
     assert all(np.diff(numbers).tolist() == [1, 1, 1] for numbers in visits.values())
-    # Half of the images are at an even number.
+    # Half of the images have an even number.
     assert abs(sum(numbers[0] % 2 for numbers in visits.values()) - COUNT / 2) <= 2
 
 

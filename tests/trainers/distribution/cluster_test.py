@@ -64,7 +64,7 @@ def test_an_unusable_tf_config_is_refused(monkeypatch, text, pattern):
 
 @pytest.fixture
 def slurm(monkeypatch):
-    """The environment of task 2 of 3, two of them on the first node."""
+    """The environment of task 2 of 3; two of the tasks are on the first node."""
     values = {
         "PROCID": "2",
         "STEP_NUM_TASKS": "3",
@@ -94,8 +94,8 @@ def test_slurm_in_another_order_than_tensorflows_is_refused(slurm, monkeypatch):
         cluster.find_cluster(config(cluster="slurm"))
 
 
-class Pod:
-    """A double of a pod, as Kubernetes' client tells of it."""
+class FakePod:
+    """A fake pod, as Kubernetes' client returns it."""
 
     def __init__(self, name, address, phase="Running"):
         self.metadata = types.SimpleNamespace(name=name)
@@ -104,11 +104,11 @@ class Pod:
 
 @pytest.fixture
 def kubernetes(monkeypatch):
-    """A double of Kubernetes' client; the first two answers are of pods that still start."""
+    """A fake Kubernetes client; in the first two answers, pods are still starting."""
     answers = [
-        [Pod("w-0", "10.0.0.1")],
-        [Pod("w-1", None, "Pending"), Pod("w-0", "10.0.0.1")],
-        [Pod("w-1", "10.0.0.2"), Pod("w-0", "10.0.0.1")],
+        [FakePod("w-0", "10.0.0.1")],
+        [FakePod("w-1", None, "Pending"), FakePod("w-0", "10.0.0.1")],
+        [FakePod("w-1", "10.0.0.2"), FakePod("w-0", "10.0.0.1")],
     ]
     asked = []
 
@@ -117,12 +117,12 @@ def kubernetes(monkeypatch):
             asked.append(label_selector)
             return types.SimpleNamespace(items=answers.pop(0) if answers[1:] else answers[0])
 
-    double = types.ModuleType("kubernetes")
-    double.client = types.SimpleNamespace(CoreV1Api=Api)
-    double.config = types.SimpleNamespace(
+    fake = types.ModuleType("kubernetes")
+    fake.client = types.SimpleNamespace(CoreV1Api=Api)
+    fake.config = types.SimpleNamespace(
         ConfigException=RuntimeError, load_incluster_config=lambda: None
     )
-    monkeypatch.setitem(sys.modules, "kubernetes", double)
+    monkeypatch.setitem(sys.modules, "kubernetes", fake)
     monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0)
     monkeypatch.setenv("HOST_IP", "10.0.0.2")
     return asked

@@ -7,7 +7,7 @@ from trainers.distribution.interrupts import EXIT_TERMINATED, Interrupts
 
 @pytest.fixture(autouse=True)
 def python_s_own_handler():
-    """A suite that runs in the background ignores Ctrl-C from the start."""
+    """Restores Ctrl-C, because tests that run in the background ignore it from the start."""
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield

@@ -11,7 +11,7 @@ from trainers.distribution.local_cluster import LocalCluster
 
 pytestmark = pytest.mark.medium
 
-# A worker without TensorFlow: worker 1 does the first thing, the others do the second.
+# A worker without TensorFlow that runs a test's code.
 WORKER = """
 import json, os, signal, sys, time
 task = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
@@ -64,7 +64,7 @@ def test_the_first_failure_counts_and_the_others_may_end_by_themselves(tmp_path)
         f"stopped = {str(tmp_path / 'stopped')!r}\n"
         "if task == 1:\n    open(stopped, 'w').close()\n    sys.exit(130)\n"
         "while not os.path.exists(stopped): time.sleep(0.05)\n"
-        # Longer than those get who only have to notice.
+        # Longer than workers may take that only have to notice.
         "time.sleep(2); sys.exit(75)"
     )
     with start(code) as cluster:

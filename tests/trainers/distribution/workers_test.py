@@ -1,4 +1,4 @@
-"""Several processes that train together; the whole of it is in `launch_test`."""
+"""Several processes that train together; `launch_test` tests whole runs."""
 
 import json
 import signal
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.medium
 
 ROOT = Path(__file__).resolve().parents[3]
 SECOND = Cluster(size=2, index=1)
-# Two workers and then, in the chief alone, the same run by one. In double precision, because a
-# ReLU at a rounding error from 0 would hide an error of the loop.
+# Two workers, and then the same run with one, only in the chief. In double precision, because a
+# ReLU whose input is a rounding error away from 0 would hide an error of the loop.
 WORKER = """
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -55,7 +55,7 @@ cluster = find_cluster(config.placement)
 strategy = make_strategy(config.placement, config.optimization.batch_size, 1, cluster)
 workers = Workers(cluster, strategy)
 
-# Every kind of number arrives bit by bit, -0.0 too.
+# Every kind of number arrives bit-identical, even -0.0.
 chiefs = [np.array([-0.0, np.pi, np.nan]), np.int64(2**62 + 1), np.arange(5, dtype="uint8")]
 received = workers.broadcast(chiefs if cluster.is_chief else [np.zeros_like(a) for a in chiefs])
 assert all(a.tobytes() == b.tobytes() for a, b in zip(received, chiefs)), received
@@ -71,11 +71,11 @@ def weights(trainer):
     variables = [*trainer.model.weights, *trainer.optimizer.variables, *trainer._average.shadows]
     return [variable.numpy() for variable in variables]
 
-# Two that prepare the same data at once hinder each other.
+# Two processes that prepare the same data at the same time would disturb each other.
 with workers.chief_first():
     sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
 with own_folder(config.workdir, cluster) as workdir:
-    # Only the chief's start counts: the others get its weights.
+    # Only the chief's initial weights are used: the others get them.
     own = config.replace(workdir=workdir, seed=seed + cluster.index)
     trainer = loop.Trainer(Task(own), strategy, *sources, workers)
     trainer._config = own.replace(seed=seed)
@@ -97,7 +97,7 @@ if cluster.is_chief:
     assert difference < 1e-9, difference
     assert max(abs(a - b).max() for a, b in zip(start, together)) > 1e-3
     counted = traffic(alone.model)
-    # And the loss.
+    # The loss is reduced too.
     assert sum(reduced) == counted.gradients + counted.statistics + 8, (reduced, counted)
     assert len(reduced) == counted.reductions + 2, (reduced, counted)
 """
@@ -112,7 +112,7 @@ def test_two_workers_train_as_one(tmp_path, capfd):
         "warmup_epochs": 0,
         "ema_decay": 0.5,
         "batch_norm_steps": 1,
-        # 50 images: of the last batch one worker gets 2 and 6 fillings, the other 8 fillings.
+        # 50 images: from the last batch one worker gets 2 images and 6 zeros, the other 8 zeros.
         "eval_split": "test[:50]",
         "eval_every": 100,
     }
@@ -139,7 +139,7 @@ def test_two_workers_train_as_one(tmp_path, capfd):
             theirs["top5"],
         )
         assert mine["eval_loss"] == pytest.approx(theirs["eval_loss"], rel=1e-6)
-    # The chief alone writes and speaks.
+    # Only the chief writes and prints.
     assert "[worker 0] step 3:" in output.out and "[worker 1]" not in output.out
 
 
@@ -154,7 +154,7 @@ def test_a_single_worker_agrees_with_itself():
 
 
 class TwoWorkers(Workers):
-    """A double: what the other worker adds is in `theirs`, without a second process."""
+    """A fake without a second process: the other worker's values are in `theirs`."""
 
     def __init__(self, theirs):
         super().__init__(SECOND, tf.distribute.get_strategy())
@@ -212,7 +212,7 @@ def test_only_the_chief_has_the_workdir_and_prints(tmp_path, capsys):
         print("dropped")
         folder = Path(own)
         assert folder.is_dir() and own != workdir
-        # It waits for nobody's lock.
+        # It does not wait for a lock.
         with own_folder(workdir, ALONE) as chiefs, pytest.raises(UserError, match="in use by"):
             assert chiefs is workdir
             with own_folder(workdir, ALONE):

@@ -8,7 +8,7 @@ from trainers.recipes import make_config
 
 
 def build(channels=1, classes=10, weights=None, **values):
-    """Returns the network, and what `full_precision` takes of its settings."""
+    """Returns the network, and the settings that `full_precision` needs."""
     config = make_config("digits", "w", values)
     settings, precision = (config.network, config.images), config.optimization.precision
     return build_model(*settings, channels, classes, precision, weights), (*settings, precision)
@@ -38,7 +38,7 @@ def test_full_precision_of_a_float32_network_is_itself():
 
 
 def classifier(activation=None, classes=10):
-    """A small network that is none of ours."""
+    """A small network that is not one of ours."""
     image = keras.Input((32, 32, 1))
     x = keras.layers.Conv2D(4, 3, strides=8, name="conv")(image)
     x = keras.layers.GlobalAveragePooling2D()(x)

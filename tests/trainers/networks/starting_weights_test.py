@@ -45,7 +45,7 @@ def assert_taken(model, trained, classifier=True):
         elif weight.name == "bias":
             np.testing.assert_array_equal(weight, np.zeros(3))
         else:
-            # Random, as at a start; those of the trained one are up to 4.
+            # Random initial values; those of the trained network are up to 4.
             assert weight.shape != expected.shape and 0 < np.abs(weight).max() < 0.2
 
 
@@ -118,7 +118,7 @@ def test_mixed_precision_loads_the_same_weights(trained):
 
 @pytest.mark.parametrize(("name", "value"), [("padding", "symmetric"), ("convention", "megvii")])
 def test_weights_trained_in_another_setting_are_refused(trained, name, value):
-    # The shapes are the same, the results would not be.
+    # The shapes are the same, but the results would differ.
     config = config_of(trained[1] / "model.keras", **{name: value})
     model = build(config)
     with pytest.raises(UserError, match=rf"was trained with --{name}=(same|paper), not {value}"):

@@ -15,7 +15,7 @@ from trainers.recipes import make_config
 
 @pytest.fixture(scope="module", params=["digits", "folder"])
 def whitened(request, tmp_path_factory):
-    """A network's stem before and after, and all images that it was made for."""
+    """A network's stem before and after, and all images that it was computed from."""
     values = {"model": "shufflenet_v2", "scale": 0.5, "small_images": True, "input_size": 32}
     values |= {
         "resize_size": 32,
@@ -53,7 +53,7 @@ def test_what_the_kernels_see_is_uncorrelated_and_of_like_size(whitened):
     count = min(12, np.prod(after.shape[:3]))
     seen = np.cov(responses(after[..., :count], images).T)
     variances = np.diag(seen)
-    # The last ones are noise, which is damped.
+    # The last components are noise, which is reduced.
     assert np.all(variances <= 1) and np.all(np.diff(variances) <= 1e-6)
     assert variances[0] == pytest.approx(1, abs=2e-4) and variances[4] > 0.8
     assert np.abs(seen - np.diag(variances)).max() < 1e-3

@@ -54,7 +54,7 @@ def test_the_model_has_the_average_in_the_block_and_its_own_weights_after_it(mod
         _ = 1 / 0
     for mine, now in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(mine, now)
-    assert (average.shadows[0].numpy() == 8).all()  # what changed in the block stays
+    assert (average.shadows[0].numpy() == 8).all()  # changes in the block are kept
 
 
 def test_weights_that_count_are_not_averaged(model):

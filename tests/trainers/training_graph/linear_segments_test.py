@@ -63,7 +63,7 @@ def shared(x):
         pytest.param(Doubled(3, 1), id="a subclass that computes something else"),
         pytest.param(shared, id="a layer called twice"),
         pytest.param(lambda x: keras.layers.Dropout(0.5)(x, training=False), id="an argument"),
-        pytest.param(lambda x: keras.ops.relu(x), id="an operation that is no layer"),
+        pytest.param(lambda x: keras.ops.relu(x), id="an operation that is not a layer"),
         pytest.param(keras.layers.Conv2D(3, 1, trainable=False), id="a frozen layer"),
         pytest.param(lambda x: [x, keras.layers.ReLU()(x)], id="two outputs"),
         pytest.param(lambda x: keras.layers.Dot((1, 1))([x, x]), id="an unknown merge"),

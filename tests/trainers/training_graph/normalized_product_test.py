@@ -12,7 +12,7 @@ CHANNELS, FILTERS = 16, 24
 
 
 def layers(before=False, relu=True, dtype="float64", conv=None, channels=CHANNELS, largest=None):
-    """A convolution between batch norms, all with random weights."""
+    """Returns a convolution between batch norms, all with random weights."""
     conv = conv or pointwise(FILTERS, dtype=dtype)
     chain = [batch_norm(dtype=dtype)] * before + [conv, batch_norm(dtype=dtype)]
     chain += [keras.layers.ReLU(largest, dtype=dtype)] * relu
@@ -28,7 +28,7 @@ def images(channels=CHANNELS, dtype=np.float64):
 
 
 def gradients(function, x, model):
-    """The output, its gradients with random weights, and the moving statistics."""
+    """Returns the output, its gradients with random weights, and the moving statistics."""
     x, start = tf.constant(x), model.get_weights()
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -73,7 +73,7 @@ def test_the_gradient_of_a_wide_product_is_computed_in_pieces(filters):
 @pytest.mark.parametrize("largest", [None, 6.0])
 def test_the_gradient_stops_where_the_relu_does(largest):
     model = layers(largest=largest)
-    # So that both ends of the ReLU are reached.
+    # So that values reach both ends of the ReLU.
     gamma = model.layers[1].gamma
     gamma.assign(4 * gamma)
     expected = gradients(lambda x: model(x, training=True), images(), model)
@@ -112,12 +112,12 @@ def test_an_image_of_one_colour_has_no_variance():
 
 
 @pytest.mark.parametrize(
-    ("chain", "channels"),
+    ("segment", "channels"),
     [
-        # The covariance of so many channels takes longer.
+        # The covariance of 64 channels takes longer.
         ([pointwise(FILTERS), batch_norm()], 64),
         ([keras.layers.Conv2D(FILTERS, 3, use_bias=False), batch_norm()], 4),
-        # The border's zeros are not those of the normalized image.
+        # The border's zeros are not normalized.
         ([batch_norm(), keras.layers.Conv2D(FILTERS, 3, use_bias=False), batch_norm()], 1),
         ([pointwise(FILTERS)], CHANNELS),
         ([batch_norm()], CHANNELS),
@@ -126,8 +126,8 @@ def test_an_image_of_one_colour_has_no_variance():
         ([pointwise(FILTERS, dtype="mixed_float16"), batch_norm()], CHANNELS),
     ],
 )
-def test_other_layers_are_not_part_of_a_product(chain, channels):
-    assert normalized_product.find(chain, channels) is None
+def test_other_layers_are_not_part_of_a_product(segment, channels):
+    assert normalized_product.find(segment, channels) is None
 
 
 @pytest.mark.parametrize(
@@ -141,5 +141,5 @@ def test_other_layers_are_not_part_of_a_product(chain, channels):
     ],
 )
 def test_relus_that_are_one_operator_belong_to_the_product(relu, length):
-    chain = [pointwise(FILTERS), batch_norm(), relu]
-    assert normalized_product.find(chain, CHANNELS).length == length
+    segment = [pointwise(FILTERS), batch_norm(), relu]
+    assert normalized_product.find(segment, CHANNELS).length == length
