@@ -1,4 +1,4 @@
-"""Everything that decides a training run, as one frozen value that is saved with the run."""
+"""All settings of a training run, as one frozen value that is saved with the run."""
 
 import contextlib
 import dataclasses
@@ -29,17 +29,17 @@ _PACKAGES = ("keras", "keras_shufflenet", "numpy", "tensorflow", "tensorflow-dat
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of one training run, in groups; a part of the training gets its group alone.
+    """The settings of one training run, in groups; each part of the training gets only its group.
 
-    Flags, recipes and `config.json` are flat: each setting by its name, whatever its group.
+    Flags, recipes and `config.json` are flat: each setting has a name, without its group.
 
     Args:
-      recipe: name of the recipe that the other values started from.
+      recipe: name of the recipe that the other values come from.
       workdir: folder of the run's results.
       data, network, images, augmentation, optimization, placement, records: see their classes.
 
     Raises:
-      ValueError: values that do not go together, with the name of one.
+      ValueError: values that do not fit together; the message names one of them.
 
     Examples:
       >>> config = make_config("digits", "/tmp/digits", {"batch_size": 32})
@@ -60,13 +60,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.network.is_file and self.optimization.precision != "float32":
             raise ValueError(
-                "precision must be float32 where the model is a file, "
+                "precision must be float32 if the model is a file, "
                 f"got {self.optimization.precision!r}"
             )
         smallest = min(self.images.training_size, self.images.grown().training_size)
         if self.augmentation.crop == "pad" and self.augmentation.crop_padding >= smallest:
             raise ValueError(
-                f"crop_padding must be below the training's size ({smallest}), "
+                f"crop_padding must be below the training size ({smallest}), "
                 f"got {self.augmentation.crop_padding}"
             )
         if self.optimization.batch_size % self.augmentation.repeated_augmentation:
@@ -77,11 +77,11 @@ class TrainConfig:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """Returns the settings of which `values` has some by name, and the others' defaults.
+        """Returns the settings that `values` gives by name, and the defaults of the others.
 
         Raises:
-          ValueError: a value that is not allowed, with its name.
-          TypeError: a name that is no setting, or that is missing and has no default.
+          ValueError: a value is not allowed; the message names it.
+          TypeError: a name is not a setting, or is missing and has no default.
         """
         rest = dict(values)
         groups = {
@@ -92,7 +92,7 @@ class TrainConfig:
 
     @classmethod
     def from_flags(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """Does the same for a user's values: a wrong one raises UserError with its flag."""
+        """Does the same for a user's values: a wrong one raises UserError and names its flag."""
         try:
             return cls.from_flat(values)
         except ValueError as error:
@@ -105,7 +105,7 @@ class TrainConfig:
         return {name: value for group in (values, *groups) for name, value in group.items()}
 
     def replace(self, **values: Any) -> "TrainConfig":
-        """Returns a copy with other values of some settings; raises as `from_flat`.
+        """Returns a copy with some settings changed; raises like `from_flat`.
 
         Examples:
           >>> longer = config.replace(epochs=30, seed=1)
@@ -125,7 +125,7 @@ class TrainConfig:
     def load(cls, workdir: str | Path) -> "TrainConfig":
         """Reads the values from `workdir/config.json`.
 
-        The folder may have moved since: the result's `workdir` is the argument.
+        The folder may have been moved since, so the result's `workdir` is the argument.
 
         Raises:
           UserError: the file is missing, damaged, or from an incompatible version.
@@ -134,7 +134,7 @@ class TrainConfig:
             return cls.from_flat({**record["config"], "workdir": str(workdir)})
 
     def differences(self, other: "TrainConfig") -> list[str]:
-        """Returns one "name: mine → other's" per setting that changes what a run computes."""
+        """Returns "name: mine → other's" for each different setting that changes the result."""
         theirs = other.to_flat()
         return [
             f"{name}: {value} → {theirs[name]}"
@@ -155,22 +155,22 @@ GROUPS: dict[str, type] = {
 }
 # Every setting in a group; each has a flag.
 SETTINGS = tuple(name for group in GROUPS.values() for name in _names(group))
-# What a resumed run may have another of.
+# Settings that a resumed run may change.
 WHERE = ("data_service", *_names(PlacementConfig))
-# Where a run lives, and on what, is no part of what it computes but for the last bits.
+# The folder and the devices of a run do not change its result, except for the last bits.
 NOT_COMPARED = ("workdir", *WHERE)
 
 
 @contextlib.contextmanager
 def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]:
-    """Gives what `TrainConfig.save` wrote; what the block cannot use of it is reported as damage.
+    """Yields what `TrainConfig.save` wrote; if the block cannot use it, it is reported as damaged.
 
     Args:
       workdir: of a training.
-      remedy: what else than to restore a damaged file the user can do.
+      remedy: what the user can do instead of restoring a damaged file.
 
     Raises:
-      UserError: the file is missing, is no JSON, or the block raised ValueError, KeyError or
+      UserError: the file is missing or not JSON, or the block raised ValueError, KeyError or
         TypeError.
     """
     path = Path(workdir) / CONFIG_FILE
@@ -178,7 +178,7 @@ def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]
         yield json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{workdir} is no training folder: it has no {CONFIG_FILE}; "
+            f"{workdir} is not a training folder: it has no {CONFIG_FILE}; "
             "name the --workdir of a training"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
@@ -186,7 +186,7 @@ def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]
 
 
 def library_versions() -> dict[str, Any]:
-    """Returns the versions that a result depends on, by package; None where not installed."""
+    """Returns the versions that a result depends on, by package; None if it is not installed."""
     versions: dict[str, Any] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

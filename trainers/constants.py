@@ -1,7 +1,7 @@
 """Constants that the operators of a graph share.
 
-TensorFlow makes an operator for every number that Python code mentions. They were a quarter of a
-training step's, and each takes its time to be traced and optimized.
+TensorFlow makes an operator for every number in Python code. These were a quarter of the operators
+of a training step, and tracing and optimizing each of them takes time.
 """
 
 from collections.abc import Hashable
@@ -12,7 +12,7 @@ _ATTRIBUTE = "_keras_shufflenet_constants"
 
 
 def shared(value: Hashable, dtype: tf.DType) -> tf.Tensor:
-    """Returns a constant: in the graph that is being traced, the same one for the same value.
+    """Returns a constant; while a graph is traced, equal values get the same constant.
 
     Args:
       value: a number, or a tuple of them.
@@ -23,8 +23,8 @@ def shared(value: Hashable, dtype: tf.DType) -> tf.Tensor:
     """
     replica = tf.distribute.get_replica_context()
     several = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    # Each device has its own: for another's it would have to wait. Outside of the replicas nobody
-    # knows which device it is.
+    # Each device has its own constants, because it would have to wait for another device's. Outside
+    # the replicas the device is not known.
     if tf.executing_eagerly() or (several and replica is None):
         return tf.constant(value, dtype)
     graph = tf.compat.v1.get_default_graph()

@@ -1,12 +1,14 @@
-"""Runs a part of a tf.data service: one dispatcher, and a server on each machine that is to help.
+"""Runs one process of a tf.data service, which makes a training's batches on other machines.
+
+A service has one dispatcher, and a server on each machine that makes batches.
 
 Example:
-  python -m trainers.data_server --port=5050
-  python -m trainers.data_server --dispatcher=grpc://10.0.0.5:5050 --host=10.0.0.6
-  python -m trainers.train --data_service=grpc://10.0.0.5:5050 …
+  shufflenet data-server --port=5050
+  shufflenet data-server --dispatcher=grpc://10.0.0.5:5050 --host=10.0.0.6
+  shufflenet train --data_service=grpc://10.0.0.5:5050 …
 
-Whoever reaches the ports can have this machine compute and read files: keep them inside a network
-that you trust.
+Anyone who can reach the ports can make this machine compute and read files: use them only inside a
+network that you trust.
 """
 
 import re
@@ -19,13 +21,17 @@ from trainers.settings import DATA_SERVICE
 from trainers.startup import import_tensorflow
 
 _DISPATCHER = flags.DEFINE_string(
-    "dispatcher", None, "grpc://HOST:PORT that this server works for; without it: a dispatcher."
+    "dispatcher",
+    None,
+    "grpc://HOST:PORT of the dispatcher that this server works for; default: be the dispatcher.",
 )
 _HOST = flags.DEFINE_string(
-    "host", None, "Name or address of this machine, as trainings reach it (default: its name)."
+    "host",
+    None,
+    "Name or address under which trainings reach this machine (default: its host name).",
 )
 _PORT = flags.DEFINE_integer(
-    "port", 0, "To listen on; 0: any free one.", lower_bound=0, upper_bound=65535
+    "port", 0, "Port to listen on; 0: any free port.", lower_bound=0, upper_bound=65535
 )
 flags.register_validator(
     "dispatcher",

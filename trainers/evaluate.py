@@ -1,7 +1,10 @@
 """Evaluates a trained or converted model: top-1, top-5, loss and a confusion matrix.
 
-python -m trainers.evaluate --model=WORKDIR --output=/tmp/scores
-python -m trainers.evaluate --model=artifact/deployment_int8_ptq.tflite --workdir=WORKDIR
+WORKDIR is the folder that `shufflenet train` wrote.
+
+Example:
+  shufflenet evaluate --model=WORKDIR --output=/tmp/scores
+  shufflenet evaluate --model=artifact/deployment_int8_ptq.tflite --workdir=WORKDIR
 """
 
 from collections.abc import Callable
@@ -22,15 +25,17 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("model", None, "A training's workdir, or a .keras or .tflite file.")
 flags.DEFINE_string(
-    "workdir", None, "The training's workdir, for its data and labels; default: where --model lies."
+    "workdir",
+    None,
+    "The training's workdir, for its data and labels; default: the folder of --model.",
 )
 flags.DEFINE_string("split", None, "Images to use; default: the training's evaluation split.")
-flags.DEFINE_string("data_dir", None, "Where the data is, if not where the training had it.")
+flags.DEFINE_string("data_dir", None, "Where the data is, if it has moved since the training.")
 flags.DEFINE_string("output", None, "Folder for the results; default: WORKDIR/evaluation.")
 
 
 def main() -> None:
-    """Settles what is to be evaluated on what, then does it."""
+    """Finds the model, its training and the images, then evaluates."""
     if not FLAGS.model:
         raise cli.UserError("--model is missing; name a workdir, a .keras or a .tflite file")
     model = Path(FLAGS.model)
@@ -59,7 +64,7 @@ def _workdir_of(model: Path) -> Path:
 
 
 def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, output: Path) -> None:
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
     from trainers import evaluation
     from trainers.data import datasets, pipeline
@@ -68,8 +73,8 @@ def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, ou
     source = datasets.load_source(config.data, split, config.workdir)
     if source.class_names != tuple(labels):
         raise cli.UserError(
-            f"split {split!r} of {config.data.dataset} has {len(source.class_names)} classes that "
-            f"are not the {len(labels)} labels of the training; name the data it was trained on"
+            f"the {len(source.class_names)} classes of split {split!r} of {config.data.dataset} "
+            f"are not the {len(labels)} labels of the training; name the data that it used"
         )
     batch_size = config.optimization.batch_size
     batches = pipeline.evaluation_batches(config.images, batch_size, source)
@@ -79,11 +84,11 @@ def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, ou
 
 
 def _counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple], Counts]":
-    """Returns a function that counts a batch through the model at `path`."""
+    """Returns a function that runs the model at `path` on a batch and counts the results."""
     if path.suffix == ".tflite":
         return _litert_counter(path, config, classes)
     if path.suffix != ".keras":
-        raise cli.UserError(f"{path} is no model; name a workdir, a .keras or a .tflite file")
+        raise cli.UserError(f"{path} is not a model; name a workdir, a .keras or a .tflite file")
     import tensorflow as tf
 
     from trainers import evaluation
@@ -119,7 +124,7 @@ def _check_shapes(
         )
     if tuple(inputs[1:3]) != (config.input_size, config.input_size):
         raise cli.UserError(
-            f"{path} takes images of {inputs[1]}x{inputs[2]} pixels, but the training had "
+            f"{path} expects images of {inputs[1]}x{inputs[2]} pixels, but the training used "
             f"{config.input_size}; name the --workdir that the model comes from"
         )
 

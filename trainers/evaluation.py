@@ -1,4 +1,4 @@
-"""Accuracy: what is counted per batch, and the scores that come of it."""
+"""Accuracy: what is counted per batch, and the scores computed from it."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ class Scores:
     """How well a model does on a split.
 
     Attributes:
-      top1, top5: shares of images whose class is the first, or among the first five, guesses.
+      top1, top5: shares of images whose class is the first guess, or among the first five.
       loss: mean cross-entropy, natural logarithm.
       images: how many images were counted.
       confusion: int64 [classes, classes], images by true class (row) and guess (column).
@@ -35,9 +35,9 @@ def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
     Args:
       logits: float [batch, classes].
       labels: int64 [batch].
-      weights: float32 [batch], 1, or 0 for what only fills the batch.
+      weights: float32 [batch], 1 for an image, 0 for padding of the batch.
     """
-    logits = tf.cast(logits, tf.float32)  # in mixed precision they have less
+    logits = tf.cast(logits, tf.float32)  # they have fewer bits in mixed precision
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     top = tf.cast(tf.math.in_top_k(labels, logits, TOP), tf.float32)
     classes = logits.shape[-1]
@@ -55,10 +55,10 @@ def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
 def summarize(
     batches: Iterable[Counts], add: Callable[[np.ndarray], np.ndarray] = lambda totals: totals
 ) -> Scores:
-    """Adds the counts of all batches up.
+    """Adds up the counts of all batches.
 
     Args:
-      batches: counts of each.
+      batches: the counts of each batch.
       add: sums the totals, float64 [n], of all workers, see
         `trainers.distribution.workers.Workers.add`.
     """
@@ -68,7 +68,7 @@ def summarize(
         loss += float(counts["loss"])
         top5 += float(counts["top5"])
         confusion = confusion + counts["confusion"].numpy()
-    # Once, and not with every batch: a thousand classes have a large table.
+    # Once, not for every batch: the table of a thousand classes is large.
     loss, top5, *cells = add(np.array([loss, top5, *confusion.ravel()])).tolist()
     confusion = np.array(cells, np.int64).reshape(confusion.shape)
     images = int(confusion.sum())
@@ -81,7 +81,7 @@ def make_counter(
 ) -> Callable[[tuple[tf.Tensor, ...]], Counts]:
     """Returns a function that counts a batch of (images, labels, weights).
 
-    On all devices of this worker; the counts of the workers remain to be added up.
+    It uses all devices of this worker; the counts of the workers still have to be added up.
     """
 
     def count_replica(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:

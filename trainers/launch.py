@@ -1,12 +1,14 @@
-"""Trains with several workers on this machine, which find each other on the loopback interface.
+"""Trains with several workers (processes) on this machine, connected by the loopback interface.
 
-python -m trainers.launch --workers=2 --recipe=digits --workdir=/tmp/digits
+Example:
+  shufflenet launch --workers=2 --recipe=digits --workdir=/tmp/digits
 
-To try --strategy=multiworker, and to share a machine's cores or GPUs by processes. All flags but
-those below go to `trainers.train`. What the workers print has their number in front; worker 0 is
-the chief, which writes the results.
+Use it to try --strategy=multiworker, or to share a machine's cores or GPUs between processes. All
+flags except those below are passed on to `shufflenet train`. Each line that a worker prints starts
+with its number; worker 0 is the chief, which writes the results.
 
-Exit codes: those of the worker that ended first, 0 if none failed; 128 + N if signal N killed it.
+Exit codes: 0 if no worker failed, else that of the worker that ended first; 128 + N if signal N
+killed it.
 """
 
 from collections.abc import Sequence
@@ -22,14 +24,14 @@ _WORKERS = flags.DEFINE_integer("workers", 2, "How many processes train together
 _RESTARTS = flags.DEFINE_integer(
     "restarts",
     0,
-    "When a worker dies, begin again with --resume, at most so many times. An error that it tells "
-    "(exit code 1) is none that another try would mend.",
+    "How many times to start again with --resume after a worker dies. An error that a worker "
+    "reports (exit code 1) ends the training, because another try would not help.",
     lower_bound=0,
 )
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Starts the workers, again if need be, and ends as they did."""
+    """Starts the workers, restarts them if needed, and exits with their code."""
     command = module_command(
         "trainers.train", "--strategy=multiworker", "--cluster=tf_config", *arguments
     )
@@ -44,14 +46,14 @@ def entry_point() -> None:
 
 
 def _train(command: list[str], workers: int, restarts: int) -> int:
-    """Returns the exit code of the last try, as of `LocalCluster.wait`."""
+    """Returns the exit code of the last try, as `LocalCluster.wait` does."""
     while True:
         with LocalCluster(command, workers) as cluster:
             code = cluster.wait()
         lost = code < 0 or code == EXIT_TERMINATED
         if cluster.stopped or not lost or not restarts:
             return code
-        print(f"a worker was lost ({_describe(code)}); beginning again with --resume", flush=True)
+        print(f"a worker was lost ({_describe(code)}); starting again with --resume", flush=True)
         restarts -= 1
         if "--resume" not in command:
             command = [*command, "--resume"]

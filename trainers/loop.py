@@ -1,4 +1,4 @@
-"""The training loop, for one device and for many; what it does to disk is in `checkpoints`."""
+"""The training loop, for one device and for many; `checkpoints` reads and writes its state."""
 
 import contextlib
 import dataclasses
@@ -27,7 +27,7 @@ from trainers.data.sources import Source
 from trainers.distribution.cluster import ALONE, find_cluster
 from trainers.distribution.interrupts import Interrupts
 from trainers.distribution.strategy import make_strategy, synchronize_batch_norms
-from trainers.distribution.workers import Workers, losses_told, own_folder
+from trainers.distribution.workers import Workers, lost_workers_reported, own_folder
 from trainers.optimization.averaging import WeightAverage, reestimate_batch_norms
 from trainers.optimization.optimizers import make_optimizer
 from trainers.optimization.schedules import learning_rate
@@ -36,7 +36,7 @@ from trainers.reporting.log import Log
 from trainers.task import Task
 from trainers.training_graph.build import training_forward
 
-# Steps between two looks at the loss: each makes the host wait for the device.
+# Steps between two reads of the loss, because each makes the host wait for the device.
 _LOG_EVERY = 20
 _DEVICES_FILE = "devices.json"
 
@@ -47,22 +47,22 @@ def train(
     """Trains as the config says and leaves the results in its workdir.
 
     Args:
-      config: the settings; its workdir holds a run already if, and only if, `resume`.
-      resume: go on from the last checkpoint, bit-identical to a run that never stopped.
-      make_task: gives what is to be trained, once the devices are set up.
+      config: the settings; its workdir already holds a run if, and only if, `resume`.
+      resume: continue from the last checkpoint, bit-identical to a run that never stopped.
+      make_task: makes the task to train, once the devices are set up.
 
     Raises:
-      UserError: data, checkpoint or disk are not as they must be, another training runs in the
+      UserError: the data, a checkpoint or the disk cannot be used, another training runs in the
         workdir, or the training diverged.
       KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
-      SystemExit: SIGTERM, the same, with `interrupts.EXIT_TERMINATED`.
+      SystemExit: SIGTERM, also after a checkpoint, with `interrupts.EXIT_TERMINATED`.
 
     Examples:
       >>> train(make_config("digits", "/tmp/digits", {}))
     """
     cluster = find_cluster(config.placement)
     command = f"with --workdir={config.workdir} --resume"
-    with own_folder(config.workdir, cluster) as workdir, losses_told(cluster, command):
+    with own_folder(config.workdir, cluster) as workdir, lost_workers_reported(cluster, command):
         config = config.replace(workdir=workdir)
         strategy = make_strategy(
             config.placement,
@@ -71,7 +71,7 @@ def train(
             cluster,
         )
         workers = Workers(cluster, strategy)
-        # One of several processes prepares the data that all of them find then.
+        # One process prepares the data first, so that the others find it prepared.
         with workers.chief_first():
             splits = [config.data.train_split, config.data.eval_split]
             train_source, eval_source = load_sources(
@@ -85,18 +85,18 @@ def train(
 
 
 class Trainer:
-    """A run: the network with its optimizer, its data, and what is written down.
+    """A run: the network with its optimizer, its data and its records.
 
     Args:
       task: what to train, with the settings.
       strategy: where to run.
       train_source, eval_source: the data.
-      workers: the processes that train together; None: this one is alone.
+      workers: the processes that train together; None: only this one.
 
     Attributes:
       model: the network.
       optimizer: its optimizer, which counts the steps taken.
-      total_steps: steps of the whole run.
+      total_steps: number of steps of the whole run.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class Trainer:
         self._workdir = Path(config.workdir)
         epoch = train_source.num_examples / optimization.batch_size
         self.total_steps = optimization.steps or max(1, round(optimization.epochs * epoch))
-        # Where the images get their final size, if they have another before.
+        # The step from which the images have their final size, if they are smaller before.
         self._grows_at = round((config.images.train_size_epochs or 0) * epoch)
         self._eval_every = config.records.eval_every or max(1.0, epoch)
         self._checkpoint_every = config.records.checkpoint_every or self._eval_every
-        # Here and no earlier: preparing a data set draws from the same generators.
+        # Not earlier, because preparing a data set draws from the same generators.
         keras.utils.set_random_seed(optimization.seed)
         with strategy.scope():
             self.model = task.build(train_source)
@@ -131,7 +131,7 @@ class Trainer:
             self._average: WeightAverage | None = None
             if optimization.ema_decay:
                 self._average = WeightAverage(self.model, optimization.ema_decay)
-        # Outside of the scope: the host's alone.
+        # Outside the scope: only the host uses it.
         self._best = tf.Variable(-1.0, trainable=False, name="best_top1")
         self._evaluated = metrics.NEVER  # step of the last evaluation
         self._count = evaluation.make_counter(self.model, strategy)
@@ -145,9 +145,9 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def start(self, resume: bool) -> None:
-        """Restores the state, or writes down how a new run begins.
+        """Restores the state, or saves the state that a new run starts with.
 
-        With several workers it is the chief's state, and the chief's decision, that count.
+        With several workers, the chief decides, and all of them get its state.
         """
         (decision,) = self._workers.broadcast([np.array(resume)])
         if decision:
@@ -168,7 +168,7 @@ class Trainer:
         self._task.initialize(self.model, self._train_source)
         if self._average:
             self._average.reset()
-        # In this order: a folder with a config has a checkpoint, or it is damaged.
+        # In this order, so that a folder with a config also has a checkpoint, unless it is damaged.
         self._checkpoints.begin()
         names = "".join(f"{name}\n" for name in self._train_source.class_names)
         files.write_text(self._workdir / "labels.txt", names)
@@ -187,7 +187,7 @@ class Trainer:
                 variable.assign(value)
 
     def run(self) -> None:
-        """Trains to the end, with evaluations and checkpoints on the way."""
+        """Trains to the end; evaluates and saves checkpoints on the way."""
         batch, start, began = self._config.optimization.batch_size, self._step(), time.monotonic()
         writer = tf.summary.create_file_writer(str(self._workdir / "tensorboard"))
         progress = Progress("training", self.total_steps * batch, start * batch)
@@ -202,10 +202,11 @@ class Trainer:
         # Ctrl-C and SIGTERM.
         except (KeyboardInterrupt, SystemExit):
             self._checkpoints.save()
-            # A scheduler that sees one worker end may kill the others, which still write.
+            # A scheduler that sees one worker end may kill the others while they still write.
             self._workers.wait()
             print(
-                f"checkpoint of step {self._step()} saved; to go on: {self._task.resume_command()}",
+                f"checkpoint of step {self._step()} saved; "
+                f"to continue: {self._task.resume_command()}",
                 flush=True,
             )
             raise
@@ -228,11 +229,11 @@ class Trainer:
             last = step == self.total_steps
             if last and optimization.batch_norm_steps and self._evaluated != step:
                 self._reestimate_batch_norms(iterator, check)
-            # A run that was stopped between training and evaluation catches up on it.
+            # A run that was stopped between a step and its evaluation evaluates now.
             evaluated = self._is_evaluation_due(step) and self._evaluated != step
             if evaluated:
                 self._evaluate(step, log, check)
-            # At the start only the best accuracy can be new.
+            # At the start, only an evaluation can have changed the state (the best accuracy).
             if evaluated if step == start else last or self._is_checkpoint_due(step):
                 self._checkpoints.save()
                 self._saved_at = time.monotonic()
@@ -266,7 +267,7 @@ class Trainer:
         return is_due(step, self._checkpoint_every)
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
-        """The model has in the block what is evaluated and saved."""
+        """In the block, the model has the weights that are evaluated and saved."""
         return self._average.swapped() if self._average else contextlib.nullcontext()
 
     def _reestimate_batch_norms(self, iterator: Iterator, check: Callable[[], None]) -> None:
@@ -285,7 +286,7 @@ class Trainer:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     def replica_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Takes one step on a device's share of the batch; returns its part of the loss."""
+        """Trains one step on a device's share of the batch; returns its share of the loss."""
         config, variables = self._config.optimization, self._learnt
         with tf.GradientTape() as tape:
             logits = self._forward(images)
@@ -302,7 +303,8 @@ class Trainer:
         images, size = self._config.images, self._config.optimization.batch_size
 
         def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            # Without an end, because the workers would ask each other for it at every batch.
+            # Endless, because otherwise the workers would ask each other at every batch whether
+            # it is the last.
             return evaluation_batches(images, size, self._eval_source, context).repeat()
 
         batches = self._strategy.distribute_datasets_from_function(make)
@@ -310,11 +312,11 @@ class Trainer:
         return itertools.islice(batches, count)
 
     def _evaluate(self, step: int, log: Log, check: Callable[[], None]) -> None:
-        """Evaluates, keeps the model if it is the best, and writes the scores down."""
+        """Evaluates, saves the model if it is the best, and records the scores."""
         self._checkpoints.check_weights()
 
         def count(batch: tuple) -> evaluation.Counts:
-            # An evaluation can take minutes, a scheduler's patience ends sooner.
+            # An evaluation can take minutes, and a scheduler does not wait that long.
             check()
             return self._count(batch)
 
@@ -344,25 +346,25 @@ class Trainer:
 
 
 def is_due(step: int, every: float) -> bool:
-    """Whether `step` is the nearest to a multiple of `every`, which need not be whole."""
+    """Returns whether `step` is the nearest to a multiple of `every`, which may be fractional."""
     return step == round(round(step / every) * every)
 
 
 def _note_devices(workdir: Path, devices: int) -> None:
-    """Writes down how many devices share a batch; says so when they were others before."""
+    """Records how many devices share a batch; prints a note if the number has changed."""
     path = workdir / _DEVICES_FILE
     try:
         before = json.loads(path.read_text(encoding="utf-8"))["devices"]
     except FileNotFoundError:
         before = devices
     except (ValueError, KeyError, TypeError):
-        # Only a message depends on it, no reason to stop.
+        # Only a message depends on it, so the training does not stop.
         before = f"an unknown number ({path} cannot be read)"
     if before != devices:
         print(
-            f"{devices} devices go on with what {before} began: the order changes in which "
-            "gradients are added up, and in which images are read where each worker reads its own "
-            "files; the weights will not be to the bit those of a run that was not stopped",
+            f"resuming on {devices} devices (was {before}): gradients are added up in another "
+            "order, and if each worker reads its own files, so are the images; the weights will "
+            "not be bit-identical to those of a run that was not stopped",
             flush=True,
         )
     files.write_json(path, {"devices": devices})

@@ -1,7 +1,7 @@
-"""Recipes: what to train on, with what network and how, as data.
+"""Recipes: the data, the network and the settings of a training, as data.
 
-A recipe is a function of the batch size, because the learning rate is: it grows linearly
-with the batch (Goyal et al., 2017), so that a recipe keeps its result when the batch changes.
+A recipe is a function of the batch size, because the learning rate grows linearly with the batch
+(Goyal et al., 2017). A recipe therefore gives the same result when the batch size changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from trainers.config import TrainConfig
 def digits(batch_size: int = 64) -> dict[str, Any]:
     """The 1,797 real 8x8 digits of scikit-learn, offline.
 
-    python -m trainers.train --recipe=digits --workdir=/tmp/digits
+    shufflenet train --recipe=digits --workdir=/tmp/digits
 
     Test accuracy 99.2% (seed 0, 360 images; README.md has the output).
     """
@@ -26,7 +26,7 @@ def digits(batch_size: int = 64) -> dict[str, Any]:
         "small_images": True,
         "input_size": 32,
         "resize_size": 32,
-        # A mirrored digit is another sign, or none; a pixel of the original is 4 here.
+        # A mirrored digit is not that digit any more; a pixel of the original is 4 here.
         "crop": "pad",
         "crop_padding": 4,
         "flip": False,
@@ -40,9 +40,9 @@ def digits(batch_size: int = 64) -> dict[str, Any]:
 
 
 def cifar10(batch_size: int = 64) -> dict[str, Any]:
-    """CIFAR-10 (TFDS downloads it; or --dataset=folder --data_dir=… for a folder of it).
+    """CIFAR-10 (TFDS downloads it; or give a folder with --dataset=folder --data_dir=…).
 
-    python -m trainers.train --recipe=cifar10 --workdir=/tmp/cifar10
+    shufflenet train --recipe=cifar10 --workdir=/tmp/cifar10
 
     Test accuracy 85.8% (V2 0.5x, seed 0, 10,000 images); docs/benchmarks.md has V1 0.5x g=3 too.
     With --optimizer=muon 86.2%.
@@ -67,20 +67,20 @@ def cifar10(batch_size: int = 64) -> dict[str, Any]:
 
 
 def cifar10_40px(batch_size: int = 128) -> dict[str, Any]:
-    """CIFAR-10 as well as 20 epochs allow: enlarged to 40 pixels, with Muon.
+    """CIFAR-10 for the best accuracy in 20 epochs: enlarged to 40 pixels, with Muon.
 
-    python -m trainers.train --recipe=cifar10_40px --workdir=/tmp/cifar10
+    shufflenet train --recipe=cifar10_40px --workdir=/tmp/cifar10
 
     Test accuracy 87.8% with one thread, 88.2% with two (V2 0.5x, seed 0, 10,000 images; int8, V1
-    and MobileNetV2 in docs/benchmarks.md). The network is that of `cifar10`; 1.56 times the
-    multiply-adds, here and on the device. The stem is principal components of the images, which
-    need not be learnt.
+    and MobileNetV2 in docs/benchmarks.md). The network is that of `cifar10` with 1.56 times the
+    multiply-adds, in training and on the device. The stem's kernels are principal components of
+    the images and are not trained.
     """
     return {
         **cifar10(batch_size),
         "input_size": 40,
         "resize_size": 40,
-        # As much of the image as 2 of 32 pixels, rounded up.
+        # The same share of the image as 2 of 32 pixels, rounded up.
         "crop_padding": 3,
         "warmup_epochs": 1,
         "optimizer": "muon",
@@ -90,9 +90,9 @@ def cifar10_40px(batch_size: int = 128) -> dict[str, Any]:
 
 
 def cifar10_fast(batch_size: int = 128) -> dict[str, Any]:
-    """CIFAR-10 in less time: the same with fewer epochs, and small images in most of them.
+    """CIFAR-10 in less time: `cifar10_40px` with fewer epochs, most of them on smaller images.
 
-    python -m trainers.train --recipe=cifar10_fast --workdir=/tmp/cifar10
+    shufflenet train --recipe=cifar10_fast --workdir=/tmp/cifar10
 
     Test accuracy 86.9% and 87.4% (V2 0.5x, seed 0, 10,000 images) on two kinds of CPU;
     docs/benchmarks.md has V1 and MobileNetV2.
@@ -108,9 +108,9 @@ def cifar10_fast(batch_size: int = 128) -> dict[str, Any]:
 def folder(batch_size: int = 64) -> dict[str, Any]:
     """Your own photographs, in ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg.
 
-    python -m trainers.train --recipe=folder --data_dir=ROOT --workdir=/tmp/mine
+    shufflenet train --recipe=folder --data_dir=ROOT --workdir=/tmp/mine
 
-    A place to start from, with the papers' input size; what it gives depends on the images.
+    A starting point, with the papers' input size; the accuracy depends on the images.
     """
     return {
         "dataset": "folder",
@@ -133,12 +133,12 @@ def folder(batch_size: int = 64) -> dict[str, Any]:
 def shufflenet_v1_paper(batch_size: int = 1024) -> dict[str, Any]:
     """ImageNet as in ShuffleNet V1's paper (Section 4): 1x, g=3, 240 epochs.
 
-    python -m trainers.train --recipe=shufflenet_v1_paper --workdir=/tmp/v1
+    shufflenet train --recipe=shufflenet_v1_paper --workdir=/tmp/v1
 
     Not trained here. The paper's top-1 error: 32.6% (g=8 32.4%, 0.5x 43.2%, 2x 26.3%). The
-    authors' public code has 32.2% for 1x: it adds --color_jitter=0.4, --label_smoothing=0.1 and
-    --batch_norm_steps=1250. The paper calls its crop "less aggressive" and gives no figure: 0.25 of
-    the area is ours.
+    authors' public code reaches 32.2% for 1x: it adds --color_jitter=0.4, --label_smoothing=0.1
+    and --batch_norm_steps=1250. The paper calls its crop "less aggressive" and gives no number;
+    0.25 of the area is our choice.
     """
     return {
         "dataset": "imagenet2012",
@@ -163,10 +163,10 @@ def shufflenet_v1_paper(batch_size: int = 1024) -> dict[str, Any]:
 def shufflenet_v2_paper(batch_size: int = 1024) -> dict[str, Any]:
     """ImageNet with the settings of Megvii's public code for ShuffleNet V2: 1x, 240 epochs.
 
-    python -m trainers.train --recipe=shufflenet_v2_paper --workdir=/tmp/v2
+    shufflenet train --recipe=shufflenet_v2_paper --workdir=/tmp/v2
 
     Not trained here. Megvii's top-1 error: 0.5x 38.9%, 1x 30.6%, 1.5x 27.4%, 2x 25.0%. Pixels are
-    normalized here, theirs are not; the stem's BatchNorm evens that out.
+    normalized here but not there; the stem's BatchNorm compensates for that.
     """
     return {
         "dataset": "imagenet2012",
@@ -193,10 +193,10 @@ def shufflenet_v2_paper(batch_size: int = 1024) -> dict[str, Any]:
 def torchvision_600(batch_size: int = 1024) -> dict[str, Any]:
     """ImageNet with torchvision's recipe for ShuffleNet V2 1.5x and 2x: 600 epochs.
 
-    python -m trainers.train --recipe=torchvision_600 --workdir=/tmp/v2_600
+    shufflenet train --recipe=torchvision_600 --workdir=/tmp/v2_600
 
-    Not trained here. torchvision's top-1 accuracy: 1.5x 73.00%, 2x (--scale=2) 76.23%. Mixing
-    is drawn for each image here, for each of 8 devices' batches there.
+    Not trained here. torchvision's top-1 accuracy: 1.5x 73.00%, 2x (--scale=2) 76.23%. The random
+    mixing is drawn for each image here, and for the batch of each of 8 devices there.
     """
     return {
         "dataset": "imagenet2012",
@@ -222,24 +222,25 @@ def torchvision_600(batch_size: int = 1024) -> dict[str, Any]:
         "nesterov": False,
         "weight_decay": 2e-5,
         "label_smoothing": 0.1,
-        # Theirs changes by 2e-5 * batch * 32 / epochs at every 32nd step.
+        # torchvision's average changes by 2e-5 * batch * 32 / epochs at every 32nd step.
         "ema_decay": (1 - 2e-5 * batch_size * 32 / 600) ** (1 / 32),
     }
 
 
 def finetune(batch_size: int = 64) -> dict[str, Any]:
-    """A trained network, on your own photographs (folders as for `folder`): new classes.
+    """A trained network, trained further on your own photographs (in folders as for `folder`).
 
-    python -m trainers.train --recipe=finetune --weights=WORKDIR --data_dir=ROOT --workdir=/tmp/mine
+    shufflenet train --recipe=finetune --weights=WORKDIR --data_dir=ROOT --workdir=/tmp/mine
 
-    WORKDIR is that of a training, and its network is taken; a file needs --model, --scale and so
-    on, where they are not this recipe's. What it gives depends on both; to see it work: the V2 0.5x
-    of `cifar10`, on 1,000 of the same images as animals and vehicles, gave 95.0% of 10,000.
+    WORKDIR is the folder of a training, whose network is used. With a file of weights, give
+    --model, --scale and so on if they differ from this recipe's. The accuracy depends on the
+    network and the images. An example: the V2 0.5x of `cifar10`, trained further on 1,000 of the
+    same images as animals and vehicles, reached 95.0% on 10,000 images.
     """
     return {
         **folder(batch_size),
         "epochs": 15,
-        # Less than training from random weights takes, so that not all is forgotten.
+        # Lower than for random weights, so that not everything learnt is lost.
         "learning_rate": 0.2 * batch_size / 1024,
         "warmup_epochs": 1,
     }
@@ -256,7 +257,7 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "shufflenet_v2_paper": shufflenet_v2_paper,
     "torchvision_600": torchvision_600,
 }
-# What starting weights fix, and a workdir that they come from says.
+# Settings that starting weights determine; they are read from the weights' workdir.
 _NETWORK = (
     "model",
     "scale",
@@ -271,16 +272,16 @@ _NETWORK = (
 
 
 def make_config(recipe: str, workdir: str, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Returns the recipe's values with the overrides in their place.
+    """Returns the recipe's values, replaced by the overrides.
 
     Args:
       recipe: a key of `RECIPES`.
       workdir: folder of the run's results.
-      overrides: values by name of `TrainConfig`; a batch size also moves the learning rate, epochs
-        replace a recipe's steps, and a workdir as `weights` brings the values of its network.
+      overrides: settings of `TrainConfig` by name. A batch size also changes the learning rate,
+        epochs replace a recipe's steps, and a workdir as `weights` sets the values of its network.
 
     Raises:
-      UserError: no such recipe, or a value that is missing or not allowed, by name.
+      UserError: no such recipe, or a value is missing or not allowed; the message names it.
 
     Examples:
       >>> make_config("digits", "/tmp/digits", {"batch_size": 32}).learning_rate
@@ -300,7 +301,7 @@ def make_config(recipe: str, workdir: str, overrides: Mapping[str, Any]) -> Trai
 
 
 def _network_of(weights: str | None) -> dict[str, Any]:
-    """Returns the network's values of the workdir that is to be trained on, if it is one."""
+    """Returns the values of the network in a workdir; none if the weights are not a workdir."""
     if weights is None or not Path(weights).is_dir():
         return {}
     trained = TrainConfig.load(weights).to_flat()

@@ -1,7 +1,11 @@
-"""Compares trainings: python -m trainers.report WORKDIR… --output=report.html.
+"""Compares trainings on one HTML page.
 
-One HTML page that needs no other file and no network: curves, final numbers, and the settings in
-which the runs differ. Runs that are still going are shown as far as they are.
+Example:
+  shufflenet training-report WORKDIR… --output=report.html
+
+A WORKDIR is a folder that `shufflenet train` wrote. The page needs no other file and no network
+connection. It shows curves, final numbers and the settings in which the runs differ. Unfinished
+runs are shown up to their last evaluation.
 """
 
 from pathlib import Path
@@ -11,13 +15,15 @@ from absl import flags
 from common import cli, html_page
 from trainers.reporting.page import write_report
 
-_OUTPUT = flags.DEFINE_string("output", "report.html", "HTML file that is written.")
+_OUTPUT = flags.DEFINE_string("output", "report.html", "HTML file to write.")
 
 
 def main(workdirs: list[str]) -> None:
     """Reads the workdirs and writes the page."""
     if not workdirs:
-        raise cli.UserError("no workdir is named; python -m trainers.report WORKDIR… --output=FILE")
+        raise cli.UserError(
+            "no workdir is named; shufflenet training-report WORKDIR… --output=FILE"
+        )
     html_page.check_packages()
     write_report([Path(workdir) for workdir in workdirs], Path(_OUTPUT.value))
     print(f"{len(workdirs)} runs are compared in {_OUTPUT.value}")

@@ -1,4 +1,4 @@
-"""TensorFlow's start, which takes seconds and tells much."""
+"""Imports TensorFlow, which takes seconds and prints a lot."""
 
 import contextlib
 import gc
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 from common.quiet import quiet_stderr
 
-# Keras imports them for scikit-learn's interface and for galleries of images, if they are there,
+# If they are installed, Keras imports them for its scikit-learn interface and for image galleries,
 # which takes a second or two.
 _NOT_NEEDED = ("matplotlib", "sklearn")
-# Objects after which Python searches for garbage. Tracing makes them by the hundred thousand, and
-# they stay; Python's own 700 are for programs that make fewer.
+# The number of new objects after which Python searches for garbage. Tracing makes hundreds of
+# thousands of objects, and they stay; Python's default of 700 is for programs that make fewer.
 _OBJECTS = 20_000
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow and has it look for its devices, without a word about either.
+    """Imports TensorFlow and makes it look for its devices, without its messages.
 
-    TF_CPP_MIN_LOG_LEVEL does not silence what it prints before its logging is set up. Keras's
-    interface to scikit-learn does not work afterwards.
+    TF_CPP_MIN_LOG_LEVEL does not suppress what is printed before TensorFlow's logging is set up.
+    Keras's interface to scikit-learn does not work afterwards.
     """
     with quiet_stderr(), _missing(_NOT_NEEDED), _nothing_discarded():
         import tensorflow as tf
@@ -29,9 +29,9 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _nothing_discarded() -> Iterator[None]:
-    """Has Python not search for garbage in the block, nor later among what the block has made.
+    """Turns garbage collection off in the block, and later skips the objects made in the block.
 
-    Modules stay, and looking through a million objects of theirs again and again takes long.
+    Modules stay loaded, and searching their million objects again and again takes long.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -46,9 +46,9 @@ def _nothing_discarded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _missing(names: tuple[str, ...]) -> Iterator[None]:
-    """Has imports of packages fail in the block, as if they were not installed."""
+    """Makes imports of packages fail in the block, as if they were not installed."""
     hidden = [name for name in names if name not in sys.modules]
-    # None: Python's own mark of what cannot be imported.
+    # None is Python's own marker for a module that cannot be imported.
     sys.modules.update(dict.fromkeys(hidden))
     try:
         yield

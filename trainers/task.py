@@ -1,4 +1,4 @@
-"""What a run trains: the loop asks a task for the network, its loss and its files."""
+"""What a run trains: the loop gets the network, its loss and its files from a task."""
 
 from pathlib import Path
 
@@ -14,15 +14,15 @@ from trainers.networks.whitening import stem, whiten_stem
 
 
 class Task:
-    """Training a ShuffleNet in float; other tasks override what differs.
+    """Trains a ShuffleNet in float; other tasks override what differs.
 
     Args:
       config: the run's settings.
 
     Attributes:
       config: the same.
-      best_file, final_file: names in the workdir of the best and of the last weights.
-      evaluates_start: evaluate before the first step, where weights are more than random.
+      best_file, final_file: file names of the best and of the last weights, in the workdir.
+      evaluates_start: evaluate before the first step, if the weights are not random.
     """
 
     best_file = "best.keras"
@@ -37,7 +37,7 @@ class Task:
         self._distillation: Distillation | None = None
 
     def build(self, source: Source) -> keras.Model:
-        """Returns the network for the images and classes of `source`; it gives logits.
+        """Returns the network for the images and classes of `source`; its output is logits.
 
         Called in the strategy's scope.
         """
@@ -52,12 +52,12 @@ class Task:
             self.config.optimization.precision,
         )
         if self.config.images.train_size:
-            # The network takes any size, but Keras insists on the one it was built with.
+            # The network works with any size, but Keras checks for the one it was built with.
             model.input_spec = keras.layers.InputSpec(ndim=4)
         return model
 
     def initialize(self, model: keras.Model, source: Source) -> None:
-        """Gives the network the weights that a new run on the images of `source` starts from."""
+        """Sets the weights that a new run on the images of `source` starts from."""
         if self.config.network.weights:
             load_starting_weights(model, self.config.network, self.config.images)
         if self.config.network.whiten_stem:
@@ -73,8 +73,8 @@ class Task:
 
         Args:
           images: float32 [batch, size, size, channels], normalized.
-          labels: int64 [batch], or float [batch, classes], shares.
-          logits: float32 [batch, classes], of the network.
+          labels: int64 [batch], or float [batch, classes] with each class's share.
+          logits: float32 [batch, classes], from the network.
         """
         # Mixed labels are shares already.
         if len(labels.shape) == 1:
@@ -91,9 +91,9 @@ class Task:
         save_model(whole, path)
 
     def save_config(self) -> None:
-        """Writes down how the run is set, `config.json` last."""
+        """Writes the run's settings, `config.json` last."""
         self.config.save(self.config.workdir)
 
     def resume_command(self) -> str:
-        """Returns what to type to go on with the run."""
-        return f"python -m trainers.train --workdir={self.config.workdir} --resume"
+        """Returns the command that continues the run."""
+        return f"shufflenet train --workdir={self.config.workdir} --resume"

@@ -1,9 +1,14 @@
-"""Trains a ShuffleNet: python -m trainers.train --recipe=digits --workdir=/tmp/digits.
+"""Trains a ShuffleNet on images.
 
-A recipe gives every value; each flag below overrides one. `--recipe` may be left out to resume.
+Example:
+  shufflenet train --recipe=digits --workdir=/tmp/digits
+
+The workdir is the folder of a training: settings, checkpoints, metrics, class names and the
+trained model. A recipe gives the value of every setting; each flag below overrides one.
+`--recipe` may be omitted with --resume.
 
 Exit codes: 0 done, 1 an error, 130 Ctrl-C, 75 SIGTERM (a preemption). The last two leave a
-checkpoint: start the same command again with --resume.
+checkpoint: run the same command again with --resume.
 """
 
 from pathlib import Path
@@ -17,21 +22,21 @@ from trainers.startup import import_tensorflow
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("recipe", None, f"What to start from: {', '.join(recipes.RECIPES)}.")
-flags.DEFINE_string("workdir", None, "Folder for the results; made if missing.")
-flags.DEFINE_bool("resume", False, "Go on with the run in --workdir from its last checkpoint.")
+flags.DEFINE_string("recipe", None, f"Recipe to start from: {', '.join(recipes.RECIPES)}.")
+flags.DEFINE_string("workdir", None, "Folder for the results; created if missing.")
+flags.DEFINE_bool("resume", False, "Continue the run in --workdir from its last checkpoint.")
 
-# Called as in `TrainConfig`; what is not given has the recipe's value.
+# Named as in `TrainConfig`; a flag that is not given has the recipe's value.
 for group in config.GROUPS.values():
     define_flags(group)
 
 
 def main() -> None:
-    """Settles the config, then trains."""
+    """Determines the config, then trains."""
     if not FLAGS.workdir:
         raise cli.UserError("--workdir is missing; name a folder for the results")
     train_config = _resumed_config() if _is_resumed() else _new_config()
-    # Only now, so that a wrong flag is told without seconds of waiting for TensorFlow.
+    # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
     from trainers import loop
 
@@ -44,7 +49,7 @@ def entry_point() -> None:
 
 
 def _is_resumed() -> bool:
-    # A job that is restarted with --resume from its first line on begins like any other.
+    # A job that always has --resume starts a new run if the workdir has none.
     return FLAGS.resume and (Path(FLAGS.workdir) / config.CONFIG_FILE).exists()
 
 
@@ -54,12 +59,11 @@ def _new_config() -> config.TrainConfig:
     made = _config_of_recipe()
     workdir = Path(FLAGS.workdir)
     if made.placement.strategy == "multiworker":
-        # The chief, who may have begun already, checks the folder and makes it.
+        # The chief, which may have started already, checks the folder and creates it.
         return made
     if (workdir / config.CONFIG_FILE).exists():
         raise cli.UserError(
-            f"{workdir} already holds a run; add --resume to go on with it, or name another "
-            "--workdir"
+            f"{workdir} already holds a run; add --resume to continue it, or name another --workdir"
         )
     workdir.mkdir(parents=True, exist_ok=True)
     return made
@@ -78,7 +82,7 @@ def _resumed_config() -> config.TrainConfig:
             f"{FLAGS.workdir} was trained with other values ({', '.join(changed)}); "
             "resume with the same flags, or name another --workdir"
         )
-    # Where it runs may be elsewhere than before.
+    # It may run on other devices than before.
     values = wanted.to_flat()
     return saved.replace(**{name: values[name] for name in config.WHERE})
 

@@ -40,7 +40,7 @@ def refused(done, pattern):
     ("flags", "pattern"),
     [
         (["--model="], r"--model is missing; name the workdir"),
-        (["--model=nowhere"], r"nowhere is no training folder: it has no config\.json"),
+        (["--model=nowhere"], r"nowhere is not a training folder: it has no config\.json"),
         (["--target=gpu"], r"--target must be one of cpu, micro, edgetpu, ethosu; received 'gpu'"),
         (["--ranges=x"], r"--ranges must be one of minmax, percentile, mse; received 'x'"),
         (["--calibration_images=3"], r"--calibration_images must be at least 32; received 3"),
@@ -69,7 +69,7 @@ def test_an_unfinished_training_is_refused(run_cli, workdir):
 
 def test_a_damaged_model_is_refused(run_cli, workdir):
     done = run_cli(QUANTIZE, f"--model={workdir}", check=False)
-    refused(done, r"model\.keras is no Keras model that can be loaded")
+    refused(done, r"model\.keras cannot be loaded as a Keras model")
 
 
 def test_a_run_from_end_to_end(run_cli, tmp_path):

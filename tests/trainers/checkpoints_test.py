@@ -40,20 +40,20 @@ def saved(tmp_path):
     return run
 
 
-def test_everything_comes_back(saved, tmp_path):
+def test_everything_is_restored(saved, tmp_path):
     other = Run(tmp_path)
     assert other.checkpoints.restore() == 5
     for mine, theirs in zip(saved.values(), other.values(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_the_last_and_the_one_before_are_kept(saved, tmp_path):
+def test_the_last_two_checkpoints_are_kept(saved, tmp_path):
     saved.take(1)
     saved.checkpoints.save()
     assert sorted(p.name for p in tmp_path.glob("*.index")) == ["ckpt-5.index", "ckpt-6.index"]
 
 
-def test_the_one_before_is_kept_when_the_last_is_saved_again(saved, tmp_path):
+def test_the_previous_one_is_kept_when_the_last_is_saved_again(saved, tmp_path):
     saved.checkpoints.save()
     resumed = Run(tmp_path)
     resumed.checkpoints.restore()
@@ -61,10 +61,10 @@ def test_the_one_before_is_kept_when_the_last_is_saved_again(saved, tmp_path):
     assert sorted(p.name for p in tmp_path.glob("*.index")) == ["ckpt-2.index", "ckpt-5.index"]
 
 
-def test_weights_that_are_no_numbers_are_not_kept(saved, tmp_path):
+def test_non_finite_weights_are_not_saved(saved, tmp_path):
     saved.model.weights[0].assign(np.full((4, 3), np.nan))
     saved.take(1)
-    with pytest.raises(UserError, match=r"not finite at step 6: .*--learning_rate"):
+    with pytest.raises(UserError, match=r"non-finite at step 6: .*--learning_rate"):
         saved.checkpoints.save()
     assert Run(tmp_path).checkpoints.restore() == 5
 
@@ -75,7 +75,7 @@ def test_a_new_run_leaves_another_ones_checkpoints_alone(saved, tmp_path):
     assert Run(tmp_path).checkpoints.restore() == 5
 
 
-def test_a_run_that_was_killed_at_its_start_may_begin_again(tmp_path):
+def test_a_run_that_was_killed_at_its_start_may_start_again(tmp_path):
     Run(tmp_path).checkpoints.begin()
     Run(tmp_path).checkpoints.begin()
 
@@ -111,7 +111,7 @@ damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 
 
 @damages
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(saved, tmp_path, capsys, damage):
+def test_the_previous_checkpoint_is_used_if_the_last_is_damaged(saved, tmp_path, capsys, damage):
     before = Run(tmp_path)
     saved.checkpoints._checkpoint.read(str(tmp_path / "ckpt-2"))
     expected = saved.values()
@@ -120,11 +120,11 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(saved, tmp_path, capsy
     for mine, theirs in zip(expected, before.values(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     said = capsys.readouterr().out
-    assert "ckpt-5 (" in said and "cannot be restored; taking the one of step 2" in said
+    assert "ckpt-5 (" in said and "cannot be restored; using the earlier one, of step 2" in said
 
 
 @damages
-def test_when_none_is_whole_all_are_named(saved, tmp_path, damage):
+def test_if_all_are_damaged_all_are_named(saved, tmp_path, damage):
     for step in (2, 5):
         damage(lambda kind, step=step: tmp_path / f"ckpt-{step}.{kind}")
     with pytest.raises(UserError, match=r"no checkpoint can be restored: .*ckpt-5.*ckpt-2"):
@@ -144,7 +144,7 @@ def test_tensorflows_own_tools_find_the_last_one(saved, tmp_path):
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "ckpt-5")
 
 
-def test_the_whole_one_stays_until_a_new_one_is_whole(saved, tmp_path):
+def test_the_complete_one_stays_until_the_new_one_is_complete(saved, tmp_path):
     cut(tmp_path / f"ckpt-5.{DATA}", 0.5)
     resumed = Run(tmp_path)
     resumed.checkpoints.restore()
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(saved, tmp_path, again):
     if not again:
         saved.take(1)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # As on a full disk, a file ends after some bytes.
+    # As on a full disk, a file is cut off after some bytes.
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(UserError, match=r"cannot be written to .*; free some space"):
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(saved, tmp_path, again):
     saved.checkpoints.save()  # with space again
 
 
-def test_what_a_killed_run_left_half_written_is_cleared_away(saved, tmp_path):
+def test_incomplete_files_of_a_killed_run_are_removed(saved, tmp_path):
     (tmp_path / "ckpt-6_temp").mkdir()
     (tmp_path / "ckpt-6_temp" / "part-00000").write_bytes(b"half")
     other = Run(tmp_path)
@@ -184,7 +184,7 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(saved, tmp_path):
     assert not (tmp_path / "ckpt-6_temp").exists()
 
 
-def test_more_than_the_network_comes_back(tmp_path):
+def test_more_than_the_network_is_restored(tmp_path):
     run, more = Run(tmp_path), tf.Variable([1.0, 2.0])
     checkpoints = [
         Checkpoints(tmp_path, run.model, run.optimizer, run.best, {"average": [more]})
@@ -194,7 +194,7 @@ def test_more_than_the_network_comes_back(tmp_path):
     more.assign([0.0, 0.0])
     checkpoints[1].restore()
     np.testing.assert_array_equal(more, [1.0, 2.0])
-    # A run with an average cannot go on from a checkpoint without one.
+    # A run with an average cannot resume from a checkpoint without one.
     run.checkpoints.save()
     with pytest.raises(UserError, match="no checkpoint can be restored"):
         checkpoints[1].restore()

@@ -99,14 +99,14 @@ def test_what_other_networks_do_not_have_is_refused(model, values):
 
 
 def test_padding_must_leave_something_to_reflect():
-    with pytest.raises(ValueError, match="crop_padding must be below the training's size"):
+    with pytest.raises(ValueError, match="crop_padding must be below the training size"):
         made(crop="pad", crop_padding=32, input_size=32, resize_size=32)
     sizes = {"input_size": 32, "resize_size": 48, "train_size": 48, "train_size_epochs": 1.0}
-    with pytest.raises(ValueError, match=r"crop_padding must be below the training's size \(32\)"):
+    with pytest.raises(ValueError, match=r"crop_padding must be below the training size \(32\)"):
         made(crop="pad", crop_padding=32, **sizes)
 
 
-def test_the_first_epochs_may_have_a_size_of_their_own():
+def test_the_first_epochs_may_have_another_size():
     sizes = {"input_size": 40, "resize_size": 50, "train_size": 32}
     config = made(**sizes, train_size_epochs=2.0)
     images = config.images
@@ -121,7 +121,7 @@ def test_the_first_epochs_may_have_a_size_of_their_own():
     assert always.grown() == always
 
 
-def test_a_stem_is_whitened_where_no_weights_are_loaded():
+def test_a_stem_is_whitened_only_without_loaded_weights():
     with pytest.raises(ValueError, match=r"^whiten_stem must be off .*'model\.keras'"):
         made(weights="model.keras", whiten_stem=True)
 
@@ -138,7 +138,7 @@ def test_differences_name_what_changed_but_not_the_place():
 
 
 def test_a_folder_without_a_training_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"no training folder.*config\.json"):
+    with pytest.raises(UserError, match=r"not a training folder.*config\.json"):
         TrainConfig.load(tmp_path)
 
 
@@ -151,7 +151,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, text):
         TrainConfig.load(tmp_path)
 
 
-def test_where_a_run_goes_on_is_no_difference():
+def test_where_a_run_continues_is_not_a_difference():
     config = made()
     elsewhere = {"strategy": "multiworker", "devices": 4, "cluster": "slurm", "tpu": "name"}
     assert config.differences(config.replace(**elsewhere)) == []

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def traced(function):
-    """Returns what the function returns in a graph of its own."""
+    """Returns what the function returns in a separate graph."""
     made = []
     tf.function(lambda: made.append(function()), autograph=False).get_concrete_function()
     return made[0]
@@ -30,7 +30,7 @@ def test_a_graph_has_each_constant_once():
     assert tf.get_static_value(pair).tolist() == [1, 2]
 
 
-def test_types_values_and_graphs_are_kept_apart():
+def test_types_values_and_graphs_have_separate_constants():
     def several():
         return [shared(1, tf.float32), shared(1, tf.int32), shared(2, tf.float32)]
 
@@ -70,7 +70,7 @@ def replica():
 tf.function(lambda: strategy.run(replica), autograph=False).get_concrete_function()
 assert [tensor.device[-5:] for tensor in inside] == ["CPU:0", "CPU:0", "CPU:1", "CPU:1"]
 assert len({id(tensor) for tensor in inside}) == 2
-# Of several devices at once: none of them can be waited for.
+# Outside the replicas, several devices use a constant: no device may have to wait for another.
 assert len({id(tensor) for tensor in outside}) == 2
 """
 

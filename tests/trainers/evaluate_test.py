@@ -20,7 +20,7 @@ EVALUATE = "trainers.evaluate"
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """What a training leaves, with random weights."""
+    """A training's workdir, with random weights."""
     folder = tmp_path_factory.mktemp("work")
     config = make_config("digits", str(folder), {})
     keras.utils.set_random_seed(0)
@@ -32,7 +32,7 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture
 def copy(workdir, tmp_path):
-    """One that a test may damage."""
+    """A workdir that a test may damage."""
     return shutil.copytree(workdir, tmp_path / "copy")
 
 
@@ -57,7 +57,7 @@ def test_a_workdir_is_evaluated(run_cli, workdir, tmp_path):
         assert picture.format == "PNG"
 
 
-def test_a_tflite_scores_as_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):
+def test_a_tflite_scores_like_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):
     path = artifact_dir / "deployment_float32.tflite"
     run_cli(EVALUATE, f"--model={path}", f"--workdir={trained_workdir}", "--output=lite")
     run_cli(EVALUATE, f"--model={trained_workdir}", "--output=keras")
@@ -86,7 +86,7 @@ def test_a_truncated_tflite_is_refused(run_cli, workdir, tmp_path):
     [
         ([], r"--model is missing"),
         (["--model=x.tflite"], r"--workdir is missing; name the training that x\.tflite"),
-        (["--model=x", "--workdir=y"], r"y is no training folder"),
+        (["--model=x", "--workdir=y"], r"y is not a training folder"),
     ],
 )
 def test_wrong_flags_are_refused(run_cli, flags, pattern):
@@ -97,7 +97,7 @@ def test_wrong_flags_are_refused(run_cli, flags, pattern):
 def test_a_truncated_keras_file_is_refused(copy, share):
     path = copy / "model.keras"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(UserError, match=r"model\.keras is no Keras model that can be loaded"):
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded as a Keras model"):
         load_model(path)
 
 
@@ -137,7 +137,7 @@ def test_scores_are_numpys():
     np.testing.assert_array_equal(scores.confusion, confusion)
 
 
-def test_filling_does_not_count():
+def test_padding_does_not_count():
     logits, labels, weights = batch(30, 10)
     filled = (
         np.concatenate([logits, np.zeros((7, 10), np.float32)]),

@@ -1,4 +1,4 @@
-"""Several workers as a user starts them; where they die, and go on."""
+"""Several workers as a user starts them; they die and resume."""
 
 import json
 import random
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = "trainers.launch"
 
 
-class ClusterDouble:
-    """A double of `LocalCluster` whose workers end at once, as the test says."""
+class FakeCluster:
+    """A fake `LocalCluster` whose workers end immediately with the test's exit codes."""
 
     def __init__(self, codes, stopped=False):
         self.codes, self.stopped, self.commands = list(codes), stopped, []
@@ -47,20 +47,20 @@ class ClusterDouble:
         ([0], 3, 1),
         ([-9, 75, 0], 3, 3),
         ([-9, -9, -9], 2, 3),
-        ([-9, 1], 3, 2),  # an error that another try would not mend
+        ([-9, 1], 3, 2),  # an error that another try would not fix
         ([1], 3, 1),
         ([75], 0, 1),
     ],
 )
-def test_lost_workers_begin_again(monkeypatch, codes, restarts, tries):
-    double = ClusterDouble(codes)
-    monkeypatch.setattr(launch, "LocalCluster", double)
+def test_lost_workers_start_again(monkeypatch, codes, restarts, tries):
+    fake = FakeCluster(codes)
+    monkeypatch.setattr(launch, "LocalCluster", fake)
     assert launch._train(["train"], 2, restarts) == codes[-1]
-    assert double.commands == [["train"], *[["train", "--resume"]] * (tries - 1)]
+    assert fake.commands == [["train"], *[["train", "--resume"]] * (tries - 1)]
 
 
 def test_what_the_user_stopped_stays_stopped(monkeypatch):
-    monkeypatch.setattr(launch, "LocalCluster", ClusterDouble([75], stopped=True))
+    monkeypatch.setattr(launch, "LocalCluster", FakeCluster([75], stopped=True))
     assert launch._train(["train"], 2, 5) == 75
 
 
@@ -75,7 +75,7 @@ def test_flags_reach_the_workers_and_their_error_comes_back(run_cli):
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
-    """Flags of a training whose steps take no time, with all that a run carries along."""
+    """Flags of a training with fast steps and with everything that a run can save."""
     folder = tmp_path_factory.mktemp("launch")
     keras_shufflenet.ShuffleNetV2(
         input_shape=(32, 32, 1), classes=10, small_images=True, units_per_stage=(1, 1, 1),
@@ -105,13 +105,13 @@ def finish(process):
 
 
 def children(process):
-    """Returns the workers' process numbers, in their order, when all have begun."""
+    """Returns the workers' process numbers, in their order, after all have started."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return [int(number) for number in listed]
 
 
 def wait_for_step(process, workdir, step):
-    """Waits for a checkpoint of that step, or of a later one."""
+    """Waits for a checkpoint of this step or of a later one."""
     while process.poll() is None:
         names = [path.name for path in (workdir / "checkpoints").glob("ckpt-*.index")]
         if any(int(re.search(r"\d+", name)[0]) >= step for name in names):
@@ -155,7 +155,9 @@ def test_two_workers_resume_bit_identically_after_sigterm_to_any(flags, whole, t
         subprocess.run(["kill", "-TERM", str(children(process)[worker])], check=True)
         code, output = finish(process)
         assert code == 75, output
-        assert re.search(r"\[worker 0\] checkpoint of step \d+ saved; to go on: ", output), output
+        assert re.search(r"\[worker 0\] checkpoint of step \d+ saved; to continue: ", output), (
+            output
+        )
         assert "Traceback" not in output
         arguments = [*flags, "--resume"]
     code, output = finish(start(workdir, *arguments))
@@ -164,7 +166,7 @@ def test_two_workers_resume_bit_identically_after_sigterm_to_any(flags, whole, t
 
 
 @pytest.mark.slow
-def test_another_number_of_workers_goes_on_and_says_so(flags, tmp_path):
+def test_another_number_of_workers_resumes_and_says_so(flags, tmp_path):
     workdir = tmp_path / "work"
     process = start(workdir, *flags)
     wait_for_step(process, workdir, 4)
@@ -173,12 +175,12 @@ def test_another_number_of_workers_goes_on_and_says_so(flags, tmp_path):
     assert code == 75, output
     code, output = finish(start(workdir, *flags, "--resume", workers=1))
     assert code == 0, output
-    assert "1 devices go on with what 2 began" in output
+    assert "resuming on 1 devices (was 2)" in output
     assert (workdir / "model.keras").exists()
 
 
 @pytest.mark.slow
-def test_a_run_whose_workers_are_killed_ten_times_ends_as_if_they_were_not(flags, whole, tmp_path):
+def test_a_run_whose_workers_are_killed_ten_times_gives_the_same_result(flags, whole, tmp_path):
     workdir, rng = tmp_path / "work", random.Random(0)
     process = start(workdir, *flags, "--restarts=10")
     killed = 0
@@ -193,5 +195,5 @@ def test_a_run_whose_workers_are_killed_ten_times_ends_as_if_they_were_not(flags
             time.sleep(0.05)
     code, output = finish(process)
     assert code == 0, output
-    assert output.count("beginning again with --resume") == killed == 10, output
+    assert output.count("starting again with --resume") == killed == 10, output
     assert_same_end(whole, workdir)

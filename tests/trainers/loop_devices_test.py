@@ -52,7 +52,7 @@ two = make_strategy(config.placement, size)
 one = make_strategy(config.replace(strategy="one").placement, size)
 sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
 
-# A whole run: all devices hold the same values, moving statistics too.
+# A whole run: all devices have the same values, including moving statistics.
 trainer = loop.Trainer(Task(config), two, *sources)
 trainer.start(resume=False)
 trainer.run()
@@ -62,8 +62,8 @@ for variable in variables + trainer._average.shadows:
     assert (first.numpy() == second.numpy()).all(), variable.name
     assert first.device != second.device
 
-# Two devices against one. In double precision, because a ReLU at a rounding error from 0 would
-# hide an error of the loop.
+# Two devices compared with one. In double precision, because a ReLU whose input is a rounding error
+# away from 0 would hide an error of the loop.
 keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 weights = []
@@ -90,7 +90,7 @@ def test_two_devices_train_as_one(tmp_path):
     workdir.mkdir()
     values = {**VALUES, "data_dir": str(tmp_path / "tfds")}
     make_config("digits", str(workdir), values).save(workdir)
-    # Apart, because a process can divide its CPU only before it uses it.
+    # In a separate process, because a process can divide its CPU only before it uses it.
     command = [sys.executable, "-c", MIRRORED, str(workdir)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -101,11 +101,11 @@ def test_two_devices_train_as_one(tmp_path):
     assert len(norms) > 10 and not any(layer.synchronized for layer in norms)
 
 
-def test_another_number_of_devices_is_told(tmp_path, capsys):
+def test_another_number_of_devices_is_reported(tmp_path, capsys):
     for devices in (2, 2):
         loop._note_devices(tmp_path, devices)
     assert capsys.readouterr().out == ""
     loop._note_devices(tmp_path, 3)
-    assert "3 devices go on with what 2 began: the order changes" in capsys.readouterr().out
+    assert "resuming on 3 devices (was 2): gradients are added up in" in capsys.readouterr().out
     loop._note_devices(tmp_path, 3)
     assert capsys.readouterr().out == ""

@@ -40,13 +40,13 @@ def data_dir(tmp_path_factory):
     return str(tmp_path_factory.mktemp("tfds"))
 
 
-# One unit a stage: enough for a loop, and built in no time.
+# One unit per stage: enough to test the loop, and fast to build.
 SMALL = {"units_per_stage": (1, 1, 1), "stage_channels": (8, 16, 24), "head_channels": 16}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
-    """A small ShuffleNetV2 in the place of the real one."""
+    """Replaces ShuffleNetV2 with a small one."""
     real = keras_shufflenet.ShuffleNetV2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -123,7 +123,7 @@ def test_a_resumed_run_reports_the_same(whole, stopped):
             assert mine[name] == theirs[name]
 
 
-def test_evaluations_are_written_down(whole):
+def test_evaluations_are_recorded(whole):
     records = metrics(whole[1])
     assert [record["step"] for record in records] == [3, 6]
     assert records[-1]["eval_images"] == 50
@@ -155,7 +155,7 @@ def test_the_saved_model_gives_the_trained_logits(whole):
     model = load_model(workdir / "model.keras")
     logits = model(images)
     np.testing.assert_array_equal(logits, trainer.model(images))
-    assert np.abs(np.sum(logits, axis=1) - 1).max() > 1e-3  # no probabilities
+    assert np.abs(np.sum(logits, axis=1) - 1).max() > 1e-3  # not probabilities
     assert model.get_layer("predictions").activation is keras.activations.linear
 
 
@@ -177,16 +177,16 @@ def test_a_finished_run_has_nothing_left_to_do(stopped, data_dir):
     assert again._step() == STEPS
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path, data_dir):
+def test_a_non_finite_loss_stops_the_run(tmp_path, data_dir):
     trainer = make_trainer(tmp_path / "work", data_dir, eval_every=100, checkpoint_every=100)
     trainer.start(resume=False)
     trainer._train_step = lambda unused_iterator: tf.constant(float("nan"))
-    with pytest.raises(UserError, match=r"not finite at step 6: .*--learning_rate"):
+    with pytest.raises(UserError, match=r"non-finite at step 6: .*--learning_rate"):
         trainer.run()
     assert not (tmp_path / "work" / "model.keras").exists()
 
 
-def test_weights_that_are_no_numbers_stop_the_run(tmp_path, data_dir):
+def test_non_finite_weights_stop_the_run(tmp_path, data_dir):
     trainer = make_trainer(tmp_path / "work", data_dir, eval_every=1)
     trainer.start(resume=False)
 
@@ -195,7 +195,7 @@ def test_weights_that_are_no_numbers_stop_the_run(tmp_path, data_dir):
         return tf.constant(1.0)
 
     trainer._train_step = diverge
-    with pytest.raises(UserError, match=r"not finite at step"):
+    with pytest.raises(UserError, match=r"non-finite at step"):
         trainer.run()
     assert not (tmp_path / "work" / "best.keras").exists()
     trainer._checkpoints.restore()
@@ -218,7 +218,7 @@ def test_due_steps_are_the_nearest_to_the_multiples(every):
     assert due == expected
 
 
-# All that a run can carry from step to step, and all that is drawn at random.
+# Everything that a run can keep from step to step, and everything that is random.
 EVERYTHING = {
     "input_size": 32,
     "resize_size": 36,
@@ -243,7 +243,7 @@ EVERYTHING = {
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """The settings with all of it, and a teacher."""
+    """All these settings, and a teacher."""
     folder = tmp_path_factory.mktemp("teacher")
     keras_shufflenet.ShuffleNetV2(
         scale=1.0, input_shape=(32, 32, 1), classes=10, small_images=True
@@ -284,7 +284,7 @@ def test_everything_resumes_bit_identically_killed_twice_in_one_epoch(
     trainer = make_trainer(workdir, data_dir, **everything)
     trainer.start(resume=False)
     terminated(trainer, "_train_step", step=1)
-    assert f"checkpoint of step 2 saved; to go on: {trainer._task.resume_command()}" in (
+    assert f"checkpoint of step 2 saved; to continue: {trainer._task.resume_command()}" in (
         capsys.readouterr().out
     )
     trainer = make_trainer(workdir, data_dir, **everything)
@@ -319,7 +319,7 @@ def test_the_saved_model_is_the_average_in_float32_at_the_evaluations_size(whole
         assert not np.array_equal(weight, trained), weight.path
 
 
-def test_images_have_the_size_of_the_evaluation_behind_their_first_epochs(tmp_path, data_dir):
+def test_images_have_the_size_of_the_evaluation_after_the_first_epochs(tmp_path, data_dir):
     values = {"resize_size": 40, "train_size": 40, "train_size_epochs": 4 / EPOCH}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
     trainer.start(resume=False)
@@ -337,7 +337,7 @@ def test_images_have_the_size_of_the_evaluation_behind_their_first_epochs(tmp_pa
     assert model.input_shape == (None, 32, 32, 1)
 
 
-def test_a_whitened_stem_stays_as_it_is(tmp_path, data_dir):
+def test_a_whitened_stem_is_not_trained(tmp_path, data_dir):
     values = {"whiten_stem": True, "steps": 2, "optimizer": "muon"}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
     trainer.start(resume=False)
@@ -351,7 +351,7 @@ def test_a_whitened_stem_stays_as_it_is(tmp_path, data_dir):
     model = build_model(config.network, config.images, 1, 10)
     whiten_stem(model, config.data, config.images, trainer._train_source)
     stems = [net.get_layer("stem_conv").kernel.numpy() for net in (trainer.model, model)]
-    # Nine components of a grey patch; the other kernels are random, and do not learn either.
+    # A grey patch has nine components; the other kernels are random and are not trained either.
     np.testing.assert_array_equal(*(kernel[..., :18] for kernel in stems))
     assert not any("stem_conv" in variable.path for variable in trainer.optimizer.variables)
     resumed = make_trainer(tmp_path / "work", data_dir, **values)
@@ -366,10 +366,12 @@ def test_what_is_evaluated_is_what_is_saved(whole_of_everything):
     logits = model(keras_shufflenet.preprocess_input(images))
     loss = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     found = metrics(workdir)[-1]["eval_loss"]
-    assert found == pytest.approx(float(np.mean(loss)), rel=0.01)  # it is in float16
+    assert found == pytest.approx(
+        float(np.mean(loss)), rel=0.01
+    )  # the run's is computed in float16
 
 
-def test_batch_norms_statistics_are_those_of_the_batches_behind_the_last(whole_of_everything):
+def test_batch_norms_statistics_are_those_of_the_batches_after_the_last(whole_of_everything):
     trainer, workdir = whole_of_everything
     model = load_model(workdir / "model.keras")
     model.input_spec = keras.layers.InputSpec(ndim=4)
@@ -378,7 +380,7 @@ def test_batch_norms_statistics_are_those_of_the_batches_behind_the_last(whole_o
     batches = pipeline.training_batches(config, trainer._train_source, STEPS).take(2)
     reestimate_batch_norms(model, tf.distribute.get_strategy(), batches)
     for before, weight in zip(saved, model.weights, strict=True):
-        # The run's are of arithmetic in float16.
+        # The run's statistics are computed in float16.
         np.testing.assert_allclose(weight, before, rtol=0.02, atol=2e-3, err_msg=weight.path)
 
 
@@ -393,7 +395,7 @@ def test_a_checkpoint_every_some_minutes(tmp_path, data_dir, minutes, expected):
     assert steps == expected
 
 
-def test_a_run_begins_with_the_weights_it_is_given(whole, tmp_path, data_dir):
+def test_a_run_starts_with_the_given_weights(whole, tmp_path, data_dir):
     values = {"weights": str(whole[1]), "ema_decay": 0.5}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
     trainer.start(resume=False)
@@ -403,7 +405,7 @@ def test_a_run_begins_with_the_weights_it_is_given(whole, tmp_path, data_dir):
             np.testing.assert_array_equal(value, weight)
 
 
-def test_a_run_goes_on_from_the_last_whole_checkpoint(whole, tmp_path, data_dir, capsys):
+def test_a_run_resumes_from_the_last_complete_checkpoint(whole, tmp_path, data_dir, capsys):
     workdir = tmp_path / "work"
     shutil.copytree(whole[1], workdir)
     (workdir / "checkpoints" / f"ckpt-{STEPS}.index").write_bytes(b"")
@@ -417,7 +419,7 @@ def test_a_run_goes_on_from_the_last_whole_checkpoint(whole, tmp_path, data_dir,
         assert value.tobytes() == state(trainer)[name].tobytes(), name
 
 
-def test_without_a_whole_checkpoint_nothing_begins_anew(whole, tmp_path, data_dir):
+def test_without_a_complete_checkpoint_no_run_starts_again(whole, tmp_path, data_dir):
     workdir = tmp_path / "work"
     shutil.copytree(whole[1], workdir)
     for path in (workdir / "checkpoints").glob("*.index"):

@@ -22,8 +22,8 @@ def test_every_recipe_makes_a_config(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_tells_its_command(recipe):
-    assert f"python -m trainers.train --recipe={recipe} " in RECIPES[recipe].__doc__
+def test_every_recipe_shows_its_command(recipe):
+    assert f"shufflenet train --recipe={recipe} " in RECIPES[recipe].__doc__
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -31,13 +31,13 @@ def test_the_learning_rate_follows_the_batch(recipe):
     more = overrides_of(recipe)
     one = make_config(recipe, "w", {**more, "batch_size": 40}).optimization
     two = make_config(recipe, "w", {**more, "batch_size": 80}).optimization
-    if one.steps:  # as many images
+    if one.steps:  # the same number of images
         assert two.steps == pytest.approx(one.steps / 2, abs=1)
     assert two.learning_rate == pytest.approx(2 * one.learning_rate, rel=1e-12)
     assert (one.batch_size, two.batch_size) == (40, 80)
 
 
-def test_a_learning_rate_that_was_asked_for_stays():
+def test_a_given_learning_rate_is_kept():
     config = make_config("digits", "w", {"batch_size": 16, "learning_rate": 0.7})
     assert config.optimization.learning_rate == 0.7
 
@@ -72,7 +72,7 @@ def test_torchvisions_numbers():
     assert (changed.mixup, changed.cutmix, changed.random_erasing) == (0.2, 1.0, 0.1)
     assert (images.train_size, images.input_size, images.resize_size) == (176, 224, 232)
     assert changed.trivial_augment and changed.repeated_augmentation == 4
-    # torchvision/references: 0.99998 made fit for batch and epochs, every 32 steps.
+    # torchvision/references: 0.99998, adjusted to batch and epochs, every 32 steps.
     assert how.ema_decay**32 == pytest.approx(1 - (1 - 0.99998) * 1024 * 32 / 600, rel=1e-12)
 
 
@@ -82,7 +82,7 @@ def test_epochs_replace_a_recipes_steps():
         assert config.optimization.steps == steps
 
 
-def test_fine_tuning_takes_the_network_of_the_workdir(tmp_path):
+def test_fine_tuning_uses_the_network_of_the_workdir(tmp_path):
     values = {"scale": 0.5, "small_images": True, "input_size": 32, "resize_size": 32}
     make_config("cifar10", "w", values).save(tmp_path)
     more = {"data_dir": "images", "weights": str(tmp_path)}
@@ -108,7 +108,7 @@ def test_a_wrong_value_names_its_flag():
         make_config("digits", "w", {"batch_size": -1})
 
 
-def test_what_was_not_trained_here_says_so():
+def test_recipes_that_were_not_trained_here_say_so():
     for recipe in ("shufflenet_v1_paper", "shufflenet_v2_paper", "torchvision_600"):
         assert re.search(r"Not trained here\. .*\d\d\.\d", RECIPES[recipe].__doc__, re.DOTALL)
 

@@ -20,7 +20,7 @@ EVALUATIONS = [
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Writes a workdir as the trainer leaves it: `make_run("a", records, seed=1)`."""
+    """Writes a workdir like that of a training: `make_run("a", records, seed=1)`."""
 
     def make(name, records=EVALUATIONS, **overrides):
         workdir = tmp_path / name
@@ -58,7 +58,7 @@ def test_only_settings_that_differ_are_set_side_by_side(make_run):
     assert report_data.differing(runs, "versions") == {}
 
 
-def test_a_setting_that_one_version_does_not_know_differs(make_run):
+def test_a_setting_that_one_version_does_not_have_differs(make_run):
     old = make_run("old")
     record = json.loads((old / "config.json").read_text())
     del record["config"]["cutmix"]
@@ -69,7 +69,7 @@ def test_a_setting_that_one_version_does_not_know_differs(make_run):
     assert [values[0] for values in report_data.differing(runs, "versions").values()] == ["3.0"]
 
 
-def test_curves_are_of_what_was_written_down(make_run):
+def test_curves_show_the_recorded_evaluations(make_run):
     figures = report_page.curves(report_data.read_runs([make_run("a"), make_run("b", [])]))
     assert set(figures) == {"top1", "top5", "eval_loss", "train_loss", "images_per_second"}
     a, b = figures["top1"].data
@@ -79,7 +79,7 @@ def test_curves_are_of_what_was_written_down(make_run):
     assert figures["train_loss"].data[0].x == (1.0, 2.0)
 
 
-def test_one_page_that_needs_nothing_else(make_run, tmp_path):
+def test_the_page_needs_no_other_file(make_run, tmp_path):
     page = page_of([make_run("a"), make_run("b", seed=3)], tmp_path)
     assert page.count("plotly.js v") == 1
     assert page.count('id="plot-') == 5
@@ -94,24 +94,24 @@ def test_names_cannot_break_the_page(make_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reason"),
     [
         ('{"step": 135, "ep', "killed"),
-        ("[]\n", "no evaluation"),
-        ('{"step": 135, "epoch": 3.0}\n', "no evaluation"),
-        ("\x00\n", "no evaluation"),
+        ("[]\n", "not an evaluation"),
+        ('{"step": 135, "epoch": 3.0}\n', "not an evaluation"),
+        ("\x00\n", "not an evaluation"),
     ],
 )
-def test_a_damaged_line_is_named_and_left_out(make_run, tmp_path, capsys, line, told):
+def test_a_damaged_line_is_named_and_skipped(make_run, tmp_path, capsys, line, reason):
     workdir = make_run("a")
     with (workdir / "metrics.jsonl").open("a") as file:
         file.write(line)
     assert len(report_data.read_run(workdir).records) == 3
     page = page_of([workdir], tmp_path)
     warning = capsys.readouterr().err
-    assert f"{workdir / 'metrics.jsonl'}:4 is no evaluation" in warning
-    assert told in warning
-    assert "metrics.jsonl:4 is no evaluation" in page
+    assert f"{workdir / 'metrics.jsonl'}:4 is not an evaluation" in warning
+    assert reason in warning
+    assert "metrics.jsonl:4 is not an evaluation" in page
 
 
 def test_a_run_without_evaluations_is_shown_with_its_settings(make_run, tmp_path, capsys):
@@ -123,8 +123,8 @@ def test_a_run_without_evaluations_is_shown_with_its_settings(make_run, tmp_path
     assert "label_smoothing" in page
 
 
-def test_what_is_no_workdir_is_refused(make_run, tmp_path):
-    with pytest.raises(UserError, match=r"nothing is no training folder.*name the --workdir"):
+def test_a_folder_that_is_not_a_workdir_is_refused(make_run, tmp_path):
+    with pytest.raises(UserError, match=r"nothing is not a training folder.*name the --workdir"):
         report_data.read_runs([make_run("a"), tmp_path / "nothing"])
 
 

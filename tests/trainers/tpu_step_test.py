@@ -1,6 +1,6 @@
-"""A training step as a TPU would take it, looked at without one.
+"""Checks, without a TPU, that a TPU could run a training step.
 
-A TPU runs what XLA compiles ahead: every shape must be known, and nothing may need the host.
+A TPU runs what XLA has compiled before: every shape must be known, and nothing may need the host.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-# Private, but the only place that says which operators XLA has.
+# Private, but the only list of the operators that XLA has.
 from tensorflow.python.framework import kernels
 
 import keras_shufflenet
@@ -24,18 +24,18 @@ from trainers.task import Task
 
 pytestmark = pytest.mark.medium
 
-# What only brings a function its arguments.
+# Operators that only pass arguments to a function.
 _ARGUMENTS = {"Placeholder"}
 
 
 @dataclasses.dataclass(frozen=True)
 class StepReport:
-    """What a training step consists of.
+    """The operators and shapes of a training step.
 
     Attributes:
-      operators: how many, those of called functions included.
-      host: types of those that XLA cannot compile: they need the host.
-      dynamic: names of tensors of unknown shape.
+      operators: number of operators, including those of called functions.
+      host: types of the operators that XLA cannot compile: they need the host.
+      dynamic: names of tensors with unknown shape.
     """
 
     operators: int
@@ -44,19 +44,19 @@ class StepReport:
 
     @property
     def runs_on_tpu(self) -> bool:
-        """Whether nothing was found that speaks against it."""
+        """Whether no operator and no shape prevents it."""
         return not (self.host or self.dynamic)
 
 
 def training_step(
     config: TrainConfig, channels: int, classes: int, jit_compile: bool | None = None
 ) -> tuple[tf.types.experimental.ConcreteFunction, Trainer]:
-    """Returns the step of one device as a graph, with its trainer; no data is needed.
+    """Returns the step of one device as a graph, and its trainer; needs no data.
 
     Args:
       config: of the training, for one device.
       channels, classes: of the images.
-      jit_compile: True: XLA compiles it on the first call.
+      jit_compile: True: XLA compiles the step on the first call.
     """
     names, batch = tuple(map(str, range(classes))), config.optimization.batch_size
     source = Source(names, num_examples=batch, channels=channels)
@@ -71,7 +71,7 @@ def training_step(
 
 
 def inspect_step(function: tf.types.experimental.ConcreteFunction) -> StepReport:
-    """Looks for operators of the host and for shapes that are not known.
+    """Finds operators that need the host, and unknown shapes.
 
     Args:
       function: a traced step, such as that of `training_step`.
@@ -135,7 +135,7 @@ def test_a_step_has_static_shapes_and_nothing_for_the_host(tmp_path, small):
     report = inspect_step(function)
     assert report.runs_on_tpu and (report.host, report.dynamic) == ((), ())
     assert report.operators > 500
-    # It has the whole step: gradients, momentum and BatchNorm's statistics.
+    # The graph has the whole step: gradients, momentum and BatchNorm's statistics.
     kinds = {operation.type for operation in function.graph.get_operations()}
     assert {"DepthwiseConv2dNativeBackpropFilter", "AssignVariableOp", "ReadVariableOp"} <= kinds
     assert not (tmp_path / "work").exists() and trainer.optimizer.iterations == 0

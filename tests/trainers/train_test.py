@@ -25,14 +25,14 @@ assert {"tensorflow", "keras"} <= set(sys.modules)
 assert not {"sklearn", "matplotlib"} & set(sys.modules)
 from sklearn.datasets import load_digits
 import matplotlib.pyplot
-# Its modules, and no garbage of later.
+# Frozen are the modules' objects, and nothing that was made later.
 assert gc.isenabled() and gc.get_freeze_count() > 100_000
 print(len(load_digits().target))
 """
 
 
 def refused(done, pattern):
-    """Checks exit code 1 and one line on stderr that matches."""
+    """Checks for exit code 1 and one matching line on stderr."""
     assert done.returncode == 1, done
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and re.search(pattern, lines[0]), done.stderr
@@ -70,9 +70,9 @@ def test_wrong_flags_do_not_wait_for_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_keras_comes_without_what_it_does_not_need_and_others_get_it():
-    # In a process of its own: here everything is imported long since. Other tests' imports of
-    # tensorflow_model_optimization ask by this variable for the older Keras.
+def test_packages_that_keras_does_not_need_are_not_imported_but_others_can():
+    # In a separate process, because here everything has already been imported. Other tests' imports
+    # of tensorflow_model_optimization request the older Keras with this variable.
     env = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     result = subprocess.run(
         [sys.executable, "-c", STARTED], capture_output=True, text=True, env=env, check=False
@@ -96,7 +96,7 @@ def test_a_resumed_run_refuses_other_values(run_cli, tmp_path):
 
 
 def test_a_read_only_workdir_is_refused(run_cli, tmp_path):
-    # Root may write anywhere but here.
+    # Root can write everywhere except here.
     locked = Path("/proc/work") if os.geteuid() == 0 else tmp_path / "locked" / "work"
     if os.geteuid():
         locked.parent.mkdir(mode=0o500)
@@ -109,8 +109,8 @@ def test_a_workdir_that_is_a_file_is_refused(run_cli, tmp_path):
     refused(run_cli(TRAIN, "--recipe=digits", "--workdir=work", check=False), r"exists.*'work'")
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path):
-    # No file may grow beyond 1 MB here, and the network's checkpoint needs 3.
+def test_a_full_disk_is_reported_in_one_line(tmp_path):
+    # No file may be larger than 1 MB here, and the network's checkpoint needs 3 MB.
     command = f"ulimit -f 1000; {sys.executable} -m {TRAIN} --recipe=digits --workdir={tmp_path}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
@@ -125,7 +125,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path):
         ("folder", r"image folder .*gone does not exist; check --data_dir"),
     ],
 )
-def test_data_that_is_not_there_is_refused(run_cli, tmp_path, dataset, pattern):
+def test_missing_data_is_refused(run_cli, tmp_path, dataset, pattern):
     flags = [f"--dataset={dataset}", f"--data_dir={tmp_path / 'gone'}"]
     refused(run_cli(TRAIN, "--recipe=digits", "--workdir=w", *flags, check=False), pattern)
 
@@ -165,7 +165,7 @@ def test_a_corrupt_image_is_named_skipped_and_counted(run_cli, tmp_path, digits_
     assert record["eval_images"] == 20
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
+def test_ctrl_c_saves_a_checkpoint_and_shows_how_to_resume(tmp_path, small):
     command = [sys.executable, "-m", TRAIN, *small, f"--workdir={tmp_path}", "--steps=100000"]
     with subprocess.Popen(
         command,
@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A suite that runs in the background ignores Ctrl-C, and its children inherit that.
+        # Tests that run in the background ignore Ctrl-C, and their child processes inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         for line in process.stdout:
@@ -183,13 +183,15 @@ def test_ctrl_c_keeps_a_checkpoint_and_tells_how_to_resume(tmp_path, small):
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    (step,) = re.findall(r"checkpoint of step (\d+) saved; to go on: .* --resume", output)
+    (step,) = re.findall(r"checkpoint of step (\d+) saved; to continue: .* --resume", output)
     assert (tmp_path / "checkpoints" / f"ckpt-{step}.index").exists()
     assert "Traceback" not in errors
     assert int(step) >= 2
 
 
-def test_sigterm_keeps_a_checkpoint_and_two_trainings_do_not_meet(run_cli, tmp_path, small):
+def test_sigterm_saves_a_checkpoint_and_two_trainings_cannot_share_a_workdir(
+    run_cli, tmp_path, small
+):
     command = [sys.executable, "-m", TRAIN, *small, f"--workdir={tmp_path}", "--steps=100000"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -202,7 +204,7 @@ def test_sigterm_keeps_a_checkpoint_and_two_trainings_do_not_meet(run_cli, tmp_p
         output, errors = process.communicate(timeout=120)
     refused(second, rf"{tmp_path} is in use by another training \(process {process.pid} on")
     assert process.returncode == 75, errors
-    (step,) = re.findall(r"checkpoint of step (\d+) saved; to go on: .* --resume", output)
+    (step,) = re.findall(r"checkpoint of step (\d+) saved; to continue: .* --resume", output)
     assert (tmp_path / "checkpoints" / f"ckpt-{step}.index").exists()
     assert "Traceback" not in errors
-    assert "oneDNN" not in errors  # its notes are no concern of the user's
+    assert "oneDNN" not in errors  # the user does not need its messages

@@ -1,4 +1,4 @@
-"""Random variants of one image for training, keyed by the seed and its place in the stream."""
+"""Random variants of a training image, determined by the seed and its place in the stream."""
 
 import functools
 
@@ -13,7 +13,7 @@ _COLOR, _TRIVIAL = 1, 2
 # Added to the key, which costs less than folding.
 _CROP = (1 << 32, 0)
 _JITTERED = (image_ops.brightness, image_ops.contrast, image_ops.saturation)
-# TrivialAugment's wide strengths, as torchvision has them: shares, pixels, degrees.
+# The strengths of TrivialAugment Wide, as in torchvision: shares, pixels, degrees.
 _STRENGTHS = 31
 _SHEAR, _SHIFT, _ANGLE, _BLEND = 0.99, 32.0, 135.0, 0.99
 _LEAST_BITS = 2
@@ -32,15 +32,15 @@ def augment(
     Args:
       image: bytes of a file, or uint8 [height, width, channels].
       key: int64 [2], the run's seed and the example's place in the training stream.
-      visit: int64 scalar that grows by one whenever the image comes again: in every other epoch it
-        is mirrored, so that each epoch shows what the one before did not (Jordan, 2024,
-        https://arxiv.org/abs/2404.00498; here, on CIFAR-10 in 10 epochs, no gain was seen).
-      config: what is done.
+      visit: int64 scalar that grows by one each time the image is used. The image is mirrored in
+        every other epoch, so that each epoch shows what the previous one did not (Jordan, 2024,
+        https://arxiv.org/abs/2404.00498; here, in 10 epochs on CIFAR-10, no gain was measured).
+      config: which changes are made.
       images: sizes.
       channels: 1 or 3, of an encoded image.
 
     Returns:
-      float32 [size, size, channels], 0 to 255; size is the training's.
+      float32 [size, size, channels], 0 to 255, at the size of training images.
     """
     if config.crop == "resized":
         size, min_area = images.training_size, config.crop_min_area
@@ -60,7 +60,7 @@ def augment(
 
 
 def color_jitter(image: tf.Tensor, key: tf.Tensor, strength: float) -> tf.Tensor:
-    """Changes brightness, contrast and saturation, one after the other in random order.
+    """Changes brightness, contrast and saturation, one after another in random order.
 
     Args:
       image: float32 [height, width, channels], 0 to 255.
@@ -79,16 +79,16 @@ def color_jitter(image: tf.Tensor, key: tf.Tensor, strength: float) -> tf.Tensor
 
 
 def trivial_augment(image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """Changes the image by one of 14 operations, or not, of random strength.
+    """Applies one of 14 operations (one of them changes nothing) with random strength.
 
-    TrivialAugment, wide (Müller and Hutter, 2021), with torchvision's operations.
+    TrivialAugment Wide (Müller and Hutter, 2021), with torchvision's operations.
 
     Args:
       image: float32 [height, width, channels], 0 to 255.
       key: int64 [2].
 
     Returns:
-      float32 of the same shape; values are rounded first, as files have them.
+      float32 of the same shape; values are rounded first, as they are in files.
     """
     draws = tf.random.stateless_uniform([2], key)
     level = tf.floor(draws[0] * _STRENGTHS)
@@ -105,9 +105,9 @@ def trivial_operations(strength: tf.Tensor, signed: tf.Tensor) -> dict:
 
     Args:
       strength: float32 scalar, 0 to 1.
-      signed: the same or its negative, for what goes both ways.
+      signed: the same or its negative, for operations with two directions.
     """
-    # The interval's end has 8 - 6 bits, as torchvision rounds it.
+    # The largest strength leaves 8 - 6 bits, rounded as in torchvision.
     bits = 8 - tf.cast(tf.round(strength * (8 - _LEAST_BITS)), tf.int32)
     factor = 1.0 + signed * _BLEND
     shift = tf.cast(tf.cast(signed * _SHIFT, tf.int32), tf.float32)  # whole pixels
@@ -139,8 +139,8 @@ def _fold(key: tf.Tensor, number: int) -> tf.Tensor:
 
 
 def _padded_crop(image: tf.Tensor, key: tf.Tensor, padding: int) -> tf.Tensor:
-    """Cuts at a random place out of the image that is larger by its reflection."""
-    # One draw of floats for both: for small images it costs as much as all the rest.
+    """Pads the image with its reflection and cuts out a random window of the original size."""
+    # One draw of floats for both: for small images, a draw costs as much as all the rest.
     place = tf.random.stateless_uniform([2], key) * (2 * padding + 1)
     top, left = tf.unstack(tf.cast(place, tf.int32))
     padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]], "REFLECT")

@@ -1,4 +1,4 @@
-"""Any data set in the catalogue of TensorFlow Datasets, and those that are registered with it."""
+"""Any data set in the catalogue of TensorFlow Datasets (TFDS), or registered with it."""
 
 import difflib
 import sys
@@ -23,16 +23,16 @@ def open_splits(
     splits: Sequence[str],
     check: Callable[[Path, str], None] = lambda data_dir, split: None,
 ) -> list[Source]:
-    """Opens splits of a data set for image classification; prepares it first if need be.
+    """Opens splits of a data set for image classification; prepares it first if needed.
 
     Args:
-      config: its name, and where it is kept.
+      config: the data set's name, and where it is kept.
       splits: in TFDS's notation.
       check: called before the data set is prepared, with the folder of all data sets and the
-        split; raises UserError where that cannot succeed.
+        split; raises UserError if preparing cannot succeed.
 
     Raises:
-      UserError: it is unknown, has no such split, or cannot be prepared or used.
+      UserError: the data set is unknown, has no such split, or cannot be prepared or used.
     """
     return [_open(_prepared_builder(config, split, check), config, split) for split in splits]
 
@@ -41,15 +41,15 @@ def _open(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> 
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(
-            f"dataset {config.dataset!r} has no image with one label, but "
-            f"{', '.join(features)}; choose a data set for image classification"
+            f"dataset {config.dataset!r} has {', '.join(features)} instead of an image with one "
+            "label; choose a data set for image classification"
         )
     try:
         num_examples = builder.info.splits[split].num_examples
     except (KeyError, ValueError, NotImplementedError):
         raise UserError(
-            f"dataset {config.dataset!r} has no split {split!r}; it has "
-            f"{', '.join(builder.info.splits)}, and slices such as train[:90%]"
+            f"dataset {config.dataset!r} has no split {split!r}; use "
+            f"{', '.join(builder.info.splits)}, or a slice such as train[:90%]"
         ) from None
     shape = features["image"].shape
     channels = 1 if shape[-1] == 1 else 3
@@ -60,7 +60,7 @@ def _open(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> 
 
 
 def _record_source(builder: tfds.core.DatasetBuilder, split: str, about: tuple) -> RecordSource:
-    """Returns a source that opens TFDS's files itself, so as to know where each example is."""
+    """Returns a source that opens TFDS's files itself, and so knows where each example is."""
     pieces = builder.info.splits[split].file_instructions
     files, skips, takes = (
         tf.constant([getattr(piece, name) for piece in pieces])
@@ -85,7 +85,7 @@ def _record_source(builder: tfds.core.DatasetBuilder, split: str, about: tuple) 
 def _in_memory(
     builder: tfds.core.DatasetBuilder, split: str, channels: int, num_examples: int
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None:
-    """Decodes all images, once, and returns a function that reads by index."""
+    """Decodes all images once and returns a function that reads by index."""
     records = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     decoded = records.map(
         lambda example: (decode(example["image"], channels), example["label"]),
@@ -108,7 +108,7 @@ def _prepared_builder(
         hint = f" (did you mean {', '.join(near)}?)" if near else ""
         raise UserError(
             f"unknown dataset {name!r}{hint}; --dataset is {Digits.name}, folder or a "
-            "name in the catalogue of TensorFlow Datasets, such as cifar10"
+            "name from the catalogue of TensorFlow Datasets, such as cifar10"
         ) from None
     if not builder.is_prepared():
         check(Path(builder.data_dir).parents[1], split)
@@ -121,13 +121,13 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
         tfds.disable_progress_bar()
     try:
         builder.download_and_prepare()
-    # Anything can come up: the network, the disk, archives that are to be fetched by hand.
+    # Anything can fail: the network, the disk, archives that must be downloaded by hand.
     except Exception as error:
-        # Instructions for fetching archives by hand take several lines.
+        # Instructions for downloading archives by hand take several lines.
         lines = None if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else 1
         reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:lines])
         raise UserError(
             f"dataset {builder.name!r} cannot be prepared in {builder.data_dir} "
             f"({type(error).__name__}: {reason}); check the network and the disk, or name a "
-            "folder with the prepared data set by --data_dir"
+            "folder with the prepared data set with --data_dir"
         ) from error

@@ -1,6 +1,6 @@
-"""Parts of images, cut out while they are decoded and scaled to a square.
+"""Crops of images: cut out while decoding, then scaled to a square.
 
-A JPEG is decoded only where the crop lies, which saves the rest's inverse transforms. An image
+Only the cropped part of a JPEG is decoded, which saves the inverse transforms of the rest. An image
 is uint8 [height, width, channels], or the bytes of a file as a string tensor.
 """
 
@@ -8,19 +8,20 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-# A random crop's width to height, as in Inception's and the papers' training.
+# Width to height of a random crop, as in Inception's and the papers' training.
 _ASPECT_RATIOS = (3 / 4, 4 / 3)
-# Pixels of a JPEG around a window that decoding it alone can change: its colours are coarser.
+# Decoding only a window of a JPEG can change this many pixels at its border, because a JPEG stores
+# colours at a lower resolution.
 _COLOR_REACH = 16
 _SMALL = 64  # pixels
 
 
 def decode(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """Returns a uint8 image [height, width, channels]; what is decoded already passes through.
+    """Returns a uint8 image [height, width, channels]; a decoded image is returned unchanged.
 
     Args:
       image: bytes of a JPEG, PNG, BMP or GIF file, or a decoded image.
-      channels: 1 or 3; grey images, and those with transparency, are converted.
+      channels: 1 or 3; grey and transparent images are converted.
     """
     if image.dtype != tf.string:
         return image
@@ -32,7 +33,7 @@ def decode(image: tf.Tensor, channels: int) -> tf.Tensor:
 def center_crop(
     image: tf.Tensor, resize_size: int, input_size: int, channels: int = 3
 ) -> tf.Tensor:
-    """Scales the shorter side to `resize_size` and cuts the central square out.
+    """Scales the shorter side to `resize_size` and cuts out the central square.
 
     Args:
       image: bytes of a file, or uint8 or float32 [height, width, channels].
@@ -40,11 +41,11 @@ def center_crop(
       channels: 1 or 3, of an encoded image.
 
     Returns:
-      float32 [input_size, input_size, channels], 0 to 255, as Pillow's bilinear filter gives it.
+      float32 [input_size, input_size, channels], 0 to 255, as from Pillow's bilinear filter.
     """
     if resize_size > _SMALL:
         return _center_crop(image, resize_size, input_size, channels)
-    # A small image is decoded as a whole in the time that it takes to look where its middle is.
+    # Decoding a whole small image takes no longer than finding its centre.
     image = decode(image, channels)
     fits = tf.reduce_all(tf.shape(image)[:2] == [input_size, input_size])
     square = tf.cond(
@@ -63,7 +64,7 @@ def _center_crop(image: tf.Tensor, resize_size: int, input_size: int, channels: 
         last = tf.math.ceil((begin + input_size + 1) / factor) + _COLOR_REACH
         first = tf.maximum(tf.cast(first, tf.int32), 0)
         last = tf.minimum(tf.cast(last, tf.int32), shape[:2])
-        # The scaled window is moved by what it lies before the square.
+        # The scaled window starts before the square; it is moved by the difference.
         return tf.concat([first, last - first], 0), tf.stack(
             [factor, tf.cast(first, tf.float32) * factor - begin]
         )
@@ -89,7 +90,7 @@ def resized_crop(
       image: bytes of a file, or uint8 [height, width, channels].
       key: int64 [2].
       size: pixels.
-      min_area: least share of the image's area.
+      min_area: smallest share of the image's area.
       channels: 1 or 3, of an encoded image.
 
     Returns:
@@ -111,9 +112,9 @@ def resized_crop(
 
 
 def _center(shape: tf.Tensor, resize_size: int, input_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns where the central square begins in the scaled image, and the factors; float32 [2]."""
+    """Returns where the central square starts in the scaled image, and the factors; float32 [2]."""
     shorter = tf.minimum(shape[0], shape[1])
-    # Rounded, as torchvision and the papers' code do it, and never below the wanted size.
+    # Rounded as in torchvision and the papers' code, and never below the target size.
     scaled = tf.cast(tf.round(shape[:2] * resize_size / shorter), tf.int32)
     begin = (scaled - input_size) // 2
     return tf.cast(begin, tf.float32), tf.cast(scaled / shape[:2], tf.float32)
@@ -122,16 +123,16 @@ def _center(shape: tf.Tensor, resize_size: int, input_size: int) -> tuple[tf.Ten
 def _decode_part(
     image: tf.Tensor, channels: int, choose: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the window of an image that `choose` wants; of a JPEG nothing else is decoded.
+    """Returns the window of an image that `choose` selects; only this part of a JPEG is decoded.
 
     Args:
       image: bytes of a file, or a decoded image.
       channels: 1 or 3, of an encoded image.
-      choose: from the shape, int32 [3], to the window, int32 [top, left, height, width], and
-        something that is passed on.
+      choose: maps the shape, int32 [3], to the window, int32 [top, left, height, width], and a
+        second value that is passed on.
 
     Returns:
-      [height, width, channels], and what `choose` passed on.
+      [height, width, channels], and the second value of `choose`.
     """
 
     def cut(decoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -153,8 +154,8 @@ def _decode_part(
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     """Returns the image scaled to a square: shrunk by averaging areas, enlarged bilinearly.
 
-    It stands in for Pillow's bilinear filter in training, where it takes a fifth of the time of
-    `tf.image.resize(antialias=True)`; unlike without antialiasing no pixel is passed over.
+    Training uses it instead of Pillow's bilinear filter, because it takes a fifth of the time of
+    `tf.image.resize(antialias=True)`. Unlike resizing without antialiasing, it uses every pixel.
 
     Args:
       image: uint8 or float32 [height, width, channels].

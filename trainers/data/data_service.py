@@ -1,9 +1,9 @@
-"""tf.data service: input pipelines on other machines, for jobs that their own CPUs cannot feed.
+"""tf.data service: input pipelines on other machines, for trainings that wait for their own CPUs.
 
-A dispatcher hands the places of the training stream out to servers, each of which decodes and
-augments what it gets. Every image of an epoch is used once, but in the order in which servers are
-ready: with a data service no run repeats another to the bit, and a resumed run reads a few batches
-twice or not at all. Servers must see the images under the same paths as the training.
+A dispatcher assigns the places of the training stream to servers, which decode and augment the
+images at these places. Every image of an epoch is used once, but in the order in which servers
+finish. With a data service, runs are therefore not bit-identical, and a resumed run reads a few
+batches twice or not at all. Servers must see the images under the same paths as the training.
 """
 
 import functools
@@ -25,7 +25,7 @@ def distribute(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
     """Returns the same batches in another order, made by the servers of a data service.
 
     Args:
-      batches: an endless stream that begins with `tf.data.Dataset.range`.
+      batches: an endless stream that starts with `tf.data.Dataset.range`.
       address: grpc://HOST:PORT of a dispatcher, or "local".
 
     Raises:
@@ -45,7 +45,7 @@ def distribute(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
 
 
 def start_dispatcher(port: int) -> tf.data.experimental.service.DispatchServer:
-    """Starts a dispatcher in this process; port 0 is any free one."""
+    """Starts a dispatcher in this process; port 0 is any free port."""
     config = tf.data.experimental.service.DispatcherConfig(port=port, protocol=PROTOCOL)
     return tf.data.experimental.service.DispatchServer(config)
 
@@ -57,8 +57,8 @@ def start_server(
 
     Args:
       dispatcher: grpc://HOST:PORT.
-      host: name or address of this machine, as trainings reach it.
-      port: to listen on; 0 is any free one.
+      host: name or address under which trainings reach this machine.
+      port: port to listen on; 0 is any free port.
 
     Raises:
       UserError: nothing answers at the dispatcher's address.
@@ -87,12 +87,12 @@ def _local_dispatcher() -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises UserError now; TensorFlow would try for an hour."""
+    """Raises UserError now, because TensorFlow would try for an hour."""
     host, _, port = address.removeprefix(_PREFIX).rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
     except OSError as error:
         raise UserError(
-            f"no data service answers at {address} ({error}); start one with python -m "
-            "trainers.data_server, or leave --data_service out"
+            f"no data service answers at {address} ({error}); start one with shufflenet "
+            "data-server, or omit --data_service"
         ) from None

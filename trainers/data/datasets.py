@@ -1,4 +1,4 @@
-"""Opens the splits of a data set, of whichever kind it is: the one place that chooses."""
+"""Opens the splits of a data set of any kind; only this module chooses between the kinds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,13 +28,14 @@ def load_sources(
     workdir: str | Path | None = None,
     must_match: bool = False,
 ) -> list[Source]:
-    """Opens splits of a data set, of which it looks for the files once.
+    """Opens splits of a data set; looks for its files only once.
 
     Args:
-      config: which data set, and how it is read.
+      config: which data set, and how to read it.
       splits: in TFDS's notation, such as "train[:90%]".
-      workdir: of the run, which remembers the image files that it began with; None: nothing does.
-      must_match: refuse image files other than those.
+      workdir: the run's folder, where the image files that it started with are recorded; None:
+        they are not recorded.
+      must_match: reject image files other than the recorded ones.
 
     Raises:
       UserError: unknown data set, split or folder; no images; no network for a download.

@@ -1,9 +1,9 @@
-"""scikit-learn's digits as a TFDS data set: real images, there without a network."""
+"""scikit-learn's digits as a TFDS data set: real images, available without a network."""
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-# Of each class's about 180 images, a fifth is for testing: 1,437 and 360 in all.
+# A fifth of each class's 180 or so images is for testing: 1,437 and 360 images in total.
 _TEST_IMAGES = 360
 _SEED = 0
 
@@ -11,7 +11,7 @@ _SEED = 0
 class Digits(tfds.core.GeneratorBasedBuilder):
     """The 1,797 handwritten digits of `sklearn.datasets.load_digits`, 8x8 pixels, grey.
 
-    TFDS registers it by its name: after this module is imported, `tfds.load("digits")` works.
+    TFDS registers it by name: after this module is imported, `tfds.load("digits")` works.
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
 
@@ -32,7 +32,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        # Here, so that only the first use of the data waits for scikit-learn.
+        # Imported here, so that only the first use of the data waits for scikit-learn.
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 

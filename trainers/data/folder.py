@@ -1,4 +1,4 @@
-"""A folder of images, ROOT/SPLIT/CLASS/*.jpg, as `tfds.ImageFolder` knows it."""
+"""A folder of images, ROOT/SPLIT/CLASS/*.jpg, as `tfds.ImageFolder` reads it."""
 
 import os
 import re
@@ -25,12 +25,13 @@ def open_splits(
     """Opens splits of an image folder, without the files that cannot be decoded.
 
     Args:
-      config: where it is, and whether its files are verified.
+      config: where the folder is, and whether its files are verified.
       splits: in TFDS's notation.
-      workdir, must_match: as of `datasets.load_sources`.
+      workdir, must_match: as in `datasets.load_sources`.
 
     Raises:
-      UserError: as `open_folder`, no such split, no image that can be decoded, or other files.
+      UserError: as in `open_folder`; or no such split, no image that can be decoded, or other
+        files than before.
     """
     folder = open_folder(config.data_dir)
     return [_open(folder, config, split, workdir, must_match) for split in splits]
@@ -56,7 +57,7 @@ def _open(
     if paths and not good:
         raise UserError(
             f"none of the {len(paths)} images of split {split!r} in {config.data_dir} can be "
-            "decoded; check what they are"
+            "decoded; check the files"
         )
     numbers, classes = tf.constant(good, tf.int64), tf.constant(labels, tf.int64)
 
@@ -76,7 +77,7 @@ def _open(
 def _reader(
     paths: list[str], statuses: list[os.stat_result], cache_bytes: int
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a path's number to the file's bytes, from memory if all are small."""
+    """Returns a function from a path's number to the file's bytes, from memory if they all fit."""
     if sum(status.st_size for status in statuses) > cache_bytes:
         names = tf.constant(paths, tf.string)
         return lambda number: tf.io.read_file(tf.gather(names, number))
@@ -85,12 +86,12 @@ def _reader(
 
 
 class SlicedImageFolder(tfds.ImageFolder):
-    """`tfds.ImageFolder` with slices of splits, giving files instead of decoded images."""
+    """`tfds.ImageFolder` with slices of splits; gives files instead of decoded images."""
 
     def examples(self, split: str) -> tuple[list[str], list[int]]:
         """Returns paths and labels of a split such as "train[:90%]".
 
-        TFDS shuffles the files of a split by a fixed seed, so that a slice has all classes.
+        TFDS shuffles the files of a split with a fixed seed, so a slice has all classes.
 
         Raises:
           UserError: no such split, or a slice that TFDS does not understand.
@@ -111,10 +112,10 @@ class SlicedImageFolder(tfds.ImageFolder):
         return [e.image_path for e in chosen], [to_label(e.label) for e in chosen]
 
     def check_classes(self) -> None:
-        """Refuses classes without images, and splits whose classes differ.
+        """Checks that every split has images of every class.
 
         Raises:
-          UserError: names the split and the class.
+          UserError: a class has no image, or is missing; the message names the split and the class.
         """
         names = self.info.features["label"].names
         for split, examples in self._split_examples.items():
@@ -129,10 +130,10 @@ class SlicedImageFolder(tfds.ImageFolder):
 
 
 def open_folder(root: str) -> SlicedImageFolder:
-    """Returns the image folder at `root`, after checks that name what is wrong.
+    """Checks the image folder at `root` and returns it.
 
     Raises:
-      UserError: no such folder, no images where they are expected, or differing classes.
+      UserError: no such folder, no images in the expected places, or the splits' classes differ.
     """
     if not Path(root).is_dir():
         raise UserError(f"image folder {root} does not exist; check --data_dir")
@@ -144,7 +145,7 @@ def open_folder(root: str) -> SlicedImageFolder:
 
 
 def contents(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> list[bytes]:
-    """Returns what is in files, nothing for one that cannot be read.
+    """Returns the contents of files; empty for a file that cannot be read.
 
     Args:
       paths: of small files.
@@ -152,8 +153,8 @@ def contents(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> list[b
     """
     sized = [(path, status.st_size) for path, status in zip(paths, statuses, strict=True)]
     chunks = [sized[start : start + _BATCH] for start in range(0, len(sized), _BATCH)]
-    # Python takes less CPU time for small files than tf.data. A thread can wait for the disk while
-    # the other works; more of them would wait for each other.
+    # Python needs less CPU time for small files than tf.data. One thread can wait for the disk
+    # while the other works; more threads would wait for each other.
     with ThreadPoolExecutor(2) as threads:
         return [data for chunk in threads.map(_contents, chunks) for data in chunk]
 
@@ -162,7 +163,8 @@ def _contents(sized: Sequence[tuple[str, int]]) -> list[bytes]:
     found = []
     for path, size in sized:
         try:
-            # Python's own files take three times as long: they ask for the size, and for the end.
+            # Python's file objects take three times as long, because they also ask for the size and
+            # read until the end.
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 found.append(os.read(descriptor, size))
@@ -175,7 +177,7 @@ def _contents(sized: Sequence[tuple[str, int]]) -> list[bytes]:
 
 def file_status(path: str) -> os.stat_result:
     """Returns a file's size and times."""
-    # A Path for each of 50,000 files takes longer than asking for them.
+    # Making a Path for each of 50,000 files takes longer than the calls themselves.
     return os.stat(path)  # noqa: PTH116
 
 

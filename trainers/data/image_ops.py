@@ -1,7 +1,7 @@
 """Operations on one image for augmentation, as Pillow defines them: colours, shapes, histograms.
 
-An image is float32 [height, width, channels] with whole numbers from 0 to 255, 1 or 3 channels;
-what comes back has the same shape, whole numbers not always.
+An image is float32 [height, width, channels] with integer values from 0 to 255 and 1 or 3 channels.
+The result has the same shape; its values are not always integers.
 """
 
 import tensorflow as tf
@@ -27,7 +27,7 @@ def contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Returns the image blended with its smoothed version; the border stays."""
+    """Returns the image blended with its smoothed version; the border is unchanged."""
     channels = image.shape[-1]
     kernel = tf.tile(tf.constant(_SMOOTH)[:, :, None, None], [1, 1, channels, 1])
     smooth = tf.nn.depthwise_conv2d(image[None], kernel, [1, 1, 1, 1], "VALID")[0]
@@ -37,7 +37,7 @@ def sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def posterize(image: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """Returns the image with the `bits` (int32, 1 to 8) highest bits of each value."""
+    """Returns the image with only the `bits` (int32, 1 to 8) highest bits of each value."""
     step = tf.cast(tf.bitwise.left_shift(1, 8 - bits), tf.float32)
     return tf.floor(image / step) * step
 
@@ -56,23 +56,23 @@ def autocontrast(image: tf.Tensor) -> tf.Tensor:
 
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
-    """Returns the image with each channel's histogram made flat."""
+    """Returns the image with each channel's histogram equalized."""
     channels = tf.unstack(tf.cast(image, tf.int32), axis=-1)
     return tf.cast(tf.stack([_equalize_channel(c) for c in channels], axis=-1), tf.float32)
 
 
 def shear(image: tf.Tensor, along_x: tf.Tensor, along_y: tf.Tensor) -> tf.Tensor:
-    """Returns the image sheared about its upper left corner; black comes in."""
+    """Returns the image sheared about its upper left corner; the rest is black."""
     return _affine(image, [1.0, along_x, 0.0, along_y, 1.0, 0.0])
 
 
 def translate(image: tf.Tensor, right: tf.Tensor, down: tf.Tensor) -> tf.Tensor:
-    """Returns the image moved by pixels; black comes in."""
+    """Returns the image moved by a number of pixels; the rest is black."""
     return _affine(image, [1.0, 0.0, -right, 0.0, 1.0, -down])
 
 
 def rotate(image: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    """Returns the image turned counterclockwise about its centre; black comes in."""
+    """Returns the image rotated counterclockwise about its centre; the rest is black."""
     angle = degrees * (3.141592653589793 / 180)
     cos, sin = tf.cos(angle), tf.sin(angle)
     height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
@@ -81,9 +81,12 @@ def rotate(image: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
 
 
 def _affine(image: tf.Tensor, matrix: list) -> tf.Tensor:
-    """Takes each pixel from where `matrix`, 2 rows of 3, sends its centre; nearest neighbour."""
+    """Reads each pixel at the place where `matrix` maps its centre; nearest neighbour.
+
+    `matrix` has 2 rows of 3 numbers.
+    """
     a, b, c, d, e, f = (tf.cast(value, tf.float32) for value in matrix)
-    # The operator counts from the centre of the first pixel, the matrix from its corner.
+    # The operator's origin is the centre of the first pixel, the matrix's is its corner.
     half = 0.5
     transform = [a, b, c + half * (a + b - 1), d, e, f + half * (d + e - 1), 0.0, 0.0]
     return tf.raw_ops.ImageProjectiveTransformV3(
@@ -106,7 +109,7 @@ def _gray(image: tf.Tensor) -> tf.Tensor:
 
 def _equalize_channel(channel: tf.Tensor) -> tf.Tensor:
     counts = tf.math.bincount(tf.reshape(channel, [-1]), minlength=256, maxlength=256)
-    # Pillow leaves the brightest value that occurs out of the sum.
+    # Pillow excludes the brightest value in the image from the sum.
     last = tf.boolean_mask(counts, counts > 0)[-1]
     step = (tf.reduce_sum(counts) - last) // 255
     table = (tf.cumsum(counts, exclusive=True) + step // 2) // tf.maximum(step, 1)

@@ -1,6 +1,6 @@
-"""ImageNet (ILSVRC 2012), whose archives are fetched by hand.
+"""ImageNet (ILSVRC 2012), whose archives must be downloaded by hand.
 
-TFDS prepares it as `imagenet2012`, with the splits train, 1,281,167 images, and validation, 50,000.
+TFDS prepares it as `imagenet2012` with the splits train (1,281,167 images) and validation (50,000).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from trainers.data.sources import Source
 from trainers.settings import DataConfig
 
 NAME = "imagenet2012"
-# Their sizes in bytes, as TFDS has them with its checksums, by the split they become.
+# File name and size in bytes (from TFDS's checksums) of the archive of each split.
 ARCHIVES = {
     "train": ("ILSVRC2012_img_train.tar", 147_897_477_120),
     "validation": ("ILSVRC2012_img_val.tar", 6_744_924_160),
@@ -21,25 +21,25 @@ _PAGE = "https://image-net.org/download-images"
 
 
 def open_splits(config: DataConfig, splits: Sequence[str]) -> list[Source]:
-    """Opens splits of ImageNet; prepares it from its archives first if need be.
+    """Opens splits of ImageNet; prepares it from its archives first if needed.
 
     Raises:
-      UserError: as `catalogue.open_splits` and `check_archives`.
+      UserError: as in `catalogue.open_splits` and `check_archives`.
     """
     return catalogue.open_splits(config, splits, check_archives)
 
 
 def check_archives(data_dir: Path, split: str) -> None:
-    """Refuses to prepare ImageNet from archives that are missing or incomplete.
+    """Checks that no archive of ImageNet is missing or incomplete before it is prepared.
 
-    TFDS would prepare what is there, and the other split would be missing for good.
+    TFDS would prepare only the existing archive, and would never add the other split.
 
     Args:
       data_dir: where TFDS keeps its data.
-      split: the one that is wanted; without the training images validation's archive is enough.
+      split: the split to prepare; for validation alone, its own archive is enough.
 
     Raises:
-      UserError: what is to be put where.
+      UserError: an archive is missing or incomplete; the message says which one to put where.
     """
     folder = data_dir / "downloads" / "manual"
     needed = ["validation"] if split.startswith("validation") else list(ARCHIVES)
@@ -51,14 +51,14 @@ def check_archives(data_dir: Path, split: str) -> None:
         )
         raise UserError(
             f"{NAME} is not prepared in {data_dir}: put {wanted} from {_PAGE}, after registering "
-            f"there, into {folder} and start the same command again; it then prepares the data "
-            "set, once, which takes hours and as much disk again"
+            f"there, into {folder} and run the same command again; it then prepares the data set "
+            "once, which takes hours and as much disk space again"
         )
 
 
 def _state(folder: Path, name: str, size: int) -> str:
-    """Returns what is wrong with an archive, or nothing."""
+    """Returns what is wrong with an archive, or an empty text."""
     if not (folder / name).is_file():
         return "missing"
     found = (folder / name).stat().st_size
-    return "" if found == size else f"but there are {found:,}: fetch it again"
+    return "" if found == size else f"but the file has {found:,}: download it again"

@@ -1,10 +1,10 @@
-"""What is done to a whole training batch: mixup, CutMix and random erasing."""
+"""Augmentation of a whole training batch: mixup, CutMix and random erasing."""
 
 import tensorflow as tf
 
 from trainers.settings import AugmentationConfig
 
-# Keeps the numbers of the decisions on a batch apart from those of its images.
+# So that a batch's random numbers differ from those of its images.
 _MIX, _ERASE = 101, 102
 # Random erasing's share of the area, and height to width (Zhong et al., 2017).
 _ERASED_AREA = (0.02, 0.33)
@@ -12,18 +12,18 @@ _ERASED_RATIO = (0.3, 3.3)
 
 
 def mixes(config: AugmentationConfig) -> bool:
-    """Whether labels become shares of several classes."""
+    """Returns whether labels become shares of several classes."""
     return config.mixup > 0 or config.cutmix > 0
 
 
 def mix(
     images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, config: AugmentationConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns each image mixed with its neighbour in the batch, and so the labels.
+    """Returns each image and its label mixed with its neighbour's in the batch.
 
-    mixup (Zhang et al., 2018) blends the two, CutMix (Yun et al., 2019) pastes a box of one into
-    the other. Where the config has both, each image gets one of them, at random. Each has a
-    share of its own, drawn from Beta(alpha, alpha).
+    mixup (Zhang et al., 2018) blends the two images, CutMix (Yun et al., 2019) pastes a box of one
+    into the other. If the config has both, each image gets one of them at random. Each image has
+    its own share, drawn from Beta(alpha, alpha).
 
     Args:
       images: float32 [batch, size, size, channels].
@@ -40,7 +40,7 @@ def mix(
     alpha = tf.where(cuts, config.cutmix, config.mixup)
     own = _beta(share_key, alpha)
     box = _cut_boxes(box_key, tf.sqrt(1 - own), size)
-    # How much of each pixel is the image's own.
+    # The share of each pixel that is the image's own.
     blended = tf.fill([batch, size, size, 1], 1.0) * own[:, None, None, None]
     mask = tf.where(cuts[:, None, None, None], 1 - box, blended)
     shares = tf.where(cuts, tf.reduce_mean(mask, [1, 2, 3]), own)[:, None]
@@ -58,8 +58,8 @@ def erase(images: tf.Tensor, key: tf.Tensor, share: float) -> tf.Tensor:
 
     Args:
       images: float32 [batch, size, size, channels], normalized.
-      key: as of `mix`.
-      share: of the images that lose a rectangle.
+      key: as in `mix`.
+      share: share of the images that lose a rectangle.
     """
     batch, size = images.shape[0], images.shape[1]
     choice_key, area_key, ratio_key, place_key = _keys(key, _ERASE, 4)
@@ -94,14 +94,14 @@ def _beta(key: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
 
 
 def _cut_boxes(key: tf.Tensor, sides: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns masks of boxes with random centres, cut off at the border; sides in [0, 1]."""
+    """Returns masks of boxes with random centres, cropped at the border; sides are in [0, 1]."""
     centres = tf.random.stateless_uniform([*sides.shape, 2], key, 0, size, tf.int32)
     half = tf.cast(sides * size / 2, tf.int32)[:, None]
     return _boxes(centres - half, centres + half, size)
 
 
 def _boxes(begin: tf.Tensor, end: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns float32 [batch, size, size, 1], 1 in the box; begin and end are int32 [batch, 2]."""
+    """Returns float32 [batch, size, size, 1], 1 in the box; begin, end: int32 [batch, 2]."""
     places = tf.range(size)
     inside = (places >= begin[..., None]) & (places < end[..., None])
     return tf.cast(inside[:, 0, :, None] & inside[:, 1, None, :], tf.float32)[..., None]

@@ -1,7 +1,7 @@
 """The input pipeline: decode, augment, resize, normalize, batch, prefetch.
 
-What stands at a place of the training stream depends on the seed and on the place alone: all
-random numbers are stateless, keyed by the seed and the position. So a resumed run reads on
+The example at a place of the training stream depends only on the seed and the place: all random
+numbers are stateless, keyed by the seed and the position. So a resumed run continues reading
 exactly where it stopped, without replaying what came before.
 """
 
@@ -19,16 +19,16 @@ from trainers.data import data_service, mixing
 from trainers.data.augmentation import augment
 from trainers.data.crops import center_crop
 from trainers.data.datasets import load_source
-from trainers.data.sources import Part, Source
+from trainers.data.sources import Shard, Source
 from trainers.settings import ImageConfig
 
-# In what TensorFlow says of a file that is missing or no image.
+# Words in TensorFlow's messages about a file that is missing or not an image.
 _READING = ("ecode", "JPEG", "No such file")
 # One worker with one device.
 ALONE = tf.distribute.InputContext()
 
 
-# Where AutoGraph would look for Python's ifs and loops there are none; looking takes seconds.
+# AutoGraph would spend seconds looking for Python ifs and loops here, but there are none.
 @tf.autograph.experimental.do_not_convert
 def training_batches(
     config: TrainConfig, source: Source, start: int, context: tf.distribute.InputContext = ALONE
@@ -38,26 +38,28 @@ def training_batches(
     Args:
       config: images, augmentation, batch_size, seed and data_service matter.
       source: the training split.
-      start: steps already taken; the stream goes on after them.
-      context: which worker reads, of how many; a batch is shared evenly by workers and devices.
+      start: steps already taken; the stream continues after them.
+      context: this worker's number and how many there are; a batch is divided evenly between
+        workers and devices.
 
     Returns:
-      For each of the worker's devices in turn, its share of the batch: float32 [share, size,
-      size, channels], normalized, and int64 [share]; with mixup or CutMix the labels are float32
-      [share, classes], shares of classes. Every batch is full: it runs on into the next epoch.
+      For each of the worker's devices, one after another, its share of the batch: float32 [share,
+      size, size, channels], normalized, and int64 [share]. With mixup or CutMix the labels are
+      float32 [share, classes], shares of classes. Every batch is full: the last batch of an epoch
+      continues into the next one.
     """
     augmentation, classes = config.augmentation, len(source.class_names)
     batch_size, seed = config.optimization.batch_size, config.optimization.seed
-    part = _part(batch_size, context)
+    shard = _shard(batch_size, context)
 
     def key_of(position: tf.Tensor) -> tf.Tensor:
         return tf.stack([tf.constant(seed, tf.int64), position])
 
     def load(position: tf.Tensor, visit: tf.Tensor, image: tf.Tensor, label: tf.Tensor):
         key = key_of(position)
-        # Which images begin mirrored depends on the seed too.
+        # Which images are mirrored in the first epoch also depends on the seed.
         image = augment(image, key, visit + seed, augmentation, config.images, source.channels)
-        # Here and not on the whole batch, which lies in no cache.
+        # Per image, because a whole batch does not fit into the CPU's cache.
         return position, _normalize(image, config.images.preprocessing), label
 
     def finish(positions: tf.Tensor, images: tf.Tensor, labels: tf.Tensor):
@@ -69,24 +71,24 @@ def training_batches(
         return images, labels
 
     times = augmentation.repeated_augmentation
-    stream = _loaded(source, seed, start * batch_size, part, times, load)
-    stream = stream.batch(part.length, drop_remainder=True)
+    stream = _loaded(source, seed, start * batch_size, shard, times, load)
+    stream = stream.batch(shard.length, drop_remainder=True)
     stream = stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     if config.data.data_service:
         stream = data_service.distribute(stream, config.data.data_service)
     return _divided(stream, batch_size, context).prefetch(2)
 
 
-def _part(batch_size: int, context: tf.distribute.InputContext) -> Part:
-    """Returns what a worker reads of each batch."""
+def _shard(batch_size: int, context: tf.distribute.InputContext) -> Shard:
+    """Returns the shard of each batch that a worker reads."""
     workers = context.num_input_pipelines
-    return Part(context.input_pipeline_id, workers, batch_size // workers)
+    return Shard(context.input_pipeline_id, workers, batch_size // workers)
 
 
 def _divided(
     batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext
 ) -> tf.data.Dataset:
-    """Returns a worker's batches cut into those of its devices."""
+    """Returns a worker's batches, divided into those of its devices."""
     if context.num_replicas_in_sync == context.num_input_pipelines:
         return batches
     share = context.get_per_replica_batch_size(batch_size)
@@ -94,23 +96,23 @@ def _divided(
 
 
 def _loaded(
-    source: Source, seed: int, start: int, part: Part, times: int, load: Callable
+    source: Source, seed: int, start: int, shard: Shard, times: int, load: Callable
 ) -> tf.data.Dataset:
     """Returns the shuffled stream, loaded, with each example several times.
 
-    Hoffer et al., 2020; Berman et al., 2019. An epoch has as many positions as ever, so it shows
-    a part of the images only, several times.
+    Hoffer et al., 2020; Berman et al., 2019. An epoch has as many positions as without repeats, so
+    it shows only some of the images, each several times.
     """
     if times == 1:
-        return source.shuffled(seed, start, part, load)
+        return source.shuffled(seed, start, shard, load)
 
     def repeat(position: tf.Tensor, visit: tf.Tensor, *example: tf.Tensor) -> tf.data.Dataset:
         variants = tf.data.Dataset.range(times)
         return variants.map(lambda n: (position * times + n, visit + n, *example))
 
-    # A worker's batch holds whole groups, so that every start is the begin of one.
-    part = dataclasses.replace(part, length=part.length // times)
-    stream = source.shuffled(seed, start // times, part).flat_map(repeat)
+    # A worker's batch holds whole groups of variants, so every start is the start of a group.
+    shard = dataclasses.replace(shard, length=shard.length // times)
+    stream = source.shuffled(seed, start // times, shard).flat_map(repeat)
     return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -127,23 +129,23 @@ def evaluation_batches(
       config: sizes and preprocessing.
       batch_size: over all devices of all workers.
       source: the evaluation split.
-      context: as of `training_batches`; all devices of all workers get equally many batches.
+      context: as in `training_batches`; all devices of all workers get equally many batches.
 
     Returns:
-      Shares of batches, as `training_batches`: float32 [share, size, size, channels], normalized,
-      int64 [share] and float32 [share]. The last batch is filled up with zeros of weight 0, so
-      that shapes are static and no image is lost or counted twice, on however many devices.
+      Shares of batches, as in `training_batches`: float32 [share, size, size, channels],
+      normalized, int64 [share] and float32 [share]. The last batch is padded with zeros of weight
+      0, so that shapes are static and no image is lost or counted twice with any number of devices.
     """
-    part = _part(batch_size, context)
-    images = _uint8_examples(config, source, source.ordered(part)).map(
+    shard = _shard(batch_size, context)
+    images = _uint8_examples(config, source, source.ordered(shard)).map(
         lambda image, label: (image, label, tf.constant(1.0))
     )
     total = source.num_examples + -source.num_examples % batch_size
-    filled = part.size(total) - part.size(source.num_examples)
+    filled = shard.size(total) - shard.size(source.num_examples)
     shape = (config.input_size, config.input_size, source.channels)
     nothing = (tf.zeros(shape, tf.uint8), tf.constant(0, tf.int64), tf.constant(0.0))
     filling = tf.data.Dataset.from_tensors(nothing).repeat(filled)
-    batches = images.concatenate(filling).batch(part.length, drop_remainder=True)
+    batches = images.concatenate(filling).batch(shard.length, drop_remainder=True)
     batches = batches.map(lambda image, *rest: (_normalize(image, config.preprocessing), *rest))
     return _divided(batches, batch_size, context).prefetch(2)
 
@@ -157,20 +159,20 @@ def uint8_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns images of a split as the evaluation sees them, before normalization.
 
-    Devices get exactly these bytes; `preprocess_input(images, mode=config.images.preprocessing)`
-    makes them the network's input.
+    Devices get exactly these bytes. `preprocess_input(images, mode=config.images.preprocessing)`
+    turns them into the network's input.
 
     Args:
       config: the training's, for its data set, sizes and workdir.
       split: in TFDS's notation.
-      limit: at most so many images; None: all.
-      seed: of a random sample; None: the first ones.
+      limit: maximum number of images; None: all.
+      seed: seed of a random sample; None: the first images.
 
     Returns:
       uint8 [n, size, size, channels] and int32 [n].
 
     Raises:
-      UserError: the data is not there or cannot be read.
+      UserError: the data does not exist or cannot be read.
 
     Examples:
       >>> images, labels = uint8_images(TrainConfig.load(workdir), "train", limit=200)
@@ -188,7 +190,7 @@ def uint8_images(
 
 @contextlib.contextmanager
 def reading_errors(dataset: str) -> Iterator[None]:
-    """Turns an image of a data set that cannot be read or decoded into one line with the remedy."""
+    """Reports an image that cannot be read or decoded in one line, with the remedy."""
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
@@ -197,7 +199,7 @@ def reading_errors(dataset: str) -> Iterator[None]:
         reason = error.message.strip().partition("\n")[0]
         raise UserError(
             f"an image of {dataset} cannot be read ({reason}); "
-            "with --verify_images unreadable files are named and left out"
+            "with --verify_images unreadable files are named and skipped"
         ) from None
 
 
@@ -212,7 +214,7 @@ def _uint8_examples(
 
 
 def _normalize(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
-    """Returns what `preprocess_input` does, in a third of the time where channels differ."""
+    """Does the same as `preprocess_input`, in a third of the time if channels differ."""
     mode = PREPROCESSING[preprocessing]
     width, channels = images.shape[-2:]
     repeats = width * channels // len(mode.scale)

@@ -1,4 +1,4 @@
-"""Image files that cannot be decoded: found once, named, and remembered."""
+"""Finds image files that cannot be decoded, names them and records them."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from common.cli import UserError
 from common.progress import Progress
 
 _DECODED_AT_ONCE = 64
-# Every file that is left out is in the cache file; the screen shows the first ones.
+# The cache file lists every skipped file; the screen shows only the first ones.
 _MAX_WARNINGS = 20
 
 
@@ -34,11 +34,11 @@ def unreadable(
       statuses: their `folder.file_status`.
       read: a graph function from the number of a path to the bytes of its file.
       channels: 1 or 3.
-      cache: JSON file that remembers the answer while the files stay as they are; None: none.
-      must_match: refuse files other than those that `cache` was written for.
+      cache: JSON file that keeps the result as long as the files do not change; None: none.
+      must_match: reject files other than those that `cache` was written for.
 
     Raises:
-      UserError: `must_match`, and files have come, gone, broken or been mended.
+      UserError: with `must_match`, files were added, removed, damaged or repaired.
     """
     stamp = _stamp(paths, statuses)
     known = json.loads(cache.read_text(encoding="utf-8")) if cache and cache.exists() else None
@@ -49,8 +49,8 @@ def unreadable(
     record = {"stamp": stamp, "files": len(paths), "unreadable": bad}
     if must_match and known and (known["files"], known["unreadable"]) != (len(paths), bad):
         raise UserError(
-            f"the images of this run have changed: {cache.name} knows {known['files']} files, "
-            f"{len(known['unreadable'])} of them unreadable, now there are {len(paths)} and "
+            f"the images of this run have changed: {cache.name} lists {known['files']} files, "
+            f"{len(known['unreadable'])} of them unreadable, but now there are {len(paths)} and "
             f"{len(bad)}; restore them, or train in a new --workdir"
         )
     _warn(bad)
@@ -68,25 +68,26 @@ def _warn(bad: Sequence[str]) -> None:
 
 @tf.autograph.experimental.do_not_convert
 def _readable(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) -> np.ndarray:
-    """Returns a bool per file. tf.data does the work in C++, on all cores."""
+    """Returns a bool for each file. tf.data does the work in C++, on all cores."""
 
     def check(index: tf.Tensor) -> tf.Tensor:
         image = tf.io.decode_image(read(index), channels=channels, expand_animations=False)
-        # The size is asked for because what nothing depends on is pruned, and never decoded.
+        # TensorFlow prunes operators whose results are not used: without the size, nothing would
+        # be decoded.
         return tf.size(image)
 
     def check_all(indices: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        # Each an operator of its own: a loop takes half as long again.
+        # One operator for each image: a loop takes 1.5 times as long.
         return indices, [check(index) for index in tf.unstack(indices)]
 
     good = np.zeros(count, bool)
     with Progress("verifying", total=count, unit="image") as progress:
-        # Many at a time, which is faster; then, alone, those that had a bad one among them.
+        # Many at a time, which is faster; then one by one the images of a batch with a bad one.
         for size in (_DECODED_AT_ONCE, 1):
             if good.all():
                 break
             left = np.flatnonzero(~good)
-            # The last one again and again, until all rows are as long: operators have no loop.
+            # The last one is repeated until all rows are equally long, because there is no loop.
             left = np.pad(left, (0, -len(left) % size), mode="edge").reshape(-1, size)
             checked = tf.data.Dataset.from_tensor_slices(left).map(
                 check_all, num_parallel_calls=tf.data.AUTOTUNE
@@ -98,7 +99,7 @@ def _readable(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int)
 
 
 def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
-    """Returns a hash of names, sizes and times: when it is the same, so are the files."""
+    """Returns a hash of names, sizes and times: if it is the same, so are the files."""
     digest = hashlib.sha256()
     for path, status in zip(paths, statuses, strict=True):
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

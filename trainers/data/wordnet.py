@@ -1,4 +1,4 @@
-"""Words for the WordNet identifiers by which ImageNet names its classes."""
+"""Words for the WordNet identifiers that ImageNet uses as class names."""
 
 import functools
 from collections import Counter
@@ -11,7 +11,7 @@ def readable(names: Sequence[str]) -> tuple[str, ...]:
     """Returns class names, with ImageNet's WordNet identifiers replaced by words.
 
     Args:
-      names: of a data set; other than ImageNet's 1000 they are returned as they are.
+      names: of a data set; names other than ImageNet's 1000 are returned unchanged.
 
     Examples:
       >>> readable(tfds.builder("imagenet2012").info.features["label"].names)[:2]
@@ -28,10 +28,10 @@ def _identifiers() -> tuple[str, ...]:
 
 @functools.cache
 def _words() -> tuple[str, ...]:
-    # The one list of words that TFDS has: that of a data set with ImageNet's classes.
+    # TFDS's only list of these words belongs to another data set with ImageNet's classes.
     from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST
 
-    # Of several words for a class the first, as torchvision has it.
+    # The first of several words for a class, as in torchvision.
     words = [entry.partition(",")[0] for entry in IMAGENET_LABELS_LIST]
     times = Counter(words)
     return tuple(

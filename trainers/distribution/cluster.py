@@ -1,4 +1,4 @@
-"""Which processes train together, and which of them this one is: TF_CONFIG, SLURM, Kubernetes."""
+"""Finds the processes that train together, and this one's place: TF_CONFIG, SLURM, Kubernetes."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from trainers.settings import PlacementConfig
 
 ClusterResolver = tf.distribute.cluster_resolver.ClusterResolver
 
-# TensorFlow's port on SLURM's nodes (the first of a node) and in Kubernetes' pods.
+# TensorFlow's ports: the first on each SLURM node, and that of each Kubernetes pod.
 _SLURM_PORT, _KUBERNETES_PORT = 8888, 8470
-# Pods of a job start one after the other.
+# The pods of a job start one after another.
 _POD_SECONDS, _SECONDS_BETWEEN_LOOKS = 600, 5
 
 
@@ -26,9 +26,9 @@ class Cluster:
     """The processes that train together.
 
     Args:
-      size: how many there are.
-      index: this one, counted from 0, the chief.
-      resolver: TensorFlow's description of them; None: this process is alone.
+      size: the number of processes.
+      index: this process, counted from 0, which is the chief.
+      resolver: TensorFlow's description of the cluster; None: there is only this process.
     """
 
     size: int = 1
@@ -37,7 +37,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes the results."""
+        """Whether this process is the one that writes the results."""
         return self.index == 0
 
 
@@ -48,10 +48,10 @@ def find_cluster(config: PlacementConfig) -> Cluster:
     """Returns the cluster of this process.
 
     Args:
-      config: with any strategy but "multiworker" the process is alone.
+      config: with any strategy other than "multiworker", there is only this process.
 
     Raises:
-      UserError: the environment does not say what the cluster is.
+      UserError: the environment does not describe the cluster.
 
     Examples:
       >>> find_cluster(PlacementConfig()).is_chief
@@ -60,7 +60,7 @@ def find_cluster(config: PlacementConfig) -> Cluster:
     if config.strategy != "multiworker":
         return ALONE
     jobs, task_type, index = _FINDERS[config.cluster](config)
-    # Asked once: later answers, of a pod that restarts, would be others.
+    # Resolved only once, because the answer would change when a pod restarts.
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(jobs),
         task_type=task_type,
@@ -73,7 +73,7 @@ def find_cluster(config: PlacementConfig) -> Cluster:
     return Cluster(chiefs + len(jobs.get("worker", ())), first + index, resolver)
 
 
-# The addresses by kind of task, the kind of this process, and its place among them.
+# The addresses by type of task, the type of this process, and its place among its type.
 Found = tuple[dict[str, list[str]], str, int]
 
 
@@ -82,7 +82,7 @@ def _from_environment(unused_config: PlacementConfig) -> Found:
     if not text:
         raise UserError(
             "--strategy=multiworker finds no TF_CONFIG in the environment; set it on every worker, "
-            "name another --cluster, or try it with python -m trainers.launch --workers=2"
+            "name another --cluster, or try it with shufflenet launch --workers=2"
         )
     try:
         value = json.loads(text)
@@ -91,13 +91,14 @@ def _from_environment(unused_config: PlacementConfig) -> Found:
         place[0][place[1]][place[2]]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(
-            f"TF_CONFIG cannot be understood ({type(error).__name__}: {error}); it looks like "
+            f"TF_CONFIG cannot be read ({type(error).__name__}: {error}); it must look like "
             '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
         ) from None
     others = set(jobs) - {"chief", "worker"}
     if others:
         raise UserError(
-            f"TF_CONFIG has tasks of type {', '.join(sorted(others))}; chief and worker train"
+            f"TF_CONFIG has tasks of type {', '.join(sorted(others))}; only chief and worker are "
+            "supported"
         )
     return place
 
@@ -105,8 +106,8 @@ def _from_environment(unused_config: PlacementConfig) -> Found:
 def _from_slurm(unused_config: PlacementConfig) -> Found:
     try:
         tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
-        # SLURM itself gives each task its GPUs (--gpus-per-task); the resolver would ask
-        # nvidia-smi, and fails on nodes without.
+        # SLURM itself gives each task its GPUs (--gpus-per-task). The resolver would call
+        # nvidia-smi, and fail on nodes that do not have it.
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
             port_base=_SLURM_PORT, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
         )
@@ -116,12 +117,12 @@ def _from_slurm(unused_config: PlacementConfig) -> Found:
             f"--cluster=slurm finds no job step ({error}); start the workers with srun"
         ) from None
     index = resolver.task_id
-    # The resolver sorts hosts as text, SLURM by number: n10 may stand before n2.
+    # The resolver sorts hosts as text, SLURM sorts them by number: n10 may come before n2.
     host, own = addresses[index].rpartition(":")[0], os.environ.get("SLURMD_NODENAME")
     if own and own != host:
         raise UserError(
-            f"TensorFlow takes SLURM's task {index} to be on {host}, but it is on {own}; name "
-            "the nodes in alphabetical order (--nodelist), or set TF_CONFIG"
+            f"TensorFlow expects SLURM's task {index} on {host}, but it is on {own}; name the "
+            "nodes in alphabetical order (--nodelist), or set TF_CONFIG"
         )
     return {"worker": list(addresses)}, "worker", index
 
@@ -134,19 +135,19 @@ def _from_kubernetes(config: PlacementConfig) -> Found:
         kube.load_incluster_config()
     except kube.ConfigException as error:
         raise UserError(
-            f"--cluster=kubernetes works in a pod only ({error}); set TF_CONFIG instead"
+            f"--cluster=kubernetes works only in a pod ({error}); set TF_CONFIG instead"
         ) from None
     resolver = tf.distribute.cluster_resolver.KubernetesClusterResolver(
         {"worker": [config.pod_label]},
         tf_server_port=_KUBERNETES_PORT,
-        # The resolver's own looks for a user's kubeconfig, which no pod has.
+        # The resolver's own client needs a user's kubeconfig, which no pod has.
         override_client=client.CoreV1Api(),
     )
     addresses = _all_pods(resolver.cluster_spec, config.pods)
     own = f"{os.environ.get('HOST_IP') or _own_address()}:{_KUBERNETES_PORT}"
     if own not in addresses:
         raise UserError(
-            f"{own} is none of the pods' addresses ({', '.join(addresses)}); set HOST_IP to the "
+            f"{own} is not one of the pods' addresses ({', '.join(addresses)}); set HOST_IP to the "
             "pod's status.hostIP, with hostNetwork and one pod on each node"
         )
     return {"worker": addresses}, "worker", addresses.index(own)
@@ -164,7 +165,7 @@ def _kubernetes_client() -> tuple[ModuleType, ModuleType]:
 
 
 def _all_pods(ask: Callable[[], tf.train.ClusterSpec], count: int) -> list[str]:
-    """Returns the addresses of the pods as soon as all of them run."""
+    """Waits until all pods run and returns their addresses."""
     deadline, state = time.monotonic() + _POD_SECONDS, ""
     while time.monotonic() < deadline:
         try:
@@ -172,7 +173,7 @@ def _all_pods(ask: Callable[[], tf.train.ClusterSpec], count: int) -> list[str]:
             if len(addresses) == count:
                 return addresses
             state = f"{len(addresses)} have the label"
-        # A pod that is not running.
+        # A pod is not running.
         except RuntimeError as error:
             state = str(error)
         time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -1,20 +1,20 @@
-"""Ctrl-C and SIGTERM between two steps, where nothing is half done."""
+"""Handles Ctrl-C and SIGTERM between two steps, when nothing is half done."""
 
 import signal
 import threading
 from types import FrameType
 from typing import Any
 
-# EX_TEMPFAIL of sysexits.h: not done, start it again. Schedulers take 143 for a killed job.
+# EX_TEMPFAIL of sysexits.h: not done, run it again. Schedulers treat 143 as a killed job.
 EXIT_TERMINATED = 75
 
 
 class Interrupts:
-    """Holds Ctrl-C and SIGTERM back until `check`. A context manager.
+    """Delays Ctrl-C and SIGTERM until `check` is called. A context manager.
 
-    Raised wherever it arrives, a KeyboardInterrupt can fall into a callback that TensorFlow
-    calls, and is lost there. A second Ctrl-C interrupts at once; a second SIGTERM waits like
-    the first. What is ignored (`nohup`), or has a handler of somebody else's, stays so.
+    Without it, a KeyboardInterrupt could be raised in a callback from TensorFlow and be lost there.
+    A second Ctrl-C interrupts immediately; a second SIGTERM waits like the first. A signal that is
+    ignored (`nohup`) or has another handler is left alone.
 
     Examples:
       >>> with Interrupts() as interrupts:
@@ -27,7 +27,7 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
-        # Python lets no other thread.
+        # Python allows it only in the main thread.
         if threading.current_thread() is threading.main_thread():
             self._handle(signal.SIGINT, signal.default_int_handler)
             self._handle(signal.SIGTERM, signal.SIG_DFL)
@@ -39,13 +39,13 @@ class Interrupts:
 
     @property
     def received(self) -> bool:
-        """Whether something arrived since the block began."""
+        """Whether a signal arrived since the block started."""
         return self._received is not None
 
     def check(self) -> None:
-        """Raises what arrived since the block began: KeyboardInterrupt, or SystemExit.
+        """Raises KeyboardInterrupt or SystemExit if a signal arrived since the block started.
 
-        SystemExit, for SIGTERM, has the exit code EXIT_TERMINATED.
+        SystemExit is for SIGTERM and has the exit code EXIT_TERMINATED.
         """
         if self._received == signal.SIGINT:
             raise KeyboardInterrupt

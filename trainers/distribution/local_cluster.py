@@ -1,4 +1,4 @@
-"""Workers of one machine: started together, watched, and ended together."""
+"""Workers on one machine: started together, watched, and ended together."""
 
 import contextlib
 import json
@@ -16,26 +16,26 @@ from typing import TextIO
 from common.cli import EXIT_INTERRUPTED
 from trainers.distribution.interrupts import EXIT_TERMINATED
 
-# What the others get to end by themselves: when one stopped as it should, to save as well; when it
-# failed, to notice (TensorFlow's heartbeats take 10 s).
+# How long the other workers may take to end by themselves: to save too, after one was stopped as it
+# should be; to notice, after one failed (TensorFlow's heartbeats take 10 s).
 _SECONDS_TO_SAVE, _SECONDS_TO_NOTICE = 60, 15
 _SECONDS_TO_TERMINATE = 5
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class LocalCluster:
-    """Processes that find each other by TF_CONFIG on the loopback interface. A context manager.
+    """Processes that find each other through TF_CONFIG on the loopback interface.
 
-    What they print appears here, with the worker's number in front; SIGTERM and Ctrl-C reach all
-    of them. At the block's end none of them is left.
+    A context manager. What the workers print appears here, each line after the worker's number.
+    SIGTERM and Ctrl-C are forwarded to all of them. All of them have ended when the block ends.
 
     Args:
-      command: what each runs.
-      workers: how many.
+      command: the command that each worker runs.
+      workers: the number of workers.
 
     Attributes:
       processes: in the order of their numbers; the first is the chief.
-      stopped: whether SIGTERM or Ctrl-C came.
+      stopped: whether SIGTERM or Ctrl-C arrived.
 
     Examples:
       >>> with LocalCluster(module_command("trainers.train", …), workers=2) as cluster:
@@ -53,7 +53,7 @@ class LocalCluster:
             self._pass_on(index, process.stderr, sys.stderr)
 
     def __enter__(self) -> "LocalCluster":
-        # Python lets no other thread.
+        # Python allows it only in the main thread.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._forward)
@@ -69,10 +69,10 @@ class LocalCluster:
             signal.signal(number, handler)
 
     def wait(self) -> int:
-        """Returns the exit code of the worker that ended first without success; 0: none did.
+        """Returns the exit code of the worker that failed first; 0: none failed.
 
-        The others get a while to end too: what they wait for will not come. As of `subprocess`,
-        the code of a worker that a signal killed is the signal's number, negative.
+        The others get some time to end too, because they wait for the one that failed. As in
+        `subprocess`, the code of a worker that a signal killed is the signal's number, negative.
         """
         while not (failed := self._failed()):
             if not self._running():
@@ -131,14 +131,14 @@ def _start(command: Sequence[str], addresses: Sequence[str], index: int) -> subp
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        # A terminal's Ctrl-C would reach them twice: by itself, and forwarded.
+        # Otherwise Ctrl-C in a terminal would reach them twice: directly and forwarded.
         start_new_session=True,
     )
 
 
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
-        # All are held until all are found, so that they differ.
+        # All ports are held until all are found, so that they differ.
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))

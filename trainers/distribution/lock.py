@@ -1,4 +1,4 @@
-"""One training per workdir."""
+"""A lock that allows one training per workdir."""
 
 import contextlib
 import fcntl
@@ -16,13 +16,13 @@ LOCK_FILE = ".lock"
 
 @contextlib.contextmanager
 def locked(workdir: str | Path) -> Iterator[None]:
-    """Holds the workdir for this process; the lock ends with the process, however it ends.
+    """Locks the workdir for this process; the lock ends with the process, however it ends.
 
     Args:
-      workdir: a folder, made if missing; a file stays in it, which means nothing by itself.
+      workdir: a folder, created if missing. A file remains in it, but is not the lock itself.
 
     Raises:
-      UserError: another process holds it, named if it can be.
+      UserError: another process holds the lock; the message names it if possible.
 
     Examples:
       >>> with locked("/tmp/digits"):
@@ -50,6 +50,6 @@ def _lock(handle: int, path: Path) -> None:
             "name another --workdir"
         ) from None
     except OSError as error:
-        # Some network file systems have no locks.
-        words = "%s cannot be locked (%s): take care to run one training there"
+        # Some network file systems do not support locks.
+        words = "%s cannot be locked (%s): make sure that only one training runs there"
         logging.warning(words, path.parent, error.strerror)

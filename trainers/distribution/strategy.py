@@ -1,4 +1,4 @@
-"""Where a training runs: on one device, or the same step mirrored over several."""
+"""Where a training runs: on one device, or with the same step mirrored on several."""
 
 import urllib.error
 
@@ -19,14 +19,14 @@ def make_strategy(
     Args:
       config: where to run.
       batch_size: over all devices.
-      variants: of each image in a batch, which one worker reads.
-      cluster: the workers of `strategy="multiworker"`; this waits for all of them.
+      variants: number of variants of each image in a batch; one worker reads all of them.
+      cluster: the workers of `strategy="multiworker"`; this call waits for all of them.
 
     Raises:
-      UserError: more GPUs than there are, no TPU, or a batch that the devices cannot share evenly.
+      UserError: fewer GPUs than asked for, no TPU, or a batch that the devices cannot share evenly.
     """
     if config.strategy == "mirrored":
-        # Before the devices are divided, which cannot be undone.
+        # Before the CPU is divided into devices, which cannot be undone.
         _check_batch(batch_size, variants, config.devices, 1)
     strategy = _MAKERS[config.strategy](config, cluster)
     _check_batch(batch_size, variants, strategy.num_replicas_in_sync, cluster.size)
@@ -46,10 +46,10 @@ def _multiworker(unused_config: PlacementConfig, cluster: Cluster) -> tf.distrib
 
 
 def _tpu(config: PlacementConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:
-    """Not run by any test: there was no TPU."""
+    """Not run by any test, because no TPU was available."""
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=config.tpu)
-        # A TPU of this machine is no other machine to connect to.
+        # A TPU in this machine needs no connection to another machine.
         if config.tpu != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
@@ -57,8 +57,8 @@ def _tpu(config: PlacementConfig, unused_cluster: Cluster) -> tf.distribute.Stra
     except (ValueError, tf.errors.OpError, urllib.error.URLError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"--tpu={config.tpu} is not there ({type(error).__name__}: {reason}); name the TPU, or "
-            "'local' on a machine that has one"
+            f"--tpu={config.tpu} was not found ({type(error).__name__}: {reason}); name the TPU, "
+            "or 'local' on a machine that has one"
         ) from None
 
 
@@ -68,7 +68,7 @@ _MAKERS = {"one": _one, "mirrored": _mirrored, "multiworker": _multiworker, "tpu
 def _check_batch(batch_size: int, variants: int, devices: int, workers: int) -> None:
     if batch_size % devices:
         raise UserError(
-            f"--batch_size {batch_size} cannot be shared by {devices} devices; make it a multiple"
+            f"--batch_size {batch_size} cannot be divided between {devices} devices; use a multiple"
         )
     if batch_size // workers % variants:
         raise UserError(
@@ -81,7 +81,10 @@ def _devices(count: int) -> list[str]:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if count > len(gpus):
-            raise UserError(f"--devices {count}: there are {len(gpus)} GPUs; name at most so many")
+            raise UserError(
+                f"--devices {count} is more than this machine's {len(gpus)} GPUs; "
+                f"name at most {len(gpus)}"
+            )
         return [f"GPU:{index}" for index in range(count)]
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
@@ -91,16 +94,16 @@ def _devices(count: int) -> list[str]:
 
 
 def synchronize_batch_norms(model: keras.Model, synchronized: bool) -> None:
-    """Makes every BatchNormalization use the statistics of the batch over all devices, or not.
+    """Sets whether every BatchNormalization uses the batch statistics of all devices.
 
-    Without it each replica of Keras 3 keeps its own moving statistics, and they drift apart.
+    Otherwise each replica of Keras 3 keeps its own moving statistics, and they diverge.
     """
     for layer in batch_norms(model):
         layer.synchronized = synchronized
 
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Returns every BatchNormalization of a network, in order."""
+    """Returns every BatchNormalization layer of a network, in order."""
     layers = flat_layers(model)
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
@@ -108,8 +111,9 @@ def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
 def moments_over_devices(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns mean and variance of the batch over all devices, in one all-reduce.
 
-    The same numbers as `keras.ops.moments(synchronized=True)` gives with three, one of which adds
-    up counts that are known: all devices have equally many images. Call it in a replica.
+    `keras.ops.moments(synchronized=True)` gives the same numbers with three all-reduces. One of
+    them adds up the numbers of images, but these are known to be equal on all devices. Call it in
+    a replica.
 
     Args:
       x: float [batch, height, width, channels].
@@ -124,13 +128,13 @@ def moments_over_devices(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def sum_over_devices(sums: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the sums of all devices, and of how many addends they are, in the sums' dtype.
+    """Returns the sums over all devices, and the number of their addends, in the sums' dtype.
 
-    All devices have equally many, so that these need not be added up. Call it in a replica.
+    All devices have equally many addends, so their numbers are not added up. Call it in a replica.
 
     Args:
       sums: float, of this device.
-      count: int32 scalar, addends of this device.
+      count: int32 scalar, number of addends on this device.
     """
     context = tf.distribute.get_replica_context()
     total = tf.cast(count * context.num_replicas_in_sync, sums.dtype)

@@ -1,4 +1,4 @@
-"""What the processes that train together tell each other besides gradients."""
+"""What the processes that train together send each other besides gradients."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ from trainers.distribution.cluster import Cluster
 from trainers.distribution.interrupts import EXIT_TERMINATED, Interrupts
 from trainers.distribution.lock import locked
 
-# How the death of a worker shows in the others, by when it came.
+# The errors that the death of a worker can raise in the others, depending on when it happens.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -29,12 +29,12 @@ _LOST = (
 
 
 class Workers:
-    """The processes that train together; most often there is one, and nothing to tell.
+    """The processes that train together; usually there is only one, which sends nothing.
 
-    Each method is called by all of them, in the same order: they wait for each other.
+    All of them must call each method, in the same order, because they wait for each other.
 
     Args:
-      cluster: which they are.
+      cluster: the processes.
       strategy: made for that cluster.
     """
 
@@ -44,11 +44,11 @@ class Workers:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this is the process whose state and files count."""
+        """Whether this is the process whose state and files are used."""
         return self._cluster.is_chief
 
     def add(self, values: np.ndarray) -> np.ndarray:
-        """Returns the sum of every worker's values, [n]; of several workers in float32."""
+        """Returns the sum of every worker's values, [n]; in float32 if there are several."""
         if self._cluster.size == 1:
             return values
         return self._add(tf.constant(values, tf.float32)).numpy()
@@ -59,7 +59,7 @@ class Workers:
 
         def add_replica(values: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
-            # One of a worker's devices speaks for it.
+            # Only one of a worker's devices sends its values.
             speaks = context.replica_id_in_sync_group % devices == 0
             values = tf.where(speaks, values, tf.zeros_like(values))
             return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
@@ -72,12 +72,12 @@ class Workers:
         return add
 
     def broadcast(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the chief's arrays, bit by bit; all workers have some of the same shapes."""
+        """Returns the chief's arrays, bit-identical; all workers pass arrays of these shapes."""
         arrays = [np.asarray(array) for array in arrays]
         if self._cluster.size == 1:
             return arrays
         data = b"".join(array.tobytes() for array in arrays)
-        # Halves of words are whole numbers that float32 holds and adds to zeros exactly.
+        # 16-bit integers, because float32 holds them exactly, and adds them to zeros exactly.
         words = np.frombuffer(data + bytes(len(data) % 2), np.uint16).astype(np.float32)
         words = self.add(words if self._cluster.is_chief else np.zeros_like(words))
         received, values = words.astype(np.uint16).tobytes(), []
@@ -88,12 +88,12 @@ class Workers:
         return values
 
     def wait(self) -> None:
-        """Returns when all workers have come so far."""
+        """Returns when all workers have reached this call."""
         self.add(np.zeros(1))
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
-        """The others begin the block when the chief has ended it."""
+        """The other workers start the block when the chief has finished it."""
         if not self._cluster.is_chief:
             self.wait()
         yield
@@ -101,10 +101,10 @@ class Workers:
             self.wait()
 
     def check_same(self, values: Mapping[str, Any]) -> None:
-        """Checks that all workers have the same values, by name, as their `repr` goes.
+        """Checks that all workers have the same values, by name; compares their `repr`.
 
         Raises:
-          UserError: they have not, on all workers; it names the values.
+          UserError: the values differ; raised on all workers, and the message names the values.
         """
         mine = np.array([_digest(value) for value in values.values()])
         (chiefs,) = self.broadcast([mine])
@@ -121,13 +121,13 @@ class Workers:
             )
 
     def check(self, interrupts: Interrupts) -> None:
-        """Raises what `interrupts.check` does, on all workers after the same step.
+        """Raises the same as `interrupts.check`, on all workers after the same step.
 
         A worker that was not interrupted itself raises SystemExit.
         """
         if self._cluster.size == 1:
             return interrupts.check()
-        # What was asked at the check before is looked at: so no device waits for its host.
+        # Reads the answer to the previous check, so that no device waits for its host.
         before, self._asked = self._asked, self._add(tf.constant([float(interrupts.received)]))
         if before is not None and before.numpy().any():
             interrupts.check()
@@ -137,13 +137,13 @@ class Workers:
 
 @contextlib.contextmanager
 def own_folder(workdir: str, cluster: Cluster) -> Iterator[str]:
-    """Gives the workdir that this process alone writes to.
+    """Yields the workdir that only this process writes to.
 
-    The chief holds the run's; another worker gets a temporary one, and what it prints is dropped:
-    all of them compute and say the same.
+    The chief locks the run's workdir. Any other worker gets a temporary one, and its output is
+    discarded, because all of them compute and print the same.
 
     Raises:
-      UserError: another process holds the run's workdir.
+      UserError: another process has locked the run's workdir.
     """
     if cluster.is_chief:
         with locked(workdir):
@@ -158,12 +158,12 @@ def own_folder(workdir: str, cluster: Cluster) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def losses_told(cluster: Cluster, command: str) -> Iterator[None]:
-    """Turns the death of another worker into one line and the exit code of a preemption.
+def lost_workers_reported(cluster: Cluster, command: str) -> Iterator[None]:
+    """Reports the death of another worker in one line, with the exit code of a preemption.
 
     Args:
-      cluster: nothing is done for a process that is alone.
-      command: flags to go on with.
+      cluster: if this process is the only one, nothing is done.
+      command: flags to continue with.
 
     Raises:
       SystemExit: with EXIT_TERMINATED; what was trained since the last checkpoint is lost.
@@ -176,7 +176,7 @@ def losses_told(cluster: Cluster, command: str) -> Iterator[None]:
         reason = error.message.strip().partition("\n")[0]
         print(
             f"error: another of the {cluster.size} workers was lost ({type(error).__name__}: "
-            f"{reason}); to go on from the last checkpoint, start all of them {command}",
+            f"{reason}); to continue from the last checkpoint, start all of them {command}",
             file=sys.stderr,
             flush=True,
         )

@@ -1,1 +1,1 @@
-"""What a training trains: networks, the weights they start from, a teacher."""
+"""The networks of a training, the weights they start from, and the teacher."""

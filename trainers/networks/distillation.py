@@ -1,4 +1,4 @@
-"""Knowledge distillation: a student learns from a teacher's logits too."""
+"""Knowledge distillation: the network also learns from the logits of a teacher."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from trainers.networks.models import load_model
 
 @dataclasses.dataclass(frozen=True)
 class Distillation:
-    """A teacher and how much it counts.
+    """A teacher and its share in the loss.
 
     Args:
-      teacher: gives logits [batch, classes] for the student's normalized images.
+      teacher: returns logits [batch, classes] for the student's normalized images.
       temperature: divides the logits of both.
-      share: of the teacher in the loss, in (0, 1].
+      share: the teacher's share in the loss, in (0, 1].
     """
 
     teacher: Callable[[tf.Tensor], tf.Tensor]
@@ -29,7 +29,7 @@ class Distillation:
     share: float
 
     def mix(self, losses: tf.Tensor, images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Returns the student's losses, float32 [batch], mixed with the distillation's."""
+        """Returns the student's losses, float32 [batch], mixed with the distillation losses."""
         taught = tf.stop_gradient(self.teacher(images))
         soft = distillation_losses(taught, logits, self.temperature)
         return (1 - self.share) * losses + self.share * soft
@@ -38,8 +38,8 @@ class Distillation:
 def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
     """Returns how far the student's softened probabilities are from the teacher's.
 
-    Hinton et al., 2015: the Kullback-Leibler divergence, times the squared temperature so that
-    its gradients keep their size.
+    Hinton et al., 2015: the Kullback-Leibler divergence, multiplied by the squared temperature so
+    that the gradients keep their size.
 
     Args:
       teacher, student: float32 logits [batch, classes].
@@ -56,16 +56,17 @@ def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: flo
 def load_distillation(config: TrainConfig, channels: int, classes: int) -> Distillation:
     """Loads the teacher that --distill names.
 
-    It is a workdir or a `.keras` file of any classifier. A network that says how it wants its
-    pixels gets them so (`preprocessing_of`, or the workdir's config); any other gets the
-    student's. Images are scaled to its input size; a softmax at its end is undone.
+    The teacher is a workdir or a `.keras` file of any classifier. If it says which preprocessing it
+    needs (`preprocessing_of`, or the workdir's config), its pixels are normalized in this way;
+    otherwise in the student's way. Images are scaled to its input size. A softmax at its end is
+    undone.
 
     Args:
       config: distill, temperature, distill_weight, preprocessing and the data's name matter.
       channels, classes: of the student.
 
     Raises:
-      UserError: it cannot be loaded, or is for other images or classes.
+      UserError: the teacher cannot be loaded, or is for other images or classes.
     """
     optimization, mine = config.optimization, config.images.preprocessing
     path, theirs = Path(optimization.distill), mine
@@ -75,12 +76,12 @@ def load_distillation(config: TrainConfig, channels: int, classes: int) -> Disti
     model.trainable = False
     if len(model.input_shape) != 4 or model.input_shape[-1] != channels:
         raise UserError(
-            f"teacher {path} takes {model.input_shape}, the images have {channels} channels; "
+            f"teacher {path} expects {model.input_shape}, but the images have {channels} channels; "
             "name another --distill"
         )
     if model.output_shape[-1] != classes:
         raise UserError(
-            f"teacher {path} knows {model.output_shape[-1]} classes, {config.data.dataset} has "
+            f"teacher {path} has {model.output_shape[-1]} classes, but {config.data.dataset} has "
             f"{classes}; name another --distill"
         )
     teacher = _adapted(model, mine, preprocessing_of(model) or theirs)
@@ -88,7 +89,7 @@ def load_distillation(config: TrainConfig, channels: int, classes: int) -> Disti
 
 
 def _adapted(model: keras.Model, given: str, wanted: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from images in one preprocessing to the logits of a model of another."""
+    """Returns a function that maps images in one preprocessing to logits of a model for another."""
     size = model.input_shape[1:3]
     scale, offset = _between(PREPROCESSING[given], PREPROCESSING[wanted])
     gives_probabilities = getattr(model.layers[-1], "activation", None) is keras.activations.softmax

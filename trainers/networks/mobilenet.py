@@ -1,6 +1,6 @@
-"""MobileNetV2 as ShuffleNet's rival: keras.applications' network at ShuffleNet V2's multiply-adds.
+"""MobileNetV2 for comparison: keras.applications' network with ShuffleNet V2's multiply-adds.
 
-ShuffleNet V2's Figure 1 compares networks of equal complexity; so does this.
+Figure 1 of ShuffleNet V2's paper compares networks of equal complexity in the same way.
 """
 
 from typing import Any, NamedTuple
@@ -11,15 +11,15 @@ from keras_shufflenet.layers import BN_MOMENTUM
 
 
 class Variant(NamedTuple):
-    """Width of the network, and channels of its last 1x1 convolution."""
+    """The width of the network and the number of channels of its last 1x1 convolution."""
 
     alpha: float
     head: int
 
 
-# By ShuffleNet V2's scale and small_images: within 0.1% of its multiply-adds, with 1000 classes at
-# 224 pixels and with 10 at 32. keras.applications rounds widths to multiples of 8, so that alpha
-# alone comes no closer than a tenth; the head, 1280 in the paper, makes up for the rest.
+# By ShuffleNet V2's scale and small_images: within 0.1% of its multiply-adds with 1000 classes at
+# 224 pixels, and with 10 at 32. keras.applications rounds widths to multiples of 8, so alpha alone
+# would leave a difference of a tenth; the head, 1280 in the paper, makes up for it.
 VARIANTS = {
     (0.5, False): Variant(0.27, 1784),
     (1.0, False): Variant(0.57, 1024),
@@ -32,8 +32,8 @@ VARIANTS = {
 }
 SCALES = tuple(sorted({scale for scale, _ in VARIANTS}))
 
-# Where keras.applications halves the size for the first two times of five; for small images
-# ShuffleNet leaves out the same two.
+# The layers in which keras.applications halves the size for the first and second of five times. For
+# small images ShuffleNet omits the same two.
 _FIRST_HALVINGS = ("Conv1", "block_1_depthwise")
 _HEAD = "Conv_1"
 
@@ -43,16 +43,16 @@ def mobilenet_v2(
 ) -> keras.Model:
     """Returns a MobileNetV2 with random weights and as many multiply-adds as ShuffleNetV2.
 
-    keras.applications' layers (Sandler et al., 2018) with three changes: the head's width; the
-    explicit pads of stride 2 became padding "same", which is equal at even sizes and one operator
-    less; BatchNormalization has the momentum of the networks here, as 0.999 would need thousands
-    of steps.
+    The layers are those of keras.applications (Sandler et al., 2018) with three changes. The head
+    has another width. The explicit padding before stride 2 is replaced by padding "same", which is
+    equal at even sizes and needs one operator less. BatchNormalization has the momentum of the
+    networks here, because 0.999 would need thousands of steps.
 
     Args:
-      scale: of the ShuffleNetV2 that it equals, a key of `VARIANTS`.
+      scale: the scale of the ShuffleNetV2 with as many multiply-adds, one of `SCALES`.
       input_shape: (height, width, channels), at least 32 pixels.
       classes: number of classes.
-      small_images: the first two halvings of the size are left out, as in ShuffleNetV2.
+      small_images: omit the first two halvings of the size, as in ShuffleNetV2.
 
     Returns:
       A functional model from pixels in [-1, 1], (batch, height, width, channels), to logits
@@ -84,7 +84,7 @@ def mobilenet_v2(
 
 
 def _changes(layer: keras.layers.Layer, head: int, small_images: bool) -> dict[str, Any]:
-    """Returns what is other than keras.applications has it, in the layer's configuration."""
+    """Returns the values of the layer's configuration that differ from keras.applications."""
     changes: dict[str, Any] = {}
     if isinstance(layer, keras.layers.BatchNormalization):
         changes["momentum"] = BN_MOMENTUM

@@ -1,4 +1,4 @@
-"""The network of a training, and the files that networks are kept in."""
+"""The network of a training, and the files that networks are saved in."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def build_model(
     precision: str = "float32",
     weights: str | os.PathLike | None = None,
 ) -> keras.Model:
-    """Returns the config's network; its output are logits.
+    """Returns the config's network; its output is logits.
 
     Args:
       config: which network.
@@ -34,11 +34,11 @@ def build_model(
       channels: of the images.
       classes: number of classes.
       precision: of the layers' arithmetic.
-      weights: as a ShuffleNet's argument; None: random.
+      weights: a ShuffleNet's argument `weights`; None: random.
 
     Raises:
-      UserError: a scale or number of groups that the papers do not have, unusable weights, or a
-        `.keras` file whose network is not for these images.
+      UserError: a scale or number of groups that the papers do not have, weights that cannot be
+        used, or a `.keras` file whose network is not for these images.
     """
     shape = (images.input_size, images.input_size, channels)
     if weights is not None and not config.is_shufflenet:
@@ -53,7 +53,7 @@ def build_model(
             if config.model == "mobilenet_v2":
                 return mobilenet_v2(config.scale, shape, classes, config.small_images)
             return _build_shufflenet(config, images.preprocessing, shape, classes, weights)
-    # Weights may need a package, or a network that is not there.
+    # Weights may need a package that is not installed, or a network connection.
     except (ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
         raise UserError(f"{config.model} cannot be built: {error}") from None
 
@@ -83,34 +83,34 @@ def _build_shufflenet(
 
 
 def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Returns the network of a `.keras` file with weights drawn anew.
+    """Returns the network of a `.keras` file with new random weights.
 
     Raises:
-      UserError: it cannot be loaded, is for other images or classes, or gives probabilities.
+      UserError: it cannot be loaded, is for other images or classes, or ends with a softmax.
     """
     model = load_model(path)
-    # Not those that it was saved with: a run's weights are its seed's.
+    # Not the saved weights, because a run's initial weights depend on its seed.
     model = keras.models.clone_model(model)
     expected = (None, *shape), (None, classes)
     if (model.input_shape, model.output_shape) != expected:
         raise UserError(
-            f"{path} goes from {model.input_shape} to {model.output_shape}, but these images "
-            f"need {expected[0]} to {expected[1]}; build it so, or name another --input_size"
+            f"{path} maps {model.input_shape} to {model.output_shape}, but these images "
+            f"need {expected[0]} to {expected[1]}; build it for these, or name another --input_size"
         )
     if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
-        raise UserError(f"{path} ends with a softmax; build it without, for it to give logits")
+        raise UserError(f"{path} ends with a softmax; build it without, so that it returns logits")
     return model
 
 
 def full_precision(
     model: keras.Model, config: NetworkConfig, images: ImageConfig, precision: str
 ) -> keras.Model:
-    """Returns the same network with the same weights, in float32 throughout.
+    """Returns the same network with the same weights, with all arithmetic in float32.
 
-    Weights are float32 in mixed precision too; what is converted later has no use for the rest.
+    Weights are float32 in mixed precision too; later conversions do not need the rest.
 
     Args:
-      model: of `build_model`, with the other arguments.
+      model: from `build_model` with the other arguments.
     """
     if precision == "float32":
         return model
@@ -120,19 +120,19 @@ def full_precision(
 
 
 def check_preprocessing(model: keras.Model, preprocessing: str, path: str | Path) -> None:
-    """Raises UserError where the model from `path` wants other pixels than its training's."""
+    """Raises UserError if the model from `path` needs another preprocessing than its training."""
     mode = keras_shufflenet.preprocessing_of(model)
     if mode not in (None, preprocessing):
         raise UserError(
             f"{path} is for pixels of preprocessing {mode!r}, but the training's config.json says "
-            f"{preprocessing!r}; they are not of the same training"
+            f"{preprocessing!r}; they do not come from the same training"
         )
 
 
 @contextlib.contextmanager
 def _precision(name: str) -> Iterator[None]:
     before = keras.config.dtype_policy()
-    # Otherwise the caller's own policy holds.
+    # Otherwise the caller's policy stays.
     if name != "float32":
         keras.config.set_dtype_policy(name)
     try:
@@ -142,7 +142,7 @@ def _precision(name: str) -> Iterator[None]:
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
-    """Writes a `.keras` file, whole or not at all, with batch norms as one device has them."""
+    """Writes a `.keras` file, whole or not at all, with batch norms set for one device."""
     synchronized = any(getattr(layer, "synchronized", False) for layer in flat_layers(model))
     synchronize_batch_norms(model, False)
     try:
@@ -162,7 +162,7 @@ def load_model(path: str | Path) -> keras.Model:
         raise UserError(f"model {path} does not exist; finish a training first, or check the path")
     try:
         return keras.saving.load_model(path, compile=False)
-    # Keras passes on what zip, JSON and HDF5 raise.
+    # Keras passes on the errors of zip, JSON and HDF5.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(f"{path} is no Keras model that can be loaded ({reason})") from error
+        raise UserError(f"{path} cannot be loaded as a Keras model ({reason})") from error

@@ -1,4 +1,4 @@
-"""What a training starts from instead of random weights."""
+"""Weights that a training starts from, instead of random ones."""
 
 from pathlib import Path
 
@@ -14,31 +14,32 @@ _CLASSIFIER = "predictions/"
 
 
 def load_starting_weights(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> None:
-    """Gives `model` the weights that `config.weights` names.
+    """Sets the weights of `model` to those that `config.weights` names.
 
-    That is a workdir (its `model.keras`), a `.keras` or a `.weights.h5` file of the same network,
-    or whatever else the network's own argument `weights` takes. The classifier starts at random
-    where the number of classes is another.
+    These are a workdir (its `model.keras`), a `.keras` or a `.weights.h5` file of the same network,
+    or any other value of the network's own argument `weights`. If the number of classes differs,
+    the classifier keeps its random weights.
 
     Args:
       model: the network of `config` and `images`.
 
     Raises:
-      UserError: it cannot be loaded, or is of another network; the first weight is named.
+      UserError: the weights cannot be loaded, or are from another network; the message names the
+        first weight that does not fit.
     """
     source = _source(model, config, images)
     preprocessing = preprocessing_of(source)
     if preprocessing not in (None, images.preprocessing):
         raise UserError(
             f"--weights {config.weights} is for pixels of --preprocessing={preprocessing}, not "
-            f"{images.preprocessing}; name that"
+            f"{images.preprocessing}; use --preprocessing={preprocessing}"
         )
     for name in ("padding", "convention"):
         theirs, ours = _setting(source, name), _setting(model, name)
         if theirs not in (None, ours):
             raise UserError(
                 f"--weights {config.weights} was trained with --{name}={theirs}, not {ours}; "
-                "name that"
+                f"use --{name}={theirs}"
             )
     weights = {weight.path: weight for weight in source.weights}
     new_classes = source.output_shape[-1] != model.output_shape[-1]
@@ -49,15 +50,15 @@ def load_starting_weights(model: keras.Model, config: NetworkConfig, images: Ima
         if found is None or found.shape != weight.shape:
             shape = "is missing" if found is None else f"has shape {tuple(found.shape)}"
             raise UserError(
-                f"--weights {config.weights} is of another network: {weight.path} {shape} there, "
-                f"{tuple(weight.shape)} here; give --model, --scale, --groups and "
-                "--small_images as they were"
+                f"--weights {config.weights} is from another network: {weight.path} {shape} there, "
+                f"but {tuple(weight.shape)} here; use the --model, --scale, --groups and "
+                "--small_images that it was trained with"
             )
         weight.assign(found.value)
 
 
 def _setting(model: keras.Model, name: str) -> str | None:
-    """Returns what all units of a network have, or None for another model."""
+    """Returns a setting that all units of a network share, or None for another model."""
     return next(
         (getattr(layer, name, None) for layer in model.layers if "_unit" in layer.name), None
     )
@@ -74,7 +75,7 @@ def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> k
         source = build_model(config, images, channels, _classes(path))
         source.load_weights(path)
         return source
-    # Keras passes on what HDF5 and its own checks raise.
+    # Keras passes on the errors of HDF5 and of its own checks.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(
@@ -83,7 +84,7 @@ def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> k
 
 
 def _classes(path: Path) -> int:
-    """Returns the number of classes of a network by its weights file."""
+    """Returns the number of classes of the network in a weights file."""
     with h5py.File(path) as file:
-        # Keras names a layer by its class; the network has one Dense, with kernel and bias.
+        # Keras names a layer after its class; the network has one Dense, with kernel and bias.
         return file["layers/dense/vars/1"].shape[0]

@@ -1,9 +1,9 @@
-"""The stem's kernels by what the training's images consist of, instead of learnt ones.
+"""Kernels of the stem computed from the training images, instead of trained ones.
 
-Random kernels mostly see the mean of a patch, the largest part of a photograph by far, and the
-details must be learnt first. The principal components of the patches see everything from the start
-(patch-whitening: Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds", https://arxiv.org/abs/2404.00498,
-section 3.2). As there, they are not trained.
+Random kernels mostly respond to the mean of a patch, by far the largest part of a photograph, and
+must first learn to respond to details. The principal components of the patches respond to
+everything from the start (patch-whitening: Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds",
+https://arxiv.org/abs/2404.00498, section 3.2). As in that paper, they are not trained.
 """
 
 import keras
@@ -16,9 +16,9 @@ from trainers.data.sources import Source
 from trainers.settings import DataConfig, ImageConfig
 
 _IMAGES = 1024
-# At a time; their patches take 170 MB at 224 pixels.
+# Images at a time; their patches take 170 MB at 224 pixels.
 _BATCH = 32
-# Of the largest component's variance: below, it is noise of the compression.
+# Share of the largest component's variance below which a component is compression noise.
 _NOISE = 1e-4
 
 
@@ -26,29 +26,29 @@ def stem(model: keras.Model) -> keras.layers.Conv2D:
     """Returns the first convolution of a network.
 
     Raises:
-      UserError: there is none that sees all channels.
+      UserError: no convolution reads all channels.
     """
     found = next((layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)), None)
     if found is None or found.kernel.shape[2] != model.input_shape[-1]:
-        raise UserError("--whiten_stem is for networks that begin with an ungrouped convolution")
+        raise UserError("--whiten_stem is for networks that start with an ungrouped convolution")
     return found
 
 
 def whiten_stem(model: keras.Model, data: DataConfig, images: ImageConfig, source: Source) -> None:
-    """Gives half of the first convolution's kernels principal components, the others the opposite.
+    """Sets half of the first convolution's kernels to principal components, half to the negatives.
 
-    With both signs nothing is lost after the ReLU. The components are those of the patches that
-    lie under the kernel, the largest first, scaled to a variance of about 1; kernels for which
-    there is none are left as they are.
+    With both signs, nothing is lost after the ReLU. The components are those of patches of the
+    kernel's size, largest first, scaled to a variance of about 1. If there are more kernels than
+    components, the rest are left unchanged.
 
     Args:
-      model: a network that begins with a convolution.
-      data: of the training.
-      images: likewise.
-      source: its training images, of which a thousand are looked at.
+      model: a network that starts with a convolution.
+      data: the training's.
+      images: the training's.
+      source: the training images, of which a thousand are read.
 
     Raises:
-      UserError: the network has no convolution that sees all channels, or an image cannot be read.
+      UserError: the network has no convolution that reads all channels, or an image cannot be read.
 
     Examples:
       >>> source = load_source(config.data, config.data.train_split)
@@ -66,11 +66,11 @@ def whiten_stem(model: keras.Model, data: DataConfig, images: ImageConfig, sourc
 
 
 def components(covariance: np.ndarray, count: int) -> np.ndarray:
-    """Returns the principal components of the largest variance, divided by its square root.
+    """Returns the principal components with the largest variances, divided by their square roots.
 
     Args:
       covariance: float64 [n, n].
-      count: so many, or n if that is less.
+      count: number of components, or n if that is less.
 
     Returns:
       float64 [n, count].
@@ -82,11 +82,11 @@ def components(covariance: np.ndarray, count: int) -> np.ndarray:
 
 
 def _patch_covariance(config: ImageConfig, source: Source, size: tuple[int, int]) -> np.ndarray:
-    """Returns the covariance of what lies in windows of a height and width, [n, n]."""
+    """Returns the covariance of the pixels in windows of a height and width, [n, n]."""
     count, sums, products = 0, np.float64(0), np.float64(0)
     batches = evaluation_batches(config.as_training_begins(), _BATCH, source)
     for images, _, weights in batches.take(_IMAGES // _BATCH):
-        # Some are there to fill a batch up.
+        # Images of weight 0 are padding.
         patches = _patches(images[weights > 0], size)
         count += patches.shape[0]
         sums += tf.reduce_sum(patches, 0).numpy().astype(np.float64)
@@ -96,6 +96,6 @@ def _patch_covariance(config: ImageConfig, source: Source, size: tuple[int, int]
 
 
 def _patches(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Returns what lies in the windows, [windows, height x width x channels], a kernel's order."""
+    """Returns the pixels in all windows, [windows, height x width x channels], as in a kernel."""
     found = tf.image.extract_patches(images, [1, *size, 1], [1] * 4, [1] * 4, "VALID")
     return tf.reshape(found, [-1, found.shape[-1]])

@@ -1,4 +1,4 @@
-"""What smooths a training's end: an average of the weights, and BatchNorm's statistics anew."""
+"""Averages at a training's end: a moving average of the weights, BatchNorm's statistics again."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -11,18 +11,18 @@ from trainers.distribution.strategy import batch_norms
 
 
 class WeightAverage(tf.Module):
-    """An exponential moving average of all weights, BatchNorm's statistics included.
+    """An exponential moving average of all weights, including BatchNorm's statistics.
 
-    Create it in the strategy's scope. Each step keeps min(decay, (1 + step) / (10 + step)) of
-    the average, as tf.train.ExponentialMovingAverage does, so that the random start is soon
-    forgotten.
+    Create it in the strategy's scope. Each step keeps min(decay, (1 + step) / (10 + step)) of the
+    average, like tf.train.ExponentialMovingAverage, so that the random initial weights soon have
+    no effect.
 
     Args:
-      model: whose weights are averaged.
-      decay: share that the average keeps at each step, in (0, 1).
+      model: the model whose weights are averaged.
+      decay: share of the average that is kept at each step, in (0, 1).
 
     Attributes:
-      shadows: the averages, in the order of the model's weights of floating type.
+      shadows: the averages, in the order of the model's floating-point weights.
 
     Examples:
       >>> with average.swapped():
@@ -44,7 +44,7 @@ class WeightAverage(tf.Module):
             shadow.assign(weight)
 
     def update(self, step: tf.Tensor) -> None:
-        """Takes the weights of `step` in, a number of steps taken; for use in a tf.function."""
+        """Adds the weights after `step` steps to the average; for use in a tf.function."""
         step = tf.cast(step, tf.float32)
         change = 1 - tf.minimum(self._decay, (1 + step) / (10 + step))
 
@@ -55,7 +55,7 @@ class WeightAverage(tf.Module):
 
     @contextlib.contextmanager
     def swapped(self) -> Iterator[None]:
-        """The model has the averaged weights in the block; what changes there is the average."""
+        """In the block, the model has the averaged weights; changes to them change the average."""
         self._exchange()
         try:
             yield
@@ -64,7 +64,7 @@ class WeightAverage(tf.Module):
 
     @tf.function(autograph=False)
     def _exchange(self) -> None:
-        # In one graph, so that no Ctrl-C falls between two weights.
+        # In one graph, so that Ctrl-C cannot interrupt between two weights.
         def exchange(shadow: tf.Variable, weight: tf.Variable) -> None:
             averaged = tf.identity(shadow)
             shadow.assign(weight)
@@ -74,7 +74,7 @@ class WeightAverage(tf.Module):
 
     def _on_each(self, function: Callable[[tf.Variable, tf.Variable], None]) -> None:
         for shadow, weight in zip(self.shadows, self._weights, strict=True):
-            # On every device its own copy: they are the same everywhere.
+            # Each device updates its own copy, and all copies stay equal.
             self._strategy.extended.update(shadow, function, args=(weight,))
 
 
@@ -84,16 +84,16 @@ def reestimate_batch_norms(
     batches: Iterable[tuple],
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Replaces BatchNorm's moving statistics by the mean of those of `batches`.
+    """Replaces BatchNorm's moving statistics with the mean of the statistics of `batches`.
 
-    The papers' code ends so: the moving statistics of a training lag behind its weights. What
-    the statistics were before does not matter.
+    The papers' code does this at the end, because the moving statistics of a training lag behind
+    its weights. The previous statistics have no effect.
 
     Args:
       model: the network.
       strategy: where it runs.
       batches: distributed batches, the images first.
-      check: called before each batch; may raise, and then the statistics are half done.
+      check: called before each batch; if it raises, the statistics are incomplete.
     """
     norms = batch_norms(model)
     momenta = [layer.momentum for layer in norms]

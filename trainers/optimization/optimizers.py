@@ -1,4 +1,4 @@
-"""The optimizer of a training: SGD or Muon, with loss scaling where float16 needs it."""
+"""The optimizer of a training: SGD or Muon, with loss scaling for float16."""
 
 import keras
 import tensorflow as tf
@@ -8,8 +8,8 @@ from trainers.constants import shared
 from trainers.settings import OptimizationConfig
 
 _MOMENTUM = 0.9
-# Muon's part of the learning rate, so that one schedule serves it and SGD's variables: with the
-# usual rates a new network's kernels turn by a few percent a step.
+# Muon's share of the learning rate, so that Muon and SGD can use one schedule: with the usual rates
+# the kernels of a new network change direction by a few percent per step.
 _MUON_SHARE = 0.1
 _NEWTON_SCHULZ_STEPS = 5
 _TINY = 1e-7
@@ -39,16 +39,16 @@ def make_optimizer(
 class SGD(OptimizerHooks, keras.optimizers.SGD):
     """Keras's SGD with momentum and an L2 penalty, in one operator for each variable.
 
-    Keras's own step takes ten, a twentieth of the time of a small network's step on a CPU. The
-    penalty goes through the momentum, unlike Keras's `weight_decay`, and only what has more than
-    one dimension decays: kernels, not biases and batch norms (the papers' code does so).
+    Keras's own step needs ten, which take a twentieth of a small network's step on a CPU. Unlike
+    Keras's `weight_decay`, the penalty is included in the momentum. Only variables with more than
+    one dimension decay: kernels, but not biases and batch norms (as in the papers' code).
 
     Args:
-      learning_rate, momentum, nesterov: as of `keras.optimizers.SGD`; the momentum is above 0.
+      learning_rate, momentum, nesterov: as in `keras.optimizers.SGD`; the momentum is above 0.
       decay: share of a kernel that is added to its gradient.
-      bias_rate: what the learning rate of biases and of BatchNorm's offsets is multiplied by. They
-        are few, and a step of theirs as long as a kernel's takes long to get anywhere (Jordan,
-        2024, https://arxiv.org/abs/2404.00498, section 3.4).
+      bias_rate: factor for the learning rate of biases and of BatchNorm's offsets. With a kernel's
+        learning rate these few values would change slowly (Jordan, 2024,
+        https://arxiv.org/abs/2404.00498, section 3.4).
 
     Examples:
       >>> optimizer = SGD(0.1, decay=5e-4, momentum=0.9, nesterov=True)
@@ -60,21 +60,21 @@ class SGD(OptimizerHooks, keras.optimizers.SGD):
         self._shares: list[float] = []
 
     def build(self, variables):
-        """Makes the state for variables; see the base class."""
+        """Creates the state for variables; see the base class."""
         super().build(variables)
-        # Here they have Keras's names; a step gets copies of theirs.
+        # Read here, because only here the variables have Keras's names; a step gets copies.
         self._shares = [self.bias_rate if v.name in _BIASES else 1.0 for v in variables]
 
     def sums_gradients(self):
-        """Whether there are other devices; see the base class."""
-        # One device has no other's gradients to add, only an operator for each of its own.
+        """Returns whether there are other devices; see the base class."""
+        # With one device there is nothing to add, but each gradient would get an operator for it.
         return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
     def update_step(self, gradient, variable, learning_rate):
         """Changes one variable; see the base class."""
         gradient = tf.cast(gradient, variable.dtype)
         share = self._shares[self.variable_index(variable)]
-        # Only where it changes something, for the sake of the graph's size.
+        # Only if it changes something, to keep the graph small.
         if share != 1:
             learning_rate = shared(share, learning_rate.dtype) * learning_rate
         if self.decay and len(variable.shape) > 1:
@@ -90,19 +90,20 @@ class SGD(OptimizerHooks, keras.optimizers.SGD):
 
 
 class Muon(SGD):
-    """SGD that takes orthogonal steps with the kernels of 1x1 convolutions.
+    """SGD with orthogonal steps for the kernels of 1x1 convolutions.
 
-    Such a kernel is a matrix, and its momentum is replaced by the nearest one whose singular values
-    are all about 1: directions that few images ask for are learnt as fast as the others (Jordan et
-    al., 2024, https://kellerjordan.github.io/posts/muon). A grouped kernel counts as one matrix.
-    All other variables get SGD's step. `keras.optimizers.Muon` does so for dense layers alone, and
-    gives the kernels of convolutions to Adam.
+    Such a kernel is a matrix. Its momentum is replaced by the nearest matrix whose singular values
+    are all about 1, so that directions from few images are learnt as fast as the others (Jordan et
+    al., 2024, https://kellerjordan.github.io/posts/muon). A grouped kernel is treated as one
+    matrix. All other variables get SGD's step. `keras.optimizers.Muon` does this only for dense
+    layers, and uses Adam for the kernels of convolutions.
 
-    The kernels decay beside the step, as fast as SGD's do. In their gradient, as SGD has it, the
-    decay would turn the step; without it they grow, and turn ever more slowly.
+    The kernels decay separately from the step, as fast as with SGD. In the gradient, as in SGD, the
+    decay would change the step's direction. Without decay the kernels would grow, and their
+    direction would change more and more slowly.
 
     Args:
-      learning_rate, decay, bias_rate, momentum, nesterov: as of `SGD`.
+      learning_rate, decay, bias_rate, momentum, nesterov: as in `SGD`.
 
     Examples:
       >>> optimizer = Muon(0.1, decay=5e-4, momentum=0.9, nesterov=True)
@@ -121,8 +122,8 @@ class Muon(SGD):
         variable.assign_sub(tf.cast(learning_rate, step.dtype) * step)
 
 
-# Traced once for each shape, of which a network has few; not inlined, so that it is also optimized
-# once for each, and not for each kernel.
+# Traced once for each shape, and a network has few shapes. Not inlined, so that it is also
+# optimized once for each shape instead of once for each kernel.
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})
 def _muon_step(
     gradient: tf.Tensor,
@@ -132,31 +133,31 @@ def _muon_step(
     decay: float,
     nesterov: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the next momentum, and what the kernel changes by at a learning rate of -1.
+    """Returns the next momentum, and the change of the kernel at a learning rate of -1.
 
     Args:
       gradient, momentum, kernel: [1, 1, inputs, outputs].
-      kept: share of the momentum that stays.
-      decay: as of `SGD`.
+      kept: share of the momentum that is kept.
+      decay: as in `SGD`.
       nesterov: look ahead.
     """
     momentum = kept * momentum + gradient
     ahead = kept * momentum + gradient if nesterov else momentum
     *_, inputs, outputs = kernel.shape
     step = orthogonalized(tf.reshape(ahead, [inputs, outputs]))
-    # Each output's kernel changes by the same length, however many outputs there are.
+    # The kernel of each output changes by the same length with any number of outputs.
     step *= _MUON_SHARE * max(1.0, outputs / inputs) ** 0.5
-    # SGD's momentum adds 1 / (1 - momentum) steps of its decay up.
+    # SGD's momentum adds up the decay of 1 / (1 - momentum) steps.
     return momentum, tf.reshape(step, kernel.shape) + decay / (1 - kept) * kernel
 
 
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     """Returns the matrix with singular values of about 1, between 0.7 and 1.2.
 
-    Those below 0.002 of the matrix's norm stay smaller. Muon's Newton-Schulz iteration, with the
-    authors' coefficients: they converge fast and not exactly, which is enough. It runs on the
-    products of the shorter side's vectors, and the matrix is multiplied once at the end: of a wide
-    kernel that takes less than half of the time.
+    Values below 0.002 of the matrix's norm stay smaller. This is Muon's Newton-Schulz iteration
+    with the authors' coefficients, which converge fast but not exactly; that is enough. It iterates
+    on the products of the shorter side's vectors and multiplies the matrix once at the end, which
+    takes less than half the time for a wide kernel.
 
     Args:
       matrix: float32 [rows, columns].
@@ -169,16 +170,16 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     for _ in range(_NEWTON_SCHULZ_STEPS):
         factor = 3.4445 * one - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
         total = factor if total is None else tf.matmul(factor, total)
-        # Factors are polynomials of the first `gram`, so that the order does not matter.
+        # All factors are polynomials of the first `gram`, so their order does not matter.
         gram = tf.matmul(factor, tf.matmul(factor, gram))
     return tf.matmul(x, total) if tall else tf.matmul(total, x)
 
 
 class ScaledOptimizer(LossScaleHooks, keras.optimizers.LossScaleOptimizer):
-    """Keras's dynamic loss scaling, for which every batch is a step.
+    """Keras's dynamic loss scaling, but with every batch counted as a step.
 
-    A batch whose gradients overflow changes no weights and halves the scale. Keras's own does not
-    count it, but the training's step says which images are used up.
+    A batch whose gradients overflow changes no weights and halves the scale. Keras's class does not
+    count it, but the step of a training must count all the images used.
     """
 
     def after_overflow(self):
@@ -187,7 +188,7 @@ class ScaledOptimizer(LossScaleHooks, keras.optimizers.LossScaleOptimizer):
 
     def apply(self, grads, trainable_variables=None):
         """Applies scaled gradients; see the base class."""
-        # Keras asks the first device alone whether its gradients are finite.
+        # Keras checks only the first device's gradients for non-finite values.
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in grads])
         replicas = tf.distribute.get_replica_context()
         failed = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))

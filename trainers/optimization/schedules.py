@@ -13,7 +13,7 @@ def learning_rate(
     Args:
       config: learning_rate, schedule and warmup_epochs matter.
       total_steps: of the run.
-      steps_per_epoch: need not be whole.
+      steps_per_epoch: may be fractional.
     """
     warmup = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
     if config.schedule == "linear":
@@ -26,19 +26,19 @@ def learning_rate(
 
 
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A line up to the peak, then one down to 0; Keras's PolynomialDecay has no warm-up.
+    """A line up to the peak, then a line down to 0; Keras's PolynomialDecay has no warm-up.
 
     Args:
       peak: the highest rate.
-      total_steps: where it is 0.
-      warmup_steps: where it is highest, below total_steps.
+      total_steps: the step at which the rate is 0.
+      warmup_steps: the step at which the rate is highest, below total_steps.
     """
 
     def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0):
         self._peak, self._total, self._warmup = peak, total_steps, warmup_steps
 
     def __call__(self, step):
-        """Returns the rate of a step."""
+        """Returns the learning rate of a step."""
         step = keras.ops.cast(step, "float32")
         down = (self._total - step) / (self._total - self._warmup)
         up = step / max(self._warmup, 1)

@@ -1,1 +1,1 @@
-"""What a training shows: the screen, metrics, confusion matrices, the report page."""
+"""The output of a training: screen, metrics, confusion matrices, the report page."""

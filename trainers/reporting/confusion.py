@@ -1,4 +1,4 @@
-"""Confusion matrices: which classes a model takes for which, as text and as a picture."""
+"""Confusion matrices: which classes a model confuses, as text and as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from common import files
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-# More rows than this tell less than the worst pairs do.
+# With more classes than this, the worst pairs say more than a table.
 _MAX_TABLE_CLASSES = 20
 _MAX_LABELLED_CLASSES = 50
 _MAX_PAIRS = 20
@@ -19,11 +19,11 @@ _INCHES = (3.0, 12.0)
 
 
 def table(confusion: np.ndarray, names: Sequence[str]) -> str:
-    """Returns the matrix as aligned text, a row per true class.
+    """Returns the matrix as aligned text, one row per true class.
 
     Args:
       confusion: int64 [classes, classes], by true class and guess.
-      names: of the classes.
+      names: class names.
 
     Examples:
       >>> print(table(np.array([[9, 1], [0, 10]]), ["cat", "dog"]))
@@ -47,7 +47,7 @@ def table(confusion: np.ndarray, names: Sequence[str]) -> str:
 
 
 def worst_pairs(confusion: np.ndarray, names: Sequence[str], limit: int = _MAX_PAIRS) -> str:
-    """Returns the most frequent mistakes, one per line: how often, true class → guess."""
+    """Returns the most frequent mistakes, one per line: count, true class → guess."""
     mistakes = confusion.copy()
     np.fill_diagonal(mistakes, 0)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
@@ -57,7 +57,7 @@ def worst_pairs(confusion: np.ndarray, names: Sequence[str], limit: int = _MAX_P
 
 
 def summary(confusion: np.ndarray, names: Sequence[str]) -> str:
-    """Returns the table where it fits on a screen, or else the worst pairs."""
+    """Returns the table if it fits on a screen, otherwise the worst pairs."""
     if len(names) <= _MAX_TABLE_CLASSES:
         return table(confusion, names)
     return worst_pairs(confusion, names)

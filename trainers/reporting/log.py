@@ -1,4 +1,4 @@
-"""What the user sees of a training while it runs."""
+"""What the user sees while a training runs."""
 
 import math
 import time
@@ -17,11 +17,11 @@ class Log:
 
     Args:
       batch_size: images per step.
-      progress: on the screen.
+      progress: the progress bar on the screen.
 
     Attributes:
-      loss: the last one shown; None before the first.
-      images_per_second: of the last steps; None before it is known.
+      loss: the last loss shown; None before the first.
+      images_per_second: of the last steps; None until it is known.
     """
 
     def __init__(self, batch_size: int, progress: Progress):
@@ -31,11 +31,11 @@ class Log:
         self.images_per_second: float | None = None
 
     def write(self, step: int, loss: float, rate: float) -> None:
-        """Shows loss and speed; raises UserError when the loss is not finite."""
+        """Shows loss and speed; raises UserError if the loss is non-finite."""
         if not math.isfinite(loss):
             raise UserError(diverged(step))
         now = time.monotonic()
-        # The first steps include the tracing of the graph, and say nothing of the speed.
+        # The first steps include tracing the graph, so their time is not the training's speed.
         if self._step is not None:
             images = (step - self._step) * self._batch_size
             self.images_per_second = images / (now - self._time)

@@ -1,4 +1,4 @@
-"""The file that a run's evaluations are written down in, one JSON object a line."""
+"""The file of a run's evaluations, one JSON object per line."""
 
 import contextlib
 import json
@@ -8,24 +8,24 @@ from typing import Any
 from common import files
 
 METRICS_FILE = "metrics.jsonl"
-NEVER = -1  # instead of the step of an evaluation
+NEVER = -1  # the step of the last evaluation if there was none
 
 
 def append(workdir: Path, record: dict[str, Any]) -> None:
-    """Writes one more evaluation down."""
+    """Appends one evaluation."""
     with (workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 
 def keep_until(step: int, workdir: Path) -> int:
-    """Drops the evaluations after the step that a run resumes from.
+    """Removes the evaluations after the step that a run resumes from.
 
     Returns:
-      The step of the last one that is left, or `NEVER`.
+      The step of the last remaining evaluation, or `NEVER`.
     """
     path, records = workdir / METRICS_FILE, []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        # The last line may be torn, when the run was killed while it was written.
+        # The last line may be incomplete, if the run was killed while writing it.
         with contextlib.suppress(json.JSONDecodeError):
             records.append(json.loads(line))
     kept = [record for record in records if record["step"] <= step]
@@ -34,7 +34,7 @@ def keep_until(step: int, workdir: Path) -> int:
 
 
 def last_evaluation(workdir: Path) -> dict[str, Any]:
-    """Returns the last evaluation of a run that has ended.
+    """Returns the last evaluation of a finished run.
 
     Raises:
       OSError, IndexError, ValueError: the file cannot be read, is empty, or its last line is

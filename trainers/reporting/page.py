@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _PERCENT = 100.0
-# By name in the metrics: title, and what a value is multiplied by.
+# By name in the metrics: the title, and the factor that a value is multiplied by.
 _CURVES = {
     "top1": ("Top-1 accuracy, %", _PERCENT),
     "top5": ("Top-5 accuracy, %", _PERCENT),
     "eval_loss": ("Loss in evaluation", 1.0),
-    "train_loss": ("Loss in training, of the last batch looked at", 1.0),
+    "train_loss": ("Loss in training, of the last logged batch", 1.0),
     "images_per_second": ("Training speed, images/s", 1.0),
 }
 _NONE = "-"
@@ -56,7 +56,7 @@ def write_report(workdirs: Sequence[Path], path: Path) -> None:
 
 
 def curves(runs: Sequence[Run]) -> dict[str, "Figure"]:
-    """Returns a figure for each quantity that a run has, by name; a line a run."""
+    """Returns a figure for each quantity that a run has, by name; one line per run."""
     from plotly import graph_objects
 
     figures = {}
@@ -67,7 +67,7 @@ def curves(runs: Sequence[Run]) -> dict[str, "Figure"]:
                 (r["epoch"], r[name] * factor) for r in run.records if r.get(name) is not None
             ]
             x, y = zip(*points, strict=True) if points else ((), ())
-            # Empty ones too, so that a run has one colour in all plots.
+            # Also if it is empty, so that a run has the same colour in all plots.
             figure.add_scatter(x=x, y=y, name=run.name, mode="lines+markers", showlegend=True)
         if any(trace.x for trace in figure.data):
             figure.update_layout(title=title, xaxis_title="epoch", height=380)

@@ -1,4 +1,4 @@
-"""What the report knows of a run: its settings and its evaluations, as its workdir has them."""
+"""What the report shows of a run: the settings and evaluations in its workdir."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from common.cli import UserError
 from trainers.config import reading_record
 from trainers.reporting.metrics import METRICS_FILE
 
-# What every evaluation has; the other numbers may be missing, as the loss before the first step.
+# Every evaluation has these; other numbers may be missing, such as the loss before the first step.
 _NEEDED = ("step", "epoch", "top1")
 
 
@@ -20,11 +20,11 @@ class Run:
 
     Attributes:
       name: its workdir, as the user wrote it.
-      settings: by name, of its config.
-      versions: of libraries, by name.
-      command: that began it.
+      settings: its config's settings, by name.
+      versions: versions of the libraries, by name.
+      command: the command that started it.
       records: its evaluations, by step.
-      warnings: what could not be read.
+      warnings: messages about what could not be read.
     """
 
     name: str
@@ -44,7 +44,7 @@ def read_runs(workdirs: Sequence[Path]) -> list[Run]:
     """Reads the runs of several workdirs.
 
     Raises:
-      UserError: a workdir is named twice, or is none, or its settings cannot be read.
+      UserError: a workdir is named twice, or is not one, or its settings cannot be read.
 
     Examples:
       >>> read_runs([Path("/tmp/digits")])[0].best["top1"]
@@ -57,19 +57,19 @@ def read_runs(workdirs: Sequence[Path]) -> list[Run]:
 
 
 def read_run(workdir: Path) -> Run:
-    """Reads one workdir; a line of its metrics that is damaged becomes a warning."""
-    with reading_record(workdir, "leave it out") as record:
+    """Reads one workdir; a damaged line in its metrics becomes a warning."""
+    with reading_record(workdir, "omit this run") as record:
         if not isinstance(record["config"], dict):
-            raise TypeError("its config holds no names")
+            raise TypeError("its config has no names")
     records, warnings = _read_metrics(workdir / METRICS_FILE)
-    # Where it lies is its name already.
+    # The workdir is already the run's name.
     settings = {name: value for name, value in record["config"].items() if name != "workdir"}
     versions, command = record.get("versions", {}), record.get("command", "")
     return Run(str(workdir), settings, versions, command, tuple(records), tuple(warnings))
 
 
 def differing(runs: Sequence[Run], kind: str) -> dict[str, list[Any]]:
-    """Returns what is not the same in all runs, by name the values of each.
+    """Returns what differs between runs: by name, the value of each run.
 
     Args:
       runs: at least one.
@@ -90,11 +90,11 @@ def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     for number, line in enumerate(lines, start=1):
         record = _parse(line)
         if record:
-            # The same step twice is the run's later word on it.
+            # If a step occurs twice, the later record counts.
             by_step[record["step"]] = record
         elif line.strip():
-            last = "; the run was killed while it wrote it" if number == len(lines) else ""
-            warnings.append(f"{path}:{number} is no evaluation and is left out{last}")
+            last = "; the run was killed while writing it" if number == len(lines) else ""
+            warnings.append(f"{path}:{number} is not an evaluation and is skipped{last}")
     return [by_step[step] for step in sorted(by_step)], warnings
 
 

@@ -1,1 +1,1 @@
-"""A network's training graph: the same layers and weights, in less time on CPUs."""
+"""A network's training graph: the same layers and weights, but faster on CPUs."""

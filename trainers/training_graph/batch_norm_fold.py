@@ -1,12 +1,12 @@
-"""BatchNormalizations around a product of matrices, as part of its matrix; gradient included.
+"""BatchNormalizations before and after a matrix product, folded into its matrix, with gradient.
 
-Of pixels x with mean m and covariance C, the product x W has the mean m W and, as variances, the
-diagonal of W' C W. A BatchNormalization of the product multiplies W by its scale and adds a bias
-that follows. One of the pixels multiplies the rows of W by its scale; what it adds is the same for
-every pixel, and the other one takes it away again.
+If pixels x have mean m and covariance C, the product x W has the mean m W, and its variances are
+the diagonal of W' C W. A BatchNormalization of the product multiplies W by its scale and adds a
+bias that follows from these. A BatchNormalization of the pixels multiplies the rows of W by its
+scale; what it adds is the same for every pixel, and the normalization of the product removes it.
 
-The gradient is written out. TensorFlow would derive it with many more operators, which are small,
-but a network has thousands: they take seconds to be traced and optimized.
+The gradient is written by hand. TensorFlow would derive it with many more operators. These are
+small, but a network has thousands, and tracing and optimizing them takes seconds.
 """
 
 from collections.abc import Sequence
@@ -19,26 +19,26 @@ from trainers.distribution.strategy import sum_over_devices
 
 
 class Statistics(NamedTuple):
-    """What a BatchNormalization sees of a batch, [channels] each."""
+    """The batch statistics that a BatchNormalization uses, [channels] each."""
 
     mean: tf.Tensor
     variance: tf.Tensor
 
 
 def moments(pixels: tf.Tensor, synchronized: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns means over pixels, of their channels and of the products of each two of these.
+    """Returns the means over pixels of the channels, and of the products of each two channels.
 
     Args:
       pixels: float32 or float64 [n, channels].
-      synchronized: of the pixels of all devices; call it in a replica then.
+      synchronized: use the pixels of all devices; then call it in a replica.
 
     Returns:
-      [1, channels] and [channels, channels]. The gradient of the second is that of one factor of
-      the products, for both are the same pixel: it must come doubled.
+      [1, channels] and [channels, channels]. The gradient of the second considers only one factor
+      of the products, although both are the same pixel, so the caller must pass it doubled.
     """
 
     def averages(sums: tf.Tensor, products: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Asked for as a tensor only where it must be: that takes six operators.
+        # A tensor only if the static shape is not known, because that takes six operators.
         count = pixels.shape[0] or tf.shape(pixels)[0]
         if synchronized:
             both, count = sum_over_devices(tf.concat([sums, products], 0), count)
@@ -74,7 +74,7 @@ def _sum(matrix: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 class _Scale:
-    """What a normalization multiplies by, gamma / sqrt(variance + epsilon)."""
+    """The factor of a normalization, gamma / sqrt(variance + epsilon)."""
 
     def __init__(self, gamma: tf.Tensor, variance: tf.Tensor, epsilon: float):
         self._inverse = tf.math.rsqrt(variance + shared(epsilon, variance.dtype))
@@ -87,15 +87,15 @@ class _Scale:
 
 
 class Fold:
-    """Computes the matrix and the bias of the product that has its normalizations in it, once.
+    """Computes the matrix and the bias of a product with its normalizations folded in. Use it once.
 
     Args:
-      epsilons: what the BatchNormalization of the product adds to its variance, and that of the
-        pixels, if there is one.
+      epsilons: the values that are added to the variance by the BatchNormalization of the product,
+        and by that of the pixels, if there is one.
 
     Attributes:
-      statistics: what each of the normalizations saw, once `forward` was called. They are for
-        keeping: they have no gradient.
+      statistics: the batch statistics of each normalization, after `forward` was called. They are
+        for the moving statistics and have no gradient.
     """
 
     def __init__(self, epsilons: Sequence[float]):
@@ -130,7 +130,7 @@ class Fold:
             kernel *= _column(self._rows.value)
         self._scaled, self._covaried = kernel, tf.matmul(covariance, kernel)
         mean = tf.squeeze(tf.matmul(mean, kernel), 0)
-        # Where all pixels are the same, rounding can take it below zero.
+        # If all pixels are the same, rounding can make it negative.
         variance = tf.maximum(_sum(kernel * self._covaried, 0), shared(0, kernel.dtype))
         self._columns = _Scale(gamma, variance, self._epsilons[0])
         self.statistics = [Statistics(mean, variance)]
@@ -142,12 +142,12 @@ class Fold:
         return kernel * scale, beta - mean * scale
 
     def gradient(self, matrix: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
-        """Returns the gradients of `forward`'s arguments, for those of the matrix and the bias."""
+        """Returns the gradients of `forward`'s arguments from those of the matrix and the bias."""
         row = _row(bias)
         centred = matrix - tf.matmul(self._mean, row, transpose_a=True)
         gamma, variance = self._columns.gradient(_sum(self._scaled * centred, 0))
         kernel = centred * self._columns.value - self._covaried * variance
-        # Doubled, as `moments` wants it.
+        # Doubled, as `moments` needs it.
         products = -tf.matmul(self._scaled * variance, self._scaled, transpose_b=True)
         learnt = [gamma, bias]
         if self._has_before:

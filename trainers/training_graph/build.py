@@ -1,14 +1,14 @@
-"""A network's training graph: the same layers and the same weights, in less time on CPUs.
+"""A network's training graph: the same layers and the same weights, but faster on CPUs.
 
-What holds a plain graph back is moving memory, not multiplying (`benchmarks.training_speed`):
+A plain graph spends its time moving memory, not multiplying (`benchmarks.training_speed`):
 
-- No channel is shuffled. In V1 the kernels after a shuffle have their rows in the order in which
-  the channels come. In V2 a unit's convolutions put the channels that one later unit will take
-  side by side (`stage_routes`), so that each is split off once and concatenated once.
-- 1x1 convolutions are products of matrices, and so are the BatchNormalizations around them where
-  that is faster (`normalized_product.py`); the others are the fused operator.
-- Widths are multiples of 8, as TensorFlow's CPU kernels want them: the fused BatchNormalization
-  takes much longer for 58 channels than for 64. What is added is zero and stays so.
+- No channel is shuffled. In V1 the rows of the kernels after a shuffle are reordered to match the
+  order of the channels. In V2 a unit's convolutions put the channels that the same later unit
+  uses next to each other (`stage_routes`), so that each is split off once and concatenated once.
+- 1x1 convolutions are products of matrices, with the BatchNormalizations around them folded in if
+  that is faster (`normalized_product.py`); other BatchNormalizations are the fused operator.
+- Widths are multiples of 8, which suits TensorFlow's CPU kernels: the fused BatchNormalization
+  takes much longer for 58 channels than for 64. The added channels are zero and stay zero.
 
 The variables are the Keras model's own: optimizer, checkpoints and files see no difference.
 """
@@ -27,7 +27,7 @@ from keras_shufflenet.stage_routes import stage_routes
 from trainers.training_graph import linear_segments, normalized_product, permuted_tensors
 
 _UNITS = (ShuffleUnit, ShuffleUnitV2)
-# What works on each channel by itself.
+# Layers that work on each channel separately.
 _CHANNELWISE = (
     keras.layers.AveragePooling2D,
     keras.layers.GlobalAveragePooling2D,
@@ -38,13 +38,13 @@ _CHANNELWISE = (
 
 
 def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function that computes `model(images, training=True)`, moving statistics included.
+    """Returns a function that computes `model(images, training=True)`, with moving statistics.
 
-    Equal but for the order of the sums. A network in which `linear_segments.split` finds no
-    segments, such as one with frozen layers, computes itself.
+    The result is equal except for the order of sums. If `linear_segments.split` finds no segments,
+    for example because layers are frozen, the function calls the model itself.
 
     Args:
-      model: as `trainers.networks.models.build_model` gives it.
+      model: from `trainers.networks.models.build_model`.
 
     Examples:
       >>> logits = training_forward(model)(images)
@@ -54,7 +54,7 @@ def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
         return functools.partial(model, training=True)
     steps = [[_step(group) for group in _groups(segment.layers)] for segment in segments]
 
-    # No branch depends on a tensor; looking for one would take longer than all else.
+    # No branch depends on a tensor, and AutoGraph's search for one would take longer than the rest.
     @tf.autograph.experimental.do_not_convert
     def forward(images: tf.Tensor) -> tf.Tensor:
         x = _as_it_is(tf.cast(images, model.layers[1].compute_dtype))
@@ -70,18 +70,21 @@ def training_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _starts_within_a_stage(layers: Sequence[keras.layers.Layer]) -> bool:
-    """Whether one of V2's units takes what is none's output; its stages start with stride 2."""
+    """Returns whether a stride-1 unit of V2 does not follow another unit of V2.
+
+    Stages start with a unit of stride 2.
+    """
     pairs = zip([None, *layers], layers, strict=False)
     return any(_goes_on(layer) and not isinstance(before, ShuffleUnitV2) for before, layer in pairs)
 
 
 def _goes_on(layer: keras.layers.Layer) -> bool:
-    """Whether this is one of V2's units but the first of a stage."""
+    """Returns whether this is a unit of V2, but not the first of its stage."""
     return isinstance(layer, ShuffleUnitV2) and layer.stride == 1
 
 
 def _groups(layers: Sequence[keras.layers.Layer]) -> list[list[keras.layers.Layer]]:
-    """Returns the units of V2's stages together, and the layers that lie between units."""
+    """Returns groups: the units of each stage of V2, and the layers between units."""
     groups: list[list[keras.layers.Layer]] = []
     for layer in layers:
         plain = not isinstance(layer, _UNITS)
@@ -103,7 +106,7 @@ def _step(group: Sequence[keras.layers.Layer]) -> Callable[[PermutedTensor], Per
 def _path(
     layers: Sequence[keras.layers.Layer], x: PermutedTensor, order: np.ndarray | None = None
 ) -> PermutedTensor:
-    """Computes layers one after the other; the last convolution gives its channels in `order`."""
+    """Computes layers one after another; the last convolution returns its channels in `order`."""
     *_, last = [None, *(layer for layer in layers if permuted_tensors.is_conv(layer))]
     while layers:
         product = normalized_product.find(layers, x.tensor.shape[-1])
@@ -119,7 +122,7 @@ def _path(
 def _layer(
     layer: keras.layers.Layer, x: PermutedTensor, order: np.ndarray | None
 ) -> PermutedTensor:
-    """Computes one layer; the order is a convolution's."""
+    """Computes one layer; only a convolution uses the order."""
     if permuted_tensors.is_conv(layer):
         return permuted_tensors.conv(x, layer, order)
     if permuted_tensors.is_depthwise(layer):
@@ -134,7 +137,7 @@ def _layer(
 
 
 def _merge(layer: keras.layers.Layer | None, inputs: Sequence[PermutedTensor]) -> PermutedTensor:
-    """Computes a layer of several inputs; None: the only one."""
+    """Computes a layer with several inputs; None: returns the only input."""
     if layer is None:
         return inputs[0]
     return _as_it_is(layer([permuted_tensors.reordered(x) for x in inputs]))
@@ -145,7 +148,7 @@ def _as_it_is(tensor: tf.Tensor) -> PermutedTensor:
 
 
 def _unit_v1(unit: ShuffleUnit, x: PermutedTensor) -> PermutedTensor:
-    """Computes a unit of V1."""
+    """Computes one unit of V1."""
     join, *rest = unit.merge()
     left = _path(unit.shortcut(), x)
     if isinstance(join, keras.layers.Add):
@@ -160,23 +163,23 @@ def _unit_v1(unit: ShuffleUnit, x: PermutedTensor) -> PermutedTensor:
 
 
 class _StageV2:
-    """The units of one of V2's stages, without their shuffles; a call computes them.
+    """Computes the units of one stage of V2, without their shuffles.
 
     Args:
-      units: all of a stage's; the first has stride 2, the others stride 1.
+      units: all units of a stage; the first has stride 2, the others stride 1.
     """
 
     def __init__(self, units: Sequence[ShuffleUnitV2]):
-        # By path: the unit that it belongs to, and its layers.
+        # For each path: the unit that it belongs to, and its layers.
         self._paths = [(0, units[0].shortcut()), *enumerate(unit.main_path() for unit in units)]
         self._routes = stage_routes(units)
 
     def __call__(self, x: PermutedTensor) -> PermutedTensor:
-        """Returns the stage's output for that of what comes before it."""
-        # By index of the unit that takes them; last: the stage's output.
+        """Returns the stage's output for its input."""
+        # By index of the unit that uses them; last: the stage's output.
         waiting: dict[int, list[PermutedTensor]] = defaultdict(list)
         for (unit, layers), route in zip(self._paths, self._routes, strict=True):
-            # The next unit's channels at the end, with the zeros: it takes the most.
+            # The next unit's channels come last, with the zeros, because it uses the most channels.
             order = np.argsort(-route.takers, kind="stable")
             taken = permuted_tensors.concat(waiting[unit]) if unit else x
             y = _path(layers, taken, order)

@@ -1,11 +1,11 @@
-"""A functional Keras model as linear segments, between which it branches and merges."""
+"""Splits a functional Keras model into linear segments, between which it branches and merges."""
 
 from collections import Counter
 from typing import NamedTuple
 
 import keras
 
-# Others are subclasses that may compute something else than the layer whose name they have.
+# Layers from other packages may be subclasses that compute something else than their base class.
 _PACKAGES = ("keras", "keras_shufflenet")
 _MERGES = (
     keras.layers.Add,
@@ -19,12 +19,12 @@ _MERGES = (
 
 
 class LinearSegment(NamedTuple):
-    """Layers each of which alone takes what the one before it makes.
+    """A series of layers; only the next layer uses the output of each.
 
     Attributes:
-      inputs: keys of what is taken: one, or more for the merge.
-      merge: what makes one tensor of several, or None.
-      layers: in order; none, where a merge is all there is.
+      inputs: keys of the inputs: one, or several for the merge.
+      merge: the layer that merges several tensors into one, or None.
+      layers: in order; empty if the segment is only a merge.
     """
 
     inputs: list[int]
@@ -33,7 +33,7 @@ class LinearSegment(NamedTuple):
 
     @property
     def output(self) -> int:
-        """The key of what the segment makes."""
+        """The key of the segment's output."""
         return id([self.merge, *self.layers][-1].output)
 
 
@@ -43,13 +43,13 @@ def key_of_images(model: keras.Model) -> int:
 
 
 def split(model: keras.Model) -> list[LinearSegment]:
-    """Returns a model's layers as segments, each after those whose output it takes.
+    """Returns a model's layers as segments, each after the segments whose output it uses.
 
-    None at all, where there is more to the model than to call each layer once, with
-    `training=True`: frozen layers, other packages' layers, several inputs or outputs.
+    The result is empty if the model cannot be computed by calling each layer once with
+    `training=True`: with frozen layers, layers of other packages, several inputs or outputs.
 
     Args:
-      model: any.
+      model: any model.
     """
     if not _is_plain(model):
         return []
@@ -59,7 +59,7 @@ def split(model: keras.Model) -> list[LinearSegment]:
     segments: list[LinearSegment] = []
     ends: dict[int, LinearSegment | None] = {key_of_images(model): None}
     for layer, keys in zip(layers, inputs, strict=True):
-        # That of a layer that another model called before.
+        # A key is missing if another model called the layer before.
         if not all(key in ends for key in keys):
             return []
         segment = ends[keys[0]]
@@ -74,8 +74,8 @@ def split(model: keras.Model) -> list[LinearSegment]:
 
 
 def _is_plain(model: keras.Model) -> bool:
-    """Whether the model calls layers that are known here, once each and without conditions."""
-    # Functional, and not Sequential or of a class of its own.
+    """Returns whether the model only calls layers that are known here, each once."""
+    # Functional, not Sequential or a subclass.
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
         return False
     if not all(isinstance(tensor, keras.KerasTensor) for tensor in (model.input, model.output)):
@@ -87,7 +87,7 @@ def _is_plain(model: keras.Model) -> bool:
 
 
 def _is_known(layer: keras.layers.Layer, calls: list[dict]) -> bool:
-    """Whether a layer is called once, with nothing but its input, or merges several."""
+    """Returns whether a layer is called once, with only its input, or merges several inputs."""
     if not layer.trainable or type(layer).__module__.partition(".")[0] not in _PACKAGES:
         return False
     if getattr(layer, "data_format", "channels_last") != "channels_last":

@@ -1,10 +1,10 @@
 """A 1x1 convolution and the BatchNormalizations around it, as one product of matrices.
 
-BatchNormalization passes over memory some ten times with its gradient, which on CPUs takes longer
-than the convolutions. A product needs none of these passes: what it makes has a mean and a variance
-that follow from those of its input. They are known before the product is computed, so that the
-normalization becomes part of its matrix (`batch_norm_fold.py`) and of a bias, which
-TensorFlow adds in the same operator, as it does a ReLU.
+BatchNormalization and its gradient read or write all pixels about ten times, which on CPUs takes
+longer than the convolutions. A product needs none of these passes: the mean and variance of its
+output follow from those of its input. They are known before the product is computed, so the
+normalization is folded into its matrix (`batch_norm_fold.py`) and a bias, which TensorFlow adds in
+the same operator, like a ReLU.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,13 @@ from keras_shufflenet.permutations import PermutedTensor
 from trainers.training_graph import permuted_tensors
 from trainers.training_graph.batch_norm_fold import Fold, moments
 
-# The covariance of c channels takes c * c multiply-adds a pixel, and as many in its gradient;
-# BatchNormalization takes passes over each channel that is made, as long as this many.
+# The covariance of c channels takes c * c multiply-adds per pixel, and as many in its gradient.
+# BatchNormalization's passes over each output channel take as long as this many multiply-adds.
 _MACS_PER_CHANNEL = 96
-# A larger kernel is a product of what lies under it, where that is little: the stem's 27 numbers.
+# A larger convolution is also computed as a product if its kernel covers few numbers, such as the
+# stem's 27; this many at most.
 _MOST_COLUMNS = 32
-# Outputs of which TensorFlow sums products of pixels and gradients fast.
+# The number of outputs for which TensorFlow is fast at summing products of pixels and gradients.
 _WIDTH = 256
 _PRECISIONS = ("float32", "float64")
 
@@ -35,7 +36,7 @@ class _Relu(NamedTuple):
     gradient: Callable[..., tf.Tensor]
 
 
-# By the largest value.
+# By the ReLU's maximum value.
 _RELUS = {
     None: _Relu(tf.nn.relu, tf.raw_ops.ReluGrad),
     6: _Relu(tf.nn.relu6, tf.raw_ops.Relu6Grad),
@@ -43,13 +44,13 @@ _RELUS = {
 
 
 class Product(NamedTuple):
-    """Layers one after the other that `compute` takes as one.
+    """Consecutive layers that `compute` computes together.
 
     Attributes:
       before: normalizes the input, or None.
-      conv: of any size.
-      after: normalizes what the convolution makes.
-      relu: what follows, or None.
+      conv: of any kernel size.
+      after: normalizes the convolution's output.
+      relu: the ReLU after that, or None.
     """
 
     before: keras.layers.BatchNormalization | None
@@ -59,16 +60,16 @@ class Product(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many layers these are."""
+        """The number of these layers."""
         return sum(layer is not None for layer in self)
 
 
 def find(layers: Sequence[keras.layers.Layer], channels: int) -> Product | None:
-    """Returns the product that `layers` begin with, if they do and it saves time.
+    """Returns the product at the start of `layers`, if there is one and it saves time.
 
     Args:
-      layers: some layers in a row.
-      channels: of the first one's input.
+      layers: consecutive layers.
+      channels: number of channels of the first layer's input.
     """
     before, *rest = layers if permuted_tensors.is_batch_norm(layers[0]) else (None, *layers)
     if len(rest) < 2 or not (
@@ -82,7 +83,7 @@ def find(layers: Sequence[keras.layers.Layer], channels: int) -> Product | None:
     if permuted_tensors.is_pointwise(conv):
         pays = channels**2 <= _MACS_PER_CHANNEL * conv.filters
     else:
-        # Zeros around the image are no pixels that `before` normalizes.
+        # `before` does not normalize the zeros around the image.
         pays = before is None and _columns(conv, channels) <= _MOST_COLUMNS
     return Product(before, conv, after, relu) if pays else None
 
@@ -103,8 +104,8 @@ def compute(x: PermutedTensor, product: Product, order: np.ndarray | None = None
 
     Args:
       x: float32 or float64.
-      product: what `find` returned for the layers that take `x`.
-      order: as of `permuted_tensors.conv`.
+      product: what `find` returned for the layers after `x`.
+      order: as in `permuted_tensors.conv`.
     """
     before, conv, after, relu = product
     kernel, order = permuted_tensors.kernel(conv, x.order, order)
@@ -126,15 +127,15 @@ def _product(fold: Fold, relu: _Relu | None, *arguments: tf.Tensor) -> tf.Tensor
 
     Args:
       fold: computes matrix and bias.
-      relu: or None.
-      arguments: pixels, and the fold's.
+      relu: the ReLU, or None.
+      arguments: the pixels, and the fold's arguments.
     """
 
-    # One for all: each takes milliseconds to be traced.
+    # One custom gradient for everything, because tracing each takes milliseconds.
     @tf.custom_gradient
     def forward(pixels: tf.Tensor, *folded: tf.Tensor) -> tuple:
         matrix, bias = fold.forward(*folded)
-        # One operator of the three, once TensorFlow has optimized the graph.
+        # TensorFlow's graph optimization merges these three into one operator.
         y = tf.nn.bias_add(tf.matmul(pixels, matrix), bias)
         y = y if relu is None else relu.function(y)
 
@@ -157,15 +158,15 @@ def _sum_of_products(pixels: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     *whole, rest = range(0, gradients.shape[-1], _WIDTH)
     if not whole:
         return tf.matmul(pixels, gradients, transpose_a=True)
-    # On a CPU a wide one takes half the time when it is made in pieces.
+    # On a CPU, a wide matrix takes half the time if it is computed in pieces.
     pieces = tf.split(gradients, [_WIDTH] * len(whole) + [gradients.shape[-1] - rest], axis=1)
     return tf.concat([tf.matmul(pixels, piece, transpose_a=True) for piece in pieces], 1)
 
 
 def _windows(image: tf.Tensor, conv: keras.layers.Conv2D) -> tf.Tensor:
-    """Returns what lies under the kernel at each place of it, [batch, height, width, columns]."""
+    """Returns the input numbers under the kernel at each place, [batch, height, width, columns]."""
     columns = _columns(conv, image.shape[-1])
-    # Laid out by a convolution: strided slices take four times as long.
+    # A convolution copies them, because strided slices take four times as long.
     shape = (*conv.kernel_size, image.shape[-1], columns)
     each = tf.reshape(tf.eye(columns, dtype=image.dtype), shape)
     return tf.nn.conv2d(image, each, conv.strides, conv.padding.upper())

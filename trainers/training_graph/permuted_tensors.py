@@ -1,7 +1,7 @@
-"""Layers of a Keras model, computed on tensors whose channels lie in another order.
+"""Layers of a Keras model, computed on permuted tensors: their channels are in another order.
 
-What the training graph is made of: each function takes a layer's own variables, so that gradients
-and moving statistics arrive where the layer would have them.
+The training graph consists of these functions. Each uses the layer's own variables, so that
+gradients and moving statistics go where the layer itself would put them.
 """
 
 from collections.abc import Sequence
@@ -16,25 +16,25 @@ from keras_shufflenet.permutations import ABSENT, PermutedTensor
 from trainers.constants import shared
 from trainers.distribution.strategy import moments_over_devices
 
-# Floats that a CPU's vector instructions take at once in TensorFlow's own kernels.
+# The number of floats that a CPU's vector instructions process at once in TensorFlow's kernels.
 _VECTOR = 8
 
 
 def is_conv(layer: keras.layers.Layer) -> bool:
-    """Whether `conv` computes the layer."""
+    """Returns whether `conv` can compute the layer."""
     if not isinstance(layer, keras.layers.Conv2D) or not _is_plain(layer):
         return False
     return layer.groups == 1 or layer.kernel_size == (1, 1)
 
 
 def is_depthwise(layer: keras.layers.Layer) -> bool:
-    """Whether `depthwise` computes the layer."""
+    """Returns whether `depthwise` can compute the layer."""
     is_one = isinstance(layer, keras.layers.DepthwiseConv2D)
     return is_one and _is_plain(layer) and layer.depth_multiplier == 1
 
 
 def is_batch_norm(layer: keras.layers.Layer) -> bool:
-    """Whether `batch_norm` computes the layer."""
+    """Returns whether `batch_norm` can compute the layer."""
     if not isinstance(layer, keras.layers.BatchNormalization) or layer.renorm:
         return False
     return layer.scale and layer.center and layer.axis in (-1, 3)
@@ -46,7 +46,7 @@ def _is_plain(layer: keras.layers.Layer) -> bool:
 
 
 def is_pointwise(layer: keras.layers.Conv2D) -> bool:
-    """Whether the convolution is a product of matrices."""
+    """Returns whether the convolution is a product of matrices."""
     return layer.kernel_size == layer.strides == (1, 1)
 
 
@@ -58,14 +58,14 @@ def conv(
     Args:
       x: its input.
       layer: Conv2D; with groups it must be 1x1.
-      order: of the channels that it makes, -1 among them or not; None: as the layer has them.
+      order: of the output channels, and -1 for a channel of zeros; None: the layer's own order.
     """
     weights, order = kernel(layer, x.order, order)
     if not is_pointwise(layer):
         return PermutedTensor(
             tf.nn.conv2d(x.tensor, weights, layer.strides, layer.padding.upper()), order
         )
-    # Two dimensions: with four it is a product for every row of every image.
+    # In two dimensions, because with four it would be one product for every row of every image.
     pixels = tf.matmul(flat(x.tensor), flat(weights))
     return PermutedTensor(shaped(pixels, x.tensor), order)
 
@@ -73,12 +73,12 @@ def conv(
 def kernel(
     layer: keras.layers.Conv2D, rows: np.ndarray, order: np.ndarray | None = None
 ) -> tuple[tf.Tensor, np.ndarray]:
-    """Returns a convolution's kernel, ungrouped, and the order of the channels that it makes.
+    """Returns a convolution's kernel, ungrouped, and the order of its output channels.
 
     Args:
-      layer: as of `conv`.
-      rows: order of its input.
-      order: as of `conv`.
+      layer: as in `conv`.
+      rows: order of the input channels.
+      order: as in `conv`.
 
     Returns:
       [height, width, rows, channels], and int [channels], a multiple of the vector's length.
@@ -96,14 +96,14 @@ def flat(image: tf.Tensor) -> tf.Tensor:
 
 
 def shaped(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Returns pixels, [n, channels], as an image of another's height and width, which are known."""
+    """Returns pixels, [n, channels], as an image with the (static) height and width of `image`."""
     return tf.reshape(pixels, shared((-1, *image.shape[1:-1], pixels.shape[-1]), tf.int32))
 
 
 def depthwise(x: PermutedTensor, layer: keras.layers.DepthwiseConv2D) -> PermutedTensor:
     """Returns a depthwise convolution without bias; the channels keep their order."""
     kernel = select(tf.cast(layer.kernel.value, layer.compute_dtype), x.order, 2)
-    # The operator itself: tf.nn's function looks for dilations first, in a dozen operators.
+    # The raw operator, because tf.nn's function adds a dozen operators to check for dilations.
     y = tf.raw_ops.DepthwiseConv2dNative(
         input=x.tensor,
         filter=kernel,
@@ -114,10 +114,10 @@ def depthwise(x: PermutedTensor, layer: keras.layers.DepthwiseConv2D) -> Permute
 
 
 def batch_norm(x: PermutedTensor, layer: keras.layers.BatchNormalization) -> PermutedTensor:
-    """Returns the batch normalized by its own statistics, and updates the moving ones."""
-    # As Keras does: sums of half precision would overflow.
+    """Returns the batch normalized with its own statistics, and updates the moving statistics."""
+    # As in Keras, because sums in half precision would overflow.
     tensor = tf.cast(x.tensor, keras.backend.result_type(x.tensor.dtype, "float32"))
-    # The fused operator has no double precision, and knows one device.
+    # The fused operator does not support double precision, nor several devices.
     if layer.synchronized or tensor.dtype == tf.float64:
         mean, variance = moments_over_devices(tensor)
         keep(layer, x.order, mean, variance)
@@ -129,7 +129,7 @@ def batch_norm(x: PermutedTensor, layer: keras.layers.BatchNormalization) -> Per
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             tensor, gamma, beta, epsilon=layer.epsilon, is_training=True
         )
-        # It gives the estimate for the population, Keras keeps that of the batch.
+        # The operator estimates the population's variance, but Keras keeps the batch's.
         count = tf.cast(tf.reduce_prod(tf.shape(tensor)[:3]), tf.float32)
         keep(layer, x.order, mean, variance * (count - 1) / count)
     return PermutedTensor(tf.cast(y, layer.compute_dtype), x.order)
@@ -138,7 +138,7 @@ def batch_norm(x: PermutedTensor, layer: keras.layers.BatchNormalization) -> Per
 def scale_and_shift(
     layer: keras.layers.BatchNormalization, order: np.ndarray
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns gamma and beta for channels in an order, [channels] each."""
+    """Returns gamma and beta in the given channel order, [channels] each."""
     return select(layer.gamma.value, order, 0), select(layer.beta.value, order, 0)
 
 
@@ -148,7 +148,7 @@ def keep(
     """Updates the moving statistics.
 
     Args:
-      layer: whose they are.
+      layer: the layer that has them.
       order: of the channels.
       mean, variance: of the batch, [channels].
     """
@@ -158,7 +158,7 @@ def keep(
 
 
 def concat(pieces: Sequence[PermutedTensor]) -> PermutedTensor:
-    """Returns tensors side by side, and zeros after them that fill the last vector."""
+    """Returns the concatenated tensors, with zeros at the end that fill the last vector."""
     tensors = [piece.tensor for piece in pieces]
     order = np.concatenate([piece.order for piece in pieces])
     if missing := -len(order) % _VECTOR:
@@ -169,7 +169,7 @@ def concat(pieces: Sequence[PermutedTensor]) -> PermutedTensor:
 
 
 def split(x: PermutedTensor, sizes: Sequence[int]) -> list[PermutedTensor]:
-    """Returns the tensor cut into pieces of these numbers of channels."""
+    """Returns the tensor split into pieces with these numbers of channels."""
     if len(sizes) == 1:
         return [x]
     tensors, orders = tf.split(x.tensor, sizes, -1), permutations.split(x.order, sizes)
@@ -177,7 +177,7 @@ def split(x: PermutedTensor, sizes: Sequence[int]) -> list[PermutedTensor]:
 
 
 def reordered(x: PermutedTensor, order: np.ndarray | None = None) -> tf.Tensor:
-    """Returns the tensor with its channels in another order; None: as the model has them."""
+    """Returns the tensor with its channels in another order; None: the model's own order."""
     order = np.arange(x.order.max() + 1) if order is None else order
     if np.array_equal(order, x.order):
         return x.tensor
@@ -188,7 +188,7 @@ def reordered(x: PermutedTensor, order: np.ndarray | None = None) -> tf.Tensor:
 def select(values: tf.Tensor, order: np.ndarray, axis: int) -> tf.Tensor:
     """Returns entries of one axis in an order, each of them at most once; zeros for -1.
 
-    Its gradient is the same with the inverse order: tf.gather's own would be a sum over indices.
+    Its gradient selects in the inverse order; tf.gather's own gradient would be a sum over indices.
     """
     size = values.shape[axis]
     if np.array_equal(order, np.arange(size)):

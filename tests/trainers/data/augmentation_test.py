@@ -10,7 +10,7 @@ from trainers.recipes import make_config
 
 
 def each(function, elems):
-    """Returns function(element) of all elements; in a graph, which is many times faster."""
+    """Returns function(element) for all elements; in a graph, which is many times faster."""
     mapped = tf.function(lambda: tf.map_fn(function, elems, fn_output_signature=tf.float32))
     return mapped().numpy()
 
@@ -56,11 +56,11 @@ def test_a_padded_crop_is_a_window_of_the_reflected_image():
         for y, x in itertools.product(range(5), range(5))
     }
     out = augmented(tf.constant(image), crop="pad", crop_padding=2, flip=False)
-    assert {windows[o.tobytes()] for o in out} == set(windows.values())  # all 25, none else
+    assert {windows[o.tobytes()] for o in out} == set(windows.values())  # all 25, no others
 
 
-def test_a_resized_crop_keeps_to_its_least_area():
-    # A picture whose pixels tell where they are: the extent of a crop is that of its values.
+def test_a_resized_crop_has_at_least_the_smallest_area():
+    # Each pixel's value is its position, so the range of a crop's values is its extent.
     ramp = np.stack([*np.meshgrid(np.arange(200), np.arange(200)), np.zeros((200, 200))], -1)
     out = augmented(
         tf.constant(ramp, tf.uint8), crop="resized", crop_min_area=0.5, flip=False, input_size=40,
@@ -72,7 +72,7 @@ def test_a_resized_crop_keeps_to_its_least_area():
     assert np.ptp(width / height) > 0.2
 
 
-def test_a_training_size_of_its_own():
+def test_training_images_may_have_another_size():
     image = tf.constant(picture(64, 48))
     out = augmented(
         image, count=2, crop="resized", input_size=40, resize_size=48, train_size=36, flip=False
@@ -93,7 +93,7 @@ def jittered(image, count, strength):
 
 
 def test_color_jitter_of_a_grey_image_is_its_brightness():
-    # Contrast and saturation leave one grey as it is, so that only the factor is seen.
+    # Contrast and saturation do not change a uniform grey, so only the brightness factor shows.
     out = jittered(tf.fill([4, 4, 3], 100.0), 400, 0.4) / 100
     assert np.ptp(out, axis=(1, 2, 3)).max() < 1e-5
     factors = out[:, 0, 0, 0]
@@ -162,7 +162,7 @@ def test_trivial_operations_have_torchvisions_strengths():
     none = augmentation.trivial_operations(tf.constant(0.0), tf.constant(0.0))
     for name, operation in none.items():
         if name not in ("autocontrast", "equalize"):
-            # At its least strength solarize still turns white into black, as in torchvision.
+            # Even at its lowest strength, solarize turns white into black, as in torchvision.
             found, expected = (x[:, :255] for x in (operation(ramp), ramp))
             np.testing.assert_allclose(found, expected, atol=1e-3, err_msg=name)
 

@@ -40,7 +40,7 @@ def test_slices_of_records(digits):
     assert sorted(elements((image, label) for _, _, image, label in shuffled)) == sorted(first)
 
 
-def test_a_data_set_to_be_fetched_by_hand_brings_its_instructions(tmp_path):
+def test_a_data_set_to_download_by_hand_shows_its_instructions(tmp_path):
     config = DataConfig(dataset="resisc45", data_dir=str(tmp_path))
     with pytest.raises(
         UserError, match=r"resisc45.* cannot be prepared.*extract it to the manual_dir"

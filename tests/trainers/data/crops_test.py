@@ -39,7 +39,7 @@ def test_center_crop_is_pillows(height, width):
     np.testing.assert_allclose(ours, expected, atol=1.01)  # Pillow rounds twice
 
 
-def test_center_crop_of_an_image_of_the_size_copies():
+def test_center_crop_of_an_image_of_that_size_copies_it():
     image = picture(32, 40)
     ours = crops.center_crop(tf.constant(image), 32, 32).numpy()
     np.testing.assert_array_equal(ours, image[:, 4:36])
@@ -56,7 +56,8 @@ def test_center_crop_of_a_jpeg_is_that_of_the_whole_image(photograph, subsamplin
 
 @pytest.mark.parametrize(
     ("how", "most"),
-    # Where a JPEG's colours are coarser, a window's first ones are not smoothed as in the image.
+    # If a JPEG stores colours at a lower resolution, the first ones of a window are not smoothed
+    # as in the whole image.
     [({"format": "PNG"}, 0), ({"format": "JPEG", "subsampling": "4:4:4"}, 0.01),
      ({"format": "JPEG"}, 25)],
 )  # fmt: skip
@@ -73,7 +74,7 @@ def test_a_random_crop_of_a_file_is_that_of_its_image(photograph, how, most):
 
 
 @pytest.mark.parametrize("how", [{"format": "PNG"}, {"format": "JPEG"}])
-def test_a_grey_file_becomes_what_is_wanted(how):
+def test_a_grey_file_gets_the_requested_channels(how):
     file = encoded(picture()[..., 0], **how)
     config = make_config("cifar10", "w", {"crop": "resized"})
     for channels in (1, 3):
@@ -95,7 +96,7 @@ def test_resizing_is_nearer_to_pillows_than_without_antialiasing(photograph, ext
     assert ours <= (0.6 * plain if min(extent) > 224 else plain)
 
 
-def test_no_pixel_is_passed_over_in_shrinking():
+def test_shrinking_uses_every_pixel():
     image = np.zeros((64, 64, 3), np.uint8)
     image[::8, ::8] = 255
     np.testing.assert_allclose(crops.resize(tf.constant(image), 8).numpy(), 255 / 64, atol=1e-4)

@@ -37,11 +37,11 @@ def test_training_batches_are_the_same_images(digits_folder, tmp_path):
         assert {(i.tobytes(), int(c)) for i, c in zip(images, labels, strict=True)} <= known
 
 
-def test_nobody_answers():
+def test_an_address_without_a_service_is_refused():
     with socket.socket() as bound:
         bound.bind(("localhost", 0))
         address = f"grpc://localhost:{bound.getsockname()[1]}"
-        with pytest.raises(UserError, match=r"no data service answers at grpc://.*data_server"):
+        with pytest.raises(UserError, match=r"no data service answers at grpc://.*data-server"):
             data_service.distribute(tf.data.Dataset.range(1), address)
 
 
@@ -51,7 +51,7 @@ def test_a_wrong_address_is_refused(address):
         make_config("digits", "w", {"data_service": address})
 
 
-def test_a_wrong_dispatcher_is_told_before_tensorflow_is_there(run_cli):
+def test_a_wrong_dispatcher_is_reported_before_tensorflow_starts(run_cli):
     done = run_cli("trainers.data_server", "--dispatcher=10.0.0.5", check=False)
     assert done.returncode == 1
     assert "must look like grpc://HOST:PORT" in done.stdout + done.stderr

@@ -36,7 +36,7 @@ def test_classes_and_sizes(digits_folder, tmp_path):
     assert (source.num_examples, source.channels, source.skipped) == (120, 3, ())
 
 
-def test_files_are_looked_for_once(digits_folder, tmp_path, monkeypatch):
+def test_files_are_listed_once(digits_folder, tmp_path, monkeypatch):
     opened = mock.Mock(wraps=folder.open_folder)
     monkeypatch.setattr(folder, "open_folder", opened)
     config = DataConfig(dataset="folder", data_dir=str(digits_folder))
@@ -81,7 +81,7 @@ def test_a_label_is_its_folders_name(digits_folder):
 
 
 @pytest.mark.parametrize("split", ["val", "train[", "train[:900]", "train[5]", ""])
-def test_an_unknown_split_names_those_there_are(digits_folder, split):
+def test_an_unknown_split_names_the_existing_ones(digits_folder, split):
     with pytest.raises(UserError, match=r"no split .*its splits are test, train"):
         folder.open_folder(str(digits_folder)).examples(split)
 
@@ -97,7 +97,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("made", ["", "train", "train/cat", "cat"])
-def test_a_folder_without_images_tells_the_layout(tmp_path, made):
+def test_a_folder_without_images_shows_the_layout(tmp_path, made):
     (tmp_path / made).mkdir(parents=True, exist_ok=True)
     with pytest.raises(UserError, match=r"has no images; expected ROOT/SPLIT/CLASS"):
         folder.open_folder(str(tmp_path))
@@ -131,7 +131,7 @@ def damage(root):
     return {str(file) for file in files}
 
 
-def test_corrupt_images_are_named_left_out_and_counted(root, tmp_path, caplog):
+def test_corrupt_images_are_named_skipped_and_counted(root, tmp_path, caplog):
     bad = damage(root)
     source = load(root, tmp_path, "train")
     assert set(source.skipped) == bad
@@ -141,14 +141,14 @@ def test_corrupt_images_are_named_left_out_and_counted(root, tmp_path, caplog):
     assert decoded == [(32, 32, 3)] * 117
 
 
-def test_the_answer_is_remembered_while_the_files_stay(root, tmp_path, monkeypatch):
+def test_the_result_is_kept_while_the_files_do_not_change(root, tmp_path, monkeypatch):
     bad = damage(root)
     load(root, tmp_path, "train")
     monkeypatch.setattr(verification, "_readable", None)  # a second look would fail
     assert set(load(root, tmp_path, "train").skipped) == bad
 
 
-def test_changed_files_are_looked_at_again(root, tmp_path):
+def test_changed_files_are_verified_again(root, tmp_path):
     damage(root)
     load(root, tmp_path, "train")
     good = sorted((root / "train" / "one").iterdir())
@@ -164,7 +164,7 @@ def test_a_resumed_run_refuses_other_images(root, tmp_path):
         load(root, tmp_path, "train", must_match=True)
 
 
-def test_a_resumed_run_does_not_mind_new_time_stamps(root, tmp_path):
+def test_a_resumed_run_accepts_new_time_stamps(root, tmp_path):
     load(root, tmp_path, "train")
     for file in (root / "train" / "one").iterdir():
         os.utime(file, (1, 1))

@@ -1,4 +1,4 @@
-"""Against Pillow, which torchvision's transforms are made of."""
+"""Compares with Pillow, which torchvision's transforms use."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def apply(operation, picture, *arguments):
 def test_enhancements_are_pillows(picture, operation, enhance, factor):
     expected = np.asarray(enhance(Image.fromarray(picture)).enhance(factor), np.float32)
     found = apply(operation, picture, factor)
-    # Pillow's results are whole numbers, rounded down, and so may be the grey it blends with.
+    # Pillow rounds its results down to integers, and may do so with the grey that it blends with.
     assert np.abs(found - expected).max() < 2.5
     assert -0.6 < (found - expected).mean() < 1.1
 
@@ -81,7 +81,7 @@ def pillow_affine(picture, matrix):
 )
 def test_shapes_change_as_pillows(picture, found, matrix):
     same = apply(found, picture) == pillow_affine(picture, matrix)
-    assert same.all(axis=-1).mean() > 0.99  # a tie between two pixels may fall either way
+    assert same.all(axis=-1).mean() > 0.99  # a tie between two pixels can go either way
 
 
 @pytest.mark.parametrize("degrees", [-134, -90, 13.5, 47, 90])

@@ -24,7 +24,7 @@ def jpeg(index):
 
 
 def tar(files):
-    """An archive as bytes, of files by name."""
+    """Returns an archive's bytes for files by name."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, content in files.items():
@@ -36,7 +36,7 @@ def tar(files):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """ImageNet's two archives where TFDS wants them, in their layout, with nine photographs."""
+    """ImageNet's two archives where TFDS expects them, in their layout, with nine photographs."""
     root = tmp_path_factory.mktemp("imagenet")
     folder = root / "downloads" / "manual"
     folder.mkdir(parents=True)
@@ -52,7 +52,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture
 def small_archives(data_dir, monkeypatch):
-    """Takes the sizes of these archives for the right ones."""
+    """Makes the sizes of these archives the expected ones."""
     folder = data_dir / "downloads" / "manual"
     sizes = {
         split: (name, (folder / name).stat().st_size)
@@ -94,31 +94,33 @@ def test_evaluation_is_the_papers_centre_crop(data_dir, tmp_path):
         scaled = photo.resize((341, 256), Image.Resampling.BILINEAR)
         left, top = (341 - 224) // 2, (256 - 224) // 2
         crops.append(np.asarray(scaled.crop((left, top, left + 224, top + 224)), int))
-    # TFDS has an order of its own. Decoders differ by a few levels.
+    # TFDS has another order. Decoders differ by a few levels.
     errors = [min(np.abs(image - crop).mean() for crop in crops) for image in images]
     assert max(errors) < 1
 
 
 @pytest.mark.parametrize(
-    ("present", "told"),
+    ("present", "reported"),
     [
         ({}, r"ILSVRC2012_img_train\.tar \(147,897,477,120 bytes, missing\) and "
              r"ILSVRC2012_img_val\.tar \(6,744,924,160 bytes, missing\)"),
-        ({TRAIN: b"12345"}, r"147,897,477,120 bytes, but there are 5: fetch it again"),
+        ({TRAIN: b"12345"}, r"147,897,477,120 bytes, but the file has 5: download it again"),
     ],
 )  # fmt: skip
-def test_missing_and_torn_archives_are_told_with_place_and_size(tmp_path, present, told):
+def test_missing_and_incomplete_archives_are_reported_with_place_and_size(
+    tmp_path, present, reported
+):
     folder = tmp_path / "downloads" / "manual"
     folder.mkdir(parents=True)
     for name, content in present.items():
         (folder / name).write_bytes(content)
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=reported) as error:
         load_source(config(tmp_path, tmp_path / "work").data, "train")
     assert str(folder) in str(error.value)
     assert "https://image-net.org/download-images" in str(error.value)
 
 
-def test_validation_does_without_the_training_images(tmp_path):
+def test_validation_needs_no_training_images(tmp_path):
     with pytest.raises(UserError, match=r"put ILSVRC2012_img_val\.tar \(.*missing\) from"):
         imagenet.check_archives(tmp_path, "validation[:100]")
 

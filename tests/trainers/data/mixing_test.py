@@ -9,7 +9,7 @@ BATCH, SIZE = 256, 24
 
 
 def mixed(position=0, **values):
-    """Mixes images that are their own number everywhere; returns the numbers and the labels."""
+    """Mixes images whose pixels all equal the image's number; returns the pixels and labels."""
     config = make_config("digits", "w", {"batch_size": BATCH, **values})
     images = (
         tf.ones([BATCH, SIZE, SIZE, 1]) * tf.range(BATCH, dtype=tf.float32)[:, None, None, None]
@@ -49,7 +49,7 @@ def test_shares_are_drawn_from_a_beta_distribution(alpha):
     assert np.isfinite(shares).all()
 
 
-def test_a_tiny_alpha_still_gives_numbers():
+def test_a_tiny_alpha_still_gives_finite_shares():
     assert np.isfinite(mixed(mixup=0.001)[0]).all()
 
 
@@ -62,7 +62,7 @@ def test_cutmix_pastes_a_box_and_counts_its_pixels():
         assert 1 - foreign.mean() == pytest.approx(own[number], abs=1e-6)
         rows, columns = foreign.any(1), foreign.any(0)
         assert foreign.sum() == rows.sum() * columns.sum()  # a rectangle
-    # Whole boxes are not seen where the border cuts them off, so that more is left.
+    # The border cuts boxes off, so that more of the image is left.
     assert 0.5 < own.mean() < 0.75 and own.min() < 0.2
 
 
@@ -78,7 +78,7 @@ def test_variants_of_one_image_are_not_mixed_with_each_other():
     shares_of(labels, step=4)
 
 
-def test_mixing_depends_on_seed_and_place_alone():
+def test_mixing_depends_only_on_seed_and_place():
     first = mixed(512, mixup=0.2, cutmix=1.0)
     tf.random.set_seed(3)
     for mine, again in zip(first, mixed(512, mixup=0.2, cutmix=1.0), strict=True):
@@ -109,5 +109,5 @@ def test_what_is_erased_is_a_rectangle_of_the_papers_area_and_ratio():
     assert areas.min() / SIZE**2 > 0.01 and areas.max() / SIZE**2 < 0.37
     assert areas.mean() / SIZE**2 == pytest.approx((0.02 + 0.33) / 2, abs=0.01)
     assert 0.2 < (heights / widths).min() < 0.45 and 2.2 < (heights / widths).max() < 4.5
-    # Every place is reached.
+    # Every place is erased at some time.
     assert gone.any(0).all()

@@ -53,7 +53,7 @@ def test_shapes_are_static(digits, train_source):
     assert [s.shape for s in evaluation] == [(50, 32, 32, 1), (50,), (50,)]
 
 
-def test_the_stream_is_the_same_each_time_and_can_begin_anywhere(digits, train_source):
+def test_the_stream_is_the_same_each_time_and_can_start_anywhere(digits, train_source):
     config = digits.replace(flip=True)
     whole = batches(config, train_source, 0, 33)  # 1650 images: into the second epoch
     tf.random.set_seed(99)  # must not matter
@@ -74,7 +74,7 @@ def test_repeated_augmentation_shows_each_image_in_variants(digits, train_source
     assert np.all(same.sum(1) == 2) and np.all(same[:, 0] != same[:, 1])
 
 
-def test_everything_random_can_begin_anywhere_too(digits, train_source):
+def test_everything_random_can_start_anywhere_too(digits, train_source):
     config = digits.replace(
         flip=True,
         color_jitter=0.4,
@@ -113,7 +113,7 @@ def test_erasing_erases_to_the_middle(digits, train_source):
     np.testing.assert_array_equal(erased[changed], 0)
 
 
-def test_training_may_have_a_size_of_its_own(digits, train_source):
+def test_training_may_have_another_size(digits, train_source):
     config = digits.replace(resize_size=40, train_size=36)
     ((images, _),) = batches(config, train_source, 0, 1)
     assert images.shape == (50, 36, 36, 1)
@@ -125,7 +125,7 @@ def test_another_seed_is_another_stream(digits, train_source):
     assert np.abs(first - second).mean() > 0.1
 
 
-def test_an_image_is_augmented_anew_in_each_epoch():
+def test_an_image_is_augmented_differently_in_each_epoch():
     config = make_config("cifar10", "w", {"batch_size": 1, "crop_padding": 4})
     picture = tf.constant(np.random.default_rng(0).integers(0, 256, (32, 32, 3)), tf.uint8)
     source = IndexedSource(("a",), 1, 3, read=lambda i: (picture, tf.constant(0, tf.int64)))
@@ -171,7 +171,7 @@ def test_workers_and_devices_share_each_training_batch(digits, train_source, wor
 
 
 @pytest.mark.parametrize(("workers", "devices"), CLUSTERS)
-def test_every_image_is_evaluated_once_however_many_workers(digits, workers, devices):
+def test_every_image_is_evaluated_once_with_any_number_of_workers(digits, workers, devices):
     source = load_source(digits.data, "test[:70]")
     config = digits.replace(batch_size=48)
     shares = [list(evaluation_batches(config, source, c)) for c in contexts(workers, devices)]
@@ -190,13 +190,13 @@ def test_every_image_is_evaluated_once_however_many_workers(digits, workers, dev
     assert sorted(zip(map(bytes, images[counted]), labels[counted], strict=True)) == expected
 
 
-def test_a_split_that_fills_its_batches_gets_no_filling(digits):
+def test_a_split_that_fills_its_batches_gets_no_padding(digits):
     source = load_source(digits.data, "test[:100]")
     batches = list(evaluation_batches(digits, source))
     assert [float(weights.numpy().sum()) for _, _, weights in batches] == [50, 50]
 
 
-def test_uint8_images_are_the_files_where_sizes_agree(digits_folder, tmp_path):
+def test_uint8_images_are_the_files_if_sizes_agree(digits_folder, tmp_path):
     values = {"data_dir": str(digits_folder), "input_size": 32, "resize_size": 32}
     config = make_config("folder", str(tmp_path), values)
     images, labels = pipeline.uint8_images(config, "test")
@@ -219,7 +219,7 @@ def test_a_limit_above_the_split_gives_the_split(digits):
     assert len(pipeline.uint8_images(digits, "test[:7]", limit=1000)[0]) == 7
 
 
-# No image, a JPEG's first bytes, and half of one.
+# Not an image, the first bytes of a JPEG, and half a JPEG.
 @pytest.mark.parametrize("resize_size", [32, 80])
 @pytest.mark.parametrize("damage", [lambda _: b"no picture", lambda d: d[:4], lambda d: d[:500]])
 def test_a_corrupt_image_names_the_remedy(digits_folder, tmp_path, damage, resize_size):

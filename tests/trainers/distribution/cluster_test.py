@@ -18,7 +18,7 @@ def found(**values):
     return result.size, result.index, result.resolver.cluster_spec().as_dict()
 
 
-def test_other_strategies_are_alone(monkeypatch):
+def test_other_strategies_have_only_this_process(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "no matter what")
     alone = cluster.find_cluster(PlacementConfig(strategy="mirrored"))
     assert alone == cluster.ALONE and alone.is_chief
@@ -43,14 +43,14 @@ def test_tf_config(monkeypatch, jobs, task, size, index):
 @pytest.mark.parametrize(
     ("text", "pattern"),
     [
-        (None, r"finds no TF_CONFIG in the environment; .*trainers\.launch"),
-        ("{", r"TF_CONFIG cannot be understood \(JSONDecodeError"),
-        ("{}", r"TF_CONFIG cannot be understood \(KeyError: 'cluster'"),
+        (None, r"finds no TF_CONFIG in the environment; .*shufflenet launch"),
+        ("{", r"TF_CONFIG cannot be read \(JSONDecodeError"),
+        ("{}", r"TF_CONFIG cannot be read \(KeyError: 'cluster'"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "IndexError"),
         (
             '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, '
             '"task": {"type": "worker", "index": 0}}',
-            r"tasks of type ps; chief and worker train",
+            r"tasks of type ps; only chief and worker are supported",
         ),
     ],
 )
@@ -64,7 +64,7 @@ def test_an_unusable_tf_config_is_refused(monkeypatch, text, pattern):
 
 @pytest.fixture
 def slurm(monkeypatch):
-    """The environment of task 2 of 3, two of them on the first node."""
+    """The environment of task 2 of 3; two of the tasks are on the first node."""
     values = {
         "PROCID": "2",
         "STEP_NUM_TASKS": "3",
@@ -89,13 +89,13 @@ def test_slurm_without_a_step_is_refused(slurm, monkeypatch):
 
 def test_slurm_in_another_order_than_tensorflows_is_refused(slurm, monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NODELIST", "n[2,10]")
-    with pytest.raises(UserError, match=r"task 2 to be on n2, but it is on n10"):
+    with pytest.raises(UserError, match=r"task 2 on n2, but it is on n10"):
         monkeypatch.setenv("SLURMD_NODENAME", "n10")
         cluster.find_cluster(config(cluster="slurm"))
 
 
-class Pod:
-    """A double of a pod, as Kubernetes' client tells of it."""
+class FakePod:
+    """A fake pod, as Kubernetes' client returns it."""
 
     def __init__(self, name, address, phase="Running"):
         self.metadata = types.SimpleNamespace(name=name)
@@ -104,11 +104,11 @@ class Pod:
 
 @pytest.fixture
 def kubernetes(monkeypatch):
-    """A double of Kubernetes' client; the first two answers are of pods that still start."""
+    """A fake Kubernetes client; in the first two answers, pods are still starting."""
     answers = [
-        [Pod("w-0", "10.0.0.1")],
-        [Pod("w-1", None, "Pending"), Pod("w-0", "10.0.0.1")],
-        [Pod("w-1", "10.0.0.2"), Pod("w-0", "10.0.0.1")],
+        [FakePod("w-0", "10.0.0.1")],
+        [FakePod("w-1", None, "Pending"), FakePod("w-0", "10.0.0.1")],
+        [FakePod("w-1", "10.0.0.2"), FakePod("w-0", "10.0.0.1")],
     ]
     asked = []
 
@@ -117,12 +117,12 @@ def kubernetes(monkeypatch):
             asked.append(label_selector)
             return types.SimpleNamespace(items=answers.pop(0) if answers[1:] else answers[0])
 
-    double = types.ModuleType("kubernetes")
-    double.client = types.SimpleNamespace(CoreV1Api=Api)
-    double.config = types.SimpleNamespace(
+    fake = types.ModuleType("kubernetes")
+    fake.client = types.SimpleNamespace(CoreV1Api=Api)
+    fake.config = types.SimpleNamespace(
         ConfigException=RuntimeError, load_incluster_config=lambda: None
     )
-    monkeypatch.setitem(sys.modules, "kubernetes", double)
+    monkeypatch.setitem(sys.modules, "kubernetes", fake)
     monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0)
     monkeypatch.setenv("HOST_IP", "10.0.0.2")
     return asked
@@ -136,11 +136,11 @@ def test_kubernetes_waits_for_all_pods(kubernetes):
 
 def test_a_pod_that_is_not_of_the_job_is_refused(kubernetes, monkeypatch):
     monkeypatch.setenv("HOST_IP", "10.0.0.9")
-    with pytest.raises(UserError, match=r"10\.0\.0\.9:8470 is none of .*status\.hostIP"):
+    with pytest.raises(UserError, match=r"10\.0\.0\.9:8470 is not one of .*status\.hostIP"):
         cluster.find_cluster(config(cluster="kubernetes", pods=2))
 
 
-def test_pods_that_never_run_are_told(kubernetes, monkeypatch):
+def test_pods_that_never_run_are_reported(kubernetes, monkeypatch):
     monkeypatch.setattr(cluster, "_POD_SECONDS", 0.05)
     with pytest.raises(UserError, match=r"3 pods were not running .*2 have the label"):
         cluster.find_cluster(config(cluster="kubernetes", pods=3))

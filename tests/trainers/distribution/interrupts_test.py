@@ -7,7 +7,7 @@ from trainers.distribution.interrupts import EXIT_TERMINATED, Interrupts
 
 @pytest.fixture(autouse=True)
 def python_s_own_handler():
-    """A suite that runs in the background ignores Ctrl-C from the start."""
+    """Restores Ctrl-C, because tests that run in the background ignore it from the start."""
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
@@ -54,7 +54,7 @@ def test_sigterm_waits_for_the_check_however_often_it_comes():
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_somebody_elses_sigterm_handler_stays():
+def test_another_sigterm_handler_is_left_alone():
     received = []
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     with Interrupts() as interrupts:

@@ -11,7 +11,7 @@ from trainers.distribution.local_cluster import LocalCluster
 
 pytestmark = pytest.mark.medium
 
-# A worker without TensorFlow: worker 1 does the first thing, the others do the second.
+# A worker without TensorFlow that runs a test's code.
 WORKER = """
 import json, os, signal, sys, time
 task = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
@@ -64,7 +64,7 @@ def test_the_first_failure_counts_and_the_others_may_end_by_themselves(tmp_path)
         f"stopped = {str(tmp_path / 'stopped')!r}\n"
         "if task == 1:\n    open(stopped, 'w').close()\n    sys.exit(130)\n"
         "while not os.path.exists(stopped): time.sleep(0.05)\n"
-        # Longer than those get who only have to notice.
+        # Longer than workers may take that only have to notice.
         "time.sleep(2); sys.exit(75)"
     )
     with start(code) as cluster:
@@ -92,7 +92,7 @@ def test_signals_reach_all(number, tmp_path):
     assert signal.getsignal(number) is before
 
 
-def test_nobody_is_left_behind_after_an_error():
+def test_no_worker_is_left_running_after_an_error():
     with pytest.raises(ZeroDivisionError), start("time.sleep(600)") as cluster:
         _ = 1 / 0
     assert [process.returncode for process in cluster.processes] == [-signal.SIGKILL] * 2

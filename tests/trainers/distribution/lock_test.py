@@ -22,7 +22,7 @@ with locked(sys.argv[1]):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the folder."""
+    """Another process that has locked the folder."""
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
@@ -30,7 +30,7 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_the_second_is_refused_and_told_who_holds_it(tmp_path, holder):
+def test_the_second_is_refused_and_sees_who_holds_the_lock(tmp_path, holder):
     words = rf"in use by another training \(process {holder.pid} on"
     with pytest.raises(UserError, match=words), lock.locked(tmp_path):
         pass

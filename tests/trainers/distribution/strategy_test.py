@@ -15,7 +15,7 @@ from trainers.settings import PlacementConfig
         (
             (PlacementConfig(strategy="mirrored", devices=3), 64, 1),
             Cluster(),
-            r"--batch_size 64 cannot be shared by 3 devices; make it a multiple",
+            r"--batch_size 64 cannot be divided between 3 devices; use a multiple",
         ),
         (
             (PlacementConfig(), 48, 16),
@@ -29,8 +29,8 @@ def test_a_batch_that_cannot_be_shared_is_refused(values, cluster, pattern):
         make_strategy(*values, cluster)
 
 
-def test_a_tpu_that_is_not_there_is_told():
-    with pytest.raises(UserError, match=r"--tpu=local is not there \(NotFoundError: .*name the"):
+def test_a_missing_tpu_is_reported():
+    with pytest.raises(UserError, match=r"--tpu=local was not found \(NotFoundError: .*name the"):
         make_strategy(PlacementConfig(strategy="tpu"), 64)
 
 

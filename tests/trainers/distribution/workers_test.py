@@ -1,4 +1,4 @@
-"""Several processes that train together; the whole of it is in `launch_test`."""
+"""Several processes that train together; `launch_test` tests whole runs."""
 
 import json
 import signal
@@ -13,15 +13,15 @@ from common.cli import UserError
 from trainers.distribution.cluster import ALONE, Cluster
 from trainers.distribution.interrupts import Interrupts
 from trainers.distribution.local_cluster import LocalCluster
-from trainers.distribution.workers import Workers, losses_told, own_folder
+from trainers.distribution.workers import Workers, lost_workers_reported, own_folder
 from trainers.recipes import make_config
 
 pytestmark = pytest.mark.medium
 
 ROOT = Path(__file__).resolve().parents[3]
 SECOND = Cluster(size=2, index=1)
-# Two workers and then, in the chief alone, the same run by one. In double precision, because a
-# ReLU at a rounding error from 0 would hide an error of the loop.
+# Two workers, and then the same run with one, only in the chief. In double precision, because a
+# ReLU whose input is a rounding error away from 0 would hide an error of the loop.
 WORKER = """
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -55,7 +55,7 @@ cluster = find_cluster(config.placement)
 strategy = make_strategy(config.placement, config.optimization.batch_size, 1, cluster)
 workers = Workers(cluster, strategy)
 
-# Every kind of number arrives bit by bit, -0.0 too.
+# Every kind of number arrives bit-identical, even -0.0.
 chiefs = [np.array([-0.0, np.pi, np.nan]), np.int64(2**62 + 1), np.arange(5, dtype="uint8")]
 received = workers.broadcast(chiefs if cluster.is_chief else [np.zeros_like(a) for a in chiefs])
 assert all(a.tobytes() == b.tobytes() for a, b in zip(received, chiefs)), received
@@ -71,11 +71,11 @@ def weights(trainer):
     variables = [*trainer.model.weights, *trainer.optimizer.variables, *trainer._average.shadows]
     return [variable.numpy() for variable in variables]
 
-# Two that prepare the same data at once hinder each other.
+# Two processes that prepare the same data at the same time would disturb each other.
 with workers.chief_first():
     sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
 with own_folder(config.workdir, cluster) as workdir:
-    # Only the chief's start counts: the others get its weights.
+    # Only the chief's initial weights are used: the others get them.
     own = config.replace(workdir=workdir, seed=seed + cluster.index)
     trainer = loop.Trainer(Task(own), strategy, *sources, workers)
     trainer._config = own.replace(seed=seed)
@@ -97,7 +97,7 @@ if cluster.is_chief:
     assert difference < 1e-9, difference
     assert max(abs(a - b).max() for a, b in zip(start, together)) > 1e-3
     counted = traffic(alone.model)
-    # And the loss.
+    # The loss is reduced too.
     assert sum(reduced) == counted.gradients + counted.statistics + 8, (reduced, counted)
     assert len(reduced) == counted.reductions + 2, (reduced, counted)
 """
@@ -112,7 +112,7 @@ def test_two_workers_train_as_one(tmp_path, capfd):
         "warmup_epochs": 0,
         "ema_decay": 0.5,
         "batch_norm_steps": 1,
-        # 50 images: of the last batch one worker gets 2 and 6 fillings, the other 8 fillings.
+        # 50 images: from the last batch one worker gets 2 images and 6 zeros, the other 8 zeros.
         "eval_split": "test[:50]",
         "eval_every": 100,
     }
@@ -139,11 +139,11 @@ def test_two_workers_train_as_one(tmp_path, capfd):
             theirs["top5"],
         )
         assert mine["eval_loss"] == pytest.approx(theirs["eval_loss"], rel=1e-6)
-    # The chief alone writes and speaks.
+    # Only the chief writes and prints.
     assert "[worker 0] step 3:" in output.out and "[worker 1]" not in output.out
 
 
-def test_one_worker_agrees_with_itself():
+def test_a_single_worker_agrees_with_itself():
     alone = Workers(ALONE, tf.distribute.get_strategy())
     values = np.array([1.5, 2.0**40])
     assert alone.is_chief and alone.add(values) is values
@@ -154,7 +154,7 @@ def test_one_worker_agrees_with_itself():
 
 
 class TwoWorkers(Workers):
-    """A double: what the other worker adds is in `theirs`, without a second process."""
+    """A fake without a second process: the other worker's values are in `theirs`."""
 
     def __init__(self, theirs):
         super().__init__(SECOND, tf.distribute.get_strategy())
@@ -174,7 +174,7 @@ def test_an_interruption_of_another_worker_counts_one_check_later():
     assert caught.value.code == 75
 
 
-def test_the_own_interruption_waits_until_all_know_of_it():
+def test_a_workers_own_interruption_waits_until_all_know_of_it():
     workers = TwoWorkers([0.0] * 9)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -188,27 +188,31 @@ def test_the_own_interruption_waits_until_all_know_of_it():
     assert step == 5
 
 
-def test_a_lost_worker_is_told_in_one_line_and_is_no_end(capsys):
+def test_a_lost_worker_is_reported_in_one_line_and_the_run_can_continue(capsys):
     error = tf.errors.UnavailableError(None, None, "heartbeat\nlots of details")
-    with pytest.raises(SystemExit) as caught, losses_told(SECOND, "with --workdir=w --resume"):
+    with (
+        pytest.raises(SystemExit) as caught,
+        lost_workers_reported(SECOND, "with --workdir=w --resume"),
+    ):
         raise error
     assert caught.value.code == 75
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "another of the 2 workers was lost" in said
-    assert "(UnavailableError: heartbeat); to go on" in said and "with --workdir=w --resume" in said
-    with pytest.raises(tf.errors.UnavailableError), losses_told(ALONE, ""):
+    assert "(UnavailableError: heartbeat); to continue" in said
+    assert "with --workdir=w --resume" in said
+    with pytest.raises(tf.errors.UnavailableError), lost_workers_reported(ALONE, ""):
         raise error
-    with pytest.raises(tf.errors.ResourceExhaustedError), losses_told(SECOND, ""):
+    with pytest.raises(tf.errors.ResourceExhaustedError), lost_workers_reported(SECOND, ""):
         raise tf.errors.ResourceExhaustedError(None, None, "no memory")
 
 
-def test_only_the_chief_has_the_workdir_and_speaks(tmp_path, capsys):
+def test_only_the_chief_has_the_workdir_and_prints(tmp_path, capsys):
     workdir = str(tmp_path / "work")
     with own_folder(workdir, SECOND) as own:
         print("dropped")
         folder = Path(own)
         assert folder.is_dir() and own != workdir
-        # It waits for nobody's lock.
+        # It does not wait for a lock.
         with own_folder(workdir, ALONE) as chiefs, pytest.raises(UserError, match="in use by"):
             assert chiefs is workdir
             with own_folder(workdir, ALONE):

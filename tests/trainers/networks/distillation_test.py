@@ -129,8 +129,8 @@ def test_the_teacher_does_not_learn(tmp_path, pixels):
 @pytest.mark.parametrize(
     ("teacher", "pattern"),
     [
-        ({"classes": 7}, r"knows 7 classes, cifar10 has 10; name another --distill"),
-        ({"channels": 1}, r"takes \(None, 16, 16, 1\), the images have 3 channels"),
+        ({"classes": 7}, r"has 7 classes, but cifar10 has 10; name another --distill"),
+        ({"channels": 1}, r"expects \(None, 16, 16, 1\), but the images have 3 channels"),
     ],
 )
 def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path, teacher, pattern):
@@ -139,6 +139,6 @@ def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path, teacher, patt
         load_distillation(config_of(tmp_path / "teacher.keras"), 3, 10)
 
 
-def test_a_teacher_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_teacher_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"gone\.keras does not exist"):
         load_distillation(config_of(tmp_path / "gone.keras"), 3, 10)

@@ -10,7 +10,7 @@ from trainers.networks.mobilenet import VARIANTS, mobilenet_v2
 @pytest.mark.parametrize(
     ("scale", "small_images"),
     [
-        # The others build networks for half a minute.
+        # Building the networks of the other cases takes half a minute.
         variant if variant[0] == 0.5 else pytest.param(*variant, marks=pytest.mark.slow)
         for variant in VARIANTS
     ],
@@ -34,7 +34,7 @@ def test_at_even_sizes_it_computes_what_keras_applications_does():
     theirs = keras.applications.MobileNetV2(
         (64, 64, 3), variant.alpha, include_top=False, weights=None
     )
-    # All but the head, the pool and the classifier.
+    # Everything except the head, the pool and the classifier.
     end = "block_16_project_BN"
     ours, theirs = (keras.Model(m.input, m.get_layer(end).output) for m in (ours, theirs))
     rng = np.random.default_rng(0)

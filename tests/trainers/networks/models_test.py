@@ -8,7 +8,7 @@ from trainers.recipes import make_config
 
 
 def build(channels=1, classes=10, weights=None, **values):
-    """Returns the network, and what `full_precision` takes of its settings."""
+    """Returns the network, and the settings that `full_precision` needs."""
     config = make_config("digits", "w", values)
     settings, precision = (config.network, config.images), config.optimization.precision
     return build_model(*settings, channels, classes, precision, weights), (*settings, precision)
@@ -38,7 +38,7 @@ def test_full_precision_of_a_float32_network_is_itself():
 
 
 def classifier(activation=None, classes=10):
-    """A small network that is none of ours."""
+    """A small network that is not one of ours."""
     image = keras.Input((32, 32, 1))
     x = keras.layers.Conv2D(4, 3, strides=8, name="conv")(image)
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -61,7 +61,7 @@ def test_the_architecture_of_a_file_starts_from_the_weights_of_the_seed(tmp_path
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (classifier(classes=3), r"goes from \(None, 32, 32, 1\) to \(None, 3\), .*\(None, 10\)"),
+        (classifier(classes=3), r"maps \(None, 32, 32, 1\) to \(None, 3\), .*\(None, 10\)"),
         (classifier("softmax"), "ends with a softmax"),
     ],
 )
@@ -71,11 +71,11 @@ def test_an_architecture_for_something_else_is_refused(model, message, tmp_path)
         build(model=str(tmp_path / "net.keras"))
 
 
-def test_a_file_that_is_not_there_is_refused():
+def test_a_missing_file_is_refused():
     with pytest.raises(UserError, match=r"nothing.keras does not exist"):
         build(model="nothing.keras")
 
 
-def test_only_shufflenets_take_weights_of_their_own_kinds():
+def test_only_shufflenets_accept_the_other_kinds_of_weights():
     with pytest.raises(UserError, match="--weights imagenet is for ShuffleNets"):
         build(3, weights="imagenet", model="mobilenet_v2")

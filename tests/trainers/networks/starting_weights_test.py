@@ -45,21 +45,21 @@ def assert_taken(model, trained, classifier=True):
         elif weight.name == "bias":
             np.testing.assert_array_equal(weight, np.zeros(3))
         else:
-            # Random, as at a start; those of the trained one are up to 4.
+            # Random initial values; those of the trained network are up to 4.
             assert weight.shape != expected.shape and 0 < np.abs(weight).max() < 0.2
 
 
 @pytest.mark.parametrize(
     ("name", "classes"), [("", 10), ("model.keras", 3), ("model.weights.h5", 3)]
 )
-def test_all_weights_are_taken_but_the_classifier_of_other_classes(trained, name, classes):
+def test_all_weights_are_loaded_except_the_classifier_of_other_classes(trained, name, classes):
     config = config_of(trained[1] / name)
     model = build(config, classes=classes)
     load(model, config)
     assert_taken(model, trained[0], classifier=classes == 10)
 
 
-def test_what_else_the_network_takes_is_left_to_it(trained, monkeypatch):
+def test_other_values_are_passed_to_the_network(trained, monkeypatch):
     asked = []
 
     def give(network, images, channels, classes, weights):
@@ -85,12 +85,14 @@ def test_what_else_the_network_takes_is_left_to_it(trained, monkeypatch):
 def test_weights_of_another_network_are_refused(trained, name, values, channels):
     config = config_of(trained[1] / name, **values)
     model = build(config, channels)
-    with pytest.raises(UserError, match=r"--weights .*(is of another network: |cannot be loaded)"):
+    with pytest.raises(
+        UserError, match=r"--weights .*(is from another network: |cannot be loaded)"
+    ):
         load(model, config)
 
 
 @pytest.mark.parametrize("name", ["gone.keras", "gone.weights.h5", "gone.nonsense"])
-def test_weights_that_are_not_there_are_refused(trained, name):
+def test_missing_weights_are_refused(trained, name):
     config = config_of(trained[1] / name)
     with pytest.raises(UserError, match=r"gone\."):
         load(build(config), config)
@@ -105,7 +107,7 @@ def test_damaged_files_are_refused(trained, tmp_path, name):
         load(build(config), config)
 
 
-def test_mixed_precision_takes_the_same_weights(trained):
+def test_mixed_precision_loads_the_same_weights(trained):
     config = config_of(trained[1], precision="mixed_bfloat16")
     model = build(config)
     load(model, config)
@@ -116,7 +118,7 @@ def test_mixed_precision_takes_the_same_weights(trained):
 
 @pytest.mark.parametrize(("name", "value"), [("padding", "symmetric"), ("convention", "megvii")])
 def test_weights_trained_in_another_setting_are_refused(trained, name, value):
-    # The shapes are the same, the results would not be.
+    # The shapes are the same, but the results would differ.
     config = config_of(trained[1] / "model.keras", **{name: value})
     model = build(config)
     with pytest.raises(UserError, match=rf"was trained with --{name}=(same|paper), not {value}"):

@@ -15,7 +15,7 @@ from trainers.recipes import make_config
 
 @pytest.fixture(scope="module", params=["digits", "folder"])
 def whitened(request, tmp_path_factory):
-    """A network's stem before and after, and all images that it was made for."""
+    """A network's stem before and after, and all images that it was computed from."""
     values = {"model": "shufflenet_v2", "scale": 0.5, "small_images": True, "input_size": 32}
     values |= {
         "resize_size": 32,
@@ -53,7 +53,7 @@ def test_what_the_kernels_see_is_uncorrelated_and_of_like_size(whitened):
     count = min(12, np.prod(after.shape[:3]))
     seen = np.cov(responses(after[..., :count], images).T)
     variances = np.diag(seen)
-    # The last ones are noise, which is damped.
+    # The last components are noise, which is reduced.
     assert np.all(variances <= 1) and np.all(np.diff(variances) <= 1e-6)
     assert variances[0] == pytest.approx(1, abs=2e-4) and variances[4] > 0.8
     assert np.abs(seen - np.diag(variances)).max() < 1e-3
@@ -77,7 +77,7 @@ def test_components_of_a_known_covariance():
     assert components(covariance, 5).shape == (3, 3)
 
 
-def test_a_part_that_never_changes_is_no_danger():
+def test_a_constant_part_of_the_images_is_harmless():
     assert np.isfinite(components(np.diag([2.0, 0.0]), 2)).all()
 
 
@@ -89,14 +89,14 @@ def test_a_part_that_never_changes_is_no_danger():
         [keras.layers.DepthwiseConv2D(3, depth_multiplier=2), keras.layers.Conv2D(4, 1)],
     ],
 )
-def test_a_network_that_begins_otherwise_is_refused(layers, tmp_path):
+def test_a_network_that_starts_with_another_layer_is_refused(layers, tmp_path):
     config = make_config("digits", str(tmp_path), {})
     model = keras.Sequential([keras.Input((32, 32, 1)), *layers])
-    with pytest.raises(UserError, match="--whiten_stem is for networks that begin with"):
+    with pytest.raises(UserError, match="--whiten_stem is for networks that start with"):
         whiten_stem(model, config.data, config.images, load_source(config.data, "test"))
 
 
-def test_an_image_that_cannot_be_read_is_told(digits_folder, tmp_path):
+def test_an_image_that_cannot_be_read_is_reported(digits_folder, tmp_path):
     root = shutil.copytree(digits_folder, tmp_path / "images")
     for image in (root / "train" / "one").iterdir():
         image.write_bytes(b"no picture at all")

@@ -43,7 +43,7 @@ def test_the_average_is_the_exponential_one(model):
         np.testing.assert_allclose(shadow, value, atol=1e-6)
 
 
-def test_the_model_has_the_average_in_the_block_and_its_own_weights_behind_it(model):
+def test_the_model_has_the_average_in_the_block_and_its_own_weights_after_it(model):
     average = WeightAverage(model, 0.9)
     for shadow in average.shadows:
         shadow.assign(tf.fill(shadow.shape, 7.0))
@@ -54,7 +54,7 @@ def test_the_model_has_the_average_in_the_block_and_its_own_weights_behind_it(mo
         _ = 1 / 0
     for mine, now in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(mine, now)
-    assert (average.shadows[0].numpy() == 8).all()  # what changed in the block stays
+    assert (average.shadows[0].numpy() == 8).all()  # changes in the block are kept
 
 
 def test_weights_that_count_are_not_averaged(model):
@@ -79,7 +79,7 @@ def test_batch_norm_gets_the_mean_of_the_batches_statistics(model):
         np.testing.assert_array_equal(mine, now)
 
 
-def test_batch_norms_momentum_comes_back_when_the_estimate_is_stopped(model):
+def test_batch_norms_momentum_is_restored_if_the_estimate_is_stopped(model):
     def stop():
         raise KeyboardInterrupt
 

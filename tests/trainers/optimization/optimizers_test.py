@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def after(gradients, **values):
-    """Returns a weight that began at 1, after SGD with a constant rate of 0.1."""
+    """Returns a weight that was 1 before SGD with a constant rate of 0.1."""
     weight = keras.Variable(1.0)
     optimizer = make_optimizer(make_config("digits", "w", values).optimization, 0.1)
     optimizer.build([weight])
@@ -76,7 +76,7 @@ def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1, 4, 8), (3, 3, 8, 1), (8,), (8, 4)])
-def test_sgd_takes_kerass_step(shape, nesterov):
+def test_sgd_takes_the_same_step_as_keras(shape, nesterov):
     results = []
     for kind in (SGD, keras.optimizers.SGD):
         optimizer = kind(0.1, momentum=0.9, nesterov=nesterov)
@@ -102,7 +102,7 @@ def test_muon_gives_all_other_variables_sgds_step(shape):
 
 
 @pytest.mark.parametrize("kind", [SGD, Muon])
-def test_biases_have_a_rate_of_their_own(kind):
+def test_biases_have_their_own_rate(kind):
     names = ["kernel", "gamma", "beta", "bias"]
     changes = []
     for bias_rate in (1.0, 8.0):
@@ -116,7 +116,7 @@ def test_biases_have_a_rate_of_their_own(kind):
 
 
 def operators_of_a_step(count):
-    """Returns how many operators of each type SGD's step of so many kernels has, with a decay."""
+    """Counts the operators of SGD's step by type, for `count` kernels with a decay."""
     rate = keras.optimizers.schedules.CosineDecay(0.1, 100)
     optimizer = SGD(rate, decay=0.01, momentum=0.9, nesterov=True)
     kernels = [keras.Variable(np.ones((4, 4), np.float32)) for _ in range(count)]
@@ -131,7 +131,7 @@ def operators_of_a_step(count):
 
 
 def test_a_kernel_adds_few_operators_to_sgds_step():
-    """Each takes time to be traced and optimized; no constants, and no sums over one device."""
+    """Tracing and optimizing each takes time; no constants, and no sums over one device."""
     added = operators_of_a_step(3) - operators_of_a_step(2)
     step = {"ReadVariableOp": 1, "Mul": 1, "AddV2": 1, "ResourceApplyKerasMomentum": 1}
     # Its gradient, itself and its momentum.
@@ -150,7 +150,7 @@ def test_the_config_chooses_the_optimizer():
 
 
 def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
-    """With no other gradient; SGD's momentum needs some steps until it is as fast."""
+    """Without any gradient; SGD's momentum needs some steps until it is as fast."""
     lengths = {}
     for name in ("sgd", "muon"):
         config = make_config("digits", "w", {"optimizer": name, "weight_decay": 0.001}).optimization
@@ -160,12 +160,12 @@ def test_muon_lets_kernels_decay_as_fast_as_sgd_does():
         for _ in range(300):
             optimizer.apply([tf.zeros(kernel.shape)], [kernel])
         lengths[name] = np.linalg.norm(kernel) / np.linalg.norm(random_matrix(1, 1, 4, 8))
-    # A rate of 0.1 that the momentum makes ten times as large.
+    # The learning rate is 0.1, and the momentum makes it ten times as large.
     assert lengths["muon"] == pytest.approx(0.999**300, rel=1e-3)
     assert lengths["sgd"] == pytest.approx(lengths["muon"], rel=0.02)
 
 
-def test_loss_scaling_is_for_float16_alone():
+def test_loss_scaling_is_only_for_float16():
     kinds = [
         type(make_optimizer(make_config("digits", "w", {"precision": precision}).optimization, 0.1))
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
@@ -229,7 +229,7 @@ check([0.5, 0.5], 0.71, 2**13, 4)
 
 @pytest.mark.medium
 def test_an_overflow_on_one_device_is_one_on_all():
-    # Apart, because a process can divide its CPU only before it uses it.
+    # In a separate process, because a process can divide its CPU only before it uses it.
     command = [sys.executable, "-c", MIRRORED]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ def test_the_schedule_warms_up_linearly_then_follows_a_cosine_to_zero():
     np.testing.assert_allclose(rates[20:], cosine, atol=1e-6)
 
 
-def test_the_schedule_without_warm_up_begins_at_the_peak():
+def test_the_schedule_without_warm_up_starts_at_the_peak():
     rates = rates_of(warmup_epochs=0)
     assert rates[0] == pytest.approx(0.8)
     assert rates[50] == pytest.approx(0.4)
@@ -35,7 +35,7 @@ def test_the_linear_schedule_warms_up_too():
     np.testing.assert_allclose(rates[20:], 0.8 * (1 - np.arange(81) / 80), atol=1e-6)
 
 
-def test_behind_the_end_the_line_stays_at_zero():
+def test_after_the_end_the_line_stays_at_zero():
     assert float(LinearDecay(0.5, 10)(12)) == 0.0
 
 

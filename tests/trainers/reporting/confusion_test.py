@@ -42,4 +42,4 @@ def test_the_picture_shows_the_matrix(tmp_path, classes):
         pixels = np.asarray(picture.convert("RGB"), int)
     assert min(picture.size) >= 300
     dark_blue = (pixels[..., 2] - pixels[..., 0] > 60) & (pixels[..., 0] < 50)
-    assert dark_blue.mean() > 0.001  # the diagonal, and the colour bar's end
+    assert dark_blue.mean() > 0.001  # the diagonal and the end of the colour bar

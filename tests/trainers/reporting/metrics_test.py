@@ -23,7 +23,7 @@ def test_without_a_file_it_is_named(tmp_path):
         last_evaluation(tmp_path)
 
 
-def test_what_was_evaluated_after_the_checkpoint_is_forgotten(tmp_path):
+def test_evaluations_after_the_checkpoint_are_removed(tmp_path):
     path = tmp_path / METRICS_FILE
     path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')
     assert keep_until(5, tmp_path) == 4

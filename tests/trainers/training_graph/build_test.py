@@ -11,7 +11,7 @@ from trainers.training_graph.build import training_forward
 
 pytestmark = pytest.mark.medium
 
-# Widths that are no multiples of 8, and stages long enough for channels that pass by two units.
+# Widths that are not multiples of 8, and stages long enough for channels that skip two units.
 SMALL = {
     "input_shape": (32, 32, 3),
     "small_images": True,
@@ -25,7 +25,7 @@ V1 = {"stage_channels": (36, 60)}
 
 
 def mobilenet(**_):
-    """keras.applications' network: it branches, and its ReLUs end at 6."""
+    """keras.applications' network: it branches, and its ReLUs have a maximum of 6."""
     return mobilenet_v2(0.5, (32, 32, 3), classes=10, small_images=True)
 
 
@@ -41,7 +41,7 @@ VARIANTS = {
 
 
 def build(name, policy="float32"):
-    """A network whose batch norms have random weights."""
+    """Returns a network whose batch norms have random weights."""
     network, arguments = VARIANTS[name]
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -57,11 +57,11 @@ def build(name, policy="float32"):
 
 
 def train(model, forward, steps):
-    """Returns the logits of each step of SGD with momentum, and all weights behind them."""
+    """Returns the logits of each step of SGD with momentum, and all weights after the steps."""
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
     optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(1)
-    # Keras takes images in single precision whatever it computes in.
+    # Keras expects images in single precision, whatever precision it computes in.
     images = tf.constant(rng.uniform(-1, 1, (steps, 8, 32, 32, 3)), tf.float32)
     labels = tf.constant(rng.integers(0, 10, (steps, 8)))
 
@@ -90,7 +90,8 @@ def compare(model, steps, atol):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_training_gives_the_same_weights_and_statistics(name):
-    # In double precision, so that nothing but a mistake can differ; the fused operator lacks it.
+    # In double precision, so that only a mistake can make a difference; the fused operator does not
+    # support it.
     model = build(name, "float64")
     synchronize_batch_norms(model, True)
     compare(model, steps=2, atol=1e-9)
@@ -99,7 +100,7 @@ def test_training_gives_the_same_weights_and_statistics(name):
 @pytest.mark.parametrize("macs", [0, normalized_product._MACS_PER_CHANNEL])
 @pytest.mark.parametrize("name", ["v2", "v1"])
 def test_single_precision_is_as_exact_as_keras(name, macs, monkeypatch):
-    # With 0 the fused operator normalizes, as in wide networks.
+    # With 0, the fused operator normalizes, as in wide networks.
     monkeypatch.setattr(normalized_product, "_MACS_PER_CHANNEL", macs)
     exact, model = build(name, "float64"), build(name)
     exact.set_weights(model.get_weights())
@@ -136,7 +137,7 @@ def test_no_operator_of_a_shuffle_or_a_normalization_is_left():
 
 @pytest.mark.parametrize("name", ["v1", "v2"])
 def test_no_image_is_reordered(name):
-    """Kernels are, though the networks' widths are no multiples of 8."""
+    """Only kernels are, although the networks' widths are not multiples of 8."""
     batch = 8
     graph = tf.function(training_forward(build(name))).get_concrete_function(
         tf.TensorSpec((batch, 32, 32, 3))
@@ -145,7 +146,7 @@ def test_no_image_is_reordered(name):
     assert gathered and not [s for s in gathered if s.rank == 4 and s[0] == batch]
 
 
-def test_what_the_graph_has_no_form_of_is_called():
+def test_layers_without_a_lowering_are_called():
     image = keras.Input((8, 8, 3))
     x = keras.layers.BatchNormalization()(keras.layers.Flatten()(image))
     x = keras.layers.BatchNormalization()(keras.layers.Dense(4, activation="gelu")(x))

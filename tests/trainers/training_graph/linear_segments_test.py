@@ -28,7 +28,7 @@ def test_a_shufflenet_is_one_segment():
     assert names(model) == [[layer.name for layer in model.layers[1:]]]
 
 
-def test_segments_end_where_two_layers_take_a_tensor_and_where_a_layer_takes_two():
+def test_segments_end_at_branches_and_at_merges():
     assert names(residual()) == [
         ["stem"],
         ["norm", "relu"],
@@ -38,7 +38,7 @@ def test_segments_end_where_two_layers_take_a_tensor_and_where_a_layer_takes_two
     ]
 
 
-def test_each_segment_comes_after_those_that_it_takes():
+def test_each_segment_comes_after_the_segments_that_it_uses():
     model = residual()
     made = {linear_segments.key_of_images(model)}
     for segment in linear_segments.split(model):
@@ -63,7 +63,7 @@ def shared(x):
         pytest.param(Doubled(3, 1), id="a subclass that computes something else"),
         pytest.param(shared, id="a layer called twice"),
         pytest.param(lambda x: keras.layers.Dropout(0.5)(x, training=False), id="an argument"),
-        pytest.param(lambda x: keras.ops.relu(x), id="an operation that is no layer"),
+        pytest.param(lambda x: keras.ops.relu(x), id="an operation that is not a layer"),
         pytest.param(keras.layers.Conv2D(3, 1, trainable=False), id="a frozen layer"),
         pytest.param(lambda x: [x, keras.layers.ReLU()(x)], id="two outputs"),
         pytest.param(lambda x: keras.layers.Dot((1, 1))([x, x]), id="an unknown merge"),
@@ -72,12 +72,12 @@ def shared(x):
         ),
     ],
 )
-def test_there_is_no_segment_where_there_is_more(network):
+def test_other_models_have_no_segments(network):
     image = keras.Input((8, 8, 3))
     assert linear_segments.split(keras.Model(image, network(image))) == []
 
 
-def test_a_model_of_its_own_class_has_no_segments():
+def test_a_subclassed_model_has_no_segments():
     assert linear_segments.split(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) == []
 
     class Own(keras.Model):

@@ -12,7 +12,7 @@ CHANNELS, FILTERS = 16, 24
 
 
 def layers(before=False, relu=True, dtype="float64", conv=None, channels=CHANNELS, largest=None):
-    """A convolution between batch norms, all with random weights."""
+    """Returns a convolution between batch norms, all with random weights."""
     conv = conv or pointwise(FILTERS, dtype=dtype)
     chain = [batch_norm(dtype=dtype)] * before + [conv, batch_norm(dtype=dtype)]
     chain += [keras.layers.ReLU(largest, dtype=dtype)] * relu
@@ -28,7 +28,7 @@ def images(channels=CHANNELS, dtype=np.float64):
 
 
 def gradients(function, x, model):
-    """The output, its gradients with random weights, and the moving statistics."""
+    """Returns the output, its gradients with random weights, and the moving statistics."""
     x, start = tf.constant(x), model.get_weights()
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -53,7 +53,7 @@ def compute(model, x):
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_it_is_the_layers_one_after_the_other(before, relu, groups):
+def test_it_equals_the_layers_one_after_another(before, relu, groups):
     model = layers(before, relu, conv=pointwise(FILTERS, groups, dtype="float64"))
     expected = gradients(lambda x: model(x, training=True), images(), model)
     found = gradients(lambda x: compute(model, x).tensor, images(), model)
@@ -62,7 +62,7 @@ def test_it_is_the_layers_one_after_the_other(before, relu, groups):
 
 
 @pytest.mark.parametrize("filters", [256, 264, 600])
-def test_the_gradient_of_a_wide_one_is_made_in_pieces(filters):
+def test_the_gradient_of_a_wide_product_is_computed_in_pieces(filters):
     model = layers(conv=pointwise(filters, dtype="float64"))
     expected = gradients(lambda x: model(x, training=True), images(), model)
     found = gradients(lambda x: compute(model, x).tensor, images(), model)
@@ -73,7 +73,7 @@ def test_the_gradient_of_a_wide_one_is_made_in_pieces(filters):
 @pytest.mark.parametrize("largest", [None, 6.0])
 def test_the_gradient_stops_where_the_relu_does(largest):
     model = layers(largest=largest)
-    # So that both ends of the ReLU are reached.
+    # So that values reach both ends of the ReLU.
     gamma = model.layers[1].gamma
     gamma.assign(4 * gamma)
     expected = gradients(lambda x: model(x, training=True), images(), model)
@@ -95,7 +95,7 @@ def test_a_small_window_is_a_product_too(strides, padding):
         np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-9)
 
 
-def test_channels_come_in_the_order_that_is_asked_for():
+def test_channels_have_the_requested_order():
     model, order = layers(), np.random.default_rng(3).permutation(FILTERS)
     x = PermutedTensor(tf.constant(images()), np.arange(CHANNELS))
     y = normalized_product.compute(x, product_of(model), order)
@@ -112,12 +112,12 @@ def test_an_image_of_one_colour_has_no_variance():
 
 
 @pytest.mark.parametrize(
-    ("chain", "channels"),
+    ("segment", "channels"),
     [
-        # The covariance of so many channels takes longer.
+        # The covariance of 64 channels takes longer.
         ([pointwise(FILTERS), batch_norm()], 64),
         ([keras.layers.Conv2D(FILTERS, 3, use_bias=False), batch_norm()], 4),
-        # The border's zeros are not those of the normalized image.
+        # The border's zeros are not normalized.
         ([batch_norm(), keras.layers.Conv2D(FILTERS, 3, use_bias=False), batch_norm()], 1),
         ([pointwise(FILTERS)], CHANNELS),
         ([batch_norm()], CHANNELS),
@@ -126,8 +126,8 @@ def test_an_image_of_one_colour_has_no_variance():
         ([pointwise(FILTERS, dtype="mixed_float16"), batch_norm()], CHANNELS),
     ],
 )
-def test_other_layers_are_left_to_themselves(chain, channels):
-    assert normalized_product.find(chain, channels) is None
+def test_other_layers_are_not_part_of_a_product(segment, channels):
+    assert normalized_product.find(segment, channels) is None
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,6 @@ def test_other_layers_are_left_to_themselves(chain, channels):
         (keras.layers.ReLU(threshold=0.1), 2),
     ],
 )
-def test_the_relus_of_one_operator_belong_to_it(relu, length):
-    chain = [pointwise(FILTERS), batch_norm(), relu]
-    assert normalized_product.find(chain, CHANNELS).length == length
+def test_relus_that_are_one_operator_belong_to_the_product(relu, length):
+    segment = [pointwise(FILTERS), batch_norm(), relu]
+    assert normalized_product.find(segment, CHANNELS).length == length
