@@ -1,4 +1,4 @@
-"""What the tests share: commands run as a user runs them, and one small job through the chain."""
+"""Shared by the tests: commands run as a user runs them, and a small training and conversion."""
 
 import fcntl
 import os
@@ -16,14 +16,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
-# What runs commands: a test that uses one of these is not for between two edits.
+# Fixtures that run commands: a test that uses one of them is too slow to run between two edits.
 COMMANDS = {"run_cli", "trained_workdir", "artifact_dir"}
 
 
-# Before pytest chooses by markers.
+# First, so that pytest selects by markers afterwards.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks the tests that run commands as `medium`; `make test-fast` leaves them out."""
+    """Marks the tests that run commands as `medium`; `make test-fast` skips them."""
     for item in items:
         if COMMANDS.intersection(item.fixturenames):
             item.add_marker(pytest.mark.medium)
@@ -47,16 +47,16 @@ def _run(folder, module, *args, check=True, timeout=300, env=None):
 
 
 def _made_once(tmp_path_factory, name, make):
-    """Returns a folder that `make(folder)` has filled, in one of the tests' processes for all."""
+    """Returns a folder that `make(folder)` has filled once, in one process for all of the tests."""
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # Each process has a folder of its own in a common one.
+        # Each process has its own folder in a common one.
         base = base.parent
     folder, done = base / name, base / f"{name}.done"
     with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            # What another process left that failed.
+            # Remains of a process that failed.
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             make(folder)
@@ -69,7 +69,7 @@ def fixed_seeds():
     """The same random weights in every run, whatever ran before."""
     random.seed(0)
     np.random.seed(0)
-    # Not imported for it: tests of `edge` do without Keras.
+    # Keras is not imported here: tests of `edge` do not need it.
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
 
@@ -100,7 +100,7 @@ def digits_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained_workdir(tmp_path_factory):
-    """A workdir as the train command leaves it: five epochs on digits. Do not write into it."""
+    """A workdir as the train command writes it: five epochs on digits. Do not write into it."""
 
     def train(folder):
         _run(folder, "trainers.train", "--recipe=digits", "--workdir=work", "--epochs=5")
@@ -125,8 +125,8 @@ def artifact_dir(tmp_path_factory, trained_workdir):
     return _made_once(tmp_path_factory, "converted", convert) / "artifact"
 
 
-# What it prints has the words and the order of edgetpu_compiler 16.0, as in public transcripts.
-_COMPILER_DOUBLE = """#!{python}
+# It prints the same words in the same order as edgetpu_compiler 16.0 in public transcripts.
+_FAKE_COMPILER = """#!{python}
 import pathlib, shutil, sys, time
 sys.path.insert(0, {root!r})
 from common.tflite_operators import operator_counts
@@ -170,17 +170,17 @@ print("Compilation child process completed within timeout period.\\nCompilation 
 
 
 @pytest.fixture
-def compiler_double(tmp_path):
-    """Makes doubles of `edgetpu_compiler`: programs that act and print as the real one does.
+def fake_compiler(tmp_path):
+    """Makes fakes of `edgetpu_compiler`: programs that behave and print like the real one.
 
-    It maps all operators but `unmapped`, after `seconds`, or prints `failure`.
+    A fake maps all operators except `unmapped`, after `seconds`, or prints `failure`.
     """
 
     def make(unmapped=(), seconds=0, failure=None):
-        path = tmp_path / "double" / "edgetpu_compiler"
+        path = tmp_path / "fake" / "edgetpu_compiler"
         path.parent.mkdir(exist_ok=True)
         path.write_text(
-            _COMPILER_DOUBLE.format(
+            _FAKE_COMPILER.format(
                 python=sys.executable,
                 root=str(ROOT),
                 unmapped=tuple(unmapped),

@@ -20,7 +20,7 @@ from trainers.config import TrainConfig
 
 @pytest.fixture
 def workdir(trained_workdir, tmp_path):
-    """A copy that a test may damage, without what conversion does not read."""
+    """A copy that a test may damage, with only the files that conversion reads."""
     folder = tmp_path / "work"
     folder.mkdir()
     for name in ("model.keras", "config.json", "labels.txt"):
@@ -35,8 +35,8 @@ def config(workdir, tmp_path):
     )
 
 
-def assert_refused(done, *parts):
-    """One line on stderr, last, with everything in it; exit code 1; no artifact."""
+def assert_error(done, *parts):
+    """The last line on stderr is the error and has all parts; exit code 1; no artifact."""
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1, done.stderr
     assert last.startswith("error: ") and "Traceback" not in done.stderr
@@ -44,7 +44,7 @@ def assert_refused(done, *parts):
         assert part in last
 
 
-def test_manifest_tells_everything(artifact_dir):
+def test_manifest_is_complete(artifact_dir):
     manifest = json.loads((artifact_dir / "manifest.json").read_text())
     model, files = manifest["model"], manifest["files"]
     assert (model["model"], model["scale"]) == ("shufflenet_v2", 0.5)
@@ -84,7 +84,7 @@ def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp
     assert (canonical["target"], canonical["ranges"]) == (None, None)
     assert (deployment["target"], deployment["ranges"]) == ("micro", "minmax")
     assert deployment["operators"]["QUANTIZE"]["count"] == 2
-    # 16 units, two RESHAPE and one TRANSPOSE each: the usual conversion keeps the shuffle.
+    # 16 units, each with two RESHAPE and one TRANSPOSE: the usual conversion keeps the shuffle.
     assert canonical["operators"]["TRANSPOSE"]["count"] == 16
     assert canonical["operators"]["RESHAPE"]["count"] == 32
     for entry in (canonical, deployment):
@@ -114,13 +114,13 @@ def test_command_without_samples(run_cli, trained_workdir, tmp_path):
     assert "deployment_float16.tflite" in done.stdout
 
 
-def test_existing_output_is_refused(run_cli, trained_workdir, tmp_path):
+def test_existing_output_is_rejected(run_cli, trained_workdir, tmp_path):
     (tmp_path / "artifact").mkdir()
     (tmp_path / "artifact" / "mine").write_text("x")
     done = run_cli(
         "converters.convert", f"--model={trained_workdir}", "--output=artifact", check=False
     )
-    assert_refused(done, "artifact exists and is not empty", "--overwrite")
+    assert_error(done, "artifact exists and is not empty", "--overwrite")
     assert [path.name for path in (tmp_path / "artifact").iterdir()] == ["mine"]
 
 
@@ -129,23 +129,23 @@ def test_unwritable_output_is_one_line(run_cli, trained_workdir):
     done = run_cli(
         "converters.convert", f"--model={trained_workdir}", "--output=/proc/artifact", check=False
     )
-    assert_refused(done, "/proc/")
+    assert_error(done, "/proc/")
 
 
-def test_classes_that_differ_from_the_labels_are_refused(run_cli, workdir, tmp_path):
+def test_classes_that_differ_from_the_labels_are_rejected(run_cli, workdir, tmp_path):
     (workdir / "labels.txt").write_text("zero\none\n")
     done = run_cli("converters.convert", "--model=work", "--output=artifact", check=False)
-    assert_refused(done, "10 classes", "2 labels", "labels.txt")
+    assert_error(done, "10 classes", "2 labels", "labels.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work"]
 
 
-def test_wrong_flags_are_refused(run_cli, workdir):
+def test_wrong_flags_are_rejected(run_cli, workdir):
     done = run_cli(
         "converters.convert",
         *("--model=work", "--output=artifact", "--quantization=none,int4"),
         check=False,
     )
-    assert_refused(done, "--quantization must be some of none, float16", "int4")
+    assert_error(done, "--quantization must be some of none, float16", "int4")
 
 
 @pytest.mark.parametrize("name", ["model.keras", "config.json", "labels.txt"])
@@ -166,7 +166,7 @@ def test_truncated_model_is_named(config, share):
     assert not config.output.exists()
 
 
-def test_model_with_nan_weights_is_refused(config):
+def test_model_with_nan_weights_is_rejected(config):
     path = config.model / "model.keras"
     model = keras.saving.load_model(path, compile=False)
     kernel = model.get_layer("predictions").kernel
@@ -178,14 +178,14 @@ def test_model_with_nan_weights_is_refused(config):
 
 
 def edited(config):
-    """Replaces the workdir's model by one with a layer more."""
+    """Replaces the workdir's model with one that has an additional layer."""
     path = config.model / "model.keras"
     model = keras.saving.load_model(path, compile=False)
     outputs = keras.layers.Rescaling(2.0, name="twice")(model.output)
     keras.Model(model.input, outputs).save(path)
 
 
-def test_an_edited_model_is_refused_by_its_layer_with_the_remedy(config):
+def test_an_edited_model_is_rejected_with_its_layer_and_the_remedy(config):
     edited(config)
     with pytest.raises(UserError, match=r"layer 'twice' .*--graph=canonical"):
         convert_workdir(config, "")
@@ -198,10 +198,10 @@ def test_the_remedy_for_an_edited_model_works(config):
     assert fields["files"]["canonical_float32.tflite"]["agreement"]["max"] < 2e-4
 
 
-def test_a_model_of_others_is_refused_with_the_remedy(config):
+def test_another_model_is_rejected_with_the_remedy(config):
     path = config.model / "model.keras"
     image = keras.Input((32, 32, 1))
-    # A layer whose multiply-adds are not counted here.
+    # A layer whose multiply-adds this project does not count.
     x = keras.layers.Conv2DTranspose(2, 3)(image)
     outputs = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
     keras.Model(image, outputs, name="mine").save(path)
@@ -211,10 +211,10 @@ def test_a_model_of_others_is_refused_with_the_remedy(config):
     assert (fields["model"]["macs"], fields["model"]["parameters"]) == (None, 50)
 
 
-def test_edge_tpu_files_are_checked_and_compiled(config, compiler_double):
-    # A double that leaves the usual conversion's shuffles unmapped, as compilers before 16 do.
+def test_edge_tpu_files_are_checked_and_compiled(config, fake_compiler):
+    # A fake that leaves the usual conversion's shuffles unmapped, like compilers before 16.
     settings = EdgeTpuSettings(
-        compiler=str(compiler_double(unmapped=["TRANSPOSE"])), require_full_mapping=True
+        compiler=str(fake_compiler(unmapped=["TRANSPOSE"])), require_full_mapping=True
     )
     asked = {"graphs": ("deployment", "canonical"), "quantizations": ("int8-ptq",)}
     config = dataclasses.replace(config, **asked, target="edgetpu", edgetpu=settings)
@@ -223,7 +223,7 @@ def test_edge_tpu_files_are_checked_and_compiled(config, compiler_double):
     assert ours["log"]["mapped"] == ours["log"]["total"] == ours["prediction"]["certain"]
     assert (ours["log"]["on_cpu"], ours["differences"]) == (0, [])
     assert ours["compiled"]["name"] == "deployment_int8_ptq_edgetpu.tflite"
-    # The baseline may leave operators to the CPU: it shows what would have happened.
+    # The baseline may have operators on the CPU: it shows what would have happened.
     assert usual["log"]["on_cpu"] == 16
     assert usual["prediction"]["certain"] < usual["prediction"]["mapped"]
     assert usual["differences"] == [
@@ -232,11 +232,11 @@ def test_edge_tpu_files_are_checked_and_compiled(config, compiler_double):
     assert (config.output / "canonical_int8_ptq_edgetpu.tflite").is_file()
 
 
-def test_a_compiler_that_is_required_and_missing_is_told_first(config, monkeypatch, tmp_path):
+def test_a_required_compiler_that_is_missing_is_reported_first(config, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     asked = {"quantizations": ("int8-ptq",), "model": Path("nowhere"), "target": "edgetpu"}
     settings = EdgeTpuSettings(require_full_mapping=True)
-    with pytest.raises(UserError, match="--require_full_mapping has no compiler to ask"):
+    with pytest.raises(UserError, match="--require_full_mapping needs a compiler"):
         convert_workdir(dataclasses.replace(config, **asked, edgetpu=settings), "")
 
 
@@ -257,7 +257,7 @@ def test_every_pair_has_a_converter():
     assert set(CONVERTERS) == pairs
 
 
-def test_quantization_aware_training_of_another_model_or_target_is_refused(config, monkeypatch):
+def test_quantization_aware_training_of_another_model_or_target_is_rejected(config, monkeypatch):
     folder = config.model / "qat"
     folder.mkdir()
     asked = dataclasses.replace(config, quantizations=("int8-qat",))
@@ -272,7 +272,7 @@ def test_quantization_aware_training_of_another_model_or_target_is_refused(confi
         assert not config.output.exists()
 
 
-def test_too_few_calibration_images_are_refused(config):
+def test_too_few_calibration_images_are_rejected(config):
     training = TrainConfig.load(config.model)
     training.replace(train_split="train[:20]").save(config.model)
     with pytest.raises(UserError, match=r"'train\[:20\]' of digits gives 20 .* int8 needs 32"):

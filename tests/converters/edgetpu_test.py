@@ -26,13 +26,13 @@ def contents():
 
 
 def test_artifacts_are_compiled_together_and_stay_readable(
-    run_cli, folders, compiler_double, tmp_path
+    run_cli, folders, fake_compiler, tmp_path
 ):
     (folders[0] / "notes.txt").write_text("mine")
-    double = compiler_double()
+    compiler = fake_compiler()
     done = run_cli(
         "converters.edgetpu",
-        *("--artifact=digits,flowers", f"--file={FILE}", f"--edgetpu_compiler={double}"),
+        *("--artifact=digits,flowers", f"--file={FILE}", f"--edgetpu_compiler={compiler}"),
         "--require_full_mapping",
     )
     assert done.stdout.count("map in 1 parts") == 2, done.stdout
@@ -49,10 +49,10 @@ def test_artifacts_are_compiled_together_and_stay_readable(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_what_does_not_map_is_named_and_changes_nothing(folders, compiler_double, contents):
+def test_what_does_not_map_is_named_and_changes_nothing(folders, fake_compiler, contents):
     before = contents(folders[0])
     settings = EdgeTpuSettings(
-        compiler=str(compiler_double(unmapped=["MEAN"])), require_full_mapping=True
+        compiler=str(fake_compiler(unmapped=["MEAN"])), require_full_mapping=True
     )
     message = r"1 of \d+ operators of .*digits/deployment_int8_ptq.tflite do not map .*1 MEAN \(Op"
     with pytest.raises(UserError, match=message):
@@ -60,8 +60,8 @@ def test_what_does_not_map_is_named_and_changes_nothing(folders, compiler_double
     assert contents(folders[0]) == before
 
 
-def test_a_difference_from_the_prediction_is_told(folders, compiler_double):
-    settings = EdgeTpuSettings(compiler=str(compiler_double(unmapped=["MEAN"])))
+def test_a_difference_from_the_prediction_is_reported(folders, fake_compiler):
+    settings = EdgeTpuSettings(compiler=str(fake_compiler(unmapped=["MEAN"])))
     (entry,) = compile_artifacts(folders[:1], FILE, settings).values()
     assert entry["differences"] == ["MEAN: 1 of 1 predicted to map, the compiler mapped 0 of 1"]
 
@@ -78,19 +78,19 @@ def test_without_a_compiler_the_remedy_is_printed_once(run_cli, folders, tmp_pat
     assert lines[2].startswith("edgetpu_compiler runs on x86-64 Linux: install it")
 
 
-def test_without_a_compiler_the_check_stays(folders, compiler_double, monkeypatch, tmp_path):
-    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(compiler_double())))
+def test_without_a_compiler_the_check_stays(folders, fake_compiler, monkeypatch, tmp_path):
+    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(fake_compiler())))
     assert (folders[0] / COMPILED).is_file()
     monkeypatch.setenv("PATH", str(tmp_path))
     compile_artifacts(folders[:1], FILE, EdgeTpuSettings())
     entry = Artifact.open(folders[0]).files[FILE]["edgetpu"]
     assert (entry["status"], entry["compiled"]) == ("not compiled", None)
-    assert "install it" in entry["message"] and "converters.edgetpu" in entry["message"]
+    assert "install it" in entry["message"] and "shufflenet edgetpu" in entry["message"]
     assert not (folders[0] / COMPILED).exists()
 
 
-def test_a_damaged_compiled_file_is_found(folders, compiler_double):
-    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(compiler_double())))
+def test_a_damaged_compiled_file_is_found(folders, fake_compiler):
+    compile_artifacts(folders[:1], FILE, EdgeTpuSettings(compiler=str(fake_compiler())))
     with (folders[0] / COMPILED).open("r+b") as file:
         file.seek(1000)
         file.write(b"\xff\xff")
@@ -101,13 +101,13 @@ def test_a_damaged_compiled_file_is_found(folders, compiler_double):
 @pytest.mark.parametrize(
     ("chosen", "file", "message"),
     [
-        ((), None, "--artifact must name artifacts, each of them once"),
-        ((0, 0), None, "--artifact must name artifacts, each of them once"),
-        ((0,), None, "must have one int8 file made with --target=edgetpu, it has none"),
+        ((), None, "--artifact must name artifacts, each only once"),
+        ((0, 0), None, "--artifact must name artifacts, each only once"),
+        ((0,), None, "must have one int8 file made with --target=edgetpu, but it has none"),
         ((0,), "other.tflite", r"has no file 'other\.tflite'"),
     ],
 )
-def test_what_cannot_be_compiled_is_refused(folders, chosen, file, message):
+def test_what_cannot_be_compiled_is_rejected(folders, chosen, file, message):
     with pytest.raises(UserError, match=message):
         compile_artifacts([folders[index] for index in chosen], file, EdgeTpuSettings())
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_compiled_is_refused(folders, chosen, file, message):
         ("compiled", {"name": FILE, "sha256": "0" * 64, "bytes": 1}, "two of them share a name"),
     ],
 )
-def test_manifests_that_break_the_schema_are_refused(folders, field, value, where):
+def test_manifests_that_break_the_schema_are_rejected(folders, field, value, where):
     path = folders[0] / "manifest.json"
     manifest = json.loads(path.read_text())
     numbers = {"operators": 1, "mapped": 1, "certain": 1}
