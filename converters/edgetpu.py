@@ -1,4 +1,4 @@
-"""Checks int8 files of artifacts for the Edge TPU and compiles them, several together if asked.
+"""Checks int8 files of artifacts for the Edge TPU and compiles them in one run.
 
 An artifact is the folder that shufflenet convert writes. `shufflenet convert --target=edgetpu`
 checks and compiles each file that it writes separately.

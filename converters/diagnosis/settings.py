@@ -68,7 +68,9 @@ def define(images: int, output: str) -> None:
         "target", None, f"Target of the deployment graph: {', '.join(LOWERINGS)} (default cpu)."
     )
     flags.DEFINE_string(
-        "ranges", None, f"How calibration chooses ranges: {', '.join(METHODS)} ({DEFAULT_METHOD})."
+        "ranges",
+        None,
+        f"How calibration chooses ranges: {', '.join(METHODS)} (default {DEFAULT_METHOD}).",
     )
     flags.DEFINE_integer("images", images, "Number of evaluation images; all if there are fewer.")
     flags.DEFINE_integer("calibration_images", 256, "Number of training images for the ranges.")

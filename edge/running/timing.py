@@ -63,8 +63,8 @@ def turn(model: Runnable, invokes: int, clock: Callable[[], float] = time.perf_c
 
 def pin(cores: Collection[int]) -> None:
     """Pins this process, and those that it starts, to these cores; none means no pinning."""
-    # Some systems cannot pin; there the scheduler may move the process. `runner.pin` raises an error
-    # instead, because the user asked for --cores; here any core will do.
+    # Some systems cannot pin; there the scheduler may move the process. `runner.pin` raises an
+    # error instead, because the user asked for --cores; here any core will do.
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 
