@@ -1,10 +1,11 @@
-"""Compares what the runtimes compute from one int8 network, on real images.
+"""Compares what several runtimes compute with the same int8 network, on real images.
 
-Fake-quant simulation, LiteRT with XNNPACK, LiteRT's reference kernels and TFLite Micro: how far
-apart their logits are, and the first layer that differs by more than its last bit.
+The runtimes are the fake-quant simulation, LiteRT with XNNPACK, LiteRT's reference kernels and
+TFLite Micro. The tables show how far apart their logits are, in LSB (steps of the integer output),
+and the first layer that differs by more than 1 LSB.
 
 Example:
-  python -m converters.agreement --model=work --output=work/agreement
+  shufflenet agreement --model=work --output=work/agreement
 """
 
 from absl import flags
@@ -15,7 +16,7 @@ from trainers.startup import import_tensorflow
 
 settings.define(
     images=100,
-    output="Folder for agreement.json and operators.txt; without, the tables are printed.",
+    output="Folder for agreement.json and operators.txt; without it, the tables are only printed.",
 )
 # So that --help shows them.
 flags.adopt_module_key_flags(settings)
@@ -24,7 +25,7 @@ flags.adopt_module_key_flags(settings)
 def main() -> None:
     """Reads the flags, compares and prints the tables."""
     config = settings.read()
-    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
+    # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.diagnosis.agreement import measure, operator_table, summary
     from converters.diagnosis.quantized_workdir import load_quantized

@@ -1,6 +1,6 @@
-"""Networks with random weights, converted once: what benchmarks and experiments measure.
+"""Networks with random weights, converted once, for benchmarks and experiments to measure.
 
-A network's files are an artifact in the cache's folder, kept by a hash of the sources that made it.
+Each network is an artifact in the cache's folder; its name has a hash of the sources it depends on.
 """
 
 import math
@@ -24,7 +24,7 @@ from converters.random_weights import calibration_images, random_network
 from converters.source_digest import source_digest
 from keras_shufflenet.complexity import complexity
 
-# By quantization, the end of a file's name.
+# The end of a file's name, by quantization.
 _SUFFIXES = {"none": "float32", "int8-ptq": "int8_ptq"}
 QUANTIZATIONS = tuple(_SUFFIXES)
 
@@ -34,16 +34,16 @@ class Network:
     """A network to convert.
 
     Attributes:
-      name: unique in the cache, good for a folder.
-      build: returns the Keras model, one input of four dimensions, its output (batch, classes);
-        its random weights are seeded before.
-      sources: what `build` and `rewrite` are written in, patterns relative to the repository: when
-        these files change, the network is converted again.
-      graphs: "canonical", and for networks of this project "deployment"; another name is the
-        caller's for what `rewrite` returns.
+      name: unique in the cache, valid as a folder's name.
+      build: returns the Keras model, with one input of four dimensions and an output (batch,
+        classes); the seed is set before the call.
+      sources: the files that define `build` and `rewrite`, as patterns relative to the repository:
+        when these files change, the network is converted again.
+      graphs: "canonical", and "deployment" for this project's networks; any other name is the
+        caller's own for what `rewrite` returns.
       quantizations: some of `QUANTIZATIONS`.
-      batch: images of one inference; a rewritten graph takes one only.
-      rewrite: returns the graph of all but "canonical".
+      batch: images per inference; a rewritten graph only takes one.
+      rewrite: returns the graph for every name but "canonical".
     """
 
     name: str
@@ -61,10 +61,10 @@ def file_name(graph: str, quantization: str) -> str:
 
 
 def convert_all(networks: Sequence[Network], cache: Path) -> dict[str, Path]:
-    """Returns by name the artifact of every network; converts those that the cache lacks.
+    """Returns the artifact of every network by name; converts those that the cache lacks.
 
     Args:
-      networks: of different names.
+      networks: with different names.
       cache: folder of artifacts.
 
     Examples:
@@ -82,9 +82,9 @@ def convert_graph(graph: Graph, quantization: str, images: np.ndarray) -> bytes:
     """Returns a graph as a .tflite file.
 
     Args:
-      graph: such as `deployment_graph` returns.
+      graph: as `deployment_graph` returns it.
       quantization: one of `QUANTIZATIONS`.
-      images: preprocessed ones for the int8 ranges, [images, height, width, channels].
+      images: preprocessed images for the int8 ranges, [images, height, width, channels].
     """
     if quantization == "none":
         return convert_float(emit(graph), quantization)
@@ -98,7 +98,7 @@ def convert(network: Network, cache: Path) -> Path:
     folder = cache / f"{network.name}_batch{network.batch}_{kinds}_{digest}"
     if folder.is_dir():
         return folder
-    # Hundreds of networks in a row: Keras would keep all of them.
+    # Otherwise Keras would keep all of hundreds of networks in memory.
     keras.backend.clear_session()
     model = random_network(network.build)
     with staged_folder(folder) as temporary:

@@ -1,7 +1,10 @@
-"""Converts a trained model to an artifact: .tflite files, labels, samples and a manifest.
+"""Converts a trained model to an artifact, a folder of files that devices run.
+
+The artifact holds .tflite files, a manifest that describes them, class names and a few evaluation
+images. The model is the one in a workdir, the folder that a training writes.
 
 Example:
-  python -m converters.convert --model=work --output=artifact --graph=deployment,canonical
+  shufflenet convert --model=work --output=artifact --graph=deployment,canonical
 """
 
 import shlex
@@ -21,36 +24,37 @@ from converters.micro_target import firmware
 from converters.options import DEFAULT_METHOD, IO_DTYPES
 from trainers.startup import import_tensorflow
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training (trainers.train).")
+_MODEL = flags.DEFINE_string("model", None, "Workdir of a training (shufflenet train).")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the artifact; must be new or empty.")
 _GRAPH = flags.DEFINE_list(
     "graph",
     ["deployment"],
-    "Separated by commas: deployment (rewritten: BatchNorm folded, no channel shuffle), canonical "
-    "(as TFLiteConverter takes the network, shuffles included: the baseline).",
+    "Graphs to convert, separated by commas: deployment (the network rewritten: BatchNorm folded, "
+    "and no channel shuffle that a convolution can absorb), canonical (the network as it is, as "
+    "without this project: the baseline).",
 )
 _QUANTIZATION = flags.DEFINE_list(
     "quantization",
     ["none", "int8-ptq"],
-    "What is made of each graph, separated by commas: none (float32), float16 (weights), dynamic "
-    "(int8 weights, float32 input and output), int8-ptq (all integer, calibrated), int8-qat (all "
-    "integer, trained by converters.quantize), int16x8 (int16 activations, int8 weights, float32 "
-    "input and output). The last two are of the deployment graph alone.",
+    "Files to write for each graph, separated by commas: none (float32), float16 (weights), "
+    "dynamic (int8 weights, float32 input and output), int8-ptq (all integer, calibrated), "
+    "int8-qat (all integer, trained by shufflenet quantize), int16x8 (int16 activations, int8 "
+    "weights, float32 input and output). The last two need the deployment graph.",
 )
 _TARGET = flags.DEFINE_string(
-    "target", "cpu", "What the deployment graph is written for: " + ", ".join(LOWERINGS) + "."
+    "target", "cpu", "Device to write the deployment graph for: " + ", ".join(LOWERINGS) + "."
 )
 _IO_DTYPE = flags.DEFINE_string(
-    "io_dtype", "int8", "Input and output of int8 files: " + ", ".join(IO_DTYPES) + "."
+    "io_dtype", "int8", "Type of the input and output of int8 files: " + ", ".join(IO_DTYPES) + "."
 )
 _RANGES = flags.DEFINE_string(
     "ranges",
     DEFAULT_METHOD,
-    "How int8-ptq of the deployment graph chooses the ranges of activations: minmax, percentile "
+    "How int8-ptq chooses the ranges of activations in the deployment graph: minmax, percentile "
     "(99.99% of the values), mse (least squared error of rounding and clipping).",
 )
 _QAT = flags.DEFINE_string(
-    "qat", None, "Folder that converters.quantize has written; WORKDIR/qat by default."
+    "qat", None, "Folder that shufflenet quantize has written; WORKDIR/qat by default."
 )
 _PLOT = flags.DEFINE_string(
     "plot", None, "Also draw the first stage, as trained and as deployed, into this .png file."
@@ -102,7 +106,7 @@ def main() -> None:
         overwrite=_OVERWRITE.value,
     )
     command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
-    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
+    # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.conversion.pipeline import convert_workdir
 

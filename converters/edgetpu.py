@@ -1,9 +1,10 @@
-"""Checks int8 files of artifacts for the Edge TPU and compiles them, several of them together.
+"""Checks int8 files of artifacts for the Edge TPU and compiles them in one run.
 
-`converters.convert --target=edgetpu` does the same for each file that it writes, alone.
+An artifact is the folder that shufflenet convert writes. `shufflenet convert --target=edgetpu`
+checks and compiles each file that it writes separately.
 
 Example:
-  python -m converters.edgetpu --artifact=digits,flowers
+  shufflenet edgetpu --artifact=digits,flowers
 """
 
 from pathlib import Path
@@ -18,8 +19,8 @@ from converters.edgetpu_target.pipeline import advice, summary
 _ARTIFACT = flags.DEFINE_list(
     "artifact",
     [],
-    "Artifacts (converters.convert), separated by commas. Those of one run share the chip's "
-    "memory, the first before the others.",
+    "Artifacts (shufflenet convert), separated by commas. Those of one run share the chip's "
+    "memory; the first ones get it first.",
 )
 _FILE = flags.DEFINE_string(
     "file",

@@ -1,10 +1,11 @@
 """Reports where int8 loses accuracy, layer by layer, worst first.
 
-The fake-quantized deployment graph on real images, with one tensor or one operator's weights
-quantized at a time, and with everything quantized: signal-to-noise ratios in decibels.
+Runs the fake-quantized deployment graph (the rewritten network that is converted) on real images,
+with one tensor or one operator's weights quantized at a time, and with everything quantized, and
+reports signal-to-noise ratios in decibels.
 
 Example:
-  python -m converters.layer_error --model=work --output=work/layer_error
+  shufflenet layer-error --model=work --output=work/layer_error
 """
 
 from absl import flags
@@ -15,7 +16,7 @@ from trainers.startup import import_tensorflow
 
 settings.define(
     images=64,
-    output="Folder for layer_error.json, .txt and .png; without, the worst are printed.",
+    output="Folder for layer_error.json, .txt and .png; without it, the worst are only printed.",
 )
 # So that --help shows them.
 flags.adopt_module_key_flags(settings)
@@ -24,7 +25,7 @@ flags.adopt_module_key_flags(settings)
 def main() -> None:
     """Reads the flags, measures and prints the worst parts with advice."""
     config = settings.read()
-    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
+    # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.diagnosis.layer_error import measure, save_picture, summary, table
     from converters.diagnosis.quantized_workdir import load_quantized

@@ -1,7 +1,7 @@
-"""Lists the networks that fit a device, by measured memory and bytes, the best first.
+"""Lists the networks that fit a device, by their measured memory and file size, best first.
 
 Example:
-  python -m converters.plan --sram=320KB --flash=1MB --classes=10
+  shufflenet plan --sram=320KB --flash=1MB --classes=10
 """
 
 from pathlib import Path
@@ -41,23 +41,24 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "latency",
     None,
-    "Time for one image, such as 50ms: with ethosu compared with Vela's estimate, with micro with "
-    "multiply-adds / --macs_per_second.",
+    "Time for one image, such as 50ms; compared with Vela's estimate (ethosu) or with "
+    "multiply-adds / --macs_per_second (micro).",
 )
 flags.DEFINE_string("target", "micro", f"One of {', '.join(TARGETS)}.")
 flags.DEFINE_list(
     "networks",
     list(DEFAULT_NETWORKS),
-    "Networks, separated by commas; a V2 by its widths is v2-STEM-STAGE2-STAGE3-STAGE4-HEAD.",
+    "Networks, separated by commas; a V2 with your own widths is "
+    "v2-STEM-STAGE2-STAGE3-STAGE4-HEAD.",
 )
-flags.DEFINE_list("sizes", list(map(str, SIZES)), "Heights and widths of images, pixels.")
-flags.DEFINE_integer("classes", 10, "Classes; each takes a row of weights.")
-flags.DEFINE_integer("channels", 3, "Channels of the images.")
+flags.DEFINE_list("sizes", list(map(str, SIZES)), "Heights (and widths) of the images, in pixels.")
+flags.DEFINE_integer("classes", 10, "Number of classes; each needs a row of weights.")
+flags.DEFINE_integer("channels", 3, "Number of channels of the images.")
 flags.DEFINE_string(
-    "accelerator", "ethos-u55-128", f"With ethosu, one of {', '.join(ACCELERATORS)}."
+    "accelerator", "ethos-u55-128", f"For ethosu, one of {', '.join(ACCELERATORS)}."
 )
 flags.DEFINE_float(
-    "macs_per_second", None, "With micro, what your chip does, measured on it; for --latency."
+    "macs_per_second", None, "For micro and --latency: your chip's multiply-adds, as measured."
 )
 flags.DEFINE_string(
     "rank",
@@ -65,8 +66,8 @@ flags.DEFINE_string(
     f"One of {', '.join(RANKS)}: most multiply-adds first, or best published accuracy (ImageNet, "
     "224 px) first.",
 )
-flags.DEFINE_integer("top", 20, "List at most so many.")
-flags.DEFINE_string("cache", str(default_cache()), "Folder of measurements, kept.")
+flags.DEFINE_integer("top", 20, "List at most this many networks.")
+flags.DEFINE_string("cache", str(default_cache()), "Folder where measurements are kept.")
 
 
 def main() -> None:
@@ -83,7 +84,7 @@ def main() -> None:
         cache=Path(FLAGS.cache),
         **{name: FLAGS[name].value for name in same},
     )
-    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
+    # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.planning.search import make_plan, report
 

@@ -1,7 +1,11 @@
-"""Quantization-aware training of a trained model: python -m converters.quantize --model=WORKDIR.
+"""Continues training a model with int8 rounding in it (quantization-aware training).
 
-Trains the model on as int8 will compute it, with the data and settings of its own training;
-each flag below overrides one. Then: python -m converters.convert --quantization=int8-qat.
+Uses the data and settings of the model's own training, read from its workdir (the folder that
+shufflenet train writes); each flag below overrides one setting.
+
+Example:
+  shufflenet quantize --model=work
+  shufflenet convert --model=work --output=artifact --quantization=int8-qat
 """
 
 import dataclasses
@@ -21,27 +25,27 @@ FLAGS = flags.FLAGS
 # The peak of the learning rate, as a share of the float training's. On digits (a V2 of 16/32/64
 # channels, two seeds, 2 epochs each) 0.003 and 0.01 lowered the loss of post-training quantization
 # most, from 0.178 and 0.159 to 0.173 and 0.158; at 0.03 and 0.1 it was higher again, and 1 to 2%
-# of the images changed their class. Digits are easy: measure on harder images.
+# of the images changed their class. Digits are easy: measure with harder images.
 LEARNING_RATE_SHARE = 0.01
 EPOCHS = 2
 
-flags.DEFINE_string("model", None, "Workdir of the float training (trainers.train).")
+flags.DEFINE_string("model", None, "Workdir of the float training (shufflenet train).")
 flags.DEFINE_string("workdir", None, "Folder for the results; default: MODEL/qat.")
-flags.DEFINE_bool("resume", False, "Go on with the run in --workdir from its last checkpoint.")
+flags.DEFINE_bool("resume", False, "Continue the run in --workdir from its last checkpoint.")
 
 _OF_QAT = define_flags(QatConfig)
 
-# The settings of `TrainConfig` that have a flag here, with a help text where they mean something
-# else. Without the flag the float training's value holds, unless the help says otherwise.
+# The settings of `TrainConfig` that have a flag here, with a help text if they mean something else.
+# Without the flag the float training's value is used, unless the help says otherwise.
 _OF_TRAINING = {
-    "data_dir": "Where the data is, if not where the training had it.",
+    "data_dir": "Folder of the data, if it has moved since the training.",
     "epochs": f"Passes over the training images (default {EPOCHS}).",
     "steps": None,
     "batch_size": None,
     "learning_rate": "Peak of the cosine schedule; default: "
     f"{LEARNING_RATE_SHARE:g} times the float training's.",
     "warmup_epochs": "Epochs of linear warm-up (default 0).",
-    "seed": "Of order and augmentation.",
+    "seed": "Seed of the image order and the augmentation.",
     "strategy": f"Where to run: {', '.join(LOCAL_STRATEGIES)}; default: the training's if it is "
     "one of them.",
     "devices": None,
@@ -53,15 +57,15 @@ for group in GROUPS.values():
 
 
 def main() -> None:
-    """Settles the settings, then trains."""
+    """Reads the settings, then trains."""
     if not FLAGS.model:
-        raise cli.UserError("--model is missing; name the workdir of a training (trainers.train)")
+        raise cli.UserError("--model is missing; name the workdir of a training (shufflenet train)")
     model = Path(FLAGS.model)
     workdir = Path(FLAGS.workdir or model / "qat")
-    # A job that is restarted with --resume from its first line on begins like any other.
+    # A job whose command always has --resume starts a new run the first time.
     resume = FLAGS.resume and (workdir / CONFIG_FILE).exists()
     config, qat = _resumed(workdir) if resume else _new(model, workdir)
-    # Only now, so that a wrong flag is reported without seconds of waiting for TensorFlow.
+    # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.quantization.training import train_quantized
 
@@ -81,8 +85,7 @@ def _new(model: Path, workdir: Path) -> tuple[TrainConfig, QatConfig]:
         raise cli.UserError(f"{workdir} already holds a finished run; name another --workdir")
     if (workdir / CONFIG_FILE).exists():
         raise cli.UserError(
-            f"{workdir} already holds a run; add --resume to go on with it, or name another "
-            "--workdir"
+            f"{workdir} already holds a run; add --resume to continue it, or name another --workdir"
         )
     config = _replace(trained, {**_defaults(trained), "workdir": str(workdir)})
     qat = QatConfig(model=model, **given_flags(_OF_QAT))
@@ -91,7 +94,7 @@ def _new(model: Path, workdir: Path) -> tuple[TrainConfig, QatConfig]:
 
 
 def _defaults(trained: TrainConfig) -> dict[str, Any]:
-    """Returns what is set otherwise than in the float training."""
+    """Returns the settings that differ from the float training's."""
     before, strategy = trained.optimization, trained.placement.strategy
     batch_size = FLAGS.batch_size or before.batch_size
     rate = LEARNING_RATE_SHARE * before.learning_rate * batch_size / before.batch_size
@@ -100,13 +103,13 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
         "steps": None,
         "learning_rate": rate,
         "warmup_epochs": 0.0,
-        # Muon's steps are for kernels whose length a BatchNorm makes irrelevant; these hold its
-        # scales.
+        # Muon's steps suit kernels whose norm a BatchNorm makes irrelevant; these kernels have the
+        # BatchNorm folded in.
         "optimizer": "sgd",
         "bias_rate": 1.0,
         "eval_every": None,
         "checkpoint_every": None,
-        # For float training alone: it was the start, or needs BatchNorm, or other input sizes.
+        # Only for float training: it was the start, or needs BatchNorm, or other input sizes.
         "weights": None,
         "whiten_stem": False,
         "train_size": None,

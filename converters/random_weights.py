@@ -8,12 +8,12 @@ import numpy as np
 from trainers.distribution.strategy import batch_norms
 
 SEED = 0
-# Enough for ranges of about the right width; their values do not change the time either.
+# Enough for ranges of about the right width; the exact values do not change the time.
 CALIBRATION_IMAGES = 4
 
 
 def random_network(build: Callable[[], keras.Model]) -> keras.Model:
-    """Returns what `build` makes with random weights that are the same every time."""
+    """Returns what `build` returns, with random weights that are the same every time."""
     keras.utils.set_random_seed(SEED)
     model = build()
     randomize_batch_norms(model)
@@ -21,7 +21,7 @@ def random_network(build: Callable[[], keras.Model]) -> keras.Model:
 
 
 def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:
-    """Gives every BatchNormalization random weights and statistics: fresh ones fold to nothing."""
+    """Sets random weights and statistics in every BatchNormalization: fresh ones do nothing."""
     rng = np.random.default_rng(seed)
     for layer in batch_norms(model):
         channels = layer.gamma.shape[0]
@@ -36,6 +36,6 @@ def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:
 
 
 def calibration_images(input_shape: Sequence[int | None]) -> np.ndarray:
-    """Returns random float32 images between -1 and 1 for (batch, height, width, channels)."""
+    """Returns random float32 images in [-1, 1] for an input (batch, height, width, channels)."""
     shape = (CALIBRATION_IMAGES, *input_shape[1:])
     return np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Names for cached files by what made them: the sources and packages of a conversion."""
+"""Names for cached files that depend on the sources and packages of a conversion."""
 
 import hashlib
 import importlib.metadata
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# What every file depends on.
+# The sources that every file depends on.
 _ALL = (
     *("keras_shufflenet/*.py", "converters/random_weights.py", "converters/conversion_cache.py"),
     *("converters/conversion/canonical.py", "converters/conversion/tflite.py"),
 )
-# What those of rewritten graphs also do.
+# The sources that files of rewritten graphs depend on as well.
 _REWRITTEN = ("converters/graph/*.py", "converters/quantization/*.py")
 _PACKAGES = ("keras", "tensorflow", "tensorflow-model-optimization", "tf-keras")
 
@@ -22,14 +22,14 @@ def versions() -> dict[str, str]:
 
 
 def source_digest(graph: str, more: Sequence[str] = ()) -> str:
-    """Returns a hash of what makes the files of a graph of a network with random weights.
+    """Returns a hash of everything that the files of a network with random weights depend on.
 
     Args:
-      graph: "canonical", or another, which is a rewritten one.
-      more: other sources that matter, patterns relative to the repository.
+      graph: "canonical", or another name for a rewritten graph.
+      more: patterns of further sources, relative to the repository.
 
     Raises:
-      FileNotFoundError: a pattern that matches no file: a source that was moved.
+      FileNotFoundError: a pattern matches no file, for example because a source was moved.
 
     Examples:
       >>> path = cache / f"v2_{source_digest('deployment')}.tflite"

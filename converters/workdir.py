@@ -1,4 +1,4 @@
-"""What a training left in its workdir, read for conversion."""
+"""Reads what conversion needs from a workdir, the folder of a training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,11 @@ from trainers.networks.models import check_preprocessing, load_model
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained classifier with what it was trained on.
+    """A trained classifier with its training's settings.
 
     Attributes:
-      model: the Keras model, giving logits.
-      config: the training's flags.
+      model: the Keras model, which returns logits.
+      config: the training's settings.
       labels: class names, in the order of the logits.
     """
 
@@ -33,13 +33,15 @@ def load_trained(workdir: Path) -> TrainedModel:
     """Loads `model.keras`, `config.json` and `labels.txt` of a workdir.
 
     Raises:
-      UserError: one of them is missing or damaged, or they do not fit together; it is named.
+      UserError: one of them is missing or damaged, or they do not match; the message names it.
     """
     if not workdir.is_dir():
-        raise UserError(f"workdir {workdir} is not a folder; name one that trainers.train wrote")
+        raise UserError(f"workdir {workdir} is not a folder; name one that shufflenet train wrote")
     for name in ("config.json", "labels.txt", "model.keras"):
         if not (workdir / name).is_file():
-            raise UserError(f"{workdir / name} is missing; finish the training with trainers.train")
+            raise UserError(
+                f"{workdir / name} is missing; finish the training first (shufflenet train)"
+            )
     config = TrainConfig.load(workdir)
     labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
     model = load_model(workdir / "model.keras")
@@ -61,22 +63,22 @@ def calibration_inputs(trained: TrainedModel, count: int) -> np.ndarray:
     if len(images) < MIN_CALIBRATION_IMAGES:
         raise UserError(
             f"split {config.data.train_split!r} of {config.data.dataset} gives {len(images)} "
-            f"usable calibration images, int8 needs {MIN_CALIBRATION_IMAGES}; add images"
+            f"usable calibration images, but int8 needs {MIN_CALIBRATION_IMAGES}; add images"
         )
     return preprocess_input(images, mode=config.images.preprocessing)
 
 
 def _check_model(model: keras.Model, labels: list[str], workdir: Path) -> None:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
-        raise UserError(f"{workdir / 'model.keras'} is no image classifier; train one")
+        raise UserError(f"{workdir / 'model.keras'} is not an image classifier; train one")
     if None in model.input_shape[1:]:
         raise UserError(
             f"{workdir / 'model.keras'} has input {model.input_shape}: "
-            "devices want fixed sides; train with --input_size"
+            "devices need a fixed height and width; train with --input_size"
         )
     classes = model.output_shape[-1]
     if classes != len(labels):
         raise UserError(
-            f"{workdir / 'model.keras'} has {classes} classes, {workdir / 'labels.txt'} has "
-            f"{len(labels)} labels; they are not of the same training"
+            f"{workdir / 'model.keras'} has {classes} classes, but {workdir / 'labels.txt'} has "
+            f"{len(labels)} labels; they are not from the same training"
         )

@@ -1,8 +1,8 @@
-"""The canonical conversion: what a user would do with a Keras 3 model without this project.
+"""The canonical conversion: what you would do with a Keras 3 model without this project.
 
-The network goes through TFLiteConverter as it is, channel shuffles included
-(reshape, transpose, reshape), with the converter's own post-training quantization. It is the
-baseline that every benchmark shows.
+TFLiteConverter converts the network as it is, including its channel shuffles (reshape, transpose,
+reshape), with the converter's own post-training quantization. This is the baseline that every
+benchmark shows.
 """
 
 from collections.abc import Iterator
@@ -29,20 +29,20 @@ def convert(
 
     Args:
       model: one input [batch, height, width, channels] with fixed sides, one output.
-      quantization: "none" (float32), "float16" (weights; computed in float32), "dynamic"
+      quantization: "none" (float32), "float16" (float16 weights, computed in float32), "dynamic"
         (int8 weights, float32 input and output), or "int8-ptq" (all integer; an operator
         without an integer kernel is an error).
       calibration: preprocessed float32 images [n, height, width, channels] from the training
-        data; "int8-ptq" alone needs them, for the ranges of the activations.
-      io_dtype: of the input and output of "int8-ptq": "int8", "uint8" or "float32".
-      batch: images of one inference.
+        data; only "int8-ptq" needs them, for the ranges of the activations.
+      io_dtype: type of the input and output of "int8-ptq": "int8", "uint8" or "float32".
+      batch: images per inference.
 
     Returns:
       The content of the .tflite file.
 
     Raises:
       ValueError: an unknown `quantization`, or "int8-ptq" without calibration images.
-      UserError: TFLiteConverter refuses the model.
+      UserError: TFLiteConverter cannot convert the model.
 
     Examples:
       >>> Path("model_int8.tflite").write_bytes(convert(model, "int8-ptq", images))
@@ -58,7 +58,8 @@ def convert(
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"TFLiteConverter refuses {model.name!r} with quantization {quantization!r}: {reason}"
+            f"TFLiteConverter cannot convert {model.name!r} with quantization {quantization!r}: "
+            f"{reason}"
         ) from error
 
 
@@ -68,8 +69,8 @@ def _converter(
     calibration: np.ndarray | None,
     io_dtype: str,
 ) -> tf.lite.TFLiteConverter:
-    # The second argument, the model, is left out on purpose: with a Keras 3 model the
-    # converter then silently freezes NaN in place of the weights.
+    # The second argument, the model, is omitted on purpose: given a Keras 3 model, the converter
+    # freezes NaN in place of the weights, without a warning.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -77,7 +78,7 @@ def _converter(
         converter.target_spec.supported_types = [tf.float16]
     if quantization == "int8-ptq":
         converter.representative_dataset = lambda: _batches(calibration, function)
-        # Nothing else is supported: an operator that would stay in float is an error.
+        # Only integer kernels: an operator that would stay in float is an error.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.as_dtype(io_dtype)
         converter.inference_output_type = tf.as_dtype(io_dtype)
@@ -85,7 +86,7 @@ def _converter(
 
 
 def _inference_function(model: keras.Model, batch: int) -> tf.types.experimental.ConcreteFunction:
-    """Traces the model for a fixed batch: devices want no other."""
+    """Traces the model for a fixed batch: devices do not support others."""
     signature = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
     return tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
 
@@ -93,7 +94,7 @@ def _inference_function(model: keras.Model, batch: int) -> tf.types.experimental
 def _batches(
     images: np.ndarray, function: tf.types.experimental.ConcreteFunction
 ) -> Iterator[list[np.ndarray]]:
-    """Yields the images in batches of the function's size, the last one filled up."""
+    """Yields the images in batches of the function's size; pads the last one."""
     batch = function.inputs[0].shape[0]
     for start in range(0, len(images), batch):
         yield [np.take(images, range(start, start + batch), axis=0, mode="wrap")]

@@ -1,4 +1,4 @@
-"""Does a .tflite file compute what the Keras model computes? Asked before it is written."""
+"""Checks, before a .tflite file is kept, that it computes what the Keras model computes."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from common.cli import UserError
 
-# So many real images are compared, or all there are in a smaller evaluation split.
+# The number of real images to compare, or all if the evaluation split has fewer.
 CHECK_IMAGES = 64
 
 
@@ -17,8 +17,8 @@ class Agreement:
     Attributes:
       max: the largest absolute difference of a logit.
       rms: the root of the mean squared difference.
-      argmax: the share of images with the same class on top.
-      images: how many images were compared.
+      argmax: the share of images with the same top class.
+      images: the number of images compared.
     """
 
     max: float
@@ -29,7 +29,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Bound:
-    """What an agreement must keep: `max` and `rms` from above, `argmax` from below."""
+    """The limits of an agreement: the highest `max` and `rms`, the lowest `argmax`."""
 
     max: float
     rms: float
@@ -37,15 +37,15 @@ class Bound:
 
 
 # By quantization. Measured on digits with V1 0.25x g=4, V2 0.5x and a V2 of 16/32/64 channels,
-# each after 1 and after 8 epochs; the worst were, as max / rms / argmax:
+# each after 1 and after 8 epochs; the worst values of max / rms / argmax:
 #   none      1.3e-5 / 2.7e-6 / 100%
 #   float16   0.033  / 0.0078 / 100%
 #   dynamic   0.078  / 0.018  / 99.7%
 #   int8-ptq  1.25   / 0.23   / 82% (the small V2, half trained; the others 0.43 / 0.098 / 99.3%)
-# and on the V2 0.5x after 15 epochs:
+# and with the V2 0.5x after 15 epochs:
 #   int16x8   0.13   / 0.014  / 100%
-#   int8-qat  0.15   / 0.037  / 100%; training on moves the logits, so it is held to int8-ptq's
-# Logits of another network altogether differ by an rms of 1.4.
+#   int8-qat  0.15   / 0.037  / 100%; more training moves the logits, so it has int8-ptq's limits
+# The logits of an unrelated network differ by an rms of 1.4.
 BOUNDS: dict[str, Bound] = {
     "none": Bound(max=2e-4, rms=5e-5, argmax=0.98),
     "float16": Bound(max=0.1, rms=0.025, argmax=0.95),
@@ -73,7 +73,7 @@ def measure_agreement(expected: np.ndarray, actual: np.ndarray) -> Agreement:
     if not np.isfinite(expected).all():
         raise UserError("the Keras model gives NaN or infinite logits; train it again")
     if not np.isfinite(actual).all():
-        raise UserError("the converted file gives NaN or infinite logits, the Keras model does not")
+        raise UserError("the converted file gives NaN or infinite logits; the Keras model does not")
     deviation = float(expected.std())
     if deviation == 0:
         raise UserError("the Keras model gives equal logits for all images; train it first")
@@ -87,7 +87,7 @@ def measure_agreement(expected: np.ndarray, actual: np.ndarray) -> Agreement:
 
 
 def check_agreement(agreement: Agreement, bound: Bound, name: str) -> None:
-    """Raises UserError, naming the file and the numbers, unless the bound is kept."""
+    """Raises UserError with the file's name and the numbers if the agreement is out of bounds."""
     broken = [
         f"{key} {getattr(agreement, key):.3g} (at most {getattr(bound, key):g})"
         for key in ("max", "rms")

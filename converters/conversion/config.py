@@ -1,4 +1,4 @@
-"""What `converters.convert` is asked to do; checked before TensorFlow is imported."""
+"""The settings of `converters.convert`, checked before TensorFlow is imported."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from converters.options import (
 
 @dataclass(frozen=True)
 class ConversionConfig:
-    """What to convert, how, and to where: the flags of `converters.convert`."""
+    """What to convert, how, and where to: the flags of `converters.convert`."""
 
     model: Path
     output: Path
@@ -44,7 +44,7 @@ class ConversionConfig:
         for graph in self.graphs:
             if impossible := set(self.quantizations) - set(GRAPHS[graph]):
                 raise UserError(
-                    f"--graph={graph} cannot be had with --quantization={min(impossible)}, only "
+                    f"--graph={graph} is not supported with --quantization={min(impossible)}, only "
                     f"with {', '.join(GRAPHS[graph])}; use --graph=deployment for it"
                 )
         for flag, known in {"target": LOWERINGS, "io_dtype": IO_DTYPES, "ranges": METHODS}.items():
@@ -61,15 +61,16 @@ class ConversionConfig:
             )
         if "int8-qat" in self.quantizations and not self.qat_folder.is_dir():
             raise UserError(
-                f"--quantization=int8-qat needs a quantization-aware training, {self.qat_folder} "
-                "is none; train one with converters.quantize, or name it with --qat"
+                "--quantization=int8-qat needs a quantization-aware training, but "
+                f"{self.qat_folder} is not one; train one with shufflenet quantize, or name it "
+                "with --qat"
             )
         if self.plot is not None and self.plot.suffix != ".png":
             raise UserError(f"--plot must name a .png file; received {str(self.plot)!r}")
         if self.target == "micro" and self.io_dtype == "float32":
             raise UserError(
-                "--io_dtype=float32 cannot be used with --target=micro: firmware takes pixels and "
-                "gives integer scores; convert with --io_dtype=int8 or uint8"
+                "--io_dtype=float32 is not supported with --target=micro: the firmware takes "
+                "pixels and returns integer scores; convert with --io_dtype=int8 or uint8"
             )
         self._check_device_flags()
 
@@ -81,7 +82,7 @@ class ConversionConfig:
             )
         given = {
             "--accelerator": ("ethosu", self.accelerator is not None),
-            "--edgetpu_… and --require_full_mapping": (
+            "--edgetpu_… or --require_full_mapping": (
                 "edgetpu",
                 self.edgetpu != EdgeTpuSettings(),
             ),
@@ -89,7 +90,7 @@ class ConversionConfig:
         for flag, (target, used) in given.items():
             if used and self.target != target:
                 raise UserError(
-                    f"{flag} cannot be used with --target={self.target}; "
+                    f"{flag} is not supported with --target={self.target}; "
                     f"convert with --target={target}"
                 )
             if used and not set(self.quantizations) & set(INTEGER):
@@ -99,12 +100,12 @@ class ConversionConfig:
 
     @property
     def qat_folder(self) -> Path:
-        """Where the quantization-aware training lies."""
+        """The folder of the quantization-aware training."""
         return self.qat or self.model / "qat"
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """(graph, quantization) of every file."""
+        """The (graph, quantization) of every file."""
         return [(graph, name) for graph in self.graphs for name in self.quantizations]
 
 
@@ -114,4 +115,4 @@ def _check_list(flag: str, names: Sequence[str], known: Collection[str]) -> None
             f"--{flag} must be some of {', '.join(known)}; received {','.join(names)!r}"
         )
     if len(set(names)) < len(names):
-        raise UserError(f"--{flag} repeats one: {','.join(names)}")
+        raise UserError(f"--{flag} repeats a value: {','.join(names)}")

@@ -1,9 +1,9 @@
-"""Gives tensors of an int16 .tflite file that meet one scale, so that nothing is requantized.
+"""Lets tensors of an int16 .tflite file that meet share a scale, so that none is requantized.
 
-TFLiteConverter calibrates every tensor of an int16x8 file apart and puts a QUANTIZE before each
-input of a concatenation whose scale is not the output's. int16 is symmetric (its zero point is 0),
-so a tensor's scale stands in two places only: at the tensor, and in the bias of the convolution
-that reads it.
+TFLiteConverter calibrates every tensor of an int16x8 file separately and puts a QUANTIZE before
+each input of a concatenation whose scale differs from the output's. int16 is symmetric (its zero
+point is 0), so only two places depend on a tensor's scale: the tensor itself, and the bias of the
+convolution that reads it.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from common.tflite.flatbuffer import operator_code, pack, unpack
 
 _OPERATOR = schema.BuiltinOperator
-# Their output has the scale of their inputs.
+# Operators whose output has the scale of their inputs.
 _MOVING = {
     _OPERATOR.CONCATENATION,
     _OPERATOR.MAX_POOL_2D,
@@ -30,10 +30,10 @@ _WEIGHTED = {_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CON
 def share_scales(content: bytes) -> bytes:
     """Returns an int16x8 .tflite file without QUANTIZE between int16 tensors.
 
-    Tensors that only moving operators lie between get the largest of their scales.
+    Tensors that are connected only by operators that move values get the largest of their scales.
 
     Args:
-      content: of a file with int16 activations, as TFLiteConverter writes it.
+      content: content of a file with int16 activations, as TFLiteConverter writes it.
 
     Examples:
       >>> content = share_scales(converter.convert())
@@ -46,14 +46,14 @@ def share_scales(content: bytes) -> bytes:
 
 
 class _Int16Graph:
-    """The file's graph, and what its operators and int16 tensors are."""
+    """The file's graph, with the kinds of its operators and its int16 tensors."""
 
     def __init__(self, model: schema.ModelT):
         self.model = model
         self.graph = model.subgraphs[0]
 
     def share(self) -> None:
-        """Gives tied tensors the largest of their scales, and the biases after them theirs."""
+        """Gives tied tensors the largest of their scales, and rescales the biases that follow."""
         roots = self._roots()
         scales: dict[int, np.float32] = {}
         for index, root in roots.items():
@@ -66,7 +66,7 @@ class _Int16Graph:
             self.graph.tensors[index].quantization.scale = np.array([scales[root]], np.float32)
 
     def remove_requantization(self) -> None:
-        """Takes QUANTIZE between int16 tensors out, whose two sides have one scale now."""
+        """Removes QUANTIZE between int16 tensors: both sides have the same scale now."""
         instead: dict[int, int] = {}
         kept = []
         for operator in self.graph.operators:
@@ -80,7 +80,7 @@ class _Int16Graph:
         self.graph.operators = kept
 
     def _roots(self) -> dict[int, int]:
-        """Returns for every int16 tensor the one that stands for all it is tied to."""
+        """Returns for every int16 tensor the representative of all tensors tied to it."""
         parent = {i: i for i in range(len(self.graph.tensors)) if self._is_int16(i)}
 
         def root(index: int) -> int:
@@ -98,9 +98,9 @@ class _Int16Graph:
         return {index: root(index) for index in parent}
 
     def _rescale_bias(self, operator: schema.OperatorT, scale: np.float32) -> None:
-        """Writes a bias in the unit that it gets from its input's scale: that times the weights'.
+        """Writes a bias in its new unit: the input's scale times the weights' scales.
 
-        A layer whose bias is zero has none.
+        A layer whose bias is zero has no bias tensor.
         """
         source, weights, bias = (int(index) for index in operator.inputs)
         before = self._scale(source)

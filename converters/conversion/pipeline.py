@@ -1,4 +1,4 @@
-"""From a workdir to an artifact: every step of `converters.convert` but its flags."""
+"""From a workdir to an artifact: every step of `converters.convert` after its flags."""
 
 import datetime
 import importlib.metadata
@@ -32,7 +32,7 @@ from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
 from trainers.data.pipeline import uint8_images
 
-# The end of a file's name, by quantization; it starts with the graph.
+# The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
     "none": "float32",
     "float16": "float16",
@@ -41,14 +41,14 @@ _SUFFIXES = {
     "int8-qat": "int8_qat",
     "int16x8": "int16x8",
 }
-# What the network was built with, out of the training's settings.
+# The training's settings that the network was built with.
 _NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """Real images, and what the Keras model says about them."""
+    """Real images, and the Keras model's logits for them."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -59,8 +59,8 @@ class _Evaluation:
         return float((logits.argmax(axis=-1) == self.labels).mean())
 
 
-# Takes an integer file, its graph, and what it was made from and checked with; returns what a
-# device adds to its entry.
+# Takes an integer file, its graph, and the model and images that it was made and checked with;
+# returns what a device adds to the file's entry.
 _DeviceStep = Callable[[Path, str, TrainedModel, _Evaluation], dict]
 
 
@@ -68,7 +68,7 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
     """Converts a trained model, checks every file against it and writes the artifact.
 
     Args:
-      config: what to do.
+      config: the settings.
       command: the command line, for the manifest.
 
     Returns:
@@ -78,7 +78,7 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
       UserError: the workdir or the data cannot be used, the output exists, or a file does not
         compute what the Keras model computes. Nothing is left at the output.
     """
-    # First, so that a missing compiler is reported before minutes of work.
+    # First of all, so that a missing compiler is reported before minutes of work.
     device_step = _DEVICE_STEPS.get(config.target, _no_device)(config)
     with staged_folder(config.output.absolute(), config.overwrite) as folder:
         trained = load_trained(config.model)
@@ -118,7 +118,7 @@ def _edgetpu_step(config: ConversionConfig) -> _DeviceStep:
 
     def step(path: Path, graph: str, *unused: object) -> dict:
         entry = pipeline.describe(path, compiler)
-        # The canonical graph is the baseline, which shows what would not map.
+        # The canonical graph is the baseline: it shows what would not map.
         if config.edgetpu.require_full_mapping and graph == "deployment":
             pipeline.check_full_mapping(path.name, entry)
         return {"edgetpu": entry}
@@ -135,7 +135,7 @@ def _ethosu_step(config: ConversionConfig) -> _DeviceStep:
 
 def _micro_step(config: ConversionConfig) -> _DeviceStep:
     def step(path: Path, graph: str, trained: TrainedModel, evaluation: _Evaluation) -> dict:
-        # The canonical graph is a baseline, to compare with and not to flash.
+        # The canonical graph is the baseline, to compare with, not to flash.
         if graph != "deployment":
             return {}
         preprocessing = _describe_input(trained)["preprocessing"]
@@ -155,7 +155,7 @@ def _no_device(config: ConversionConfig) -> _DeviceStep:
     return lambda *unused: {}
 
 
-# By target: what its files go through; the files of other targets are ready as they are.
+# The extra step for each target's files; the files of other targets need none.
 _DEVICE_STEPS: dict[str, Callable[[ConversionConfig], _DeviceStep]] = {
     "edgetpu": _edgetpu_step,
     "ethosu": _ethosu_step,
@@ -165,7 +165,7 @@ _DEVICE_STEPS: dict[str, Callable[[ConversionConfig], _DeviceStep]] = {
 
 def _evaluate(trained: TrainedModel, count: int) -> _Evaluation:
     config = trained.config
-    # Shuffled: a folder's files come class by class.
+    # Shuffled, because a folder's files are in the order of their classes.
     images, labels = uint8_images(
         config, config.data.eval_split, limit=count, seed=config.optimization.seed
     )
@@ -199,7 +199,7 @@ def _describe_origin(command: str) -> dict:
 
 
 def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
-    """Returns how a file was made; what has no meaning for it is null."""
+    """Returns how a file was made; fields that do not apply to it are null."""
     ours = graph == "deployment"
     return {
         "graph": graph,

@@ -1,4 +1,4 @@
-"""What each (graph, quantization) is converted from, and by which function: a table."""
+"""What each (graph, quantization) is converted from, and the function that does it: a table."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -20,7 +20,7 @@ from converters.workdir import TrainedModel, calibration_inputs
 
 
 class Sources:
-    """A trained model and what conversions make of it; each is made once, when first asked for.
+    """A trained model and what is derived from it; each part is made once, when first needed.
 
     Attributes:
       trained: the workdir's model.
@@ -51,7 +51,7 @@ class Sources:
         """How the quantization-aware training was done.
 
         Raises:
-          UserError: it is of another model, or for another target.
+          UserError: the training is of another model, or for another target.
         """
         config, folder = self.config, self.config.qat_folder
         found = QatConfig.load(folder)
@@ -63,7 +63,7 @@ class Sources:
         if found.target != config.target:
             raise UserError(
                 f"{folder} was trained for {found.target}, not {config.target}; convert with "
-                f"--target={found.target}, or train again with converters.quantize"
+                f"--target={found.target}, or train again with shufflenet quantize"
             )
         return found
 
@@ -72,7 +72,7 @@ class Sources:
         """The fake-quantized deployment graph as it was trained."""
         from converters.quantization.training import load_qat
 
-        # The settings first: a training of something else is refused by them.
+        # The settings first: they reveal a training of something else.
         _ = self.qat_config
         return load_qat(self.config.qat_folder).model
 
@@ -100,7 +100,7 @@ def _int16(sources: Sources, quantization: str) -> bytes:
     return tflite.convert_int16(emit(sources.graph), sources.calibration)
 
 
-# By (graph, quantization): what makes the .tflite file; the pairs are those of `GRAPHS`.
+# The function that makes the .tflite file of each (graph, quantization) in `GRAPHS`.
 CONVERTERS: dict[tuple[str, str], Callable[[Sources, str], bytes]] = {
     **{("canonical", quantization): _canonical for quantization in GRAPHS["canonical"]},
     **{("deployment", quantization): _float for quantization in ("none", "float16", "dynamic")},

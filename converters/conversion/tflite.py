@@ -1,4 +1,4 @@
-"""A tf_keras deployment graph → a .tflite file with a batch of one."""
+"""Converts a tf_keras deployment graph to a .tflite file with a batch of one."""
 
 from collections.abc import Iterator
 
@@ -15,8 +15,8 @@ def convert_float(model: tf_keras.Model, quantization: str) -> bytes:
     """Converts a deployment graph that computes in float32.
 
     Args:
-      model: as `converters.graph.emitter.emit` gives it.
-      quantization: "none", or of the weights alone: "float16" or "dynamic" (int8).
+      model: as `converters.graph.emitter.emit` returns it.
+      quantization: "none", or only for the weights: "float16" or "dynamic" (int8).
 
     Returns:
       The content of the .tflite file.
@@ -33,9 +33,9 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
     """Converts a fake-quantized deployment graph to full int8.
 
     Args:
-      model: as `quantization.fake_quantization.fake_quant_model` gives it, trained on or not.
-      io_dtype: of the input and output: "int8", "uint8" or "float32"; other than int8 puts a
-        QUANTIZE or DEQUANTIZE at the ends.
+      model: as `quantization.fake_quantization.fake_quant_model` returns it, trained or not.
+      io_dtype: type of the input and output: "int8", "uint8" or "float32"; all but int8 add a
+        QUANTIZE or DEQUANTIZE at each end.
 
     Returns:
       The content of the .tflite file.
@@ -53,11 +53,11 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
 def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
     """Converts a deployment graph to int16 activations and int8 weights.
 
-    The converter refuses concatenations of 16-bit fake quantization, so its own calibration takes
-    the ranges; those of tensors that meet are then made one.
+    The converter cannot concatenate tensors with 16-bit fake quantization, so the ranges come from
+    its own calibration; those of tensors that meet are merged afterwards.
 
     Args:
-      model: as `converters.graph.emitter.emit` gives it.
+      model: as `converters.graph.emitter.emit` returns it.
       images: preprocessed float32 calibration images [n, height, width, channels].
 
     Returns:
@@ -73,11 +73,11 @@ def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
 
 
 def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
-    """Traces the model for one image: devices want a batch of one, not of any size."""
+    """Traces the model for one image: devices need a batch of one, not of any size."""
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
     function = tf.function(lambda image: model(image, training=False), autograph=False)
-    # The second argument keeps the variables alive. The model itself would do, but TensorFlow then
-    # exports every layer of it, which takes five times as long for the same bytes.
+    # The second argument keeps the variables alive. The model itself would also do that, but then
+    # TensorFlow exports each of its layers, which takes five times as long for the same bytes.
     holder = tf.Module()
     holder.kept = model.variables
     return tf.lite.TFLiteConverter.from_concrete_functions(
@@ -91,7 +91,7 @@ def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model) -> bytes
             return converter.convert()
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"TFLiteConverter refuses {model.name!r}: {reason}") from error
+        raise UserError(f"TFLiteConverter cannot convert {model.name!r}: {reason}") from error
 
 
 def _one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:

@@ -1,8 +1,8 @@
-"""Do the runtimes agree? The same int8 network on the same images, tensor by tensor.
+"""Compares runtimes tensor by tensor: the same int8 network on the same images.
 
-Asked in two senses. *End to end*, every runtime computes from the image on its own, and what one
-operator rounds otherwise, the operators after it start from. *On equal inputs*, the file is cut
-apart and every operator gets what LiteRT's reference kernels gave its predecessors: what is left
+There are two comparisons. *End to end*, every runtime computes everything from the image, and a
+different rounding in one operator affects the operators after it. *On equal inputs*, the file is
+cut apart and every operator gets the results of LiteRT's reference kernels as inputs: what remains
 is how that one operator rounds.
 """
 
@@ -30,18 +30,18 @@ DESCRIPTIONS = {
     REFERENCE: "LiteRT's reference kernels",
     MICRO: "TFLite Micro's portable kernels",
 }
-# The kernels whose tensors every operator gets on equal inputs.
+# The kernels whose tensors are every operator's inputs in the comparison on equal inputs.
 _GIVEN_BY = REFERENCE
 
 
 @dataclass
 class Difference:
-    """How far apart two sets of int8 values are, in units of the last bit (LSB).
+    """How far apart two sets of int8 values are, in LSB (steps of the integers).
 
     Attributes:
       max_lsb: the largest absolute difference.
-      exact, within_1_lsb: shares of equal values, and of those at most 1 apart.
-      values: how many were compared.
+      exact, within_1_lsb: the shares of equal values, and of values at most 1 apart.
+      values: the number of values compared.
 
     Examples:
       >>> Difference.between(np.int8([0, 5]), np.int8([0, 7])).max_lsb
@@ -55,13 +55,13 @@ class Difference:
 
     @classmethod
     def between(cls, first: np.ndarray, second: np.ndarray) -> "Difference":
-        """Compares two int8 arrays of one shape."""
+        """Compares two int8 arrays of the same shape."""
         distance = np.abs(first.astype(np.int16) - second)
         exact, close = float((distance == 0).mean()), float((distance <= 1).mean())
         return cls(int(distance.max()), exact, close, distance.size)
 
     def add(self, other: "Difference") -> None:
-        """Takes the values of another difference in."""
+        """Adds the values of another difference."""
         total = self.values + other.values
         self.max_lsb = max(self.max_lsb, other.max_lsb)
         for share in ("exact", "within_1_lsb"):
@@ -72,13 +72,13 @@ class Difference:
 
 @dataclass
 class OperatorAgreement:
-    """One operator's differences; pairs are called "a-b".
+    """One operator's differences; pairs of runtimes are named "a-b".
 
     Attributes:
-      name, operator, scale: of its output.
-      end_to_end, equal_inputs: by pair of runtimes.
-      rounding: by runtime, on equal inputs, the largest distance to the real number that the
-        simulation has before rounding, in LSB: 0.5 is perfect, above 1 is no rounding.
+      name, operator, scale: the name, kind and scale of its output.
+      end_to_end, equal_inputs: the differences by pair of runtimes.
+      rounding: by runtime, on equal inputs, the largest distance to the simulation's real number
+        before rounding, in LSB: 0.5 is perfect, above 1 is more than rounding.
     """
 
     name: str
@@ -91,19 +91,19 @@ class OperatorAgreement:
 
 @dataclass
 class AgreementReport:
-    """All that was compared.
+    """The results of a comparison.
 
     Attributes:
-      network: what it is, in words.
-      images: how many images went through.
-      runtimes: by name, its description, accuracy and share of images with the float class.
-      missing: by name of a runtime that could not run, why.
-      logits: by pair, the difference of the outputs of the file as it is.
-      argmax: by pair, share of images with the same class on top.
-      operators: in the order of execution.
-      unchanged: whether opening the file up changed none of its outputs: with all tensors as
-        outputs every runtime gives the same logits, and the reference kernels, given their own
-        tensors operator by operator, give them again.
+      network: a description of the network.
+      images: the number of images.
+      runtimes: by name, a runtime's description, accuracy and share of images with the float class.
+      missing: by name of a runtime that could not run, the reason.
+      logits: by pair, the difference of the outputs of the unchanged file.
+      argmax: by pair, the share of images with the same top class.
+      operators: the operators' differences, in the order of execution.
+      unchanged: whether opening up the file changed none of its outputs: with all tensors as
+        outputs, every runtime returns the same logits; and the reference kernels, fed with their
+        own tensors operator by operator, return them again.
     """
 
     network: str
@@ -121,12 +121,12 @@ class AgreementReport:
         Args:
           pair: such as "xnnpack-reference".
           sense: "end_to_end" or "equal_inputs".
-          lsb: the difference that is still allowed.
+          lsb: the largest difference that is allowed.
         """
         return next((o for o in self.operators if getattr(o, sense)[pair].max_lsb > lsb), None)
 
     def as_json(self) -> dict:
-        """Returns the report as JSON values, with the first operators that differ."""
+        """Returns the report as JSON values, including the first operators that differ."""
         senses = ("end_to_end", "equal_inputs")
         first = {
             sense: {pair: _name(self.first_beyond(pair, sense)) for pair in self.logits}
@@ -136,7 +136,7 @@ class AgreementReport:
 
 
 def pair_names(runtimes: Mapping | list[str]) -> dict[str, tuple[str, str]]:
-    """Returns the pairs of runtimes by the name of the pair."""
+    """Returns the pairs of runtimes by the pair's name."""
     return {f"{a}-{b}": (a, b) for a, b in itertools.combinations(runtimes, 2)}
 
 
@@ -144,14 +144,14 @@ def measure(network: QuantizedNetwork) -> AgreementReport:
     """Converts the network to int8 and runs its images through all runtimes.
 
     Raises:
-      UserError: the converter or LiteRT refuses the network.
+      UserError: the network cannot be converted, or LiteRT cannot run it.
     """
     parts = instrument(convert_fake_quant(network.model), network.graph)
     return _Comparison(parts, Simulation(network.graph, network.model)).run(network)
 
 
 class _Comparison:
-    """One .tflite file in all runtimes, and what was found so far."""
+    """One .tflite file in all runtimes, and the results so far."""
 
     def __init__(self, parts: Instrumented, simulation: Simulation):
         self.parts = parts
@@ -189,7 +189,7 @@ class _Comparison:
     def run(self, network: QuantizedNetwork) -> AgreementReport:
         with Progress("comparing", len(network.inputs)) as progress:
             for done, image in enumerate(network.inputs, 1):
-                # Making int8 of an image is the camera's or the application's: all get the same.
+                # The application quantizes the image, so all runtimes get the same integers.
                 self._compare(self.parts.image.quantize(image[np.newaxis]))
                 progress.update(done)
         outputs = {name: np.stack(rows) for name, rows in self.outputs.items()}
@@ -249,11 +249,11 @@ class _Comparison:
     def _simulate(
         self, image: np.ndarray, given: Sequence[np.ndarray] = ()
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Returns the simulation's tensors in units of the last bit: not rounded, and as int8.
+        """Returns the simulation's tensors in LSB: not rounded, and as int8.
 
         Args:
           image: int8.
-          given: int8 tensors that the operators take as inputs; none: they take each other's.
+          given: int8 tensors that the operators get as inputs; if there are none, each other's.
         """
         tensors = self.parts.tensors
         pairs = [(self.parts.image, image), *zip(tensors, given, strict=True)] if given else []
@@ -266,7 +266,7 @@ class _Comparison:
 
 
 def summary(report: AgreementReport) -> str:
-    """Returns what a terminal shows: the pairs, the runtimes and what it means."""
+    """Returns the text for the terminal: the pairs, the runtimes and a conclusion."""
     return "\n\n".join(
         (
             f"{report.network}; {report.images} images, {len(report.operators)} operators",
@@ -280,7 +280,7 @@ def summary(report: AgreementReport) -> str:
 
 
 def operator_table(report: AgreementReport) -> str:
-    """Returns one line for each operator: largest differences in both senses."""
+    """Returns one line for each operator: the largest differences in both comparisons."""
     header = ["operator", "kind"]
     for sense in ("whole", "alone"):
         header += [f"{sense} {pair}" for pair in report.logits]
@@ -321,7 +321,7 @@ def _equal_inputs_table(report: AgreementReport) -> str:
 
 
 def _kind_table(report: AgreementReport) -> str:
-    """Says how each kind of operator rounds: a kernel does the same wherever it stands."""
+    """Returns how each kind of operator rounds: all operators of a kind share one kernel."""
     pair = f"{XNNPACK}-{REFERENCE}"
     farthest = [f"{name} from exact" for name in report.runtimes]
     rows = [["kind, on equal inputs", "operators", f"{pair} exact", *farthest]]
@@ -341,21 +341,21 @@ def _sum(differences: Iterable[Difference]) -> Difference:
 
 
 def _percent(share: float) -> str:
-    """Rounds down: 100% means all."""
+    """Formats a share, rounded down, so that 100% means all."""
     return f"{math.floor(share * 1e4) / 1e2:.2f}%"
 
 
 def _conclusion(report: AgreementReport) -> str:
-    lines = [f"{name} is left out: {reason}" for name, reason in report.missing.items()]
+    lines = [f"{name} is skipped: {reason}" for name, reason in report.missing.items()]
     if not report.unchanged:
-        lines.append("Opening the file up changed its outputs: the lines on operators may mislead.")
+        lines.append("Opening up the file changed its outputs: the lines on operators may mislead.")
     beyond = [pair for pair in report.logits if report.first_beyond(pair, "equal_inputs")]
     if beyond:
         lines.append(f"On equal inputs an operator differs by more than 1 LSB: {', '.join(beyond)}")
     else:
         lines.append(
-            "On equal inputs no operator differs by more than 1 LSB. What differs by more end to "
-            "end is that rounding, carried from layer to layer."
+            "On equal inputs no operator differs by more than 1 LSB. Larger differences end to end "
+            "are this rounding, carried from layer to layer."
         )
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
-"""Opens a .tflite file up: every tensor an output, or every operator on inputs of its own.
+"""Opens up a .tflite file: every tensor is an output, or every operator has its own inputs.
 
-Both are the same file with other inputs and outputs, so any runtime runs them with the kernels
-that it would use anyway.
+Both are the same file with other inputs and outputs, so every runtime runs them with its usual
+kernels.
 """
 
 import copy
@@ -17,17 +17,17 @@ from converters.graph.operations import Graph
 _NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
-# The converter fuses operators and joins their names by semicolons; quantization prefixes them.
+# The converter fuses operators and joins their names with semicolons; quantization adds prefixes.
 _LAYER = re.compile(r"deployment_graph/(?:quant_)?([^/;]+)")
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What one operator of the file makes.
+    """The output of one operator in the file.
 
     Attributes:
-      name: of the deployment graph's operator; of the tensor where none fits.
-      operator: TFLite's, such as "CONV_2D".
+      name: the name of the deployment graph's operator, or of the tensor if no operator matches.
+      operator: TFLite's kind of operator, such as "CONV_2D".
       scale, zero_point: real = (q - zero_point) * scale.
     """
 
@@ -41,7 +41,7 @@ class Tensor:
         return np.rint(self.position(x)).astype(np.int8)
 
     def position(self, x: np.ndarray) -> np.ndarray:
-        """Returns real values in units of the last bit, saturated, before any rounding."""
+        """Returns real values in LSB, saturated but not rounded."""
         return np.clip(x / np.float32(self.scale) + self.zero_point, -128, 127)
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
@@ -54,10 +54,10 @@ class Instrumented:
     """A full-int8 .tflite file, opened up.
 
     Attributes:
-      plain: the file as it is.
+      plain: the unchanged file.
       tapped: the file with the outputs of all operators as its outputs.
-      apart: the file cut apart: inputs are the image and then, for each operator, what its
-        consumers read; outputs are the operators' outputs.
+      apart: the file cut apart: its inputs are the image and then, for each operator, the tensor
+        that its consumers read; its outputs are the operators' outputs.
       image: the file's input.
       tensors: the operators' outputs, in the order of execution; the last is the file's output.
     """
@@ -70,10 +70,10 @@ class Instrumented:
 
 
 def instrument(content: bytes, graph: Graph) -> Instrumented:
-    """Opens a file up.
+    """Opens up a file.
 
     Args:
-      content: of a full-int8 .tflite file with int8 input and output.
+      content: content of a full-int8 .tflite file with int8 input and output.
       graph: the deployment graph that it was converted from, for its operators' names.
 
     Examples:
@@ -96,10 +96,10 @@ def instrument(content: bytes, graph: Graph) -> Instrumented:
 
 
 def _shown(subgraph: schema.SubGraphT, graph: Graph) -> list[schema.OperatorT]:
-    """Returns the operators that end one of the graph's.
+    """Returns the last TFLite operator of each of the graph's operators.
 
-    A channel transpose becomes three in TFLite, and only the last one's output is a tensor of the
-    graph; the others only move values.
+    A channel transpose becomes three operators in TFLite, and only the last one's output is a
+    tensor of the graph; the others only move values.
     """
     last = {}
     for operator in subgraph.operators:
@@ -143,6 +143,6 @@ def _apart(content: bytes, produced: np.ndarray) -> bytes:
 
 
 def _pack(model: schema.ModelT) -> bytes:
-    # Signatures name inputs and outputs that are no longer what they were.
+    # The signatures name inputs and outputs that have changed.
     model.signatureDefs = None
     return pack(model)

@@ -1,8 +1,8 @@
-"""Where int8 loses accuracy: signal-to-noise ratios in decibels, part by part.
+"""Measures where int8 loses accuracy: signal-to-noise ratios in decibels, part by part.
 
-6 dB are one bit. Three questions, for every operator's weights and every tensor that is rounded:
-how precise it is by itself, how much noise it alone brings to the network's output, and how much
-noise has arrived at it when everything is quantized.
+6 dB are one bit. A part is an operator's weights or a tensor that is rounded. For each part: how
+precise it is by itself, how much noise it adds to the network's output when only this part is
+quantized, and how much noise has reached it when everything is quantized.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from matplotlib import pyplot as plt
 
 WEIGHTS, ACTIVATIONS = "weights", "activations"
 BATCH = 16
-# One kind dominates where its noise has at least twice the other's power.
+# One kind dominates if its noise has at least twice the other's power.
 _DOMINATES_DB = 3.0
-# A part is worth a look of its own if it brings so much of the noise.
+# A part stands out if it adds at least this share of the noise.
 _STANDS_OUT = 0.15
 _MAX_BARS, _MAX_TICKS = 25, 60
 _COLORS = {WEIGHTS: "tab:orange", ACTIVATIONS: "tab:blue"}
@@ -46,13 +46,13 @@ class SignalToNoise:
         self.noise = 0.0
 
     def add(self, clean: np.ndarray, noisy: np.ndarray) -> None:
-        """Takes an array and its noisy copy in."""
+        """Adds an array and its noisy copy."""
         self.signal += float(np.square(clean, dtype=np.float64).sum())
         self.noise += float(np.square(np.subtract(noisy, clean, dtype=np.float64)).sum())
 
     @property
     def decibels(self) -> float | None:
-        """10 log10(signal power / noise power); None where there is no noise or no signal."""
+        """10 log10(signal power / noise power); None if there is no noise or no signal."""
         if not self.signal or not self.noise:
             return None
         return 10 * float(np.log10(self.signal / self.noise))
@@ -60,17 +60,17 @@ class SignalToNoise:
 
 @dataclass(frozen=True)
 class Part:
-    """One operator's weights, or one tensor, that int8 rounds; ratios in dB, None: no noise.
+    """One operator's weights, or one tensor, that int8 rounds; ratios in dB, None without noise.
 
     Attributes:
       kind: "weights" or "activations".
-      name: of the operator.
-      range_name: of the shared range, for activations.
+      name: the operator's name.
+      range_name: the name of the shared range, for activations.
       range: (minimum, maximum) of the shared range, for activations.
-      own_db: of the part by itself, rounded with nothing before it quantized.
-      alone_db: of the network's output with this part alone quantized.
-      end_to_end_db: of the operator's output with everything quantized.
-      noise_share: of the noise power at the output, summed over all parts alone.
+      own_db: the ratio of the part by itself, rounded, with nothing before it quantized.
+      alone_db: the ratio of the network's output with only this part quantized.
+      end_to_end_db: the ratio of the operator's output with everything quantized.
+      noise_share: the part's share of the noise power at the output, summed over all parts.
     """
 
     kind: str
@@ -85,15 +85,15 @@ class Part:
 
 @dataclass(frozen=True)
 class LayerErrorReport:
-    """What int8 costs, and where.
+    """How much accuracy int8 costs, and where.
 
     Attributes:
-      network: what it is, in words.
-      images: how many images were used.
-      output_db: of the network's output with all, only the weights or only the activations
-        quantized, by "all", "weights", "activations".
-      same_class: share of images with the same class as without quantization.
-      parts: worst first: those that bring most noise to the output.
+      network: a description of the network.
+      images: the number of images.
+      output_db: the ratio of the network's output with everything, only the weights or only the
+        activations quantized, by "all", "weights", "activations".
+      same_class: the share of images with the same class as without quantization.
+      parts: the parts, worst first: those that add most noise to the output.
     """
 
     network: str
@@ -103,15 +103,15 @@ class LayerErrorReport:
     parts: list[Part]
 
     def as_json(self) -> dict:
-        """Returns the report as JSON values, with the advice."""
+        """Returns the report as JSON values, including the advice."""
         return {**asdict(self), "advice": advice(self)}
 
 
 def measure(network: QuantizedNetwork) -> LayerErrorReport:
-    """Quantizes the network part by part and compares with nothing quantized.
+    """Quantizes the network part by part and compares it with the network without quantization.
 
     Args:
-      network: what `converters.diagnosis.quantized_workdir.load_quantized` gives.
+      network: as `converters.diagnosis.quantized_workdir.load_quantized` returns it.
     """
     simulation = Simulation(network.graph, network.model)
     measured = _Measurement(simulation, network.inputs)
@@ -147,7 +147,7 @@ def measure(network: QuantizedNetwork) -> LayerErrorReport:
 
 
 class _Measurement:
-    """Compares the network with some of it quantized to the network with nothing quantized."""
+    """Compares the network with some parts quantized to the network with none quantized."""
 
     def __init__(self, simulation: Simulation, inputs: np.ndarray):
         self.simulation = simulation
@@ -163,7 +163,7 @@ class _Measurement:
         return ratio
 
     def each_alone(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], SignalToNoise]:
-        """Returns the output's ratio for every (kind, name) quantized alone."""
+        """Returns the output's ratio with only one (kind, name) quantized, for each."""
         ratios = {}
         with Progress("quantizing alone", len(keys), unit="part") as progress:
             for kind, name in keys:
@@ -177,7 +177,7 @@ class _Measurement:
         return float((clean == noisy.argmax(axis=-1)).mean())
 
     def tensors(self) -> tuple[dict[tuple[str, str], SignalToNoise], dict[str, SignalToNoise]]:
-        """Returns the ratios of parts by themselves, and of tensors with all quantized."""
+        """Returns the ratios of parts by themselves, and of tensors with everything quantized."""
         simulation = self.simulation
         own = {(ACTIVATIONS, name): SignalToNoise() for name in simulation.activations}
         end_to_end = {name: SignalToNoise() for name in simulation.graph.ops}
@@ -194,7 +194,7 @@ class _Measurement:
 
 
 def table(report: LayerErrorReport, limit: int | None = None) -> str:
-    """Returns the parts as aligned text, worst first; `limit` of them, or all."""
+    """Returns the parts as aligned text, worst first; at most `limit` parts, or all."""
     rows = [["part", "of", "range", "own dB", "alone dB", "end to end dB", "share of noise"]]
     for part in report.parts[:limit]:
         limits = "" if part.range is None else f"{part.range[0]:.3g} … {part.range[1]:.3g}"
@@ -205,12 +205,12 @@ def table(report: LayerErrorReport, limit: int | None = None) -> str:
 
 
 def summary(report: LayerErrorReport, limit: int = 15) -> str:
-    """Returns what a terminal shows: the worst parts, the totals and advice."""
+    """Returns the text for the terminal: the worst parts, the totals and advice."""
     return "\n\n".join(
         (
             f"{report.network}; {report.images} images, {len(report.parts)} parts, worst first",
             table(report, limit),
-            "own: the part rounded by itself; alone: the output with this part alone quantized; "
+            "own: the part rounded by itself; alone: the output with only this part quantized; "
             "end to end: the operator's output with everything quantized.",
             advice(report),
         )
@@ -222,8 +222,8 @@ def advice(report: LayerErrorReport) -> str:
     decibels = report.output_db
     totals = (
         f"At the output: {_decibels(decibels['all'])} dB with everything quantized, "
-        f"{_decibels(decibels[WEIGHTS])} dB with the weights alone, "
-        f"{_decibels(decibels[ACTIVATIONS])} dB with the activations alone; "
+        f"{_decibels(decibels[WEIGHTS])} dB with only the weights, "
+        f"{_decibels(decibels[ACTIVATIONS])} dB with only the activations; "
         f"{report.same_class:.1%} of the images keep their class."
     )
     worst = report.parts[0]
@@ -234,10 +234,10 @@ def advice(report: LayerErrorReport) -> str:
         where += f" (range shared with {worst.range_name})"
     if worst.noise_share < _STANDS_OUT:
         return (
-            f"{totals} {_dominating(decibels)}; no part stands out, the worst are {where}. "
-            "Where accuracy lacks, train on with quantization (converters.quantize)."
+            f"{totals} {_dominating(decibels)}; no part stands out; the worst are {where}. "
+            "If accuracy is too low, train with quantization (shufflenet quantize)."
         )
-    return f"{totals} {_dominating(decibels)}; worst are {where}. {_remedy(worst)}"
+    return f"{totals} {_dominating(decibels)}; the worst are {where}. {_remedy(worst)}"
 
 
 def _dominating(decibels: dict[str, float | None]) -> str:
@@ -245,29 +245,28 @@ def _dominating(decibels: dict[str, float | None]) -> str:
         np.inf if decibels[kind] is None else decibels[kind] for kind in (WEIGHTS, ACTIVATIONS)
     )
     if abs(weights - activations) < _DOMINATES_DB:
-        return "Weights and activations matter alike"
+        return "Weights and activations matter equally"
     return "The weights dominate" if weights < activations else "The activations dominate"
 
 
 def _remedy(worst: Part) -> str:
     if worst.kind == WEIGHTS:
         return (
-            "Their ranges follow the weights by themselves: train on with quantization "
-            "(converters.quantize)."
+            "Their ranges always follow the weights: train with quantization (shufflenet quantize)."
         )
     return (
         "Try another --ranges (a range far wider than its values wastes bits, one that is too "
-        "narrow clips), or train on with quantization (converters.quantize)."
+        "narrow clips), or train with quantization (shufflenet quantize)."
     )
 
 
 def save_picture(report: LayerErrorReport, order: Sequence[str], path: str | Path) -> None:
-    """Draws the tensors' ratios in the order of execution and the worst parts; writes a PNG.
+    """Draws the tensors' ratios in the order of execution, and the worst parts, into a PNG.
 
     Args:
       report: what to draw.
       order: names of the operators in the order of execution.
-      path: of the PNG.
+      path: the PNG file.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(16, 8), layout="constrained")
     for kind, color in _COLORS.items():

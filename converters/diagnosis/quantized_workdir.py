@@ -1,4 +1,4 @@
-"""A workdir's network with fake quantization, and its evaluation images: what reports look at."""
+"""A workdir's network with fake quantization, and its evaluation images, for the reports."""
 
 from dataclasses import dataclass
 
@@ -22,11 +22,11 @@ class QuantizedNetwork:
     """A fake-quantized deployment graph with real images.
 
     Attributes:
-      description: what it is, in words.
-      graph, model: the deployment graph, and `fake_quant_model` of it.
+      description: the graph and its quantization, in words.
+      graph, model: the deployment graph and its `fake_quant_model`.
       inputs: preprocessed float32 evaluation images [n, height, width, channels].
       labels: their classes, int32 [n].
-      float_logits: float32 [n, classes] that the trained Keras model gives for them.
+      float_logits: the trained Keras model's logits for them, float32 [n, classes].
     """
 
     description: str
@@ -38,7 +38,7 @@ class QuantizedNetwork:
 
 
 def load_quantized(config: ReportConfig) -> QuantizedNetwork:
-    """Calibrates a workdir's deployment graph, or loads its quantization-aware training.
+    """Calibrates a workdir's deployment graph, or loads the one from `config.qat`.
 
     Raises:
       UserError: the workdir, the training in `config.qat` or the images cannot be used.
@@ -63,7 +63,7 @@ def _quantize(trained: TrainedModel, config: ReportConfig) -> tuple[str, Graph, 
         qat = load_qat(config.qat)
         if qat.model.output_shape[-1] != len(trained.labels):
             raise UserError(
-                f"{config.qat} has {qat.model.output_shape[-1]} classes, {config.model} has "
+                f"{config.qat} has {qat.model.output_shape[-1]} classes, but {config.model} has "
                 f"{len(trained.labels)}; name the training of that model"
             )
         return f"quantization-aware training {config.qat}", qat.graph, qat.model

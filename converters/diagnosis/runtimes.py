@@ -1,4 +1,4 @@
-"""LiteRT as a runtime that a .tflite file is compared on, with any number of inputs and outputs."""
+"""LiteRT as a runtime to compare, for .tflite files with any number of inputs and outputs."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from common.quiet import quiet_stderr
 
 
 class LiteRTRuntime:
-    """LiteRT with the kernels of one kind, on one thread.
+    """LiteRT with one kind of kernels, on one thread.
 
     Args:
-      content: of a .tflite file.
+      content: content of a .tflite file.
       kernels: a name in `litert.OpResolverType`: "AUTO" (XNNPACK) or "BUILTIN_REF".
 
     Raises:
-      UserError: LiteRT refuses the file.
+      UserError: LiteRT cannot load the file.
     """
 
     def __init__(self, content: bytes, kernels: str):
@@ -30,12 +30,12 @@ class LiteRTRuntime:
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"LiteRT refuses the file ({_first_line(error)})") from error
+            raise UserError(f"LiteRT cannot load the file ({_first_line(error)})") from error
         self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
         self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the outputs for int8 inputs with a batch of one, both in the file's order."""
+        """Returns the outputs for int8 inputs, each with a batch of one, in the file's order."""
         for index, x in zip(self._inputs, inputs, strict=True):
             self._interpreter.set_tensor(index, x)
         self._interpreter.invoke()

@@ -1,6 +1,6 @@
-"""What `converters.agreement` and `converters.layer_error` are asked to do, and their flags.
+"""The settings of `converters.agreement` and `converters.layer_error`, and their flags.
 
-The flags are defined by a call and not by the import: a module with flags is a command.
+`define` defines the flags, not the import of this module: a module with flags is a command.
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ FLAGS = flags.FLAGS
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Which quantized network to look at, and on how many images.
+    """Which quantized network to examine, and with how many images.
 
     Attributes:
       model: workdir of the float training, whose evaluation images are used.
       qat: folder of a quantization-aware training, or None for calibrated ranges.
-      target: whose lowering the deployment graph has; None is cpu, or what `qat` was trained with.
-      ranges: how calibration chooses them; None is the default, or what `qat` was trained with.
-      images: evaluation images, or all there are in a smaller split.
-      calibration_images: training images that ranges are taken from.
+      target: target of the deployment graph's lowering; None is cpu, or the target of `qat`.
+      ranges: how calibration chooses the ranges; None is the default, or the method of `qat`.
+      images: number of evaluation images, or all if the split has fewer.
+      calibration_images: number of training images that the ranges come from.
       output: folder for the report's files, or None.
 
     Raises:
-      UserError: a value that cannot be used; its flag is named.
+      UserError: a value cannot be used; the message names its flag.
     """
 
     model: Path
@@ -44,7 +44,7 @@ class ReportConfig:
         for flag, known in (("target", tuple(LOWERINGS)), ("ranges", METHODS)):
             value = getattr(self, flag)
             if value is not None and self.qat is not None:
-                raise UserError(f"--{flag} is fixed by the training in --qat; leave it out")
+                raise UserError(f"--{flag} is fixed by the training in --qat; omit it")
             if value is not None and value not in known:
                 raise UserError(f"--{flag} must be one of {', '.join(known)}; received {value!r}")
         for flag, least in (("images", 1), ("calibration_images", MIN_CALIBRATION_IMAGES)):
@@ -54,32 +54,34 @@ class ReportConfig:
 
 
 def define(images: int, output: str) -> None:
-    """Defines the flags; a command calls it at its top.
+    """Defines the flags; a command calls it when it is imported.
 
     Args:
       images: default number of evaluation images.
-      output: help of --output.
+      output: help text of --output.
     """
-    flags.DEFINE_string("model", None, "Workdir of a float training (trainers.train).")
+    flags.DEFINE_string("model", None, "Workdir of a float training (shufflenet train).")
     flags.DEFINE_string(
-        "qat", None, "Folder of its quantization-aware training; calibrated ranges without."
+        "qat", None, "Folder of its quantization-aware training; default: calibrated ranges."
     )
     flags.DEFINE_string(
-        "target", None, f"Lowering of the deployment graph: {', '.join(LOWERINGS)} (cpu)."
+        "target", None, f"Target of the deployment graph: {', '.join(LOWERINGS)} (default cpu)."
     )
     flags.DEFINE_string(
-        "ranges", None, f"How calibration chooses ranges: {', '.join(METHODS)} ({DEFAULT_METHOD})."
+        "ranges",
+        None,
+        f"How calibration chooses ranges: {', '.join(METHODS)} (default {DEFAULT_METHOD}).",
     )
-    flags.DEFINE_integer("images", images, "Evaluation images, or all there are.")
-    flags.DEFINE_integer("calibration_images", 256, "Training images from which ranges are taken.")
+    flags.DEFINE_integer("images", images, "Number of evaluation images; all if there are fewer.")
+    flags.DEFINE_integer("calibration_images", 256, "Number of training images for the ranges.")
     flags.DEFINE_string("output", None, output)
 
 
 def read() -> ReportConfig:
-    """Returns the flags, checked, and makes the output's folder: before minutes of work.
+    """Returns the checked flags and makes the output folder, before minutes of work.
 
     Raises:
-      UserError: a flag is missing or cannot be used; it is named.
+      UserError: a flag is missing or cannot be used; the message names it.
     """
     if not FLAGS.model:
         raise UserError("--model is missing; name the workdir of a training")

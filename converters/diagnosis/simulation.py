@@ -1,8 +1,8 @@
-"""Fake quantization with every part of it switchable, operator by operator.
+"""Fake quantization that can be switched on and off for every part, operator by operator.
 
-`converters.quantization.fake_quantization` gives one model in which all is quantized. Reports want
-more: only some weights or tensors quantized, every tensor in between, and every operator on given
-inputs.
+`converters.quantization.fake_quantization` returns a model in which everything is quantized. The
+reports need more: only some weights or tensors quantized, every tensor in between, and every
+operator with given inputs.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ class Simulation:
 
     Args:
       graph: the deployment graph.
-      model: `fake_quant_model` of it, trained on or not; its weights and ranges are taken.
+      model: its `fake_quant_model`, trained or not; its weights and ranges are used.
 
     Attributes:
       graph: the graph, with the model's weights.
       weights: names of the operators that have weights, in the order of execution.
       activations: names of the operators whose output is quantized, in the order of execution.
-      range_names: by name of such an operator, the shared range's.
-      ranges: (minimum, maximum) by the name of the shared range.
+      range_names: the shared range's name, by the name of such an operator.
+      ranges: (minimum, maximum) by the shared range's name.
 
     Examples:
       >>> simulation = Simulation(graph, fake_quant_model(graph, ranges))
@@ -44,7 +44,7 @@ class Simulation:
         groups = scale_groups(graph)
         self.range_names = {name: groups[name] for name in self.activations}
         self.ranges = {name: _range(model, name) for name in self.range_names.values()}
-        # At exact ties, which factors of 3/2 make, the last bit of a constant decides.
+        # Factors of 3/2 produce exact ties, which the last bit of a constant decides.
         self._model = emit(self.graph, quantize_constants)
         self._kernels = {name: self._both_kernels(model, name) for name in self.weights}
         self._quantized_weights: set[str] = set()
@@ -81,10 +81,10 @@ class Simulation:
 
         Args:
           images, weights, activations: as for `output`.
-          given: float32 outputs by operator, which its consumers get instead of what this gives.
+          given: float32 outputs by operator, which its consumers get instead of the computed ones.
 
         Returns:
-          Every operator's float32 output by its name: before its rounding, and rounded.
+          Every operator's float32 output by its name, before rounding and rounded.
         """
         switches = self._switch(weights, activations)
         constants = {name: tf.constant(tensor) for name, tensor in (given or {}).items()}
@@ -150,7 +150,7 @@ def _fake_quant(x: tf.Tensor, limits: Range) -> tf.Tensor:
 
 
 def _with_weights_of(model: tf_keras.Model, graph: Graph) -> Graph:
-    """Returns the graph with the weights that training may have moved in the model."""
+    """Returns the graph with the model's weights, which training may have changed."""
     ops = {}
     for op in graph.ops.values():
         if op.weights is not None:

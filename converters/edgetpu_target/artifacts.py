@@ -21,28 +21,28 @@ from converters.options import INTEGER
 def compile_artifacts(
     folders: Sequence[Path], file: str | None, settings: EdgeTpuSettings
 ) -> dict[str, dict]:
-    """Checks one file of each artifact, compiles all of them together and adds what came of it.
+    """Checks one file of each artifact, compiles them together and adds the results.
 
-    Models that are compiled together share the chip's memory, the first ones before the others, so
-    that a program can switch between them without loading weights again. Each artifact is replaced
-    by one that also has the compiled file; after an error all are as they were.
+    Models that are compiled together share the chip's memory, so that a program can switch between
+    them without loading weights again; the first ones get memory first. Each artifact is replaced
+    by one that also has the compiled file; after an error, all are as they were.
 
     Args:
-      folders: artifacts; each of them once.
-      file: the name that the file has in each; None for the only int8 file of the edgetpu target.
+      folders: artifacts, each only once.
+      file: the file's name in each artifact; None for the only int8 file of the edgetpu target.
       settings: how to compile.
 
     Returns:
-      Field `edgetpu` of each file's manifest, by the file's path.
+      The field `edgetpu` of each file in the manifest, by the file's path.
 
     Raises:
-      UserError: an artifact or the compiler cannot be used, or it refuses the files.
+      UserError: an artifact or the compiler cannot be used, or the compiler rejects the files.
 
     Examples:
       >>> compile_artifacts([Path("digits"), Path("flowers")], None, EdgeTpuSettings())
     """
     if not folders or len({folder.resolve() for folder in folders}) < len(folders):
-        raise UserError("--artifact must name artifacts, each of them once, separated by commas")
+        raise UserError("--artifact must name artifacts, each only once, separated by commas")
     artifacts = [Artifact.open(folder) for folder in folders]
     names = [_choose(artifact, file) for artifact in artifacts]
     compiler = required_compiler(settings)
@@ -71,7 +71,7 @@ def _choose(artifact: Artifact, file: str | None) -> str:
     if len(names) != 1:
         found = ", ".join(names) or "none"
         raise UserError(
-            f"{artifact.folder} must have one int8 file made with --target=edgetpu, it has "
+            f"{artifact.folder} must have one int8 file made with --target=edgetpu, but it has "
             f"{found}; name one with --file, or convert the model again"
         )
     return names[0]
@@ -79,8 +79,8 @@ def _choose(artifact: Artifact, file: str | None) -> str:
 
 @contextlib.contextmanager
 def _copy(artifact: Artifact) -> Iterator[Path]:
-    """Gives a copy of an artifact that replaces it when the block succeeds."""
-    # Resolved: a link to an artifact stays one.
+    """Yields a copy of an artifact, which replaces it when the block succeeds."""
+    # Resolved, so that a link to an artifact stays a link.
     with staged_folder(artifact.folder.resolve(), overwrite=True) as copy:
         shutil.copytree(artifact.folder, copy, dirs_exist_ok=True)
         yield copy
@@ -96,7 +96,7 @@ def _describe(
 
 
 def _update(artifact: Artifact, name: str, copy: Path, entry: dict) -> None:
-    """Writes the copy's manifest with the new entry, and removes the file of an older one."""
+    """Writes the copy's manifest with the new entry, and removes an older entry's file."""
     files = dict(artifact.files)
     old = files[name].get("edgetpu", {}).get("compiled")
     if old is not None and entry["compiled"] is None:

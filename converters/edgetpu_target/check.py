@@ -1,6 +1,6 @@
-"""Predicts, without the compiler, which operators of a .tflite file an Edge TPU takes.
+"""Predicts, without the compiler, which operators of a .tflite file an Edge TPU runs.
 
-Everything here follows documentation and public reports (converters/edgetpu_target/operators.py).
+The rules come from documentation and public reports (converters/edgetpu_target/operators.py).
 """
 
 import collections
@@ -14,20 +14,20 @@ from converters.edgetpu_target.operators import ON_CHIP_BYTES, OPERATORS
 
 _IMAGE_DIMENSIONS = 3
 _TYPES = ("int8", "uint8")
-# Biases, axes and sizes are int32; compilers take them as constants only.
+# Biases, axes and sizes are int32; the compiler only accepts them as constants.
 _CONSTANT_TYPES = (*_TYPES, "int32")
 _STRANDED = "an operator before it does not map, and a file has one Edge TPU part"
-_REFUSED = "the compiler refuses the whole file for another operator's version"
+_REFUSED = "the compiler rejects the whole file because of another operator's version"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What becomes of one operator.
+    """The prediction for one operator.
 
     Attributes:
-      name, version: of the operator.
+      name, version: the operator's name and version.
       reason: why it runs on the CPU; None if it maps.
-      doubt: why it may stay unmapped all the same; None without a known doubt.
+      doubt: why it may stay unmapped nevertheless; None without a known doubt.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What becomes of a file.
+    """The prediction for a file.
 
     Attributes:
-      operators: in the file's order.
-      refused: why the compiler reads none of it; None if it does.
-      weight_bytes: weights, biases and other constants.
+      operators: the operators' predictions, in the file's order.
+      refused: why the compiler rejects the whole file; None if it does not.
+      weight_bytes: bytes of weights, biases and other constants.
     """
 
     operators: tuple[Predicted, ...]
@@ -52,18 +52,18 @@ class Prediction:
 
     @property
     def mapped(self) -> int:
-        """Operators that map if no doubt comes true."""
+        """The number of operators that map if no doubt comes true."""
         return sum(operator.reason is None for operator in self.operators)
 
     @property
     def certain(self) -> int:
-        """Operators that map even if every doubt comes true."""
+        """The number of operators that map even if every doubt comes true."""
         reasons = [operator.reason or operator.doubt for operator in self.operators]
         return sum(reason is None for reason in _strand(reasons))
 
     @property
     def streamed_bytes(self) -> int:
-        """Weights that do not fit into the chip and are sent at every inference."""
+        """Bytes of weights that do not fit on the chip and are sent at every inference."""
         return max(0, self.weight_bytes - ON_CHIP_BYTES)
 
     def as_json(self) -> dict:
@@ -92,13 +92,13 @@ class Prediction:
 
 
 def predict(path: str | os.PathLike) -> Prediction:
-    """Checks the operators of a .tflite file against what is documented.
+    """Checks the operators of a .tflite file against the documentation.
 
     Args:
-      path: the file, before the Edge TPU's compiler has seen it.
+      path: the file before the Edge TPU compiler's run.
 
     Raises:
-      UserError: the file is missing, damaged or no .tflite model.
+      UserError: the file is missing, damaged or not a .tflite model.
 
     Examples:
       >>> predict("deployment_int8_ptq.tflite").mapped
@@ -129,7 +129,7 @@ def differences(prediction: Prediction, log: ModelLog) -> list[str]:
     """Compares a prediction with what the compiler did.
 
     Returns:
-      A line for each kind of operator of which the compiler mapped another number.
+      A line for each kind of operator of which the compiler mapped a different number.
 
     Examples:
       >>> differences(predict(path), parse_output(text).models[0])
@@ -146,7 +146,7 @@ def differences(prediction: Prediction, log: ModelLog) -> list[str]:
 
 
 def _mapped(entries: Iterable[tuple[str, int, bool]]) -> dict[str, tuple[int, int]]:
-    """Returns by name how many map, and how many there are."""
+    """Returns, by name, how many map and how many there are."""
     counts: dict[str, tuple[int, int]] = collections.defaultdict(lambda: (0, 0))
     for name, count, maps in entries:
         mapped, total = counts[name]
@@ -155,7 +155,7 @@ def _mapped(entries: Iterable[tuple[str, int, bool]]) -> dict[str, tuple[int, in
 
 
 def _strand(reasons: list[str | None], start: int = 0) -> list[str | None]:
-    """Returns the reasons; those after `start` are that another operator stands before them."""
+    """Returns the reasons; after an unmapped operator from `start` on, the others are stranded."""
     stranded = list(reasons)
     for index in range(start, len(reasons)):
         if reasons[index] is not None:
@@ -165,7 +165,7 @@ def _strand(reasons: list[str | None], start: int = 0) -> list[str | None]:
 
 
 def _leading_conversions(operators: tuple[Operator, ...]) -> int:
-    """Returns how many operators only quantize a float input: the CPU's, but they strand none."""
+    """Returns how many operators only quantize a float input; on the CPU, they strand no others."""
     for index, operator in enumerate(operators):
         if operator.name != "QUANTIZE" or operator.inputs[0].dtype != "float32":
             return index
@@ -177,8 +177,8 @@ def _refusal(operator: Operator) -> str | None:
     if limits is None or operator.version <= limits.version:
         return None
     return (
-        f"{operator.name} has version {operator.version}, "
-        f"compiler 16 reads at most {limits.version} and refuses a file with a newer one"
+        f"{operator.name} has version {operator.version}, but compiler 16 reads at most "
+        f"{limits.version} and rejects a file with a newer one"
     )
 
 

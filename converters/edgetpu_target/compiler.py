@@ -22,22 +22,22 @@ from converters.edgetpu_target.log import (
 PROGRAM = "edgetpu_compiler"
 GET_IT = (
     f"{PROGRAM} runs on x86-64 Linux: install it (https://coral.ai/docs/edgetpu/compiler/), name "
-    "it with --edgetpu_compiler, or name a container's image that has it with --edgetpu_docker"
+    "it with --edgetpu_compiler, or name a container image that contains it with --edgetpu_docker"
 )
-# Compilers from here on stop by themselves after 180 seconds unless they are given another time.
+# From this version on, compilers stop after 180 seconds unless they are given another time limit.
 _VERSION_WITH_TIMEOUT = 16
-# Of asking for the version: a container's first start may fetch its image.
+# Time limit for asking for the version: a container's first start may fetch its image.
 _VERSION_SECONDS = 300
 _CONTAINER_FOLDER = "/models"
 
 
 @dataclass(frozen=True)
 class EdgeTpuSettings:
-    """How to compile for Edge TPU: the flags --edgetpu_… and --require_full_mapping.
+    """How to compile for the Edge TPU: the flags --edgetpu_… and --require_full_mapping.
 
     Attributes:
       compiler: path of the program; None looks for `edgetpu_compiler` on PATH.
-      docker: image of a container that has it on its PATH; None runs it here.
+      docker: image of a container that has it on its PATH; None runs it on this machine.
       timeout: seconds that a compilation may take.
       require_full_mapping: fail unless the compiler maps all operators.
 
@@ -53,7 +53,7 @@ class EdgeTpuSettings:
     def __post_init__(self) -> None:
         if self.compiler is not None and self.docker is not None:
             raise UserError("--edgetpu_compiler and --edgetpu_docker exclude one another; name one")
-        # It would be read as one of Docker's options.
+        # Docker would read it as an option.
         if self.docker is not None and (not self.docker or self.docker.startswith("-")):
             raise UserError(f"--edgetpu_docker must name an image; received {self.docker!r}")
         if self.timeout < 1:
@@ -62,7 +62,7 @@ class EdgeTpuSettings:
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """One model as the compiler left it."""
+    """One compiled model."""
 
     path: Path
     log: ModelLog
@@ -70,11 +70,11 @@ class CompiledModel:
 
 @dataclass(frozen=True)
 class Compiler:
-    """A compiler that was found and gave its version.
+    """A compiler that was found and reported its version.
 
     Attributes:
       program: path of `edgetpu_compiler`, or of `docker`.
-      settings: the command's.
+      settings: the command's settings.
       version: such as "16.0.384591198".
     """
 
@@ -84,20 +84,20 @@ class Compiler:
 
     @contextlib.contextmanager
     def compile(self, paths: Sequence[Path]) -> Iterator[list[CompiledModel]]:
-        """Compiles models, several of them for sharing the chip's memory, into a folder of its own.
+        """Compiles models into a temporary folder; several models share the chip's memory.
 
         Args:
           paths: int8 .tflite files; the first ones get on-chip memory first.
 
-        Returns:
-          The compiled models in the same order, there until the block ends.
+        Yields:
+          The compiled models in the same order, which exist until the block ends.
 
         Raises:
-          UserError: it refuses a model, or takes too long.
+          UserError: the compiler rejects a model, or takes too long.
         """
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            # Names of our own: those of two artifacts are the same, and none looks like an option.
+            # New names, because two artifacts use the same ones; and none looks like an option.
             names = [f"model{index}.tflite" for index in range(len(paths))]
             for path, copy in zip(paths, names, strict=True):
                 shutil.copyfile(path, folder / copy)
@@ -125,8 +125,8 @@ class Compiler:
         reported = all(model.on_cpu is not None for model in output.models)
         if len(output.models) != len(names) or not (there and reported):
             raise UserError(
-                f"{PROGRAM} {self.version} was given {len(names)} models, and what it printed and "
-                f"wrote of {len(output.models)} is not understood; use version 16.0"
+                f"{PROGRAM} {self.version} was given {len(names)} models, and its output for "
+                f"{len(output.models)} models is not understood; use version 16.0"
             )
         return [
             CompiledModel(path, _complete(model, path.with_suffix(".log")))
@@ -141,7 +141,7 @@ def find_compiler(settings: EdgeTpuSettings) -> Compiler | None:
       The compiler; None if none was named and none is on PATH.
 
     Raises:
-      UserError: what was named is not there, or is no Edge TPU compiler.
+      UserError: the named program does not exist, or is not an Edge TPU compiler.
 
     Examples:
       >>> find_compiler(EdgeTpuSettings()).version
@@ -152,22 +152,22 @@ def find_compiler(settings: EdgeTpuSettings) -> Compiler | None:
     if program is None:
         if named is None:
             return None
-        raise UserError(f"{named} is not there or cannot be executed; {GET_IT}")
-    program = str(Path(program).absolute())  # It is started in another folder.
+        raise UserError(f"{named} does not exist or cannot be executed; {GET_IT}")
+    program = str(Path(program).absolute())  # It runs in another folder.
     with tempfile.TemporaryDirectory() as folder:
         text = _run(program, settings.docker, ["--version"], Path(folder), _VERSION_SECONDS)
     version = parse_output(text).version
     if version is None or not version.partition(".")[0].isdecimal():
         said = next(iter(text.strip().splitlines()), "nothing")
         raise UserError(
-            f"{settings.docker or program} is no Edge TPU compiler, asked for its version it says "
-            f"{said[:200]!r}; {GET_IT}"
+            f"{settings.docker or program} is not an Edge TPU compiler: asked for its version, it "
+            f"printed {said[:200]!r}; {GET_IT}"
         )
     return Compiler(program, settings, version)
 
 
 def _complete(model: ModelLog, path: Path) -> ModelLog:
-    """Adds the rows of the .log file to what stdout says."""
+    """Adds the rows of the .log file to the log from stdout."""
     if not path.is_file():
         return model
     rows = parse_operation_log(path.read_text(encoding="utf-8", errors="replace"))
@@ -189,7 +189,7 @@ def _run(program: str, image: str | None, arguments: list[str], folder: Path, ti
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # A group of its own: the compiler works in a child, which must end with it.
+            # In a separate process group: the compiler works in a child, which must end with it.
             start_new_session=True,
         )
     except OSError as error:
@@ -214,12 +214,12 @@ def _container_options(container: str, folder: Path) -> list[str]:
 
 
 def _end(process: subprocess.Popen, program: str, container: str | None) -> None:
-    """Ends what a time limit or Ctrl-C left running."""
+    """Stops what a time limit or Ctrl-C left running."""
     if process.poll() is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     if container is not None:
-        # The client's end is not the container's.
+        # The container does not end with its client.
         subprocess.run([program, "kill", container], capture_output=True, check=False)

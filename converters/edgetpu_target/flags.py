@@ -1,6 +1,6 @@
 """The flags that `converters.convert` and `converters.edgetpu` share.
 
-They are defined by a call and not by the import: a module with flags is a command.
+`define` defines them, not the import of this module: a module with flags is a command.
 """
 
 from absl import flags
@@ -11,14 +11,12 @@ FLAGS = flags.FLAGS
 
 
 def define() -> None:
-    """Defines the flags; a command calls it at its top."""
+    """Defines the flags; a command calls it when it is imported."""
     default = EdgeTpuSettings()
     flags.DEFINE_string(
-        "edgetpu_compiler", None, f"Path of {PROGRAM}; by default it is looked for on PATH."
+        "edgetpu_compiler", None, f"Path of {PROGRAM}; by default it is searched on PATH."
     )
-    flags.DEFINE_string(
-        "edgetpu_docker", None, f"Image of a Docker container that has {PROGRAM} on its PATH."
-    )
+    flags.DEFINE_string("edgetpu_docker", None, f"Docker image that has {PROGRAM} on its PATH.")
     flags.DEFINE_integer(
         "edgetpu_timeout", default.timeout, f"Seconds that a run of {PROGRAM} may take."
     )
@@ -30,10 +28,10 @@ def define() -> None:
 
 
 def read() -> EdgeTpuSettings:
-    """Returns the flags, checked.
+    """Returns the checked flags.
 
     Raises:
-      UserError: a flag cannot be used; it is named.
+      UserError: a flag cannot be used; the message names it.
     """
     return EdgeTpuSettings(
         compiler=FLAGS.edgetpu_compiler,

@@ -1,6 +1,6 @@
-"""Reads what `edgetpu_compiler` prints, and the .log file that it writes beside its output.
+"""Reads what `edgetpu_compiler` prints, and the .log file that it writes next to its output.
 
-Its versions 2 to 16 are known from public transcripts; the compiler itself is a closed program.
+Versions 2 to 16 are known from public transcripts; the compiler itself is closed source.
 """
 
 import itertools
@@ -16,7 +16,7 @@ _HEADER = re.compile(r"Operator\s+Count\s+Status\s*")
 _ROW = re.compile(r"(\S+)\s+(\d+)\s+(\S.*?)\s*")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-# Lines that say why it gave up; all others are news of its progress.
+# Lines that say why it failed; all others report progress.
 _TROUBLE = re.compile(
     r"^(?:ERROR: )?((?:Didn't find|Op builtin_code|Registration failed|Invalid model|"
     r"Model could not|terminating|Internal compiler error|Compilation failed|Error)[^\n]*)",
@@ -29,8 +29,8 @@ class OperatorStatus:
     """A row of the operation log.
 
     Attributes:
-      name: of the operators, such as "CONV_2D".
-      count: how many have this status.
+      name: the kind of operator, such as "CONV_2D".
+      count: the number of operators with this status.
       status: the compiler's words.
     """
 
@@ -46,14 +46,14 @@ class OperatorStatus:
 
 @dataclass(frozen=True)
 class ModelLog:
-    """What the compiler says about one model; None is what it does not say.
+    """What the compiler reports about one model; None is what it does not report.
 
     Attributes:
       operators: rows of the operation log; empty without `--show_operations`.
       total, mapped, on_cpu: numbers of operators.
-      subgraphs: parts that run on the Edge TPU.
-      cached_bytes, remaining_bytes: on-chip memory with weights, and left for more.
-      streamed_bytes: weights that are sent at every inference.
+      subgraphs: the number of parts that run on the Edge TPU.
+      cached_bytes, remaining_bytes: on-chip memory used for weights, and still free.
+      streamed_bytes: bytes of weights that are sent at every inference.
     """
 
     operators: tuple[OperatorStatus, ...]
@@ -71,9 +71,9 @@ class CompilerOutput:
     """What one run of the compiler printed.
 
     Attributes:
-      version: such as "16.0.384591198"; None if it does not say.
-      models: one for each that was compiled, in the order given.
-      failure: why nothing was compiled, in the compiler's words; None if it was.
+      version: such as "16.0.384591198"; None if it is not printed.
+      models: the log of each compiled model, in the given order.
+      failure: why nothing was compiled, in the compiler's words; None after a success.
     """
 
     version: str | None
@@ -85,7 +85,7 @@ def parse_output(text: str) -> CompilerOutput:
     """Reads what the compiler printed.
 
     Raises:
-      UserError: the numbers of operators contradict one another.
+      UserError: the numbers of operators contradict each other.
 
     Examples:
       >>> parse_output(text).models[0].on_cpu
@@ -103,10 +103,10 @@ def parse_output(text: str) -> CompilerOutput:
 
 
 def parse_operation_log(text: str) -> tuple[OperatorStatus, ...]:
-    """Reads the table of an operation log: a .log file, or what `--show_operations` prints.
+    """Reads the table of an operation log, from a .log file or from `--show_operations`.
 
     Returns:
-      Its rows; none if there is no table.
+      The table's rows; empty if there is no table.
 
     Examples:
       >>> parse_operation_log(Path("model_edgetpu.log").read_text())[0].status
@@ -133,7 +133,7 @@ def _parse_model(block: str) -> ModelLog:
     total = _number(block, "Total number of operations")
     on_cpu = _number(block, "Number of operations that will run on CPU")
     mapped = _number(block, "Number of operations that will run on Edge TPU")
-    # Where all operators map, the compiler leaves these two lines out.
+    # If all operators map, the compiler omits these two lines.
     if total is not None and on_cpu is None and mapped is None:
         mapped, on_cpu = total, 0
     return _checked(
@@ -163,8 +163,8 @@ def _checked(model: ModelLog) -> ModelLog:
         said = getattr(model, name)
         if rows and said is not None and said != found:
             raise UserError(
-                f"edgetpu_compiler's {name} number of operations is {said}, its table has {found}; "
-                "this program cannot read this compiler's output, use version 16.0"
+                f"edgetpu_compiler's {name} number of operations is {said}, but its table has "
+                f"{found}; this program cannot read this compiler's output, use version 16.0"
             )
     return model
 

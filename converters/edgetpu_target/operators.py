@@ -1,9 +1,9 @@
 """What the Edge TPU's compiler maps: its documented operators with their limits, as data.
 
-From https://coral.ai/docs/edgetpu/models-intro/#supported-operations. Of versions the
-documentation says only that new ones fail; here they are TensorFlow Lite's of 2020, raised where a
-public report shows that compiler 16.0 reads more (CONV_2D 5, TRANSPOSE_CONV 3 and QUANTIZE 2, which
-it names when it refuses the next one: google-coral/edgetpu#631, #845, #879).
+From https://coral.ai/docs/edgetpu/models-intro/#supported-operations. About versions the
+documentation only says that new ones fail. The versions here are those of TensorFlow Lite in 2020,
+or newer ones if a public report shows that compiler 16.0 reads them (CONV_2D 5, TRANSPOSE_CONV 3
+and QUANTIZE 2, which it names when it rejects the next: google-coral/edgetpu#631, #845, #879).
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from common.tflite.operators import Operator, Tensor
 
-# What the documentation calls "about 8 MB"; compilers report 7.04 to 8.05 MiB with their program.
+# "About 8 MB" in the documentation; compilers report 7.04 to 8.05 MiB, including their program.
 ON_CHIP_BYTES = 8_000_000
 MOST_SOFTMAX_ELEMENTS = 16_000
 
@@ -25,12 +25,12 @@ Rule = Callable[[Operator], str | None]
 
 @dataclass(frozen=True)
 class Limits:
-    """What the compiler asks of one kind of operator.
+    """The compiler's requirements for one kind of operator.
 
     Attributes:
-      version: the newest version that it reads.
+      version: the newest version that the compiler reads.
       rules: the documented limitations.
-      doubt: why it may stay unmapped although it is documented; None where nobody reports that.
+      doubt: why it may stay unmapped although it is documented; None if nobody reports that.
     """
 
     version: int
@@ -39,7 +39,7 @@ class Limits:
 
 
 def _option(operator: Operator, name: str) -> Any:
-    # A file may leave the options out where all of them are the schema's zeros.
+    # A file may omit the options if all of them are the schema's zeros.
     return getattr(operator.options, name, 0)
 
 
@@ -62,10 +62,10 @@ def no_dilation(operator: Operator) -> str | None:
 
 
 def ungrouped(operator: Operator) -> str | None:
-    """Conv2d: grouped ones are not documented."""
+    """Conv2d: grouped convolutions are not documented."""
     image, filters = operator.inputs[:2]
     groups = image.shape[-1] // filters.shape[-1]
-    return None if groups == 1 else f"it has {groups} groups, and only one is documented"
+    return None if groups == 1 else f"it has {groups} groups, but only one is documented"
 
 
 def default_weights(operator: Operator) -> str | None:
@@ -77,7 +77,7 @@ def default_weights(operator: Operator) -> str | None:
 
 
 def constants_pad(operator: Operator) -> str | None:
-    """Concatenation: with a constant only two inputs, and that constant zero."""
+    """Concatenation: with a constant, only two inputs, and the constant must be zero."""
     constants = [tensor for tensor in operator.inputs if tensor.values is not None]
     zero = all((tensor.values == tensor.zero_point).all() for tensor in constants)
     if not constants or (len(operator.inputs) == 2 and zero):
@@ -94,7 +94,7 @@ def _axes(operator: Operator) -> set[int] | None:
 
 
 def reduces_image(operator: Operator) -> str | None:
-    """Mean: along x and y only."""
+    """Mean: only along x and y."""
     axes = _axes(operator)
     rank = len(operator.inputs[0].shape)
     # Height and width are the second and third from the end.
@@ -110,7 +110,7 @@ def keeps_batch(operator: Operator) -> str | None:
 
 
 def pads_image(operator: Operator) -> str | None:
-    """Pad: along x and y only."""
+    """Pad: only along x and y."""
     amounts = operator.inputs[1].values
     if amounts is None:
         return "its padding is computed"
@@ -152,7 +152,7 @@ def small_vector(operator: Operator) -> str | None:
     shape = _unpadded(operator.inputs[0])
     if len(shape) <= 1 and max(shape, default=1) <= MOST_SOFTMAX_ELEMENTS:
         return None
-    return f"its input is no vector of at most {MOST_SOFTMAX_ELEMENTS:,} elements"
+    return f"its input is not a vector of at most {MOST_SOFTMAX_ELEMENTS:,} elements"
 
 
 def channel_slopes(operator: Operator) -> str | None:
@@ -171,7 +171,7 @@ def _unpadded(tensor: Tensor) -> tuple[int, ...]:
 
 _RESIZED = "whether it maps depends on its size"
 
-# By the schema's name.
+# The limits, by the schema's name of the operator.
 OPERATORS: dict[str, Limits] = {
     "ADD": Limits(2),
     "AVERAGE_POOL_2D": Limits(2, (no_activation,)),
@@ -210,7 +210,7 @@ OPERATORS: dict[str, Limits] = {
     "SUB": Limits(2),
     "SUM": Limits(2, (keeps_batch,)),
     "TANH": Limits(2),
-    "TRANSPOSE": Limits(3, doubt="compilers before 16 refuse it, and 16 leaves some unmapped"),
+    "TRANSPOSE": Limits(3, doubt="compilers before 16 reject it, and 16 leaves some unmapped"),
     "TRANSPOSE_CONV": Limits(3),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": Limits(2),
 }

@@ -1,4 +1,4 @@
-"""Check, compile, compare: what the manifest says about a file and the Edge TPU."""
+"""Checks, compiles and compares a file for the Edge TPU, and describes it for the manifest."""
 
 import shutil
 from collections.abc import Iterable, Sequence
@@ -17,30 +17,30 @@ from converters.edgetpu_target.compiler import (
 )
 
 SUFFIX = "_edgetpu.tflite"
-_COMPILE_LATER = "then python -m converters.edgetpu --artifact=FOLDER"
+_COMPILE_LATER = "then run shufflenet edgetpu --artifact=FOLDER"
 
 
 def required_compiler(settings: EdgeTpuSettings) -> Compiler | None:
-    """Finds the compiler before minutes of work that would need it.
+    """Finds the compiler, before minutes of work that needs it.
 
     Raises:
-      UserError: what was named is not there, or --require_full_mapping has no compiler to ask.
+      UserError: the named compiler does not exist, or --require_full_mapping is set without one.
     """
     compiler = find_compiler(settings)
     if compiler is None and settings.require_full_mapping:
-        raise UserError(f"--require_full_mapping has no compiler to ask: {GET_IT}")
+        raise UserError(f"--require_full_mapping needs a compiler: {GET_IT}")
     return compiler
 
 
 def describe(path: Path, compiler: Compiler | None) -> dict:
-    """Checks a file and compiles it; a compiler that refuses it is reported, not raised.
+    """Checks a file and compiles it; if the compiler rejects it, that is reported, not raised.
 
     Args:
-      path: an int8 .tflite file; `NAME_edgetpu.tflite` is written beside it.
-      compiler: of `required_compiler`; None checks only.
+      path: an int8 .tflite file; `NAME_edgetpu.tflite` is written next to it.
+      compiler: as `required_compiler` returns it; None only checks.
 
     Returns:
-      The file's field `edgetpu` of the manifest (docs/artifact.md).
+      The file's field `edgetpu` in the manifest (docs/artifact.md).
     """
     if compiler is None:
         return describe_check(path)
@@ -52,7 +52,7 @@ def describe(path: Path, compiler: Compiler | None) -> dict:
 
 
 def describe_check(path: Path) -> dict:
-    """Returns the field `edgetpu` of a file for which there is no compiler."""
+    """Returns a file's field `edgetpu` if there is no compiler."""
     return _entry(predict(path), "not compiled", message=f"{GET_IT}; {_COMPILE_LATER}")
 
 
@@ -63,13 +63,13 @@ def describe_together(
 
     Args:
       paths: int8 .tflite files; the first ones get on-chip memory first.
-      folders: where each compiled file goes, as `NAME_edgetpu.tflite`.
+      folders: where each compiled file is written, as `NAME_edgetpu.tflite`.
 
     Returns:
-      Of each the field `edgetpu` of the manifest.
+      The field `edgetpu` in the manifest for each file.
 
     Raises:
-      UserError: the compiler refuses them, or takes too long.
+      UserError: the compiler rejects them, or takes too long.
     """
     predictions = [predict(path) for path in paths]
     with compiler.compile(paths) as models:
@@ -82,7 +82,7 @@ def describe_together(
 
 
 def check_full_mapping(name: str, entry: dict) -> None:
-    """Raises UserError, naming the operators, unless the compiler maps all of them."""
+    """Raises UserError with the operators' names unless the compiler maps all of them."""
     log = entry["log"]
     if entry["status"] != "compiled":
         raise UserError(f"--require_full_mapping: {name} is not compiled: {entry['message']}")
@@ -100,7 +100,7 @@ def summary(entry: dict) -> str:
     """Returns one line about a file for the terminal.
 
     Args:
-      entry: the field `edgetpu` of its manifest.
+      entry: the file's field `edgetpu` in the manifest.
     """
     prediction, log = entry["prediction"], entry["log"]
     text = f"{prediction['mapped']} of {prediction['operators']} operators predicted to map"
@@ -114,12 +114,12 @@ def summary(entry: dict) -> str:
     if log["streamed_bytes"]:
         text += f", {log['streamed_bytes']:,} bytes of weights streamed at every inference"
     if entry["differences"]:
-        text += f"; predicted otherwise: {'; '.join(entry['differences'])}"
+        text += f"; different from the prediction: {'; '.join(entry['differences'])}"
     return text
 
 
 def advice(entries: Iterable[dict]) -> str | None:
-    """Returns how to get a compiler if one was missed, for the terminal.
+    """Returns how to get a compiler if one was missing, for the terminal.
 
     Args:
       entries: fields `edgetpu` of manifests.

@@ -1,10 +1,11 @@
-"""A trained Keras 3 ShuffleNet → the deployment graph: no BatchNormalization, no shuffle.
+"""Rewrites a trained Keras 3 ShuffleNet as its deployment graph, without BatchNormalization.
 
-A shuffle is a permutation that is known when the graph is built. In V2 each channel of a stage
-goes either into the next unit's convolutions or past them to a later one (`stage_routes`): a unit
-writes its channels in the order of the units that will take them, each of these concatenates slices
-of earlier outputs, and its 1x1 convolution absorbs their order. V1's shuffle lies between two
-grouped convolutions; its cheapest lowering depends on the target (`converters.graph.targets`).
+A channel shuffle is a permutation that is known when the graph is built, so that convolutions can
+absorb it. In V2 each channel of a stage goes either into the next unit's convolutions or past them
+to a later unit (`stage_routes`). A unit writes its channels in the order of the units that will use
+them; each of those concatenates slices of earlier outputs, and its 1x1 convolution absorbs their
+order. V1's shuffle is between two grouped convolutions; its cheapest lowering depends on the target
+(`converters.graph.targets`), and for some targets it stays a transpose.
 """
 
 from collections import defaultdict
@@ -32,15 +33,16 @@ def deployment_graph(
     Args:
       model: as `ShuffleNetV1` or `ShuffleNetV2` built it, any variant.
       target: "cpu", "micro", "edgetpu" or "ethosu".
-      lowering: instead of the target's, for experiments.
-      size: height and width in pixels, where the model leaves them open.
+      lowering: replaces the target's lowering, for experiments.
+      size: height and width in pixels, if the model does not fix them.
 
     Returns:
-      A graph with the same output as `model` but for float32 rounding: logits (or probabilities,
-      where the model ends in a softmax), or features in their order.
+      A graph with the same output as `model`, apart from float32 rounding: logits (or
+      probabilities, if the model ends in a softmax), or features in their order.
 
     Raises:
-      UserError: the model is not ours or was edited (the layer is named), or a size is missing.
+      UserError: the model is not ours or was edited (the message names the layer), or a size is
+        missing.
 
     Examples:
       >>> graph = deployment_graph(keras_shufflenet.ShuffleNetV2(scale=0.5))
@@ -49,7 +51,7 @@ def deployment_graph(
     lowering = lowering or LOWERINGS[target]
     shape = tuple(size if extent is None else extent for extent in model.input_shape[1:])
     if None in shape:
-        raise UserError(f"model {model.name!r} leaves its input's size open; name one")
+        raise UserError(f"model {model.name!r} does not fix its input's size; name one")
     graph = Graph()
     x = _stem(graph, graph.input(shape), model)
     for units in reader.stages(model):
@@ -65,7 +67,7 @@ def deployment_graph(
 def _pad(
     graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer
 ) -> tuple[PermutedTensor, str]:
-    """Returns `x`, padded as PyTorch does if `layer` wants that, and the padding that is left."""
+    """Returns `x`, padded like PyTorch if `layer` needs that, and the padding still to do."""
     if layer.padding == "valid":
         return graph.simple("pad", [x], name), "valid"
     return x, "same"
@@ -100,19 +102,19 @@ def _top(graph: Graph, x: PermutedTensor, layers: dict[str, keras.layers.Layer])
 
 
 class _StageV2:
-    """Writes one stage of V2: keeps, for every unit, the slices that it will consume."""
+    """Writes one stage of V2; keeps the slices that each unit will consume."""
 
     def __init__(self, graph: Graph, lowering: Lowering, units: list[ShuffleUnitV2]):
         self.graph = graph
         self.lowering = lowering
         self.units = units
         self.routes = iter(stage_routes(units))
-        # By index of the unit that takes them (the number of units: the stage's output), with
-        # the numbers that the channels have there.
+        # By the index of the unit that uses them (the number of units stands for the stage's
+        # output), with the numbers that the channels have there.
         self.waiting: dict[int, list[PermutedTensor]] = defaultdict(list)
 
     def build(self, x: PermutedTensor) -> PermutedTensor:
-        """Adds all units; returns the stage's output, in whatever order it came."""
+        """Adds all units; returns the stage's output, in whatever order it has."""
         first = self.units[0]
         self._write(*self._shortcut(x), f"{first.name}_shortcut_pointwise")
         for index, unit in enumerate(self.units):
@@ -142,7 +144,7 @@ class _StageV2:
         return x, reader.fold(unit.pointwise2, unit.pointwise2_bn)
 
     def _write(self, x: PermutedTensor, folded: Folded, name: str) -> None:
-        """Adds the convolution that ends the next path and hands its channels out.
+        """Adds the convolution that ends the next path and hands out its channels.
 
         Args:
           x: the convolution's input.
@@ -168,7 +170,7 @@ class _StageV2:
     def _cut(
         self, whole: PermutedTensor, name: str, takers: np.ndarray, pieces: list[np.ndarray]
     ) -> list[PermutedTensor]:
-        """Returns the pieces that `whole` consists of, as slices where they are several."""
+        """Returns the pieces that `whole` consists of, as slices if there are several."""
         if len(pieces) == 1:
             return [whole]
         ends = np.cumsum([len(piece) for piece in pieces])
@@ -188,7 +190,7 @@ class _UnitV1:
         self.groups = unit.groups
         self.compress_groups = unit.groups if unit.group_compress else 1
         bottleneck = unit.compress.filters
-        # Where the shuffle puts each of the first convolution's channels.
+        # The position to which the shuffle moves each of the first convolution's channels.
         self.shuffled = np.arange(bottleneck)
         if unit.shuffle is not None:
             self.shuffled = permutations.inverse(
@@ -198,7 +200,7 @@ class _UnitV1:
     def build(self, x: PermutedTensor) -> PermutedTensor:
         """Adds the unit; returns its output in the trained order."""
         unit, graph, name = self.unit, self.graph, self.unit.name
-        # After an average of what a ReLU gave, a ReLU does nothing: it fits into the convolution.
+        # A ReLU after an average of ReLU outputs does nothing, so it fits into the convolution.
         fused = unit.stride == 2 and unit.squeeze_excite is None
         main = self._main(x, "relu" if fused else None)
         if unit.stride == 1:
@@ -225,7 +227,7 @@ class _UnitV1:
             "straight" if self.unit.shuffle is None else self.lowering.shuffle_for(self.groups)
         )
         if shuffle != "straight" and self.compress_groups == 1:
-            # An ungrouped convolution writes any order: nothing is left to shuffle.
+            # An ungrouped convolution can write any order: nothing is left to shuffle.
             shuffle = "dense_compress"
         name, groups = self.unit.name, self.compress_groups
         if shuffle == "dense_compress":
@@ -234,7 +236,7 @@ class _UnitV1:
         x = self.graph.conv(
             x, f"{name}_compress", compress, groups=groups, activation="relu", order=order
         )
-        # From here on channels go by their number after the shuffle.
+        # From here on, channels have their number after the shuffle.
         x = self._depthwise(x.renumbered(self.shuffled), "")
         groups = self.groups
         if shuffle == "transpose":
@@ -249,7 +251,7 @@ class _UnitV1:
         """Adds one linear segment for each group of the second convolution.
 
         The first convolution is cut into one for each pair of groups, so that each segment's input
-        is a plain concatenation: the shuffle is gone.
+        is a plain concatenation and no shuffle is needed.
         """
         sources = self._split_input(x)
         per_group = compress.kernel.shape[-1] // self.groups
@@ -274,7 +276,7 @@ class _UnitV1:
         )
 
     def _split_input(self, x: PermutedTensor) -> list[PermutedTensor]:
-        """Returns the input's groups as slices, or the whole where the convolution has one."""
+        """Returns the input's groups as slices, or all of it if the convolution has one group."""
         if self.compress_groups == 1:
             return [x]
         size = x.channels // self.groups

@@ -1,4 +1,4 @@
-"""Draws a stage of a network twice: as it was trained, and in its deployment graph."""
+"""Draws a stage of a network twice: as trained, and in its deployment graph."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from keras_shufflenet import ShuffleUnit, ShuffleUnitV2
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-# Operators that only move values; the others compute.
+# Operators that only move values; all others compute.
 MOVES = ("split", "slice", "concat", "shuffle", "transpose", "pad")
 _COLORS = {"compute": "#cfe3f7", "move": "#ffcf99", "outside": "#e8e8e8"}
-# How often the boxes of a row are put in order of their neighbours.
+# How often the boxes of each row are sorted by their neighbours.
 _SWEEPS = 12
 _INCHES_PER_BOX = (1.35, 0.52)
 _BOX = (0.9, 0.62)
@@ -30,7 +30,7 @@ _BOX = (0.9, 0.62)
 
 @dataclass(frozen=True)
 class Box:
-    """An operator in the picture: its kind, what is written on it, and the boxes before it."""
+    """An operator in the picture: its kind, its label, and the boxes before it."""
 
     kind: str
     label: str
@@ -43,7 +43,7 @@ def draw_stage(model: keras.Model, graph: Graph, path: str | Path, stage: int = 
     Args:
       model: the trained network.
       graph: its deployment graph.
-      path: the picture.
+      path: the picture's file.
       stage: 2, 3 or 4 as in the papers.
 
     Examples:
@@ -82,7 +82,7 @@ def trained_stage(units: Sequence[ShuffleUnit | ShuffleUnitV2]) -> dict[str, Box
 
 
 def deployed_stage(graph: Graph, stage: int) -> dict[str, Box]:
-    """Returns the boxes of the deployment graph's operators of a stage, by name."""
+    """Returns the boxes of a stage's operators in the deployment graph, by name."""
     boxes = {"input": Box("input", "input", ())}
     for op in graph.ops.values():
         if op.name.startswith(f"stage{stage}_"):
@@ -165,8 +165,8 @@ def _add_v1(boxes: dict[str, Box], unit: ShuffleUnit, last: str) -> str:
 def place_boxes(boxes: dict[str, Box]) -> dict[str, tuple[float, float]]:
     """Returns a place (column, row) for every box: below its inputs, near its neighbours.
 
-    Edges across several rows hold a place in each of them, so that no box covers them; these
-    places are in the result under (from, to, row).
+    An edge across several rows has a place in each of them, so that no box covers it; these places
+    are in the result under (from, to, row).
     """
     rows: dict[Any, int] = {}
     for name, box in boxes.items():
@@ -183,7 +183,7 @@ def place_boxes(boxes: dict[str, Box]) -> dict[str, tuple[float, float]]:
 
 
 def _columns(rows: dict[Any, int], links: list[tuple[Any, Any]]) -> dict[Any, float]:
-    """Orders each row by the mean column of its neighbours above, then below, and so on."""
+    """Sorts each row by the mean column of its neighbours above, then below, and so on."""
     above, below, members = defaultdict(list), defaultdict(list), defaultdict(list)
     for first, second in links:
         below[first].append(second)
@@ -205,7 +205,7 @@ def _columns(rows: dict[Any, int], links: list[tuple[Any, Any]]) -> dict[Any, fl
 
 
 def _spread(wanted: dict[Any, float]) -> dict[Any, float]:
-    """Returns columns at least one apart, in the order wanted and as near to it as the mean."""
+    """Returns columns at least one apart, in the wanted order and with the wanted mean."""
     points = sorted(wanted, key=wanted.get)
     placed = [wanted[points[0]]]
     for point in points[1:]:
@@ -228,7 +228,7 @@ def _draw(axis: Any, title: str, boxes: dict[str, Box], place: dict[Any, tuple],
 
 
 def _draw_edge(axis: Any, source: str, name: str, place: dict[Any, tuple]) -> None:
-    """Draws a line that is upright within each row and slanted between rows, off the boxes."""
+    """Draws a line that avoids the boxes: upright within each row, slanted between rows."""
     (x, first), (x_end, last) = place[source], place[name]
     corners = [(x, first + _BOX[1] / 2)]
     for row in range(first + 1, last):

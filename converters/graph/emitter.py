@@ -1,4 +1,4 @@
-"""The deployment graph as a tf_keras model: what is quantized, trained on and converted."""
+"""The deployment graph as a tf_keras model, which can be quantized, trained and converted."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ class ChannelSlice(Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the slice."""
-        # XNNPACK takes explicit sizes only; these indices give them where the batch is fixed.
+        # XNNPACK only accepts explicit sizes; these indices give them if the batch is fixed.
         return inputs[..., self.start : self.stop]
 
     def get_config(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class ChannelTranspose(Layer):
         self.groups = groups
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns `inputs` with channel i * n + j at j * groups + i."""
+        """Returns `inputs` with channel i * n + j moved to j * groups + i."""
         _, height, width, channels = inputs.shape
         x = tf.reshape(inputs, (-1, self.groups, channels // self.groups))
         x = tf.transpose(x, (0, 2, 1))
@@ -74,9 +74,9 @@ class SpatialReduction(Layer):
 
 @register
 class WindowAverage(Layer):
-    """Averages 3x3 pixels at stride 2 by a depthwise convolution with constant weights.
+    """Averages 3x3 pixels at stride 2 with a depthwise convolution of constant weights.
 
-    Zeros that pad the image count. `padding` is "same" or "valid".
+    Zeros that pad the image count as pixels. `padding` is "same" or "valid".
     """
 
     def __init__(self, padding: str, **kwargs: Any):
@@ -107,7 +107,7 @@ class EdgeFactor(Layer):
         self.columns = columns
 
     def factors(self) -> tf.Tensor:
-        """Returns the products of the factors (1, height, width, 1)."""
+        """Returns the products of the factors, (1, height, width, 1)."""
         return tf.constant(np.outer(self.rows, self.columns)[None, ..., None], tf.float32)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -121,10 +121,10 @@ class EdgeFactor(Layer):
 
 @register
 class GroupedPointwise(tf_keras.layers.Conv2D):
-    """A grouped 1x1 convolution that trains fast, as `keras_shufflenet.layers` has it."""
+    """A grouped 1x1 convolution that trains fast, as in `keras_shufflenet.layers`."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Returns the convolution: while it trains, by the block-diagonal matrix."""
+        """Returns the convolution; in training, as a product with the block-diagonal matrix."""
         if not training:
             return super().call(inputs)
         matrix = tf.squeeze(ungrouped_kernel(self.kernel, self.groups), (0, 1))
@@ -157,7 +157,7 @@ def _plain(layer: type[Layer]) -> Callable[[Op], Layer]:
 
 
 _LAYERS = tf_keras.layers
-# By kind of operator: how its layer is made.
+# How the layer of each kind of operator is made.
 MAKERS: dict[str, Callable[[Op], Layer]] = {
     "conv": _conv,
     "depthwise": _depthwise,
@@ -188,10 +188,10 @@ def emit(
 
     Args:
       graph: the deployment graph.
-      wrap: called with every operator and its layer, returns the layer to use (quantization
-        annotates here).
-      after: called with every operator and its output tensor, returns the tensor that its
-        consumers get (quantization puts its fake-quantization here).
+      wrap: called with every operator and its layer; returns the layer to use (quantization
+        annotates layers here).
+      after: called with every operator and its output tensor; returns the tensor that its
+        consumers get (quantization adds fake quantization here).
 
     Examples:
       >>> logits = emit(deployment_graph(model))(images)
@@ -205,7 +205,7 @@ def emit(
         inputs = [tensors[name] for name in op.inputs]
         x = wrap(op, MAKERS[op.kind](op))(inputs if len(inputs) > 1 else inputs[0])
         if op.kind in ("add", "multiply") and op.settings["activation"]:
-            # TFLite fuses it into the operator before.
+            # TFLite fuses it into the operator before it.
             x = tf_keras.layers.ReLU(name=f"{op.name}_relu")(x)
         tensors[op.name] = after(op, x)
     model = tf_keras.Model(image, tensors[graph.output], name="deployment_graph")
@@ -214,9 +214,9 @@ def emit(
 
 
 def load_weights(model: tf_keras.Model, graph: Graph) -> None:
-    """Puts the graph's weights into the model's layers of the same names."""
+    """Copies the graph's weights into the model's layers of the same names."""
     for layer in model.layers:
-        # Quantization's annotation is a layer around the layer.
+        # A layer annotated for quantization is inside another layer.
         layer = getattr(layer, "layer", layer)
         op = graph.ops.get(layer.name)
         if op is not None and op.weights is not None:

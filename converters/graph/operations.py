@@ -1,9 +1,9 @@
-"""The deployment graph as data: operators in order with their weights, before any framework.
+"""The deployment graph as data: operators in order with their weights, without any framework.
 
-A tensor is a `PermutedTensor`: the name of the operator that makes it, and which logical channel
-(the trained network's numbering) lies at each physical position. Convolutions absorb the order of
-their input in their weights and may write their output in any order, so that reordering channels
-costs nothing where a convolution follows.
+A tensor is a `PermutedTensor`: the name of the operator that makes it, and the logical channel
+(the trained network's numbering) at each physical position. Convolutions absorb the order of their
+input in their weights and can write their output in any order, so reordering channels costs
+nothing if a convolution follows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from keras_shufflenet import permutations
 from keras_shufflenet.layers import ungrouped_kernel
 from keras_shufflenet.permutations import PermutedTensor
 
-# The kinds of operators, and whether the output has the input's int8 scale (TFLite demands it of
+# The kinds of operators, and whether the output has the input's int8 scale (TFLite requires it for
 # every operator that only moves or selects values).
 SAME_SCALE = {
     "input": False,
@@ -40,14 +40,14 @@ SAME_SCALE = {
     "transpose": True,
 }
 
-# Computes, yet in its input's int8 scale: where the factor is 1, the integers stay as they are.
+# It computes, but in its input's int8 scale, so that a factor of 1 does not change the integers.
 _TIED = {"edge_factor"}
-# Pixels of a pool's window, in each direction, and from one window to the next.
+# A pool's window, in pixels per direction, and its stride.
 _WINDOW, _STRIDE = 3, 2
 
 
 class Folded(NamedTuple):
-    """A convolution's float32 kernel and bias, with BatchNormalization multiplied in."""
+    """A convolution's float32 kernel and bias, with BatchNormalization folded in."""
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -55,7 +55,7 @@ class Folded(NamedTuple):
 
 @dataclass(frozen=True)
 class Op:
-    """One operator: its inputs by name, the channels it gives, its weights and its settings."""
+    """One operator: the names of its inputs, its output channels, its weights and its settings."""
 
     name: str
     kind: str
@@ -100,13 +100,13 @@ class Graph:
         """Adds a convolution; `folded` is in logical order.
 
         Args:
-          x: the input; with groups, each group's logical channels must lie together, in any
-            order within the group.
-          order: logical output channels to compute, in the order wanted (some of them, or all;
-            all by default); with groups, all, each group's together.
+          x: the input; with groups, each group's logical channels must be adjacent, in any order
+            within the group.
+          order: logical output channels to compute, in the wanted order; all by default. With
+            groups it must have all channels, each group's adjacent.
 
         Raises:
-          ValueError: groups and an order that crosses them.
+          ValueError: the order crosses groups.
         """
         order = np.arange(folded.kernel.shape[-1]) if order is None else order
         kernel = _permuted_kernel(folded.kernel, x.order, order, groups, name)
@@ -127,7 +127,7 @@ class Graph:
         return self._add(name, "dense", (x,), np.arange(folded.kernel.shape[-1]), weights)
 
     def slice(self, x: PermutedTensor, name: str, start: int, stop: int) -> PermutedTensor:
-        """Adds a slice of the physical channels `start` to `stop`."""
+        """Adds a slice of the physical channels from `start` up to `stop`."""
         return self._add(name, "slice", (x,), x.order[start:stop], start=start, stop=stop)
 
     def concat(self, tensors: Sequence[PermutedTensor], name: str, most: int) -> PermutedTensor:
@@ -152,7 +152,7 @@ class Graph:
     def depthwise_average(self, x: PermutedTensor, name: str, padding: str) -> PermutedTensor:
         """Adds a 3x3 average of stride 2 as a depthwise convolution with constant weights 1/9.
 
-        With padding "same" an average is of the pixels inside the image, so the outputs at its
+        With padding "same" an average only counts pixels inside the image, so the outputs at the
         edges are multiplied by 9 / the number of pixels inside.
         """
         average = self._add(name, "window_average", (x,), x.order, padding=padding, stride=_STRIDE)
@@ -162,9 +162,9 @@ class Graph:
         return self.simple("edge_factor", [average], f"{name}_edges", rows=rows, columns=columns)
 
     def extents(self, x: PermutedTensor) -> tuple[int, int]:
-        """Returns height and width, without the zeros that an explicit pad adds to them.
+        """Returns height and width, without the zeros that an explicit pad adds.
 
-        Whatever the padding, a stride divides them and rounds up.
+        With any padding, a stride divides them and rounds up.
         """
         op, divisor = self.ops[x.tensor], 1
         while op.kind != "input":
@@ -180,7 +180,7 @@ class Graph:
         return self._add(name, kind, tensors, tensors[0].order, **settings)
 
     def transpose(self, x: PermutedTensor, name: str, groups: int) -> PermutedTensor:
-        """Adds a shuffle of the physical channels, for where nothing can absorb the order."""
+        """Adds a shuffle of the physical channels, for when nothing can absorb the order."""
         order = x.order[permutations.shuffle(x.channels, groups)]
         return self._add(name, "transpose", (x,), order, groups=groups)
 
@@ -194,7 +194,7 @@ class Graph:
         **settings: Any,
     ) -> PermutedTensor:
         if name in self.ops:
-            raise ValueError(f"two operators are called {name!r}")
+            raise ValueError(f"two operators have the name {name!r}")
         sources = tuple(x.tensor for x in inputs)
         self.ops[name] = Op(name, kind, sources, len(order), weights, settings)
         self.output = name
@@ -204,7 +204,7 @@ class Graph:
 def _permuted_kernel(
     kernel: np.ndarray, inputs: np.ndarray, outputs: np.ndarray, groups: int, name: str
 ) -> np.ndarray:
-    """Returns a (grouped) kernel for an input that lies in the order `inputs`."""
+    """Returns a (grouped) kernel for an input whose channels have the order `inputs`."""
     if groups == 1:
         return kernel[:, :, inputs, :][..., outputs]
     per_group = kernel.shape[2]
@@ -219,7 +219,7 @@ def _permuted_kernel(
 
 
 def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
-    """Returns the ungrouped kernel of a grouped one: block-diagonal, zeros elsewhere."""
+    """Returns the ungrouped kernel equal to a grouped one: block-diagonal, zeros elsewhere."""
     if groups == 1:
         return kernel
     # Adding 0 makes -0 a plain zero.
@@ -227,23 +227,23 @@ def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
 
 
 def window_factors(extent: int) -> tuple[float, ...]:
-    """Returns for every window of a pool along one direction 3 / the number of pixels inside.
+    """Returns 3 / the number of pixels inside the image for every window along one direction.
 
     Args:
       extent: pixels of the image in that direction; padded as TensorFlow's "same" does.
     """
     starts = _STRIDE * np.arange(-(-extent // _STRIDE))
-    # Both ends are padded the same way, or the last by one more.
+    # Both ends have the same padding, or the last end one more.
     starts -= (starts[-1] + _WINDOW - extent) // 2
     inside = np.minimum(starts + _WINDOW, extent) - np.maximum(starts, 0)
     return tuple(float(factor) for factor in _WINDOW / inside)
 
 
 def scale_groups(graph: Graph) -> dict[str, str]:
-    """Returns for every operator the name of its int8 scale; equal names share one scale.
+    """Returns the name of each operator's int8 scale; operators with equal names share a scale.
 
     Operators that only move values tie their inputs and output together: the connected
-    components of these ties are the scales. This is why nothing needs to be requantized.
+    components of these ties are the scales. Therefore nothing needs to be requantized.
     """
     parent = {name: name for name in graph.ops}
 

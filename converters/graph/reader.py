@@ -1,4 +1,4 @@
-"""Reads a trained Keras 3 ShuffleNet: is it really ours, unedited, and what are its weights."""
+"""Reads a trained Keras 3 ShuffleNet: checks that it is ours and unedited, folds its weights."""
 
 import re
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from keras_shufflenet import (
     preprocessing_of,
 )
 
-# What may differ from a freshly built network: it changes no value in inference.
+# Settings that may differ from a freshly built network: they change no value in inference.
 _IRRELEVANT = {"dtype", "trainable", "synchronized", "batch_shape"}
 _UNIT = re.compile(r"stage(\d+)_unit(\d+)")
 
 
 def fold(layer: keras.layers.Layer, batch_norm: keras.layers.Layer) -> Folded:
-    """Returns a convolution's weights with the BatchNormalization after it multiplied in.
+    """Returns a convolution's weights with the BatchNormalization after it folded in.
 
-    Computed in float64, so that folding adds no error of its own to float32.
+    Computed in float64, so that folding adds no error beyond float32 rounding.
     """
     names = ("gamma", "beta", "moving_mean", "moving_variance")
     gamma, beta, mean, variance = (_numpy(getattr(batch_norm, name)) for name in names)
@@ -37,7 +37,7 @@ def fold(layer: keras.layers.Layer, batch_norm: keras.layers.Layer) -> Folded:
 
 
 def plain(layer: keras.layers.Layer) -> Folded:
-    """Returns the kernel and bias of a layer that no BatchNormalization follows."""
+    """Returns the kernel and bias of a layer without a BatchNormalization after it."""
     return Folded(_numpy(layer.kernel, np.float32), _numpy(layer.bias, np.float32))
 
 
@@ -57,14 +57,14 @@ def stages(model: keras.Model) -> list[list[ShuffleUnit | ShuffleUnitV2]]:
 def check(model: keras.Model) -> None:
     """Raises UserError with the layer's name unless `model` is an unedited network of ours.
 
-    The network is built again from what its layers say of themselves, and every layer, its
-    settings and its inputs must be the same. A softmax or no activation may end it.
+    The network is built again with the settings of its layers, and every layer, its settings and
+    its inputs must be the same. It may end with a softmax or without an activation.
     """
     try:
         reference = _rebuild(model)
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
-            f"model {getattr(model, 'name', model)!r} is no ShuffleNet of keras_shufflenet "
+            f"model {getattr(model, 'name', model)!r} is not a ShuffleNet of keras_shufflenet "
             f"({error}); build it with ShuffleNetV1 or ShuffleNetV2, or convert it with "
             "--graph=canonical"
         ) from error
@@ -72,18 +72,18 @@ def check(model: keras.Model) -> None:
     for name, description in found.items():
         if name not in expected or description != expected[name]:
             raise UserError(
-                f"layer {name!r} of model {model.name!r} was edited or added; only networks as "
-                "ShuffleNetV1 and ShuffleNetV2 build them can be rewritten; --graph=canonical "
-                "converts any model"
+                f"layer {name!r} of model {model.name!r} was edited or added; only networks that "
+                "are as ShuffleNetV1 and ShuffleNetV2 build them can be rewritten; "
+                "--graph=canonical converts any model"
             )
     if missing := set(expected) - set(found):
         raise UserError(
-            f"model {model.name!r} lacks the layer {min(missing)!r}; --graph=canonical converts it"
+            f"model {model.name!r} has no layer {min(missing)!r}; --graph=canonical converts it"
         )
 
 
 def _rebuild(model: keras.Model) -> keras.Model:
-    """Returns a new network with the arguments that the layers of `model` were made with."""
+    """Returns a new network, built with the arguments of the layers of `model`."""
     layers = {layer.name: layer for layer in model.layers}
     units = stages(model)
     if not units:
@@ -125,7 +125,7 @@ def _top(layers: dict[str, keras.layers.Layer]) -> dict[str, Any]:
 def _described(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """Yields each layer's name with its class, settings and the names of its inputs.
 
-    The input goes by one name: Keras gives it another number in every process.
+    The input always has the same name here, because Keras numbers it differently in every process.
     """
     for layer in model.get_config()["layers"]:
         is_input = layer["class_name"] == "InputLayer"

@@ -1,4 +1,4 @@
-"""The lowering of each target: with which operators its deployment graph is written, as data."""
+"""The lowering of each target: the operators that its deployment graph is written with, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,23 +12,23 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class Lowering:
-    """The operators that a target runs fastest, or at all.
+    """The operators that a target runs fastest, or the only ones that it runs.
 
     Attributes:
-      most_concatenated: inputs of one concatenation; more are nested.
-      producers: convolutions that a convolution is cut into where its output's channels go to
-        several units; what then remains together is cut by slices.
-      grouped: V1's grouped convolutions: "group" as one operator, "split" as one a group.
-      shuffle: V1's shuffle, which lies between two grouped convolutions, by the number of groups:
-        "transpose" after the depthwise convolution, "dense_compress" or "dense_expand" by making
-        the first or second convolution ungrouped, which then absorbs the order, "split" by
-        cutting the first convolution into one for each pair of groups.
-      average_pool: V1's average pool of stride 2: "pool" as the operator of that name,
-        "depthwise" as a depthwise convolution with constant weights and, where the padding is
+      most_concatenated: the most inputs of one concatenation; longer ones are nested.
+      producers: the number of convolutions that one is cut into if its output's channels go to
+        several units; slices divide the rest.
+      grouped: V1's grouped convolutions: "group" is one operator, "split" is one per group.
+      shuffle: V1's shuffle between two grouped convolutions, by the number of groups: "transpose"
+        is an operator after the depthwise convolution; "dense_compress" and "dense_expand" make
+        the first or second convolution ungrouped, which then absorbs the order; "split" cuts the
+        first convolution into one for each pair of groups.
+      average_pool: V1's average pool of stride 2: "pool" is the operator of that name,
+        "depthwise" is a depthwise convolution with constant weights and, if the padding is
         "same", a product that corrects the edges.
 
     Raises:
-      ValueError: a field is none of its choices.
+      ValueError: a field's value is not one of its choices.
     """
 
     most_concatenated: int
@@ -49,20 +49,20 @@ class Lowering:
         return self.shuffle.get(groups, self.default_shuffle)
 
 
-# No limit: an int that no network's number of concatenated tensors reaches.
+# No limit: more tensors than any network concatenates.
 UNLIMITED = 1 << 16
 
 # Measured by benchmarks/latency.py and benchmarks/micro_and_npu.py (docs/benchmarks.md).
 LOWERINGS = {
-    # Beyond 5 inputs a concatenation leaves XNNPACK, and the graph falls into pieces; so does an
-    # int8 average pool.
+    # XNNPACK runs neither a concatenation of more than 5 inputs nor an int8 average pool, and would
+    # cut the graph into pieces there.
     "cpu": Lowering(most_concatenated=5, producers=4, grouped="group", average_pool="depthwise"),
     "micro": Lowering(most_concatenated=UNLIMITED, producers=1, grouped="group"),
     # Grouped convolutions are not among the Edge TPU's documented operators.
     "edgetpu": Lowering(
         most_concatenated=UNLIMITED, producers=1, grouped="split", default_shuffle="split"
     ),
-    # A slice costs Ethos-U a pass over memory, a convolution cut in pieces next to nothing.
+    # A slice costs Ethos-U a pass over memory; a convolution cut into pieces costs almost nothing.
     "ethosu": Lowering(
         most_concatenated=UNLIMITED, producers=UNLIMITED, grouped="split", default_shuffle="split"
     ),

@@ -1,6 +1,6 @@
-"""Writes a firmware folder for TFLite Micro: an int8 network as C++ that a microcontroller builds.
+"""Writes a firmware folder for TFLite Micro: an int8 network as C++ source for a microcontroller.
 
-docs/micro.md says what is in it and how it is built.
+docs/micro.md describes its content and how to build it.
 """
 
 import importlib.metadata
@@ -26,17 +26,17 @@ from converters.micro_target.sources import (
 )
 
 SUFFIX = "_firmware"
-# Optimized kernels ask for buffers that the measured portable ones do without; CMSIS-NN's are about
-# as large (docs/micro.md).
+# Optimized kernels need buffers that the measured portable kernels do not; CMSIS-NN's are about
+# this large (docs/micro.md).
 _MARGIN_BYTES = 4096
 _ALIGNMENT = 16
 _TEMPLATES = Path(__file__).with_name("templates")
-# Copied as they are.
+# Files that are copied unchanged.
 _VERBATIM = (
     *("CMakeLists.txt", "src/shufflenet.h", "src/shufflenet.cpp"),
     *("example/main.cc", "example/golden.h", "zephyr/CMakeLists.txt", "zephyr/module.yml"),
 )
-# With $names in them.
+# Files with $names to fill in.
 _FILLED = ("README.md", "library.json", "library.properties")
 _WRITTEN = {
     "src/shufflenet_model.h": model_header,
@@ -48,10 +48,10 @@ _WRITTEN = {
 
 @dataclass(frozen=True)
 class Classifier:
-    """What a firmware needs beside its .tflite file.
+    """What a firmware needs in addition to its .tflite file.
 
     Attributes:
-      name: of the network.
+      name: the network's name.
       labels: class names in the order of the logits.
       scale, offset: network input = pixel * scale + offset, one number or one per channel.
       image: an image to check the firmware with, uint8 [height, width, channels].
@@ -65,24 +65,24 @@ class Classifier:
 
 
 def describe(path: Path, classifier: Classifier) -> dict:
-    """Writes `NAME_firmware/` beside a file, if its arena can be measured here.
+    """Writes `NAME_firmware/` next to a file, if its arena can be measured on this machine.
 
     Args:
       path: an integer .tflite file.
-      classifier: what goes with it.
+      classifier: the labels, preprocessing and image to write with it.
 
     Returns:
-      The file's field `micro` of the manifest (docs/artifact.md).
+      The file's field `micro` in the manifest (docs/artifact.md).
 
     Raises:
-      UserError: TFLite Micro has not all of the file's operators, or refuses it.
+      UserError: TFLite Micro does not have all of the file's operators, or refuses the file.
     """
     calls = registrations(operator_counts(path), path.name)
     version = micro_version()
     entry = {"tflite_micro": version, "registrations": calls}
     if version is None:
         message = (
-            "the arena cannot be measured without TFLite Micro's interpreter; "
+            "the arena, TFLite Micro's memory, cannot be measured without its interpreter; "
             "pip install 'keras_shufflenet[micro]' and convert again"
         )
         return {**entry, "status": "not written", "message": message, "folder": None, "arena": None}
@@ -99,12 +99,12 @@ def write_firmware(
 
     Args:
       path: an integer .tflite file.
-      classifier: what goes with it.
-      folder: to write; its parent exists.
-      calls: the resolver's methods for its operators.
+      classifier: the labels, preprocessing and image to write with it.
+      folder: the folder to write; its parent exists.
+      calls: the resolver's methods for the file's operators.
 
     Returns:
-      What the sources hold.
+      The data in the sources.
 
     Raises:
       UserError: TFLite Micro refuses the file.
@@ -124,7 +124,7 @@ def write_firmware(
 def input_table(model: LiteRTModel, classifier: Classifier) -> np.ndarray:
     """Returns the network's input for every pixel value, [channels, 256], in its own dtype."""
     pixels = np.repeat(np.arange(256, dtype=np.float32)[:, np.newaxis], model.input_shape[-1], 1)
-    # As `Artifact.preprocess`, in float32, so that firmware and host see the same input.
+    # In float32 like `Artifact.preprocess`, so that firmware and host have the same input.
     scale, offset = np.float32(classifier.scale), np.float32(classifier.offset)
     return model.quantize_input(pixels * scale + offset).T
 
@@ -138,7 +138,7 @@ def summary(entry: dict) -> str:
     """Returns one line about a file for the terminal.
 
     Args:
-      entry: the field `micro` of its manifest.
+      entry: the file's field `micro` in the manifest.
     """
     if entry["status"] != "written":
         return f"no firmware: {entry['message']}"
@@ -160,7 +160,7 @@ def _measured(path: Path, classifier: Classifier, calls: Sequence[str]) -> Firmw
     except UserError as error:
         raise UserError(f"{path.name} in TFLite Micro: {error}") from error
     return FirmwareData(
-        # It also goes into files of other formats, which quote in their own ways.
+        # The name is also written to files of other formats, which quote in different ways.
         name=re.sub(r"[^\w.+-]", "_", classifier.name),
         file=path.name,
         content=content,
@@ -177,7 +177,7 @@ def _measured(path: Path, classifier: Classifier, calls: Sequence[str]) -> Firmw
 
 
 def _texts(data: FirmwareData, path: Path) -> dict[str, str]:
-    """Returns the firmware's files by their names."""
+    """Returns the content of the firmware's files by their names."""
     names = _names(data, path)
     filled = {name: string.Template(_template(name)).substitute(names) for name in _FILLED}
     written = {name: write(data) for name, write in _WRITTEN.items()}

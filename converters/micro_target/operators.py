@@ -1,11 +1,11 @@
-"""TFLite Micro's operators: which call registers which operator of a .tflite file."""
+"""TFLite Micro's operators: the call that registers each operator of a .tflite file."""
 
 from collections.abc import Iterable
 
 from common.cli import UserError
 
-# By name in the schema: the method of tflite::MicroMutableOpResolver. A classifier that is integer
-# throughout has no others.
+# The method of tflite::MicroMutableOpResolver, by the operator's name in the schema. An all-integer
+# classifier has no other operators.
 REGISTRATIONS = {
     "ADD": "AddAdd",
     "ARG_MAX": "AddArgMax",
@@ -54,14 +54,14 @@ REGISTRATIONS = {
 
 
 def registrations(names: Iterable[str], file: str) -> list[str]:
-    """Returns the resolver's methods for operators, sorted, each once.
+    """Returns the resolver's methods for operators, sorted, without repetition.
 
     Args:
-      names: as `common.tflite.operators.operator_counts` gives them.
+      names: operators, as `common.tflite.operators.operator_counts` returns them.
       file: the name of their file, for the message.
 
     Raises:
-      UserError: TFLite Micro is not known to have one of them.
+      UserError: an operator is not known to exist in TFLite Micro.
 
     Examples:
       >>> registrations(["CONV_2D", "ADD"], "model_int8.tflite")

@@ -1,4 +1,4 @@
-"""C++ text of a firmware's data: the model, its constants and the golden image."""
+"""C++ source of a firmware's data: the model, its constants and the golden image."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Bytes in one line of an array.
+# Numbers in one line of an array.
 _COLUMNS = 24
 _CPP_TYPES = {"int8": "std::int8_t", "uint8": "std::uint8_t"}
 _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\"}
@@ -14,20 +14,20 @@ _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\"}
 
 @dataclass(frozen=True)
 class FirmwareData:
-    """What the sources of a firmware hold.
+    """The data in the sources of a firmware.
 
     Attributes:
-      name: of the network.
+      name: the network's name.
       file: the .tflite file's name.
-      content: of the .tflite file.
+      content: the .tflite file's content.
       labels: class names in the order of the scores.
       image: the golden image, uint8 [height, width, channels].
-      scores: what TFLite Micro gives for it, int8 or uint8 [classes].
-      input_table: int8 or uint8 [channels, 256]: network input by channel and pixel.
+      scores: TFLite Micro's scores for it, int8 or uint8 [classes].
+      input_table: network input by channel and pixel value, int8 or uint8 [channels, 256].
       input_quantization, output_quantization: (scale, zero point).
       registrations: methods of the operator resolver.
-      arena_bytes: measured.
-      margin_bytes: added to them.
+      arena_bytes: the measured arena.
+      margin_bytes: added to the measured arena.
     """
 
     name: str
@@ -70,11 +70,11 @@ constexpr int kInputZeroPoint = {data.input_quantization[1]};
 constexpr float kOutputScale = {cpp_float(data.output_quantization[0])};
 constexpr int kOutputZeroPoint = {data.output_quantization[1]};
 
-// {data.arena_bytes} bytes measured with portable kernels on a host whose pointers have 64 bits,
-// and {data.margin_bytes} for the buffers of optimized kernels.
+// {data.arena_bytes} bytes, measured with portable kernels on a 64-bit host, and
+// {data.margin_bytes} bytes for the buffers of optimized kernels.
 constexpr std::size_t kArenaBytes = {data.arena_bytes + data.margin_bytes};
 
-// Network input of each pixel value: preprocessing and quantization in one.
+// The network input for each pixel value: preprocessing and quantization in one step.
 extern const InputType kInputTable[kChannels][256];
 
 extern const char* const kLabels[kClasses];
@@ -123,7 +123,7 @@ namespace shufflenet {{
 
 using Resolver = tflite::MicroMutableOpResolver<{len(data.registrations)}>;
 
-// Exactly the operators of the model: the linker leaves out all others.
+// Only the operators of the model: the linker omits all others.
 inline TfLiteStatus AddOperators(Resolver* resolver) {{
   if ({calls}) {{
     return kTfLiteError;
@@ -155,7 +155,7 @@ const OutputType kGoldenScores[kClasses] = {{
 
 
 def cpp_float(value: float) -> str:
-    """Returns a float32 as a C++ literal, exact: nine digits tell every float32 apart.
+    """Returns a float32 as an exact C++ literal: nine digits distinguish every float32.
 
     Examples:
       >>> cpp_float(0.5)
@@ -168,8 +168,8 @@ def cpp_float(value: float) -> str:
 def cpp_string(text: str) -> str:
     """Returns a text as a C++ string literal of its UTF-8 bytes.
 
-    What is not printable ASCII is escaped in three octal digits: after them, unlike after
-    hexadecimal ones, any character can follow. So is "?", of which two begin a trigraph.
+    Bytes that are not printable ASCII are escaped as three octal digits, because any character can
+    follow those, unlike hexadecimal digits. "?" is escaped as well: two begin a trigraph.
 
     Examples:
       >>> cpp_string('a"b')
@@ -184,7 +184,7 @@ def cpp_string(text: str) -> str:
 
 def _comment(data: FirmwareData) -> str:
     digest = hashlib.sha256(data.content).hexdigest()
-    return f"""// Written by converters.convert; do not edit.
+    return f"""// Written by shufflenet convert; do not edit.
 // {data.name}, {data.file}
 // sha256 {digest}"""
 

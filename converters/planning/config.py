@@ -1,4 +1,4 @@
-"""What `converters.plan` is asked for; checked before TensorFlow is imported."""
+"""The settings of `converters.plan`, checked before TensorFlow is imported."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from common.cli import UserError
 from common.tflite.vela import ACCELERATORS
 from converters.planning.networks import DEFAULT_NETWORKS, check_name
 
-# By target: what --sram and --flash are compared with.
+# What --sram and --flash are compared with, by target.
 TARGETS = {
     "micro": ("the arena in TFLite Micro", "the .tflite file"),
     "ethosu": ("the SRAM that Vela plans", "the compiled file"),
@@ -18,7 +18,7 @@ TARGETS = {
 RANKS = ("macs", "accuracy")
 SIZES = (96, 128, 160, 192, 224)
 SMALLEST_SIZE = 32
-# Data sheets of chips mean 1024 bytes by KB.
+# In the data sheets of chips, KB means 1024 bytes.
 _BYTES = {"": 1, "b": 1, "kb": 2**10, "kib": 2**10, "mb": 2**20, "mib": 2**20}
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SIZES = "320KB, 1.5MiB or 327680 (KB and KiB are 1024 bytes, MB and MiB 1024 KB)"
@@ -27,7 +27,7 @@ _TIMES = "50ms, 0.2s or 800us"
 
 @dataclass(frozen=True)
 class Budget:
-    """What a device has: bytes, and milliseconds for one image; None: no limit."""
+    """A device's limits: bytes of memory, and milliseconds for one image; None is no limit."""
 
     sram: float | None = None
     flash: float | None = None
@@ -35,14 +35,14 @@ class Budget:
 
 
 def default_cache() -> Path:
-    """Returns the folder of measurements, in the user's cache."""
+    """Returns the folder of measurements in the user's cache."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "keras_shufflenet" / "plan"
 
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """What to look for: the flags of `converters.plan`."""
+    """What to search for: the flags of `converters.plan`."""
 
     budget: Budget
     target: str = "micro"
@@ -66,7 +66,7 @@ class PlanConfig:
         for name in self.networks:
             check_name(name)
         if not self.networks or not self.sizes:
-            raise UserError("--networks and --sizes must name at least one each")
+            raise UserError("--networks and --sizes must each name at least one")
         if min(self.sizes) < SMALLEST_SIZE:
             raise UserError(f"--sizes must be at least {SMALLEST_SIZE}; received {min(self.sizes)}")
         for flag in ("classes", "channels", "top"):
@@ -80,21 +80,21 @@ class PlanConfig:
         speed = self.macs_per_second
         if speed is not None and (self.target != "micro" or speed <= 0):
             raise UserError(
-                "--macs_per_second is a number above 0 for --target=micro; "
+                "--macs_per_second must be above 0 and needs --target=micro; "
                 f"received {speed} for {self.target}"
             )
         if self.budget.latency_ms is None:
             return
         if self.target == "edgetpu":
             raise UserError(
-                "--latency cannot be used with --target=edgetpu: nothing here predicts an Edge "
-                "TPU's time; measure the networks that fit on one"
+                "--latency is not supported with --target=edgetpu, whose time cannot be predicted; "
+                "measure the networks that fit on an Edge TPU"
             )
         if self.target == "micro" and speed is None:
             raise UserError(
-                "--latency with --target=micro needs --macs_per_second: no time measured on this "
-                "machine is a microcontroller's; divide the multiply-adds of a network that you "
-                "have run on your chip by its seconds"
+                "--latency with --target=micro needs --macs_per_second, because a time measured on "
+                "this machine says nothing about a microcontroller; run a network on your chip and "
+                "divide its multiply-adds by the seconds"
             )
 
 
@@ -103,10 +103,10 @@ def parse_amount(flag: str, text: str | None) -> float | None:
 
     Args:
       flag: "sram", "flash" or "latency".
-      text: a number with its unit: nothing, B, KB, KiB (both 1024 bytes), MB or MiB; us, ms or s.
+      text: a number with its unit: none, B, KB, KiB (both 1024 bytes), MB or MiB; us, ms or s.
 
     Raises:
-      UserError: it is no such amount.
+      UserError: the text is not such an amount.
 
     Examples:
       >>> parse_amount("sram", "1.5KB"), parse_amount("latency", "0.2s")

@@ -1,7 +1,7 @@
-"""What a network takes on a target: converted with random weights, then measured or compiled.
+"""Measures what a network needs on a target: converted with random weights, then run or compiled.
 
-Memory, bytes and cycles do not depend on the weights' values. What was measured is kept from run to
-run, in one small file each.
+Memory, bytes and cycles do not depend on the weights' values. Measurements are kept from run to
+run, each in a small file.
 """
 
 import functools
@@ -30,9 +30,9 @@ from converters.quantization.fake_quantization import fake_quant_model
 from converters.source_digest import source_digest
 from keras_shufflenet.complexity import complexity
 
-# Any will do: the scales' values change no size.
+# Any range will do: the scales' values do not change a size.
 _RANGE = (-4.0, 4.0)
-# More sources on which a measurement depends, than those of the conversion.
+# The sources that a measurement depends on besides those of the conversion.
 _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
@@ -42,15 +42,15 @@ _SOURCES = (
 def cached(
     folder: Path, key: dict, fields: Collection[str], measure: Callable[[], dict[str, int]]
 ) -> dict[str, int]:
-    """Returns what `measure` returned for the same key before, or calls it and keeps the result.
+    """Returns the kept result of `measure` for the same key, or calls it and keeps the result.
 
-    A file that is damaged, or of another key, is measured again and replaced.
+    A file that is damaged, or has another key, is measured again and replaced.
 
     Args:
-      folder: made if it is missing.
-      key: all that the result depends on, JSON values.
-      fields: of the result; all of them are integers of at least 0.
-      measure: takes its time.
+      folder: where results are kept; made if it is missing.
+      key: everything that the result depends on, as JSON values.
+      fields: the names in the result; all values are integers of at least 0.
+      measure: the slow function.
 
     Raises:
       OSError: the folder cannot be written.
@@ -71,10 +71,10 @@ def cached(
 
 
 def _read(path: Path, key: dict) -> dict:
-    """Returns the values that a file keeps for a key, {} where it keeps none."""
+    """Returns the values that a file has for a key, {} if it has none."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-    # No file, no UTF-8, no JSON, or JSON nested too deeply: whatever it is, it is no measurement.
+    # No file, not UTF-8, not JSON, or JSON nested too deeply: in any case not a measurement.
     except (OSError, ValueError, RecursionError):
         return {}
     values = kept.get("values") if isinstance(kept, dict) and kept.get("key") == key else None
@@ -82,12 +82,12 @@ def _read(path: Path, key: dict) -> dict:
 
 
 class Candidate:
-    """A network at a resolution; what is asked of it is measured once, or read from the cache.
+    """A network at a resolution; each figure is measured once, or read from the cache.
 
     Args:
       network: its name.
-      size: height and width of its images.
-      config: the target, the cache, classes and channels.
+      size: height and width of its images, pixels.
+      config: the target, the cache, and the numbers of classes and channels.
     """
 
     def __init__(self, network: str, size: int, config: PlanConfig):
@@ -100,13 +100,13 @@ class Candidate:
 
     @functools.cached_property
     def complexity(self) -> dict[str, int]:
-        """`macs` and `parameters`, and `stem_bytes`: the stem's input and output in int8."""
+        """`macs`, `parameters`, and `stem_bytes`, the size of the stem's int8 input and output."""
         fields = ("macs", "parameters", "stem_bytes")
         return cached(self._config.cache, self._key("complexity"), fields, self._count)
 
     @functools.cached_property
     def footprint(self) -> dict[str, int]:
-        """`ram_bytes` and `flash_bytes`, as `config.TARGETS` says; with ethosu more of Vela's.
+        """`ram_bytes` and `flash_bytes`, as in `config.TARGETS`; for ethosu also Vela's figures.
 
         Raises:
           UserError: the target cannot run the network.
@@ -120,10 +120,10 @@ class Candidate:
 
     @property
     def latency_ms(self) -> float | None:
-        """Milliseconds by the planner's rule for the target; None where there is none.
+        """Milliseconds by the planner's rule for the target; None if it has no rule.
 
-        ethosu: Vela's cycles at the clock that it assumes; micro: multiply-adds at the rate that
-        was given.
+        ethosu: Vela's cycles at the clock that Vela assumes; micro: multiply-adds divided by
+        --macs_per_second.
         """
         if self._config.target == "ethosu":
             return 1e3 * self.footprint["cycles"] / self.footprint["clock_hz"]
@@ -142,7 +142,7 @@ class Candidate:
 
     @functools.cached_property
     def _model(self) -> keras.Model:
-        # One network after the other: Keras would keep what it knows of all of them.
+        # Otherwise Keras would keep all networks in memory.
         keras.utils.clear_session()
         return build(self.network, self.size, self._config.channels, self._config.classes)
 
@@ -200,12 +200,12 @@ def _required_micro_version() -> str:
 
 
 def check_tool(target: str) -> None:
-    """Raises UserError where what measures for a target is not installed."""
+    """Raises UserError if the tool that measures for a target is not installed."""
     _TOOLS[target].version()
 
 
 class _Tool(NamedTuple):
-    """What measures for a target: the figures that it gives, and its version."""
+    """The tool that measures for a target: the figures that it gives, and its version."""
 
     measure: Callable[[Path, PlanConfig], dict[str, int]]
     version: Callable[[], str]

@@ -1,6 +1,6 @@
 """The networks that `converters.plan` knows, by names such as v2-0.5x, v1-1x-g3, v2-8-16-32-64-128.
 
-The last one is a V2 by its widths: the stem's, the three stages' and the head's.
+The numbers in the last name are the widths of a V2: the stem's, the three stages' and the head's.
 """
 
 import re
@@ -45,31 +45,31 @@ _WIDTHS = re.compile(r"v2-(\d+)-(\d+)-(\d+)-(\d+)-(\d+)")
 
 
 def check_name(name: str) -> None:
-    """Raises UserError unless `name` is one of the papers' networks or a V2 by its widths."""
+    """Raises UserError unless `name` is one of the papers' networks or a V2 named by its widths."""
     if name in DEFAULT_NETWORKS:
         return
     match = _WIDTHS.fullmatch(name)
     if match is None:
         raise UserError(
-            f"there is no network {name!r}; there are {', '.join(DEFAULT_NETWORKS)}, and any V2 by "
-            "its widths: v2-STEM-STAGE2-STAGE3-STAGE4-HEAD"
+            f"there is no network {name!r}; there are {', '.join(DEFAULT_NETWORKS)}, and any V2 "
+            "named by its widths: v2-STEM-STAGE2-STAGE3-STAGE4-HEAD"
         )
     stem, *stages, head = map(int, match.groups())
     if min(stem, head) < 1 or any(width < 2 or width % 2 for width in stages):
-        raise UserError(f"the widths of {name!r} must be above 0, those of its stages even")
+        raise UserError(f"the widths of {name!r} must be above 0, and its stages' widths even")
 
 
 def build(name: str, size: int, channels: int, classes: int) -> "keras.Model":
-    """Returns a network with random weights that gives logits.
+    """Returns a network with random weights that returns logits.
 
     Args:
-      name: as `check_name` takes it.
-      size: height and width of its images.
-      channels: of its images.
-      classes: of its logits.
+      name: a name that `check_name` accepts.
+      size: height and width of its images, pixels.
+      channels: number of channels of its images.
+      classes: number of classes.
 
     Raises:
-      UserError: these widths make no network.
+      UserError: no network has these widths.
 
     Examples:
       >>> build("v2-8-16-32-64-128", size=96, channels=1, classes=2).count_params()

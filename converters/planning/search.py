@@ -1,4 +1,4 @@
-"""Which networks fit a device, ranked, and their table: what `converters.plan` prints."""
+"""Finds and ranks the networks that fit a device, and writes their table for `converters.plan`."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from converters.planning.measure import Candidate, check_tool
 from converters.planning.networks import PUBLISHED_ACCURACY, PUBLISHED_SIZE
 
 _NONE = "-"
-# What a network may need too much of.
+# What a network can need too much of.
 _WORDS = {"sram": "bytes of SRAM", "flash": "bytes of flash", "latency_ms": "ms"}
-# By target: what a network needs at least, known without converting it. TFLite Micro holds the
-# stem's input and output at the same time, and a .tflite file has a byte for each weight. After
-# Vela, which cuts maps into stripes and packs weights, neither is so.
+# What a network needs at least, known without converting it, by target. TFLite Micro holds the
+# stem's input and output at the same time, and a .tflite file has a byte for each weight. Neither
+# is true after Vela, which cuts feature maps into stripes and packs weights.
 _BOUNDS = {
     "micro": {"sram": "stem_bytes", "flash": "parameters"},
     "edgetpu": {"sram": "parameters", "flash": "parameters"},
@@ -31,10 +31,10 @@ class Fit:
     Attributes:
       network: its name.
       size: height and width of its images, pixels.
-      macs: multiply-adds of one image.
-      ram_bytes, flash_bytes: measured, what they are by the target (`config.TARGETS`).
-      latency_ms: of one image by the planner's rule, or None.
-      accuracy: published top-1 on ImageNet at this resolution, percent, or None.
+      macs: multiply-adds for one image.
+      ram_bytes, flash_bytes: measured; `config.TARGETS` says what they are for each target.
+      latency_ms: time for one image by the planner's rule, or None.
+      accuracy: published top-1 accuracy on ImageNet at this resolution, percent, or None.
     """
 
     network: str
@@ -55,7 +55,7 @@ class Miss:
       what: "sram", "flash" or "latency_ms".
       needed: how much it needs.
       limit: how much there is.
-      at_least: whether `needed` is a lower bound, because it was not converted.
+      at_least: whether `needed` is a lower bound, because the network was not converted.
     """
 
     candidate: str
@@ -66,7 +66,7 @@ class Miss:
 
     @property
     def excess(self) -> float:
-        """How many times the limit it needs."""
+        """The need divided by the limit."""
         return self.needed / self.limit
 
     def __str__(self) -> str:
@@ -77,23 +77,23 @@ class Miss:
 
 @dataclass(frozen=True)
 class Plan:
-    """What fits, the best first, and what does not, the nearest first."""
+    """The networks that fit, best first, and those that do not, nearest first."""
 
     fits: tuple[Fit, ...]
     misses: tuple[Miss, ...]
 
 
 def make_plan(config: PlanConfig) -> Plan:
-    """Measures the networks that may fit; those that cannot are not even converted.
+    """Measures the networks that may fit; those that cannot are not converted.
 
     Args:
       config: the flags of `converters.plan`.
 
     Returns:
-      The plan; its order is that of --rank.
+      The plan, ordered by --rank.
 
     Raises:
-      UserError: what measures is not installed, or no network could be measured at all.
+      UserError: the measuring tool is not installed, or no network could be measured.
     """
     check_tool(config.target)
     fits, misses, failures = [], [], []
@@ -104,12 +104,12 @@ def make_plan(config: PlanConfig) -> Plan:
                 try:
                     result = _judge(candidate, config)
                 except UserError as error:
-                    logging.warning("%s is left out: %s", candidate, error)
+                    logging.warning("%s is skipped: %s", candidate, error)
                     failures.append(error)
                     continue
                 (fits if isinstance(result, Fit) else misses).append(result)
                 if isinstance(result, Miss) and _BOUNDS[config.target]:
-                    # More pixels take no less; only Vela's plans are not so regular.
+                    # More pixels never need less, except in Vela's plans.
                     break
             progress.update(number * len(config.sizes))
     if failures and not fits and not misses:
@@ -140,10 +140,10 @@ def _judge(candidate: Candidate, config: PlanConfig) -> Fit | Miss:
 def _worst(
     candidate: Candidate, needs: dict[str, float | None], budget: Budget, at_least: bool
 ) -> Miss | None:
-    """Returns the need that exceeds its limit by most, or None if all keep theirs."""
+    """Returns the need that exceeds its limit most, or None if all are within their limits."""
     limits = {what: getattr(budget, what) for what in needs}
     misses = [
-        # A time by the chip's rate is exact also before a conversion.
+        # A time from the chip's rate is exact before the conversion, too.
         Miss(str(candidate), what, needed, limits[what], at_least and what != "latency_ms")
         for what, needed in needs.items()
         if None not in (needed, limits[what]) and needed > limits[what]
@@ -154,19 +154,19 @@ def _worst(
 def _order(fit: Fit, rank: str) -> tuple:
     if rank == "accuracy":
         return (fit.accuracy is None, -(fit.accuracy or 0), -fit.macs)
-    # Of two with equal work the one that takes less memory.
+    # Between two networks with equal work, the one that needs less memory.
     return (-fit.macs, fit.ram_bytes)
 
 
 def report(plan: Plan, config: PlanConfig) -> str:
-    """Returns the table of what fits, what its columns mean, and the nearest that does not fit.
+    """Returns the table of the networks that fit, its legend, and the nearest that does not fit.
 
     Args:
-      plan: what `make_plan` returned.
-      config: what it was made for.
+      plan: as `make_plan` returned it.
+      config: the settings that it was made with.
 
     Raises:
-      UserError: nothing fits; the nearest is named.
+      UserError: nothing fits; the message names the nearest network.
     """
     nearest = f"the nearest: {plan.misses[0]}" if plan.misses else None
     if not plan.fits:

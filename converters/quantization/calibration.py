@@ -1,4 +1,4 @@
-"""Ranges of the activations from real images: what int8 has to represent."""
+"""Finds the ranges of the activations, which int8 must represent, from real images."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ from converters.quantization.fake_quantization import FIXED_RANGES, Range
 
 BATCH = 16
 BINS = 2048
-# Of all values, the share that a percentile range leaves outside, half of it on each side.
+# The share of all values outside a percentile range, half of it on each side.
 OUTSIDE = 1e-4
-# A tensor that is always zero, or nearly, would get a scale near zero, and XNNPACK refuses a file
-# where scales are so far apart. Any other range represents it as well.
+# A tensor that is always zero, or nearly, would get a scale near zero, and XNNPACK cannot run a
+# file with scales so far apart. Any other range represents the tensor equally well.
 SMALLEST_WIDTH, DEAD_RANGE = 1e-4, (0.0, 1.0)
-# How an MSE range is searched: the min/max range shrunk in steps to this share of itself.
+# An MSE range is found by shrinking the min/max range in steps to this share of itself.
 SMALLEST_SHARE, STEPS = 0.3, 71
 
 
@@ -26,15 +26,15 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
 
     Args:
       graph: the deployment graph.
-      images: (n, height, width, channels) float32, normalized as for training.
+      images: float32 (n, height, width, channels), preprocessed as for training.
       method: "minmax", "percentile" (99.99% of the values) or "mse" (the range whose rounding and
         clipping have the least squared error).
 
     Returns:
-      (minimum, maximum) by the name of the scale; zero lies within each, as padding needs.
+      (minimum, maximum) by the name of the scale; each range contains zero, as padding needs.
 
     Raises:
-      ValueError: an unknown method, or an activation that is not finite.
+      ValueError: the method is unknown, or an activation is non-finite.
 
     Examples:
       >>> ranges = calibrate(graph, preprocess_input(images_uint8), "mse")
@@ -45,7 +45,7 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
     for name, values in _activations(graph, images):
         low, high = float(values.min()), float(values.max())
         if not np.isfinite([low, high]).all():
-            raise ValueError(f"an activation of {name!r} is not finite: the model is broken")
+            raise ValueError(f"an activation of {name!r} is non-finite: the model is broken")
         before = extremes.get(name, (0.0, 0.0))
         extremes[name] = (min(before[0], low), max(before[1], high))
     dead = {name for name, (low, high) in extremes.items() if high - low < SMALLEST_WIDTH}
@@ -57,7 +57,7 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
     for name, values in _activations(graph, images):
         histograms[name] += np.histogram(values, BINS, extremes[name])[0]
     return {
-        # The image's range is known, and clipping it would clip every image.
+        # The input's range is known, and clipping it would clip every image.
         name: extremes[name] if name in dead | {"image"} else choose(histogram, extremes[name])
         for name, histogram in histograms.items()
     }
@@ -84,7 +84,7 @@ def _percentile_range(histogram: np.ndarray, extremes: Range) -> Range:
     share = np.cumsum(histogram) / histogram.sum()
     low = edges[np.searchsorted(share, OUTSIDE / 2)]
     high = edges[np.searchsorted(share, 1 - OUTSIDE / 2) + 1]
-    # An end at zero (after a ReLU) stays there.
+    # An end at zero (after a ReLU) stays at zero.
     return (float(min(low, 0.0)) if extremes[0] < 0 else 0.0, float(max(high, 0.0)))
 
 

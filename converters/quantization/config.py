@@ -1,4 +1,4 @@
-"""What `converters.quantize` is asked to do, and what a training of it leaves in its folder."""
+"""The settings of `converters.quantize`, and the files that its training leaves in its folder."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ from converters.graph.targets import LOWERINGS
 from converters.options import METHODS, MIN_CALIBRATION_IMAGES
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
 
-# In the training's folder.
+# Files in the training's folder.
 WEIGHTS_FILE = "fake_quant.weights.h5"
 BEST_WEIGHTS_FILE = "best.weights.h5"
 RANGES_FILE = "ranges.json"
@@ -26,24 +26,24 @@ _PACKAGES = ("tf_keras", "tensorflow-model-optimization")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QatConfig:
-    """The settings of a quantization-aware training, beside the `TrainConfig`.
+    """The settings of a quantization-aware training that are not in `TrainConfig`.
 
-    Each but `model`, the workdir of the float training, has a flag in `converters.quantize`.
+    Each except `model`, the workdir of the float training, has a flag in `converters.quantize`.
 
     Raises:
-      UserError: a value outside its choices or range, with its flag.
+      UserError: a value is outside its choices or range; the message names its flag.
     """
 
     model: Path
-    target: str = setting("cpu", f"Lowering of the graph: {', '.join(LOWERINGS)} (default cpu).")
+    target: str = setting("cpu", f"Target of the graph: {', '.join(LOWERINGS)} (default cpu).")
     ranges: str = setting(
         "mse", f"How calibration chooses ranges: {', '.join(METHODS)} (default mse)."
     )
     calibration_images: int = setting(
-        256, "Training images that ranges are taken from (default 256)."
+        256, "Number of training images for the ranges (default 256)."
     )
-    distill: bool = setting(False, "Learn from the float model's logits too.")
-    temperature: float = setting(2.0, "Of --distill: logits are divided by it (default 2).")
+    distill: bool = setting(False, "Also learn from the float model's logits.")
+    temperature: float = setting(2.0, "For --distill: divides the logits (default 2).")
     distill_weight: float = setting(0.5, "Share of --distill in the loss (default 0.5).")
 
     def __post_init__(self) -> None:
@@ -65,10 +65,10 @@ class QatConfig:
         """Writes `config.json` into the training's folder.
 
         Args:
-          config: of the training, as it is run.
-          sha256: of the float model's file.
+          config: the training's settings.
+          sha256: the hash of the float model's file.
         """
-        # Relative, so that both folders may move together.
+        # Relative, so that both folders can move together.
         model = os.path.relpath(self.model, config.workdir)
         versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
         record = {
@@ -81,18 +81,18 @@ class QatConfig:
 
     @classmethod
     def load(cls, folder: str | Path) -> "QatConfig":
-        """Reads the settings back.
+        """Reads the settings from a folder.
 
         Raises:
-          UserError: `folder` is none of a quantization-aware training, or is damaged, or the
-            float model is not the one it began with.
+          UserError: `folder` is not of a quantization-aware training, or is damaged, or the float
+            model has changed since.
         """
         TrainConfig.load(folder)
         path = Path(folder) / CONFIG_FILE
         values = json.loads(path.read_text(encoding="utf-8"))
         if "quantize" not in values:
             raise UserError(
-                f"{folder} is no quantization-aware training; name one of converters.quantize"
+                f"{folder} is not a quantization-aware training; name one of shufflenet quantize"
             )
         try:
             section = dict(values["quantize"])
@@ -123,19 +123,19 @@ def model_sha256(workdir: Path) -> str:
     """Returns the SHA-256 of a workdir's model file, in hexadecimal digits.
 
     Raises:
-      UserError: there is no such file.
+      UserError: the file does not exist.
     """
     path = workdir / "model.keras"
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{path} is missing; finish the training with trainers.train, or check the path"
+            f"{path} is missing; finish the training (shufflenet train), or check the path"
         ) from None
 
 
 def save_ranges(folder: Path, method: str, ranges: dict[str, tuple[float, float]]) -> None:
-    """Writes the ranges of the activations to `ranges.json`; they read back exactly."""
+    """Writes the ranges of the activations to `ranges.json`, without rounding."""
     files.write_json(folder / RANGES_FILE, {"method": method, "ranges": ranges})
 
 

@@ -1,10 +1,10 @@
-"""Fake quantization of the deployment graph by tensorflow-model-optimization: int8 seen in float.
+"""Fake quantization of the deployment graph with tensorflow-model-optimization: int8 in float.
 
 The same graph serves post-training quantization (calibrated ranges, no step) and
-quantization-aware training (the same ranges, trained on). Activations that TFLite ties to one
+quantization-aware training (the same ranges, more steps). Activations that TFLite ties to one
 scale share one range (`converters.graph.operations.scale_groups`), so that the converter has
-nothing to requantize; weights have one range per output channel, computed from the weights as they
-are.
+nothing to requantize; weights have one range per output channel, computed from the current
+weights.
 """
 
 from collections.abc import Mapping
@@ -29,30 +29,30 @@ from converters.quantization.tfmot_internals import AnnotatedAlone
 
 Range = tuple[float, float]
 
-# TFLite fixes these outputs' int8 scale at 1/256.
+# TFLite fixes the int8 scale of these outputs at 1/256.
 FIXED_RANGES: dict[str, Range] = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256)}
-# By kind of operator: the weights' attribute and the axis of the output channels in it. TFLite
-# wants one scale for a whole fully connected layer.
+# The attribute of the weights and its axis of output channels, by kind of operator. TFLite needs
+# one scale for a whole fully connected layer.
 _WEIGHTS = {"conv": ("kernel", 3), "depthwise": ("depthwise_kernel", 2), "dense": ("kernel", None)}
-# Factors at edges are products of two of 1, 3/2 and 3: all are multiples of this, up to 36.
+# Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
 _FACTOR_STEP = 1 / 4
-# Weights that are all zero still need a range.
+# Weights that are all zero need a range, too.
 _SMALLEST = 1e-6
 
 
 @register
 class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
-    """Symmetric 8-bit fake quantization of weights, whose ranges follow the weights.
+    """Symmetric 8-bit fake quantization of weights, with ranges that follow the weights.
 
     Args:
-      axis: of the output channels (3: convolutions, 2: depthwise), or None for one range.
+      axis: the axis of the output channels (3: convolutions, 2: depthwise), or None for one range.
     """
 
     def __init__(self, axis: int | None):
         self.axis = axis
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict:
-        """Creates nothing: there is no state."""
+        """Creates no state."""
         return {}
 
     def __call__(self, inputs: tf.Tensor, training: Any, weights: Any, **kwargs: Any) -> tf.Tensor:
@@ -62,7 +62,7 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
             return tf.quantization.fake_quant_with_min_max_vars(
                 inputs, -limit, limit, narrow_range=True
             )
-        # The operator wants the channels last, and depthwise kernels have them before the 1.
+        # The operator needs the channels last; in depthwise kernels they are before the 1.
         order = [0, 1, 3, 2] if self.axis == 2 else [0, 1, 2, 3]
         w = tf.transpose(inputs, order)
         limit = _limit(w, [0, 1, 2])
@@ -82,7 +82,7 @@ def _limit(w: tf.Tensor, axes: list[int] | None) -> tf.Tensor:
 
 @register
 class WeightConfig(tfmot.quantization.keras.QuantizeConfig):
-    """Tells tfmot to quantize a layer's weights, and nothing else of it."""
+    """Makes tfmot quantize a layer's weights, and nothing else in it."""
 
     def __init__(self, weight: str, axis: int | None):
         self.weight = weight
@@ -100,7 +100,7 @@ class WeightConfig(tfmot.quantization.keras.QuantizeConfig):
         """Returns nothing: ranges are layers of the graph."""
         return []
 
-    # Called by a function that TensorFlow rewrites, which cannot rewrite an empty one.
+    # Called by a function that TensorFlow rewrites, and it cannot rewrite an empty one.
     @tf.autograph.experimental.do_not_convert
     def set_quantize_activations(self, layer: Any, quantize_activations: list) -> None:
         """Does nothing."""
@@ -116,7 +116,7 @@ class WeightConfig(tfmot.quantization.keras.QuantizeConfig):
 
 @register
 class QuantizedWindowAverage(WindowAverage):
-    """A `WindowAverage` whose weights are int8, at no error: all are the largest of their range."""
+    """A `WindowAverage` with int8 weights, without an error: all are the maximum of their range."""
 
     def kernel(self, channels: int) -> tf.Tensor:
         """Returns the weights (3, 3, channels, 1)."""
@@ -125,10 +125,10 @@ class QuantizedWindowAverage(WindowAverage):
 
 @register
 class QuantizedEdgeFactor(EdgeFactor):
-    """An `EdgeFactor` in int8, at no error."""
+    """An `EdgeFactor` in int8, without an error."""
 
     def factors(self) -> tf.Tensor:
-        """Returns the products of the factors (1, height, width, 1)."""
+        """Returns the products of the factors, (1, height, width, 1)."""
         limit = 127 * _FACTOR_STEP
         return tf.quantization.fake_quant_with_min_max_args(
             super().factors(), -limit, limit, narrow_range=True
@@ -145,7 +145,7 @@ class SharedRange(tf_keras.layers.Layer):
         self.high = high
 
     def build(self, input_shape: Any) -> None:
-        """Creates the range as two variables, which checkpoints then hold."""
+        """Creates the range as two variables, so that checkpoints contain it."""
         constant = tf_keras.initializers.Constant
         self.minimum = self.add_weight("minimum", (), None, constant(self.low), trainable=False)
         self.maximum = self.add_weight("maximum", (), None, constant(self.high), trainable=False)
@@ -175,7 +175,7 @@ CUSTOM_OBJECTS = {
         WindowAverage,
     )
 }
-# By kind of operator with constant weights: the layer that has them in int8.
+# The layer with int8 weights for each kind of operator with constant weights.
 _QUANTIZED_LAYERS = {
     "window_average": QuantizedWindowAverage,
     "edge_factor": QuantizedEdgeFactor,
@@ -183,7 +183,7 @@ _QUANTIZED_LAYERS = {
 
 
 def quantize_constants(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-    """Returns an operator's layer, its constant weights in int8 if it has such."""
+    """Returns an operator's layer, with its constant weights in int8 if it has any."""
     quantized = _QUANTIZED_LAYERS.get(op.kind)
     return quantized.from_config(layer.get_config()) if quantized else layer
 
@@ -193,11 +193,11 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
 
     Args:
       graph: the deployment graph.
-      ranges: (minimum, maximum) of every shared range, by name, as calibration gives them;
-        zero lies within each.
+      ranges: (minimum, maximum) of every shared range by name, as calibration returns them; each
+        contains zero.
 
     Returns:
-      A tf_keras model that trains, saves its weights exactly and converts to full int8.
+      A tf_keras model that can be trained, saves its weights exactly and converts to full int8.
 
     Raises:
       KeyError: a range is missing.

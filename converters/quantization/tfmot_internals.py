@@ -1,6 +1,6 @@
-"""All that is used of tfmot's private interface; a test says so when a new version changes it.
+"""Everything used of tfmot's private interface; a test fails if a new version changes it.
 
-tfmot exports how a layer is annotated, and not how to say that nothing else is to be quantized.
+tfmot's public interface can annotate a layer, but cannot say that nothing else is to be quantized.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
     QuantizeWrapperV2,
 )
 
-# What `quantize_apply` makes of an annotated layer; it is called "quant_" and the layer's name.
+# What `quantize_apply` wraps an annotated layer in; its name is "quant_" and the layer's name.
 Wrapper = QuantizeWrapperV2
 
 
 class _NoTransform(quantize_layout_transform.QuantizeLayoutTransform):
-    """Leaves the layout alone: it was made for its target."""
+    """Does not change the layout, which was made for its target."""
 
     def apply(self, model: Any, layer_quantize_map: Any) -> tuple:
         return model, layer_quantize_map
@@ -36,7 +36,7 @@ class _NoRegistry(quantize_registry.QuantizeRegistry):
 
 
 class AnnotatedAlone(quantize_scheme.QuantizeScheme):
-    """Quantizes what is annotated, as it is annotated: for `quantize_apply(scheme=...)`."""
+    """Quantizes only what is annotated, as it is annotated: for `quantize_apply(scheme=...)`."""
 
     def get_layout_transformer(self) -> _NoTransform:
         """Returns a transformer that changes nothing."""

@@ -1,6 +1,6 @@
 """Quantization-aware training: the fake-quantized deployment graph in the trainer's loop.
 
-Post-training quantization is the same with no step taken: same graph, same ranges.
+Post-training quantization is the same without a step: same graph, same ranges.
 """
 
 import dataclasses
@@ -36,33 +36,33 @@ from trainers.task import Task
 
 
 class QatModel(NamedTuple):
-    """A deployment graph and the tf_keras model whose fake-quantized weights were trained on."""
+    """A deployment graph and its fake-quantized tf_keras model after training."""
 
     graph: Graph
     model: tf_keras.Model
 
 
 def train_quantized(config: TrainConfig, qat: QatConfig, resume: bool = False) -> None:
-    """Trains a workdir's model on as int8 will compute it; leaves the results in config.workdir.
+    """Trains a workdir's model with int8 rounding in it; writes the results to config.workdir.
 
     Args:
-      config: of this training; data and preprocessing are the float training's.
+      config: the settings of this training; data and preprocessing are the float training's.
       qat: what to quantize, and how.
-      resume: go on from the last checkpoint, bit-identical to a run that never stopped.
+      resume: continue from the last checkpoint, bit-identical to a run that never stopped.
 
     Raises:
-      UserError: as `trainers.loop.train`, or the float model or the ranges cannot be used.
+      UserError: as for `trainers.loop.train`, or the float model or the ranges cannot be used.
     """
     loop.train(config, resume, lambda config: QatTask(config, qat, resume))
 
 
 class QatTask(Task):
-    """Training the fake-quantized deployment graph, from the float model's weights.
+    """The task of training the fake-quantized deployment graph, from the float model's weights.
 
     Args:
       config: the run's settings.
       qat: what to quantize, and how.
-      resume: take the ranges of `config.workdir` instead of calibrating.
+      resume: use the ranges in `config.workdir` instead of calibrating.
 
     Attributes:
       graph: the deployment graph, with the float weights.
@@ -71,7 +71,7 @@ class QatTask(Task):
 
     best_file = BEST_WEIGHTS_FILE
     final_file = WEIGHTS_FILE
-    # It is post-training quantization: what the training has to beat.
+    # The start is post-training quantization, which the training has to beat.
     evaluates_start = True
 
     def __init__(self, config: TrainConfig, qat: QatConfig, resume: bool = False):
@@ -90,14 +90,14 @@ class QatTask(Task):
             self.ranges = calibrate(self.graph, images, qat.ranges)
 
     def build(self, source: Source) -> tf_keras.Model:
-        """Returns the fake-quantized graph; raises UserError where the classes are others."""
+        """Returns the fake-quantized graph; raises UserError if the data has other classes."""
         if source.class_names != self._labels:
             raise UserError(
                 f"split {self.config.data.train_split!r} of {self.config.data.dataset} has other "
                 f"classes than {self._qat.model / 'labels.txt'}; name the data it was trained on"
             )
         if self._qat.distill:
-            # The float model's logits but for rounding, sooner than from the Keras model.
+            # The float model's logits apart from rounding, and faster than from the Keras model.
             teacher = emit(self.graph)
             self._distillation = Distillation(
                 functools.partial(teacher, training=False),
@@ -117,20 +117,20 @@ class QatTask(Task):
         self._qat.save(self.config, self._sha256)
 
     def resume_command(self) -> str:
-        """Returns what to type to go on with the run."""
+        """Returns the command that continues the run."""
         return (
-            f"python -m converters.quantize --model={self._qat.model} "
+            f"shufflenet quantize --model={self._qat.model} "
             f"--workdir={self.config.workdir} --resume"
         )
 
 
 def load_qat(folder: str | Path) -> QatModel:
-    """Loads what `converters.quantize` trained: the same logits, to the bit.
+    """Loads a model that `converters.quantize` trained, with bit-identical logits.
 
-    The graph is built again from the float model, the weights come from the folder.
+    The graph is built again from the float model; the weights come from the folder.
 
     Args:
-      folder: of the quantization-aware training, usually WORKDIR/qat.
+      folder: the folder of the quantization-aware training, usually WORKDIR/qat.
 
     Raises:
       UserError: a file is missing or damaged, or the float model has changed since.
@@ -151,14 +151,14 @@ def _fake_quant_model(graph: Graph, ranges: dict[str, Range], folder: Path) -> t
         return fake_quant_model(graph, ranges)
     except KeyError as error:
         raise UserError(
-            f"{folder / RANGES_FILE} lacks the range of {error}; restore it, or quantize into a "
+            f"{folder / RANGES_FILE} has no range for {error}; restore it, or quantize into a "
             "new folder"
         ) from None
 
 
 def _load_weights(model: tf_keras.Model, path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path} is missing; finish the training with converters.quantize --resume")
+        raise UserError(f"{path} is missing; finish the training with shufflenet quantize --resume")
     ranges = _range_values(model)
     try:
         model.load_weights(path)
@@ -168,7 +168,7 @@ def _load_weights(model: tf_keras.Model, path: Path) -> None:
             f"{path} cannot be loaded ({reason}); restore it, or quantize into a new folder"
         ) from error
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise UserError(f"{path} has weights that are no numbers; restore it")
+        raise UserError(f"{path} has non-finite weights; restore it")
     if ranges != _range_values(model):
         raise UserError(
             f"{path} and {path.parent / RANGES_FILE} have different ranges; restore them, or "

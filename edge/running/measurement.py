@@ -1,4 +1,4 @@
-"""What a measurement is made of: statistics, comparisons, and a file of records."""
+"""The parts of a measurement: statistics, comparisons, and a file of records."""
 
 import datetime
 import json
@@ -12,12 +12,12 @@ import numpy as np
 
 from common.cli import UserError
 
-# Others ask for the machine here, where the rest of a measurement is.
+# Exported here, because other modules get everything else about a measurement here, too.
 from edge.running.runner import describe_machine as describe_machine
 
 SCHEMA_VERSION = 1
 _Found = TypeVar("_Found")
-# What stands behind the device's name, by the record's field that says so.
+# The text after the device's name, by the record's field that requires it.
 _MARKS = {"simulation": "(simulated)", "estimate": "(estimate)"}
 
 
@@ -25,13 +25,13 @@ def statistics(milliseconds: list[float]) -> dict[str, float | int]:
     """Summarizes repeated timings.
 
     Args:
-      milliseconds: one number a run, at least one.
+      milliseconds: one number per run, at least one.
 
     Returns:
       median, p10, p90, min and mean in milliseconds, and the number of runs.
 
     Raises:
-      ValueError: there are no timings.
+      ValueError: the list is empty.
 
     Examples:
       >>> statistics([1.0, 2.0, 3.0])["median"]
@@ -48,7 +48,7 @@ def statistics(milliseconds: list[float]) -> dict[str, float | int]:
 
 
 def spread(values: Sequence[float] | np.ndarray) -> dict[str, float]:
-    """Returns the `median`, `p10` and `p90` of repeated figures; NaN in one is NaN in all.
+    """Returns the `median`, `p10` and `p90` of repeated figures; all are NaN if a figure is NaN.
 
     Examples:
       >>> spread([1.0, 2.0, 3.0])["median"]
@@ -64,10 +64,10 @@ def interval(
     """Returns a spread for a table's cell, such as "0.83x (0.80-0.90)"; "-" for NaN.
 
     Args:
-      values: what `spread` or `statistics` returns.
-      digits: after the point.
+      values: as `spread` or `statistics` returns them.
+      digits: digits after the point.
       bold: whether markdown shows the median in bold.
-      unit: follows the median.
+      unit: the text after the median.
     """
     if np.isnan(values["median"]):
         return "-"
@@ -77,9 +77,9 @@ def interval(
 
 
 def drift(milliseconds: list[float]) -> float | None:
-    """Returns by which share the last tenth of the runs was slower than the first tenth.
+    """Returns how much slower the last tenth of the runs was than the first tenth, as a share.
 
-    A processor that gets hot slows down. None with fewer than 20 runs.
+    A processor that gets hot slows down. None for fewer than 20 runs.
 
     Examples:
       >>> drift([1.0] * 10 + [1.5] * 10)
@@ -92,11 +92,11 @@ def drift(milliseconds: list[float]) -> float | None:
 
 
 def compare_outputs(expected: np.ndarray, actual: np.ndarray) -> dict:
-    """Compares raw outputs, [images, classes], of one dtype.
+    """Compares raw outputs, [images, classes], of the same dtype.
 
     Returns:
-      For integers the largest difference `max_lsb` in units of the last bit (LSB), and the
-      shares `exact` and `within_1_lsb` of all numbers; for floats `max_abs`. And the number of
+      For integers, the largest difference `max_lsb` in LSB (steps of the integers), and the shares
+      `exact` and `within_1_lsb` of all numbers; for floats, `max_abs`; for both, the number of
       `images`.
     """
     if expected.dtype.kind == "f":
@@ -112,11 +112,11 @@ def compare_outputs(expected: np.ndarray, actual: np.ndarray) -> dict:
 
 
 def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> dict[str, float | int | None]:
-    """Returns how many classes were right.
+    """Returns the share of correct classes.
 
     Args:
-      outputs: raw ones or scores, [images, classes].
-      labels: the right classes, [images]; None where they are not known.
+      outputs: raw outputs or scores, [images, classes].
+      labels: the correct classes, [images]; None if they are not known.
 
     Returns:
       The share `accuracy`, None without labels, and `accuracy_images`.
@@ -131,7 +131,7 @@ def noise_images(count: int, input_shape: Sequence[int]) -> np.ndarray:
     """Returns uint8 noise, always the same, for artifacts without samples.
 
     Args:
-      count: how many images.
+      count: the number of images.
       input_shape: (batch, height, width, channels); the batch does not matter.
     """
     return np.random.default_rng(0).integers(0, 256, (count, *input_shape[1:]), np.uint8)
@@ -142,12 +142,12 @@ def graph_pairs(
     network: Callable[[_Found], Hashable],
     graph: Callable[[_Found], str | None],
 ) -> list[tuple[_Found, _Found]]:
-    """Returns what was found of the canonical and of the deployment graph of each network.
+    """Returns the items of the canonical and the deployment graph of each network as pairs.
 
     Args:
-      found: of any kind; of several for the same graph the last one counts.
-      network: what two have in common to be compared.
-      graph: "canonical", "deployment", or another, which is in no pair.
+      found: items of any kind; the last of several for the same graph is used.
+      network: returns an item's network, which both items of a pair have in common.
+      graph: returns "canonical", "deployment", or another name, which is in no pair.
     """
     networks: dict[Hashable, dict[str | None, _Found]] = {}
     for one in found:
@@ -160,7 +160,7 @@ def graph_pairs(
 
 
 def device_name(record: dict) -> str:
-    """Returns which device a record is of, and that it was none where it was not.
+    """Returns the name of a record's device, with a remark if it was simulated or estimated.
 
     Examples:
       >>> device_name({"device": "micro-sim", "simulation": True})
@@ -172,12 +172,12 @@ def device_name(record: dict) -> str:
 
 
 def is_measured(record: dict) -> bool:
-    """Says whether a record's times are a device's, neither simulated nor estimated."""
+    """Returns whether a record's times were measured on a device, not simulated or estimated."""
     return not any(record.get(field) for field in _MARKS)
 
 
 def now() -> str:
-    """Returns the date and time in UTC, ISO 8601."""
+    """Returns the date and time in UTC, in ISO 8601."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
@@ -190,8 +190,8 @@ def check_writable(path: Path) -> None:
 def append_measurements(path: Path, records: list[dict]) -> None:
     """Appends records to a JSON Lines file and waits until they are on the disk.
 
-    The lines go out in one write, so that two benchmarks can share a file. Should a killed
-    run have left a torn last line, the new ones start on a line of their own.
+    All lines are written at once, so that two benchmarks can share a file. If a killed run has left
+    an incomplete last line, the new records start on a new line.
     """
     lines = "".join(json.dumps(record) + "\n" for record in records).encode()
     with path.open("a+b") as file:
@@ -205,13 +205,13 @@ def append_measurements(path: Path, records: list[dict]) -> None:
 
 
 def read_measurements(path: Path) -> list[dict]:
-    """Reads all whole records; a line torn by a killed run is named on stderr and skipped.
+    """Reads all complete records; skips a killed run's incomplete line and names it on stderr.
 
     Raises:
       UserError: the file is missing.
     """
     if not path.is_file():
-        raise UserError(f"{path} is not there; make it with edge.benchmark")
+        raise UserError(f"{path} does not exist; make it with shufflenet benchmark")
     records = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
@@ -223,5 +223,5 @@ def read_measurements(path: Path) -> list[dict]:
         if isinstance(record, dict):
             records.append(record)
         else:
-            print(f"{path}:{number} is not a whole record, skipped", file=sys.stderr)
+            print(f"{path}:{number} is not a complete record, skipped", file=sys.stderr)
     return records

@@ -1,4 +1,4 @@
-"""What the micro-sim device does in a fresh process; run by `edge.running.worker.call`."""
+"""The worker of the micro-sim device, in a fresh process; run by `edge.running.worker.call`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ def measure(request: dict) -> dict:
     model = artifact.load(request["file"])
     if model.input_quantization is None or model.output_quantization is None:
         raise UserError(
-            "it has float input or output and micro-sim compares integers; "
+            "it has float input or output, but micro-sim compares integers; "
             "convert with --quantization=int8-ptq"
         )
     images, labels = _images(artifact, request["images"])
@@ -35,8 +35,8 @@ def measure(request: dict) -> dict:
         "arena_bytes": arena_bytes,
         "state_before": before,
         "state_after": after,
-        # Two, because LiteRT's optimized kernels round otherwise than its reference kernels,
-        # layer after layer: a difference to the former alone is no fault of TFLite Micro.
+        # Two, because LiteRT's optimized kernels round differently from its reference kernels, in
+        # every layer: a difference only from the optimized ones is not TFLite Micro's fault.
         "agreement": compare_outputs(_run_litert(model, inputs), outputs),
         "agreement_reference": compare_outputs(_run_litert(reference, inputs), outputs),
         **accuracy(outputs, labels),
@@ -44,17 +44,17 @@ def measure(request: dict) -> dict:
 
 
 def run_micro(path: Path, inputs: Iterable[np.ndarray]) -> tuple[np.ndarray, list[float], int]:
-    """Runs a .tflite file in TFLite Micro, one input after the other.
+    """Runs a .tflite file in TFLite Micro, one input after another.
 
     Args:
-      path: of the file, with one input and one output.
-      inputs: in the file's dtype, without a batch axis.
+      path: path of the file, which has one input and one output.
+      inputs: inputs in the file's dtype, without a batch axis.
 
     Returns:
-      The outputs, stacked; the milliseconds of each; the arena's bytes.
+      The stacked outputs, the milliseconds for each, and the bytes of the arena.
 
     Raises:
-      UserError: it refuses the file, or does not tell its arena.
+      UserError: TFLite Micro refuses the file, or does not report its arena.
     """
     outputs, milliseconds = [], []
     try:

@@ -1,9 +1,9 @@
-"""Measures .tflite files with LiteRT; this one file runs alone, on any board with Python.
+"""Measures .tflite files with LiteRT; this file runs by itself on any board with Python.
 
-It imports nothing of this project and keeps to the syntax of Python 3.7 (a Coral Dev Board's):
+It imports nothing from this project and only uses the syntax of Python 3.7 (a Coral Dev Board's):
 `--device=ssh` copies it to a board that has numpy and ai-edge-litert (or tflite-runtime),
-`--device=host` runs it here, so that both measure alike. It reads a request from stdin and
-prints its reply to stdout, both JSON:
+`--device=host` runs it on this machine, so that both measure in the same way. It reads a request
+from stdin and prints its reply to stdout, both as JSON:
 
   echo '{"task": "describe"}' | python runner.py
 """
@@ -26,17 +26,17 @@ import numpy as np
 
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 _INVOKES_FOR_MEMORY = 3
-# Warmed up: the medians of two windows that follow each other differ by so little.
+# The warm-up ends when the medians of two consecutive windows differ by at most this share.
 _WINDOW = 10
 _STABLE = 0.03
 _MOST_WINDOWS = 30
 _MOST_SECONDS = 10.0
-# Instructions that decide how fast products of 8-bit integers are, the best first.
+# Instructions that decide how fast products of 8-bit integers are, best first.
 _VECTORS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "asimddp")
 
 _CPU = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/"
 _ZONE = "/sys/class/thermal/thermal_zone*/"
-# What a processor says about its state, as shell patterns.
+# The files with a processor's state, as shell patterns.
 SENSORS = (
     _CPU + "scaling_cur_freq",
     _CPU + "scaling_governor",
@@ -47,15 +47,15 @@ SENSORS = (
 
 
 class RunnerError(Exception):
-    """A mistake of the user or of this machine, told in one line with its remedy."""
+    """A user's mistake or a problem of this machine: one line with the remedy."""
 
 
 def serve(task: Callable[[dict], dict], mistakes: tuple[type, ...] = (RunnerError,)) -> None:
     """Reads a request from stdin, runs `task` on it and prints the reply to stdout.
 
-    Of the exceptions those in `mistakes` are told in the reply, as {"error": …}.
+    Exceptions of the types in `mistakes` are reported in the reply, as {"error": …}.
     """
-    # Libraries print to stdout in C++: they get stderr, the reply alone the real stdout.
+    # Libraries print to stdout from C++: they get stderr, and only the reply gets the real stdout.
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
         try:
@@ -69,14 +69,14 @@ def measure(request: dict) -> dict:
     """Runs the task that a request names.
 
     Args:
-      request: `task`, "describe", "single" or "together"; but for the first also `files`, a list
-        of {"path", "sha256"}, of which "single" takes one; `threads`; `cores`, to which the
-        process is pinned, [] for all; `library` of a delegate, or None; for "single" `samples`,
-        an .npz file with uint8 `images`, or None, and the preprocessing's `scale` and `offset`;
-        for "together" `warmup` and `runs`.
+      request: `task`, which is "describe", "single" or "together". The last two also need `files`,
+        a list of {"path", "sha256"} (exactly one for "single"); `threads`; `cores`, to which the
+        process is pinned, [] for all; and the `library` of a delegate, or None. "single" needs
+        `samples`, an .npz file with uint8 `images`, or None, and the preprocessing's `scale` and
+        `offset`. "together" needs `warmup` and `runs`.
 
     Raises:
-      RunnerError: no LiteRT, a file or a library that cannot be loaded, no such core.
+      RunnerError: LiteRT is missing, a file or library cannot be loaded, or a core does not exist.
     """
     if request["task"] == "describe":
         _litert()
@@ -86,23 +86,23 @@ def measure(request: dict) -> dict:
 
 
 def pin(cores: list[int]) -> None:
-    """Keeps this process, and the threads that it will start, on some cores; [] does nothing."""
+    """Pins this process, and the threads that it will start, to some cores; [] does nothing."""
     if not cores:
         return
     if not hasattr(os, "sched_setaffinity"):
-        raise RunnerError("this system cannot pin a process to cores; leave --cores out")
+        raise RunnerError("this system cannot pin a process to cores; omit --cores")
     try:
         os.sched_setaffinity(0, set(cores))
     except (OSError, ValueError) as error:
         raise RunnerError(
-            "--cores={} cannot be used here, of {} cores ({}); name others".format(
+            "--cores={} cannot be used on this machine with {} cores ({}); name others".format(
                 ",".join(map(str, cores)), os.cpu_count(), error
             )
         ) from error
 
 
 def describe_machine() -> dict:
-    """Returns what a timing depends on; what cannot be read here is None."""
+    """Returns the properties of this machine that a timing depends on; None if unreadable."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -115,11 +115,11 @@ def describe_machine() -> dict:
 
 
 def read_state() -> dict:
-    """Returns what disturbs a timing at this moment, see `state`."""
+    """Returns the processor's current state, which affects a timing, as `state` does."""
     paths = [str(path) for pattern in SENSORS for path in Path("/").glob(pattern[1:])]
     found = state({path: _read(path) or "" for path in paths})
     if not found["frequency_mhz"]:
-        # Where the kernel does not scale frequencies, such as in a virtual machine.
+        # For machines whose kernel does not scale frequencies, such as virtual machines.
         found["frequency_mhz"] = [
             float(value) for key, value in _cpu_info() if key == "cpu MHz" and _is_number(value)
         ]
@@ -130,11 +130,11 @@ def state(texts: dict[str, str]) -> dict:
     """Returns the processor's state.
 
     Args:
-      texts: by path, what the files of `SENSORS` hold.
+      texts: the content of the files in `SENSORS`, by path.
 
     Returns:
-      `frequency_mhz` and `governors` by core, `temperature_c` by name, `load_average`; empty
-      where nothing can be read, None for the load.
+      `frequency_mhz` and `governors` by core, `temperature_c` by name, `load_average`; if nothing
+      can be read, they are empty and the load is None.
     """
     by_core: dict[str, dict[int, str]] = {"scaling_cur_freq": {}, "scaling_governor": {}}
     zones: dict[str, dict[str, str]] = {}
@@ -167,23 +167,24 @@ def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_coun
     return (clock() - start) * 1e3
 
 
-def time_in_turn(models: list, warmup: int, runs: int) -> dict:
-    """Times models in turn, run by run, so that a noisy moment hits all of them alike.
+def time_interleaved(models: list, warmup: int, runs: int) -> dict:
+    """Times models in interleaved rounds, so that a busy moment affects all of them.
 
     Args:
-      models: each with `set_input(x)`, `run()` and `noise()`, an input.
-      warmup: inferences of each before the timed ones; then more, until their times are
-        stable. 0 warms nothing up.
-      runs: timed inferences of each.
+      models: each has `set_input(x)`, `run()`, and `noise()`, which returns an input.
+      warmup: inferences of each model before the timed ones; more follow until their times are
+        stable. 0 means no warm-up.
+      runs: timed inferences of each model.
 
     Returns:
-      `milliseconds`, for each model `runs` times of one inference, without setting the input;
-      `warmup`, how many went before; `stable`, whether the times had become stable then.
+      `milliseconds`, the times of `runs` inferences for each model, without setting the input;
+      `warmup`, the number of inferences before them; `warmup_stable`, whether their times became
+      stable; `state_before` and `state_after`, the processor's state.
     """
     inputs = [model.noise() for model in models]
     count, stable = _warm_up(models, inputs, warmup)
     before = read_state()
-    milliseconds = _turns(models, inputs, runs)
+    milliseconds = _interleaved_rounds(models, inputs, runs)
     return {
         "milliseconds": milliseconds,
         "warmup": count,
@@ -202,8 +203,8 @@ class Model:
             delegates = [litert.load_delegate(library)] if library else None
         except (ValueError, OSError, RuntimeError) as error:
             raise RunnerError(
-                f"{library} cannot be loaded ({_first_line(error)}); install it, plug the "
-                "accelerator in, or name another library"
+                f"{library} cannot be loaded ({_first_line(error)}); install it, plug in the "
+                "accelerator, or name another library"
             ) from error
         try:
             self._interpreter = litert.Interpreter(
@@ -218,7 +219,7 @@ class Model:
         (self._output,) = self._interpreter.get_output_details()
 
     def quantize(self, x: np.ndarray) -> np.ndarray:
-        """Returns float32 network input in the input's dtype, rounded to nearest."""
+        """Returns float32 network input in the file's input dtype, rounded to nearest."""
         dtype, (scale, zero_point) = np.dtype(self._input["dtype"]), self._input["quantization"]
         if dtype == np.float32:
             return x
@@ -236,14 +237,14 @@ class Model:
         self._interpreter.set_tensor(self._input["index"], x)
 
     def run(self) -> None:
-        """Computes the output of the input that is set."""
+        """Computes the output for the input that was set."""
         self._interpreter.invoke()
 
     def outputs(self, images: np.ndarray, scale: Any, offset: Any) -> np.ndarray:
-        """Returns the raw outputs, [n, classes], of uint8 images, pixel * scale + offset."""
+        """Returns the raw outputs, [n, classes]; an input is a uint8 image * scale + offset."""
         rows = []
         for image in images:
-            # A file for a larger batch gets the image as often as it takes.
+            # A file with a larger batch gets the image repeatedly.
             x = np.broadcast_to(image, self._input["shape"]).astype(np.float32)
             x = x * np.float32(scale) + np.float32(offset)
             self.set_input(self.quantize(x))
@@ -254,7 +255,7 @@ class Model:
 
 def _single(request: dict) -> dict:
     (file,) = request["files"]
-    # First: importing LiteRT is not the file's initialization.
+    # First, because importing LiteRT is not part of the file's initialization.
     _litert()
     _check_hash(file)
     before = _peak_memory()
@@ -273,7 +274,7 @@ def _single(request: dict) -> dict:
         "first_ms": (first - ready) * 1e3,
         "peak_memory_bytes": peak,
         "model_memory_bytes": peak - before,
-        # Last: the samples' own memory must not count.
+        # Last, because the samples' own memory must not count.
         "outputs": _encoded_outputs(model, request),
     }
 
@@ -283,7 +284,7 @@ def _together(request: dict) -> dict:
     models = [
         Model(file["path"], request["threads"], request["library"]) for file in request["files"]
     ]
-    found = time_in_turn(models, request["warmup"], request["runs"])
+    found = time_interleaved(models, request["warmup"], request["runs"])
     return {**found, "machine": machine}
 
 
@@ -304,10 +305,10 @@ def _warm_up(models: list, inputs: list, least: int) -> tuple[int, bool | None]:
     if not least:
         return 0, None
     start = time.monotonic()
-    _turns(models, inputs, least)
+    _interleaved_rounds(models, inputs, least)
     previous = None
     for window in range(1, _MOST_WINDOWS + 1):
-        medians = np.median(_turns(models, inputs, _WINDOW), axis=1)
+        medians = np.median(_interleaved_rounds(models, inputs, _WINDOW), axis=1)
         if previous is not None and (np.abs(medians / previous - 1) <= _STABLE).all():
             return least + window * _WINDOW, True
         if time.monotonic() - start > _MOST_SECONDS:
@@ -316,11 +317,11 @@ def _warm_up(models: list, inputs: list, least: int) -> tuple[int, bool | None]:
     return least + window * _WINDOW, False
 
 
-def _turns(models: list, inputs: list, runs: int) -> list[list[float]]:
+def _interleaved_rounds(models: list, inputs: list, runs: int) -> list[list[float]]:
     timings: list[list[float]] = [[] for _ in models]
     for _ in range(runs):
         for index, model in enumerate(models):
-            # Every time: a runtime may reuse the input's memory.
+            # Every time, because a runtime may reuse the input's memory.
             model.set_input(inputs[index])
             timings[index].append(timed(model.run))
     return timings
@@ -355,7 +356,7 @@ def _check_hash(file: dict) -> None:
 
 def _cpu_model() -> str:
     info = _cpu_info()
-    # x86 says "model name" and "flags", Raspberry Pi and its kin "Model" and "Features".
+    # x86 has "model name" and "flags"; Raspberry Pi and similar boards have "Model" and "Features".
     models = [value for key, value in info if key in ("model name", "Model")]
     known = {flag for key, value in info if key in ("flags", "Features") for flag in value.split()}
     model = models[0] if models else platform.processor() or platform.machine()
@@ -390,11 +391,11 @@ def _first_line(error: Exception) -> str:
 
 def _peak_memory() -> int:
     """Returns the largest resident memory of this process so far, in bytes."""
-    # ru_maxrss would do, but on Linux a new process inherits its parent's.
+    # Not ru_maxrss, which a new process inherits from its parent on Linux.
     for line in (_read("/proc/self/status") or "").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    # Not on Windows, where nothing else needs it.
+    # Imported here, because Windows does not have it and only this function needs it.
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

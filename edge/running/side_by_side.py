@@ -1,4 +1,4 @@
-"""Interleaved rounds: what is compared takes turns, so that a slow minute hits all of it alike."""
+"""Interleaved rounds: everything compared runs once per round, so a busy moment affects all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,10 +19,10 @@ class Turns:
     """How often files are measured in fresh processes.
 
     Attributes:
-      rounds: turns of every file in a process.
+      rounds: rounds in a process; every file runs once per round.
       processes: fresh processes for every network.
-      invokes: inferences in a turn, which counts by their median.
-      core: CPU core to run on.
+      invokes: inferences of a file per round; their median counts.
+      core: the CPU core to run on.
     """
 
     rounds: int
@@ -31,19 +31,19 @@ class Turns:
     core: int
 
     def request(self) -> dict[str, int]:
-        """Returns what a worker must know of it."""
+        """Returns the part of a request that a worker needs."""
         return {name: count for name, count in asdict(self).items() if name != "processes"}
 
 
 def interleave(
     tasks: Mapping[_Key, Callable[[], _Found]], rounds: int, progress: Progress | None = None
 ) -> dict[_Key, list[_Found]]:
-    """Calls every task once a round, and returns by task what its calls returned.
+    """Calls every task once per round, and returns the results of its calls by task.
 
     Args:
-      tasks: what takes turns.
-      rounds: how often.
-      progress: of `rounds * len(tasks)` units, or None.
+      tasks: the functions to call, by name.
+      rounds: the number of rounds.
+      progress: a progress bar of `rounds * len(tasks)` units, or None.
 
     Examples:
       >>> interleave({"a": lambda: 1, "b": lambda: 2}, rounds=3)
@@ -59,17 +59,17 @@ def interleave(
 
 
 def measure(module: str, requests: Mapping[str, dict], turns: Turns) -> dict[str, np.ndarray]:
-    """Returns by network the milliseconds [files, rounds of all processes].
+    """Returns the milliseconds [files, rounds of all processes] by network.
 
-    Processes of all networks alternate.
+    The processes of all networks alternate.
 
     Args:
       module: the worker, such as "edge.running.timing"; it replies with `milliseconds`.
-      requests: by network, what the worker is asked; the turns are added.
-      turns: how often.
+      requests: the worker's request by network; `turns` is added to it.
+      turns: how often files are measured.
 
     Raises:
-      UserError: a worker failed; the network is named.
+      UserError: a worker failed; the message names the network.
     """
 
     def task(network: str) -> Callable[[], np.ndarray]:
@@ -86,7 +86,7 @@ def call(module: str, name: str, request: dict) -> dict:
     """Returns a worker's reply.
 
     Raises:
-      UserError: the worker failed; `name` says what could not be measured.
+      UserError: the worker failed; the message starts with `name`.
     """
     try:
         return worker.call(module, request)

@@ -12,7 +12,7 @@ from common.tflite.litert import LiteRTModel
 from edge.running import worker
 from edge.running.runner import timed
 
-# Turns that are made however long they take: a median wants as many.
+# The number of rounds that are always measured, because a median needs them.
 _LEAST = 3
 _CLOCKS = {"wall": time.perf_counter, "thread": time.thread_time}
 
@@ -25,7 +25,7 @@ class Runnable(Protocol):
 
 
 def measure(request: dict) -> dict:
-    """Times the request's `files` on its `core` as `take_turns` does; the input is noise."""
+    """Times the request's `files` on its `core` with `take_turns`; the input is noise."""
     pin([request["core"]])
     models = [LiteRTModel(path) for path in request["files"]]
     rng = np.random.default_rng(0)
@@ -35,16 +35,16 @@ def measure(request: dict) -> dict:
 
 
 def take_turns(models: Sequence[Runnable], request: dict) -> list[list[float]]:
-    """Times models in interleaved rounds; the first turn of each is not counted.
+    """Times models in interleaved rounds; the first round is not counted.
 
     Args:
-      models: with their inputs set.
-      request: `rounds`; `invokes` of a turn, which counts by their median; `seconds` a model after
-        which the rounds end early, but not before the third; `clock`, "thread" for the thread's own
-        CPU time, without what it waited for others.
+      models: the models, with their inputs set.
+      request: `rounds`; `invokes`, the inferences per round, whose median counts; `seconds` per
+        model after which the rounds end early, but not before the third; `clock`, "thread" for the
+        thread's own CPU time, without waiting for others.
 
     Returns:
-      For each model `rounds` times of one inference in milliseconds.
+      For each model, the milliseconds of one inference in each round.
     """
     clock = _CLOCKS[request.get("clock", "wall")]
     end = time.monotonic() + request.get("seconds", math.inf) * len(models)
@@ -56,15 +56,15 @@ def take_turns(models: Sequence[Runnable], request: dict) -> list[list[float]]:
 
 def turn(model: Runnable, invokes: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Returns the median milliseconds of several runs, after one that is not counted."""
-    # Brings the model's weights back into the caches, which the others' have filled.
+    # Loads the model's weights into the caches again, where those of other models are now.
     model.run()
     return float(np.median([timed(model.run, clock) for _ in range(invokes)]))
 
 
 def pin(cores: Collection[int]) -> None:
-    """Keeps this process, and those that it starts, on these cores; none: wherever it is."""
-    # Not on every system; there the scheduler may move the process. `runner.pin` refuses instead:
-    # it gets what the user asked for by --cores, while here some core is taken in any case.
+    """Pins this process, and those that it starts, to these cores; none means no pinning."""
+    # Some systems cannot pin; there the scheduler may move the process. `runner.pin` raises an
+    # error instead, because the user asked for --cores; here any core will do.
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 

@@ -1,7 +1,7 @@
-"""Processes for measurements: fresh ones, and persistent ones for what is slow to set up.
+"""Processes for measurements: fresh ones, and persistent ones for tasks with a slow setup.
 
-Memory and initialization are a process's own, and a crash in a runtime's C++ code ends such a
-process and not the benchmark.
+Each process has its own memory and initialization, and a crash in a runtime's C++ code ends only
+this process, not the benchmark.
 """
 
 import json
@@ -21,7 +21,7 @@ _CLOCKS = {"wall": time.perf_counter, "process": time.process_time}
 
 
 def call(module: str, request: dict) -> dict:
-    """Runs a module on a request, in a process of its own, and returns its reply.
+    """Runs a module on a request in a fresh process, and returns its reply.
 
     Args:
       module: a module whose main part is `serve(task)`.
@@ -48,7 +48,7 @@ def call(module: str, request: dict) -> dict:
 
 
 def last_line(text: str) -> str:
-    """Returns the last line that is not empty, or "": of a traceback the exception."""
+    """Returns the last line that is not empty, or ""; in a traceback it is the exception."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
@@ -58,15 +58,15 @@ def serve(task: Callable[[dict], dict]) -> None:
 
 
 class PersistentWorker:
-    """A process that sets itself up once and then takes turns.
+    """A process that is set up once and then measures whenever it is asked to.
 
     Args:
-      module: its main part is `serve_turns(make)`.
-      request: what `make` gets, JSON values.
-      environment: variables that it gets on top of this process's.
+      module: a module whose main part is `serve_turns(make)`.
+      request: the argument of `make`, JSON values.
+      environment: variables that the process gets in addition to this process's.
 
     Raises:
-      UserError: as every method, the process ended; its last line on stderr is quoted.
+      UserError: the process ended, here or in a method; the message quotes its last line on stderr.
 
     Examples:
       >>> with PersistentWorker("benchmarks.training.tensorflow_step", request) as worker:
@@ -75,7 +75,7 @@ class PersistentWorker:
 
     def __init__(self, module: str, request: dict, environment: dict[str, str] | None = None):
         self._module = module
-        # A file: nobody reads while it runs, and a full pipe would stop it.
+        # A file, because nothing reads it while the process runs, and a full pipe would stop it.
         self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             module_command(module),
@@ -92,8 +92,8 @@ class PersistentWorker:
         """Returns the milliseconds of several steps, after one that is not counted.
 
         Args:
-          steps: how many count.
-          clock: "wall", or "process" for the CPU time of all its threads.
+          steps: the number of steps that count.
+          clock: "wall", or "process" for the CPU time of all threads.
         """
         return self._ask({"steps": steps, "clock": clock})["milliseconds"]
 
@@ -110,7 +110,7 @@ class PersistentWorker:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
-        # It is gone: no pipe to write to, or an empty line.
+        # The process has ended: there is no pipe to write to, or the line is empty.
         except (BrokenPipeError, json.JSONDecodeError):
             self._process.communicate()
             with self._stderr:
@@ -120,7 +120,7 @@ class PersistentWorker:
 
 
 def serve_turns(make: Callable[[dict], Callable[[], object]]) -> None:
-    """Takes turns with what `make` returns for the first request; a persistent worker's main."""
+    """Runs the steps that `make` returns for the first request; a persistent worker's main."""
     step = make(json.loads(sys.stdin.readline()))
     step()
     print("{}", flush=True)
@@ -133,7 +133,7 @@ def serve_turns(make: Callable[[dict], Callable[[], object]]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Returns the variables of a worker: it finds the packages wherever this process found them."""
+    """Returns a worker's environment, in which it finds the same packages as this process."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 

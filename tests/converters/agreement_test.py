@@ -109,7 +109,7 @@ def report_of(*operators):
 
 
 def test_difference_of_integers_made_by_hand():
-    # 127 and -128 are 255 apart: int8 arithmetic would say 1.
+    # 127 and -128 are 255 apart; in int8 arithmetic they would be 1 apart.
     first, second = np.int8([[0, 1, 127, 5]]), np.int8([[0, 2, -128, 7]])
     difference = Difference.between(first, second)
     assert difference == Difference(max_lsb=255, exact=0.25, within_1_lsb=0.5, values=4)
@@ -117,17 +117,17 @@ def test_difference_of_integers_made_by_hand():
     assert difference == Difference(max_lsb=255, exact=0.4, within_1_lsb=0.6, values=5)
 
 
-def test_adding_to_nothing_gives_the_other():
+def test_adding_to_an_empty_difference_gives_the_other():
     total = Difference()
     total.add(Difference(2, 0.25, 0.75, 4))
     assert total == Difference(2, 0.25, 0.75, 4)
 
 
-def test_pairs_are_all_once():
+def test_every_pair_occurs_once():
     assert pair_names(["a", "b", "c"]) == {"a-b": ("a", "b"), "a-c": ("a", "c"), "b-c": ("b", "c")}
 
 
-def test_names_the_first_layer_in_both_senses():
+def test_names_the_first_layer_in_both_comparisons():
     report = report_of(("stem", 1, 1), ("conv", 2, 1), ("pool", 5, 2), ("last", 9, 3))
     assert report.first_beyond(PAIR, "end_to_end").name == "conv"
     assert report.first_beyond(PAIR, "equal_inputs").name == "pool"
@@ -158,7 +158,7 @@ def network(request):
 
 @pytest.fixture(scope="module")
 def converted_once(network):
-    """Conversion takes most of the time, and gives the same file again."""
+    """Converts once: conversion takes most of the time, and the file is always the same."""
     content = convert_fake_quant(network.model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agreement, "convert_fake_quant", lambda model: content)
@@ -177,7 +177,7 @@ def test_simulation_is_the_fake_quant_model(network):
     plain = simulation.output(network.inputs, weights=(), activations=())
     tolerance = 1e-4 * network.float_logits.std()
     np.testing.assert_allclose(plain, network.float_logits, rtol=0, atol=tolerance)
-    # Switching back on must not leave a weight behind.
+    # Switching quantization on again must restore every weight.
     np.testing.assert_allclose(simulation.output(network.inputs), expected, rtol=0, atol=1e-6)
 
 
@@ -189,25 +189,25 @@ def test_every_operator_rounds_within_1_lsb_on_equal_inputs(report):
         for pair, difference in operator.equal_inputs.items():
             assert difference.max_lsb <= 1, (operator.name, pair)
         assert operator.rounding["simulation"] <= 0.501, operator.name
-        # What is left of the rounding to nearest; reference kernels of other kinds are coarser.
+        # These round to nearest; the reference kernels of other kinds are coarser.
         convolution = operator.operator in ("CONV_2D", "DEPTHWISE_CONV_2D")
         assert max(operator.rounding.values()) <= (0.53 if convolution else 1.0), operator.name
 
 
-def test_operators_go_by_the_graphs_names(network, report):
+def test_operators_have_the_graphs_names(network, report):
     names = {operator.name for operator in report.operators}
     assert names == set(network.graph.ops) - {"image"}
 
 
-def test_micro_is_the_reference_kernels_but_for_ties(report):
-    """TFLite Micro scales a fully connected layer by other integers than LiteRT does."""
+def test_micro_equals_the_reference_kernels_but_for_ties(report):
+    """TFLite Micro scales a fully connected layer with other integers than LiteRT."""
     for operator in report.operators:
         allowed = 1 if operator.operator == "FULLY_CONNECTED" else 0
         assert operator.equal_inputs["reference-micro"].max_lsb <= allowed, operator.name
 
 
-def test_an_operator_that_computes_otherwise_is_named(network, converted_once, monkeypatch):
-    """A wrong kernel must show on equal inputs, at its operator and nowhere else."""
+def test_an_operator_that_computes_differently_is_named(network, converted_once, monkeypatch):
+    """On equal inputs a wrong kernel must show at its operator and nowhere else."""
     victim = next(name for name in network.graph.ops if name.endswith("depthwise"))
 
     class Damaged(Simulation):
@@ -223,8 +223,8 @@ def test_an_operator_that_computes_otherwise_is_named(network, converted_once, m
     assert report.first_beyond("xnnpack-reference", "equal_inputs") is None
 
 
-def test_damaged_file_is_refused():
-    with pytest.raises(UserError, match="LiteRT refuses the file"):
+def test_damaged_file_is_rejected():
+    with pytest.raises(UserError, match="LiteRT cannot load the file"):
         LiteRTRuntime(b"\0" * 64, "AUTO")
 
 
@@ -284,7 +284,7 @@ def test_config_names_the_wrong_flag(wrong, part):
         (["--model=x", "--output=/dev/null/x"], "Not a directory"),
     ],
 )
-def test_mistakes_are_told_in_one_line(run_cli, flags, part):
+def test_mistakes_are_reported_in_one_line(run_cli, flags, part):
     done = run_cli("converters.agreement", *flags, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1

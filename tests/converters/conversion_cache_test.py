@@ -44,7 +44,7 @@ def test_a_batch(tmp_path, quantization):
     assert entry["operators"]["TRANSPOSE"]["count"] == 3
 
 
-def test_a_source_that_is_no_longer_there_is_an_error():
+def test_a_source_that_does_not_exist_any_more_is_an_error():
     assert source_digest("canonical") != source_digest("deployment")
     assert source_digest("floor") == source_digest("deployment") != source_digest("floor", SOURCES)
     with pytest.raises(FileNotFoundError, match=r"no source matches converters/moved\.py"):

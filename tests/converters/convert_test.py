@@ -20,7 +20,7 @@ from trainers.config import TrainConfig
 
 @pytest.fixture
 def workdir(trained_workdir, tmp_path):
-    """A copy that a test may damage, without what conversion does not read."""
+    """A copy that a test may damage, with only the files that conversion reads."""
     folder = tmp_path / "work"
     folder.mkdir()
     for name in ("model.keras", "config.json", "labels.txt"):
@@ -35,8 +35,8 @@ def config(workdir, tmp_path):
     )
 
 
-def assert_refused(done, *parts):
-    """One line on stderr, last, with everything in it; exit code 1; no artifact."""
+def assert_error(done, *parts):
+    """The last line on stderr is the error and has all parts; exit code 1; no artifact."""
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1, done.stderr
     assert last.startswith("error: ") and "Traceback" not in done.stderr
@@ -44,7 +44,7 @@ def assert_refused(done, *parts):
         assert part in last
 
 
-def test_manifest_tells_everything(artifact_dir):
+def test_manifest_is_complete(artifact_dir):
     manifest = json.loads((artifact_dir / "manifest.json").read_text())
     model, files = manifest["model"], manifest["files"]
     assert (model["model"], model["scale"]) == ("shufflenet_v2", 0.5)
@@ -84,7 +84,7 @@ def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp
     assert (canonical["target"], canonical["ranges"]) == (None, None)
     assert (deployment["target"], deployment["ranges"]) == ("micro", "minmax")
     assert deployment["operators"]["QUANTIZE"]["count"] == 2
-    # 16 units, two RESHAPE and one TRANSPOSE each: the usual conversion keeps the shuffle.
+    # 16 units, each with two RESHAPE and one TRANSPOSE: the usual conversion keeps the shuffle.
     assert canonical["operators"]["TRANSPOSE"]["count"] == 16
     assert canonical["operators"]["RESHAPE"]["count"] == 32
     for entry in (canonical, deployment):
@@ -114,13 +114,13 @@ def test_command_without_samples(run_cli, trained_workdir, tmp_path):
     assert "deployment_float16.tflite" in done.stdout
 
 
-def test_existing_output_is_refused(run_cli, trained_workdir, tmp_path):
+def test_existing_output_is_rejected(run_cli, trained_workdir, tmp_path):
     (tmp_path / "artifact").mkdir()
     (tmp_path / "artifact" / "mine").write_text("x")
     done = run_cli(
         "converters.convert", f"--model={trained_workdir}", "--output=artifact", check=False
     )
-    assert_refused(done, "artifact exists and is not empty", "--overwrite")
+    assert_error(done, "artifact exists and is not empty", "--overwrite")
     assert [path.name for path in (tmp_path / "artifact").iterdir()] == ["mine"]
 
 
@@ -129,23 +129,23 @@ def test_unwritable_output_is_one_line(run_cli, trained_workdir):
     done = run_cli(
         "converters.convert", f"--model={trained_workdir}", "--output=/proc/artifact", check=False
     )
-    assert_refused(done, "/proc/")
+    assert_error(done, "/proc/")
 
 
-def test_classes_that_differ_from_the_labels_are_refused(run_cli, workdir, tmp_path):
+def test_classes_that_differ_from_the_labels_are_rejected(run_cli, workdir, tmp_path):
     (workdir / "labels.txt").write_text("zero\none\n")
     done = run_cli("converters.convert", "--model=work", "--output=artifact", check=False)
-    assert_refused(done, "10 classes", "2 labels", "labels.txt")
+    assert_error(done, "10 classes", "2 labels", "labels.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work"]
 
 
-def test_wrong_flags_are_refused(run_cli, workdir):
+def test_wrong_flags_are_rejected(run_cli, workdir):
     done = run_cli(
         "converters.convert",
         *("--model=work", "--output=artifact", "--quantization=none,int4"),
         check=False,
     )
-    assert_refused(done, "--quantization must be some of none, float16", "int4")
+    assert_error(done, "--quantization must be some of none, float16", "int4")
 
 
 @pytest.mark.parametrize("name", ["model.keras", "config.json", "labels.txt"])
@@ -166,7 +166,7 @@ def test_truncated_model_is_named(config, share):
     assert not config.output.exists()
 
 
-def test_model_with_nan_weights_is_refused(config):
+def test_model_with_nan_weights_is_rejected(config):
     path = config.model / "model.keras"
     model = keras.saving.load_model(path, compile=False)
     kernel = model.get_layer("predictions").kernel
@@ -178,14 +178,14 @@ def test_model_with_nan_weights_is_refused(config):
 
 
 def edited(config):
-    """Replaces the workdir's model by one with a layer more."""
+    """Replaces the workdir's model with one that has an additional layer."""
     path = config.model / "model.keras"
     model = keras.saving.load_model(path, compile=False)
     outputs = keras.layers.Rescaling(2.0, name="twice")(model.output)
     keras.Model(model.input, outputs).save(path)
 
 
-def test_an_edited_model_is_refused_by_its_layer_with_the_remedy(config):
+def test_an_edited_model_is_rejected_with_its_layer_and_the_remedy(config):
     edited(config)
     with pytest.raises(UserError, match=r"layer 'twice' .*--graph=canonical"):
         convert_workdir(config, "")
@@ -198,21 +198,21 @@ def test_the_remedy_for_an_edited_model_works(config):
     assert fields["files"]["canonical_float32.tflite"]["agreement"]["max"] < 2e-4
 
 
-def test_a_model_of_others_is_refused_with_the_remedy(config):
+def test_another_model_is_rejected_with_the_remedy(config):
     path = config.model / "model.keras"
     image = keras.Input((32, 32, 1))
-    # A layer whose multiply-adds are not counted here.
+    # A layer whose multiply-adds this project does not count.
     x = keras.layers.Conv2DTranspose(2, 3)(image)
     outputs = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
     keras.Model(image, outputs, name="mine").save(path)
-    with pytest.raises(UserError, match=r"'mine' is no ShuffleNet .*--graph=canonical"):
+    with pytest.raises(UserError, match=r"'mine' is not a ShuffleNet .*--graph=canonical"):
         convert_workdir(config, "")
     fields = convert_workdir(dataclasses.replace(config, graphs=("canonical",)), "")
     assert (fields["model"]["macs"], fields["model"]["parameters"]) == (None, 50)
 
 
 def test_edge_tpu_files_are_checked_and_compiled(config, fake_compiler):
-    # A double that leaves the usual conversion's shuffles unmapped, as compilers before 16 do.
+    # A fake that leaves the usual conversion's shuffles unmapped, like compilers before 16.
     settings = EdgeTpuSettings(
         compiler=str(fake_compiler(unmapped=["TRANSPOSE"])), require_full_mapping=True
     )
@@ -223,7 +223,7 @@ def test_edge_tpu_files_are_checked_and_compiled(config, fake_compiler):
     assert ours["log"]["mapped"] == ours["log"]["total"] == ours["prediction"]["certain"]
     assert (ours["log"]["on_cpu"], ours["differences"]) == (0, [])
     assert ours["compiled"]["name"] == "deployment_int8_ptq_edgetpu.tflite"
-    # The baseline may leave operators to the CPU: it shows what would have happened.
+    # The baseline may have operators on the CPU: it shows what would have happened.
     assert usual["log"]["on_cpu"] == 16
     assert usual["prediction"]["certain"] < usual["prediction"]["mapped"]
     assert usual["differences"] == [
@@ -232,11 +232,11 @@ def test_edge_tpu_files_are_checked_and_compiled(config, fake_compiler):
     assert (config.output / "canonical_int8_ptq_edgetpu.tflite").is_file()
 
 
-def test_a_compiler_that_is_required_and_missing_is_told_first(config, monkeypatch, tmp_path):
+def test_a_required_compiler_that_is_missing_is_reported_first(config, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     asked = {"quantizations": ("int8-ptq",), "model": Path("nowhere"), "target": "edgetpu"}
     settings = EdgeTpuSettings(require_full_mapping=True)
-    with pytest.raises(UserError, match="--require_full_mapping has no compiler to ask"):
+    with pytest.raises(UserError, match="--require_full_mapping needs a compiler"):
         convert_workdir(dataclasses.replace(config, **asked, edgetpu=settings), "")
 
 
@@ -257,7 +257,7 @@ def test_every_pair_has_a_converter():
     assert set(CONVERTERS) == pairs
 
 
-def test_quantization_aware_training_of_another_model_or_target_is_refused(config, monkeypatch):
+def test_quantization_aware_training_of_another_model_or_target_is_rejected(config, monkeypatch):
     folder = config.model / "qat"
     folder.mkdir()
     asked = dataclasses.replace(config, quantizations=("int8-qat",))
@@ -272,7 +272,7 @@ def test_quantization_aware_training_of_another_model_or_target_is_refused(confi
         assert not config.output.exists()
 
 
-def test_too_few_calibration_images_are_refused(config):
+def test_too_few_calibration_images_are_rejected(config):
     training = TrainConfig.load(config.model)
     training.replace(train_split="train[:20]").save(config.model)
     with pytest.raises(UserError, match=r"'train\[:20\]' of digits gives 20 .* int8 needs 32"):
@@ -284,30 +284,30 @@ def test_too_few_calibration_images_are_refused(config):
     ("change", "message"),
     [
         ({"quantizations": ()}, "--quantization must be some of"),
-        ({"quantizations": ("none", "none")}, "--quantization repeats"),
+        ({"quantizations": ("none", "none")}, "--quantization repeats a value"),
         ({"graphs": ("tflite",)}, "--graph must be some of deployment, canonical; received 'tfl"),
-        ({"graphs": ("canonical",) * 2}, "--graph repeats one: canonical,canonical"),
+        ({"graphs": ("canonical",) * 2}, "--graph repeats a value: canonical,canonical"),
         (
             {"graphs": ("deployment", "canonical"), "quantizations": ("none", "int16x8")},
-            "--graph=canonical cannot be had with --quantization=int16x8, only with none, float16",
+            "--graph=canonical is not supported with --quantization=int16x8, only with none, fl",
         ),
         (
             {"graphs": ("canonical",), "quantizations": ("int8-qat",)},
-            "--graph=canonical cannot be had with --quantization=int8-qat, .*use --graph=deploy",
+            "--graph=canonical is not supported with --quantization=int8-qat, .*use --graph=dep",
         ),
-        ({"quantizations": ("int8-qat",)}, "needs a quantization-aware training, .*/qat is none"),
+        ({"quantizations": ("int8-qat",)}, "needs a quantization-aware training, .*/qat is not"),
         (
             {"quantizations": ("int8-qat",), "qat": Path("nowhere")},
-            "training, nowhere is none; train one with converters.quantize, or name it with --qat",
+            "training, but nowhere is not one; train one with shufflenet quantize, or name it wit",
         ),
         ({"accelerator": "ethos-u1"}, "--accelerator must be one of ethos-u55-32, .*'ethos-u1'"),
         (
             {"accelerator": "ethos-u55-128"},
-            "--accelerator cannot be used with --target=cpu; convert with --target=ethosu",
+            "--accelerator is not supported with --target=cpu; convert with --target=ethosu",
         ),
         (
             {"edgetpu": EdgeTpuSettings(timeout=9)},
-            "--edgetpu_… and --require_full_mapping cannot be used with --target=cpu; convert wi",
+            "--edgetpu_… or --require_full_mapping is not supported with --target=cpu; convert wi",
         ),
         (
             {"target": "edgetpu", "edgetpu": EdgeTpuSettings(require_full_mapping=True)},
@@ -317,7 +317,7 @@ def test_too_few_calibration_images_are_refused(config):
         ({"io_dtype": "int4"}, "--io_dtype must be one of int8, uint8, float32; received 'int4'"),
         (
             {"io_dtype": "float32", "target": "micro"},
-            "--io_dtype=float32 cannot be used with --target=micro",
+            "--io_dtype=float32 is not supported with --target=micro",
         ),
         ({"ranges": "best"}, "--ranges must be one of minmax, percentile, mse; received 'best'"),
         ({"plot": Path("stage.svg")}, "--plot must name a .png file; received 'stage.svg'"),

@@ -29,10 +29,10 @@ def test_artifacts_are_compiled_together_and_stay_readable(
     run_cli, folders, fake_compiler, tmp_path
 ):
     (folders[0] / "notes.txt").write_text("mine")
-    double = fake_compiler()
+    compiler = fake_compiler()
     done = run_cli(
         "converters.edgetpu",
-        *("--artifact=digits,flowers", f"--file={FILE}", f"--edgetpu_compiler={double}"),
+        *("--artifact=digits,flowers", f"--file={FILE}", f"--edgetpu_compiler={compiler}"),
         "--require_full_mapping",
     )
     assert done.stdout.count("map in 1 parts") == 2, done.stdout
@@ -60,7 +60,7 @@ def test_what_does_not_map_is_named_and_changes_nothing(folders, fake_compiler, 
     assert contents(folders[0]) == before
 
 
-def test_a_difference_from_the_prediction_is_told(folders, fake_compiler):
+def test_a_difference_from_the_prediction_is_reported(folders, fake_compiler):
     settings = EdgeTpuSettings(compiler=str(fake_compiler(unmapped=["MEAN"])))
     (entry,) = compile_artifacts(folders[:1], FILE, settings).values()
     assert entry["differences"] == ["MEAN: 1 of 1 predicted to map, the compiler mapped 0 of 1"]
@@ -85,7 +85,7 @@ def test_without_a_compiler_the_check_stays(folders, fake_compiler, monkeypatch,
     compile_artifacts(folders[:1], FILE, EdgeTpuSettings())
     entry = Artifact.open(folders[0]).files[FILE]["edgetpu"]
     assert (entry["status"], entry["compiled"]) == ("not compiled", None)
-    assert "install it" in entry["message"] and "converters.edgetpu" in entry["message"]
+    assert "install it" in entry["message"] and "shufflenet edgetpu" in entry["message"]
     assert not (folders[0] / COMPILED).exists()
 
 
@@ -101,13 +101,13 @@ def test_a_damaged_compiled_file_is_found(folders, fake_compiler):
 @pytest.mark.parametrize(
     ("chosen", "file", "message"),
     [
-        ((), None, "--artifact must name artifacts, each of them once"),
-        ((0, 0), None, "--artifact must name artifacts, each of them once"),
-        ((0,), None, "must have one int8 file made with --target=edgetpu, it has none"),
+        ((), None, "--artifact must name artifacts, each only once"),
+        ((0, 0), None, "--artifact must name artifacts, each only once"),
+        ((0,), None, "must have one int8 file made with --target=edgetpu, but it has none"),
         ((0,), "other.tflite", r"has no file 'other\.tflite'"),
     ],
 )
-def test_what_cannot_be_compiled_is_refused(folders, chosen, file, message):
+def test_what_cannot_be_compiled_is_rejected(folders, chosen, file, message):
     with pytest.raises(UserError, match=message):
         compile_artifacts([folders[index] for index in chosen], file, EdgeTpuSettings())
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_compiled_is_refused(folders, chosen, file, message):
         ("compiled", {"name": FILE, "sha256": "0" * 64, "bytes": 1}, "two of them share a name"),
     ],
 )
-def test_manifests_that_break_the_schema_are_refused(folders, field, value, where):
+def test_manifests_that_break_the_schema_are_rejected(folders, field, value, where):
     path = folders[0] / "manifest.json"
     manifest = json.loads(path.read_text())
     numbers = {"operators": 1, "mapped": 1, "certain": 1}

@@ -21,7 +21,7 @@ from keras_shufflenet import ShuffleNetV2
 
 pytestmark = pytest.mark.medium
 
-# Of `small_network`: in the middle of it, and a range of its own.
+# An operator in the middle of `small_network` with its own range.
 VICTIM = "stage3_unit1_depthwise"
 
 
@@ -66,7 +66,7 @@ def of(report, kind, name):
 
 def test_ratio_of_a_signal_made_by_hand():
     ratio = SignalToNoise()
-    # Signal 9 + 16 = 25 and noise 0.25: a factor of 100, in two pieces.
+    # Signal 9 + 16 = 25 and noise 0.25, a factor of 100, added in two pieces.
     ratio.add(np.float32([3, 0]), np.float32([3, 0]))
     ratio.add(np.float32([4]), np.float32([4.5]))
     assert ratio.decibels == pytest.approx(20, abs=1e-12)
@@ -83,11 +83,11 @@ def test_no_noise_or_no_signal_has_no_ratio():
 
 
 def test_rounding_a_full_range_has_the_textbook_ratio(report):
-    """Uniform values rounded to 256 steps: 20 log10(256) = 48.2 dB; the image is such."""
+    """Uniform values rounded to 256 steps: 20 log10(256) = 48.2 dB; the image is uniform."""
     assert of(report, "activations", "image").own_db == pytest.approx(48.2, abs=0.3)
 
 
-def test_every_part_is_there_worst_first(small_network, report):
+def test_every_part_is_listed_worst_first(small_network, report):
     ops = small_network[0].ops.values()
     weights = {op.name for op in ops if op.weights is not None}
     assert {part.name for part in report.parts if part.kind == "weights"} == weights
@@ -102,7 +102,7 @@ def test_everything_is_worse_than_its_parts(report):
     everything = report.output_db["all"]
     assert everything < report.output_db["weights"]
     assert everything < report.output_db["activations"]
-    # Independent noises add up: the parts tell where the whole comes from, to some dB.
+    # Independent noises add up, so the parts explain the whole within some dB.
     noise = sum(10 ** (-part.alone_db / 10) for part in report.parts)
     assert everything == pytest.approx(-10 * np.log10(noise), abs=2)
 
@@ -110,29 +110,29 @@ def test_everything_is_worse_than_its_parts(report):
 def test_damaged_range_is_worst_and_named(report, damaged):
     worst = damaged.parts[0]
     assert (worst.kind, worst.name) == ("activations", VICTIM)
-    # 50 times fewer steps are 34 dB.
+    # 50 times fewer steps mean 34 dB.
     before = of(report, "activations", VICTIM)
     assert before.own_db - worst.own_db == pytest.approx(20 * np.log10(50), abs=3)
     assert worst.noise_share > 0.9
     text = advice(damaged)
-    assert "The activations dominate; worst are the activations of " + VICTIM in text
+    assert "The activations dominate; the worst are the activations of " + VICTIM in text
     assert "--ranges" in text
     assert table(damaged, limit=1).splitlines()[1].split()[:2] == ["activations", VICTIM]
 
 
 def test_damage_is_not_blamed_on_others(report, damaged):
-    """Alone means alone: another part's ratio does not know of the damaged one."""
+    """The ratio of another part alone does not depend on the damaged one."""
     for part in report.parts:
         if part.name != VICTIM:
             assert of(damaged, part.kind, part.name).alone_db == part.alone_db
 
 
 def test_badly_scaled_weights_dominate(small_network):
-    """One outlier makes a channel's other weights coarse."""
+    """One outlier makes the rounding of a channel's other weights coarse."""
     graph, ranges, *_ = small_network
     op = graph.ops["predictions"]
     kernel = op.weights.kernel.copy()
-    # The pooled feature that it weighs is made zero, so that only the rounding shows.
+    # The pooled feature that it multiplies is zero, so that only the rounding matters.
     kernel[0, 0] = 300.0
     head = graph.ops["head"]
     quiet = head.weights.bias.copy(), head.weights.kernel.copy()
@@ -146,14 +146,14 @@ def test_badly_scaled_weights_dominate(small_network):
     }
     report = measure_with(small_network, ranges, dataclasses.replace(graph, ops=ops))
     assert (report.parts[0].kind, report.parts[0].name) == ("weights", "predictions")
-    assert "The weights dominate; worst are the weights of predictions" in advice(report)
+    assert "The weights dominate; the worst are the weights of predictions" in advice(report)
 
 
-def test_advice_where_nothing_stands_out():
+def test_advice_if_nothing_stands_out():
     part = Part("activations", "stem", "image", (-1.0, 1.0), 40.0, 50.0, 30.0, 0.05)
     decibels = {"all": 30.0, "weights": 34.0, "activations": 33.0}
     text = advice(LayerErrorReport("a test", 1, decibels, 1.0, [part]))
-    assert "Weights and activations matter alike; no part stands out" in text
+    assert "Weights and activations matter equally; no part stands out" in text
     assert "the activations of stem, 5.0% of the noise (range shared with image)" in text
 
 
@@ -177,14 +177,14 @@ def test_command(run_cli, trained_workdir, tmp_path):
     report = json.loads((output / "layer_error.json").read_text())
     parts = len(report["parts"])
     assert f"8 images, {parts} parts, worst first" in done.stdout
-    assert " dominate" in done.stdout or "matter alike" in done.stdout
+    assert " dominate" in done.stdout or "matter equally" in done.stdout
     assert parts > 100 and report["advice"] in done.stdout
     assert report["output_db"]["all"] > 10
     assert (output / "layer_error.png").stat().st_size > 10_000
     assert len((output / "layer_error.txt").read_text().splitlines()) == 1 + parts
 
 
-def test_missing_workdir_is_told_in_one_line(run_cli):
+def test_missing_workdir_is_reported_in_one_line(run_cli):
     done = run_cli("converters.layer_error", "--model=nowhere", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: workdir nowhere is not a folder")

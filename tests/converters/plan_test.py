@@ -8,7 +8,7 @@ import pytest
         (["--sram=1MB", "--sizes=96,big"], "--sizes must be whole numbers; received '96,big'"),
     ],
 )
-def test_wrong_flags_are_told_in_one_line(run_cli, flags, message):
+def test_wrong_flags_are_reported_in_one_line(run_cli, flags, message):
     done = run_cli("converters.plan", *flags, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The quantize command as a user types it: messages, exit codes and a run from end to end."""
+"""The quantize command as a user runs it: messages, exit codes and a run from end to end."""
 
 import json
 import re
@@ -19,7 +19,7 @@ QUANTIZE = "converters.quantize"
 
 @pytest.fixture
 def workdir(tmp_path):
-    """A float training's folder, with a file instead of a model."""
+    """A float training's folder with a text file instead of a model."""
     folder = tmp_path / "work"
     folder.mkdir()
     make_config("digits", str(folder), {"epochs": 7, "warmup_epochs": 3}).save(folder)
@@ -28,8 +28,8 @@ def workdir(tmp_path):
     return folder
 
 
-def refused(done, pattern):
-    """Checks exit code 1 and one line on stderr that matches."""
+def assert_error(done, pattern):
+    """Checks for exit code 1 and one line on stderr that matches."""
     assert done.returncode == 1, done
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and re.search(pattern, lines[0]), done.stderr
@@ -52,8 +52,8 @@ def refused(done, pattern):
         (["more"], r"unexpected argument 'more'"),
     ],
 )
-def test_wrong_flags_are_refused_in_one_line(run_cli, workdir, flags, pattern):
-    refused(run_cli(QUANTIZE, f"--model={workdir}", *flags, check=False), pattern)
+def test_wrong_flags_are_reported_in_one_line(run_cli, workdir, flags, pattern):
+    assert_error(run_cli(QUANTIZE, f"--model={workdir}", *flags, check=False), pattern)
     assert not (workdir / "qat").exists()
 
 
@@ -62,14 +62,14 @@ def test_wrong_flags_do_not_wait_for_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_an_unfinished_training_is_refused(run_cli, workdir):
+def test_an_unfinished_training_is_rejected(run_cli, workdir):
     (workdir / "model.keras").unlink()
-    refused(run_cli(QUANTIZE, f"--model={workdir}", check=False), r"model\.keras is missing")
+    assert_error(run_cli(QUANTIZE, f"--model={workdir}", check=False), r"model\.keras is missing")
 
 
-def test_a_damaged_model_is_refused(run_cli, workdir):
+def test_a_damaged_model_is_rejected(run_cli, workdir):
     done = run_cli(QUANTIZE, f"--model={workdir}", check=False)
-    refused(done, r"model\.keras cannot be loaded as a Keras model")
+    assert_error(done, r"model\.keras cannot be loaded as a Keras model")
 
 
 def test_a_run_from_end_to_end(run_cli, tmp_path):
@@ -97,21 +97,21 @@ def test_a_run_from_end_to_end(run_cli, tmp_path):
     assert "step 0: top-1 " in done.stdout
     config = TrainConfig.load(folder)
     optimization = config.optimization
-    # A hundredth of the training's 0.1, for half of its batch.
+    # A hundredth of the training's 0.1, halved with the batch.
     assert optimization.learning_rate == pytest.approx(0.0005)
     assert (optimization.epochs, optimization.steps, optimization.warmup_epochs) == (2, 2, 0)
     assert (config.data.dataset, config.data.data_dir) == ("digits", values["data_dir"])
     section = json.loads((folder / "config.json").read_text())["quantize"]
     assert section["model"] == ".." and section["distill"] is False
 
-    refused(run_cli(QUANTIZE, *flags, check=False), r"qat already holds a finished run; name")
+    assert_error(run_cli(QUANTIZE, *flags, check=False), r"qat already holds a finished run; name")
     done = run_cli(QUANTIZE, f"--model={workdir}", "--resume", "--seed=1", "--distill", check=False)
-    refused(done, r"other values \(seed: 0 → 1, distill: False → True\); resume with the same")
+    assert_error(done, r"other values \(seed: 0 → 1, distill: False → True\); resume with the same")
     done = run_cli(QUANTIZE, f"--model={workdir}", "--resume")
     assert "at step 2 of 2" in done.stdout
 
     (folder / "fake_quant.weights.h5").unlink()
-    refused(run_cli(QUANTIZE, *flags, check=False), r"qat already holds a run; add --resume")
+    assert_error(run_cli(QUANTIZE, *flags, check=False), r"qat already holds a run; add --resume")
     (folder / "ranges.json").write_text("{")
     done = run_cli(QUANTIZE, f"--model={workdir}", "--resume", check=False)
-    refused(done, r"ranges\.json cannot be read")
+    assert_error(done, r"ranges\.json cannot be read")

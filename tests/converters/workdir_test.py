@@ -8,7 +8,7 @@ from trainers.recipes import make_config
 
 
 def make_workdir(folder, preprocessing, of_model):
-    """A workdir whose config.json and whose model may disagree."""
+    """A workdir whose config.json and model may disagree."""
     folder.mkdir()
     values = {"input_size": 32, "resize_size": 32, "model": "shufflenet_v2", "scale": 0.5}
     config = make_config("cifar10", str(folder), {**values, "preprocessing": preprocessing})
@@ -25,7 +25,7 @@ def test_a_trained_model_knows_its_preprocessing(preprocessing, tmp_path):
     assert preprocessing_of(trained.model) == trained.config.images.preprocessing == preprocessing
 
 
-def test_a_model_of_another_preprocessing_is_refused(tmp_path):
+def test_a_model_of_another_preprocessing_is_rejected(tmp_path):
     folder = make_workdir(tmp_path / "work", "tf", "raw")
     with pytest.raises(UserError, match=r"model\.keras is for pixels of preprocessing 'raw'.*'tf'"):
         load_trained(folder)

@@ -33,14 +33,14 @@ def test_a_page_is_written(run_cli, measurements, tmp_path):
         file.write('{"torn": ')
     done = run_cli(MODULE, measurements.name, "--title=Phones", "--output=page.html")
     assert done.stdout.splitlines() == [
-        "note: measurements.jsonl:5 is not a whole record, skipped",
+        "note: measurements.jsonl:5 is not a complete record, skipped",
         "page.html: measurements 3, profiles 1",
     ]
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     titles = ("Latency against accuracy", "Canonical against deployment graph", "Devices")
     for title in ("Phones", *titles, "Where the time goes", "All measurements"):
         assert f">{title}</h" in text
-    assert '<p class="warning">measurements.jsonl:5 is not a whole record, skipped</p>' in text
+    assert '<p class="warning">measurements.jsonl:5 is not a complete record, skipped</p>' in text
     # 9.5 ms against 10.25 ms: here the deployment graph is the slower one.
     assert '<td data-number="0.926829' in text and "The artifact artifact does not exist" in text
     assert HOSTILE not in text
@@ -50,7 +50,7 @@ def test_a_page_is_written(run_cli, measurements, tmp_path):
     ("arguments", "message"),
     [
         ([], "name files of measurements, such as measurements.jsonl"),
-        (["missing.jsonl"], "missing.jsonl is not there; make it with edge.benchmark"),
+        (["missing.jsonl"], "missing.jsonl does not exist; make it with shufflenet benchmark"),
         (["empty.jsonl"], "there are no measurements in empty.jsonl"),
         (["empty.jsonl", "--output=empty.jsonl"], "would replace the measurements"),
         (["measurements.jsonl", "--output=no/page.html"], "check the path"),

@@ -30,7 +30,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def images():
-    # Smooth, as photographs are: white noise averages out to the same logits everywhere.
+    # Smooth like photographs: white noise averages out to the same logits for every image.
     coarse = np.random.default_rng(0).uniform(-1, 1, (64, 4, 4, 3))
     return coarse.repeat(8, axis=1).repeat(8, axis=2).astype(np.float32)
 
@@ -63,15 +63,15 @@ def test_int8_has_no_float_tensor(network, images):
     assert schema.TensorType.INT8 in types
 
 
-def test_int8_refuses_an_operator_without_an_integer_kernel(images):
+def test_int8_rejects_an_operator_without_an_integer_kernel(images):
     image = keras.Input((32, 32, 3))
     outputs = keras.layers.Dense(2)(keras.ops.erf(keras.layers.Flatten()(image)))
-    with pytest.raises(UserError, match="refuses 'odd' with quantization 'int8-ptq'"):
+    with pytest.raises(UserError, match="cannot convert 'odd' with quantization 'int8-ptq'"):
         canonical.convert(keras.Model(image, outputs, name="odd"), "int8-ptq", images[:4])
 
 
 def test_model_as_second_argument_is_caught_as_nan(network, images, tmp_path):
-    """The converter's trap that `canonical` avoids: the check would see it."""
+    """`canonical` avoids this trap of the converter; if it did not, the check would find it."""
     function = canonical._inference_function(network, batch=1)
     wrong = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
     path = tmp_path / "wrong.tflite"

@@ -9,7 +9,7 @@ def logits(images=64, classes=10):
     return np.random.default_rng(0).normal(0, 3, (images, classes)).astype(np.float32)
 
 
-def test_numbers_of_a_known_difference():
+def test_a_known_difference_gives_known_numbers():
     expected = np.array([[1.0, -1.0], [-1.0, 1.0]])  # Standard deviation 1.
     actual = expected + np.array([[0.4, 0.0], [2.2, 0.0]])
     found = measure_agreement(expected, actual)
@@ -19,7 +19,7 @@ def test_numbers_of_a_known_difference():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_one_bad_logit_is_an_error_of_its_own(bad):
+def test_one_bad_logit_has_its_own_error(bad):
     actual = logits()
     actual[63, 9] = bad
     with pytest.raises(UserError, match="converted file gives NaN or infinite"):
@@ -28,7 +28,7 @@ def test_one_bad_logit_is_an_error_of_its_own(bad):
         measure_agreement(actual, logits())
 
 
-def test_constant_logits_are_refused():
+def test_constant_logits_are_rejected():
     with pytest.raises(UserError, match="equal logits"):
         measure_agreement(np.ones((64, 10)), np.ones((64, 10)))
 
@@ -38,7 +38,7 @@ def test_equal_logits_keep_every_bound(quantization):
     check_agreement(measure_agreement(logits(), logits()), BOUNDS[quantization], "model.tflite")
 
 
-# How large a relative error of the logits each bound must not let pass.
+# The relative error of the logits that each bound must reject.
 @pytest.mark.parametrize(
     ("quantization", "error"),
     [

@@ -1,4 +1,4 @@
-"""What becomes of an int16x8 file's scales; tflite_test.py compares its logits with Keras."""
+"""The scales of an int16x8 file after sharing; tflite_test.py compares its logits with Keras."""
 
 from collections import Counter
 
@@ -42,13 +42,13 @@ def images():
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
 def converted(request, images):
-    """An int16x8 file as the converter leaves it."""
+    """An int16x8 file as the converter writes it."""
     keras.utils.set_random_seed(0)
     model = NETWORKS[request.param]()
     randomize_batch_norms(model, 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tflite, "share_scales", lambda content: content)
-        # Of all targets' forms the one with most slices: they tie what concatenations do not.
+        # The lowering with the most slices: they tie tensors that concatenations do not.
         return tflite.convert_int16(emit(deployment_graph(model, "micro")), images)
 
 
@@ -99,10 +99,10 @@ def test_biases_are_what_they_were_in_their_new_unit(converted):
         code = operator_code(after, operator)
         if code not in (OPERATOR.CONV_2D, OPERATOR.DEPTHWISE_CONV_2D, OPERATOR.FULLY_CONNECTED):
             continue
-        if operator.inputs[2] < 0:  # The converter leaves a bias of zeros out.
+        if operator.inputs[2] < 0:  # The converter omits a bias of zeros.
             continue
         (old, old_unit), (new, unit) = (real_bias(model, operator) for model in (before, after))
-        # Rounded in its unit once more.
+        # Rounded once more, in the new unit.
         assert (np.abs(new - old) <= 0.5 * unit + 1e-6 * np.abs(old)).all()
         if not np.array_equal(unit, old_unit):
             told = graph.tensors[operator.inputs[2]].quantization.scale
@@ -112,7 +112,7 @@ def test_biases_are_what_they_were_in_their_new_unit(converted):
 
 
 def real_bias(model, operator):
-    """A bias, and its unit: of what kernels add it to, the products of input and weights."""
+    """A bias and its unit, the one of the products of input and weights that it is added to."""
     graph = model.subgraphs[0]
     x, weights, bias = operator.inputs
     unit = scale(graph.tensors[x]) * np.float64(graph.tensors[weights].quantization.scale)

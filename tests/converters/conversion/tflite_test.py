@@ -1,4 +1,4 @@
-"""What the deployment graph becomes as a file: operators, types, partitions, agreement."""
+"""The files that deployment graphs are converted to: operators, types, partitions, agreement."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 pytestmark = pytest.mark.medium
 
-# Operators that a deployment graph is there to avoid.
+# Operators that the deployment graph is meant to avoid.
 MOVED = {"TRANSPOSE", "RESHAPE", "GATHER", "SPLIT", "SPLIT_V", "PACK"}
 REQUANTIZED = {"QUANTIZE", "DEQUANTIZE"}
 SMALL = {"input_shape": (32, 32, 3), "classes": 5, "small_images": True, "stem_channels": 8}
@@ -29,7 +29,7 @@ SMALL = {"input_shape": (32, 32, 3), "classes": 5, "small_images": True, "stem_c
 
 @pytest.fixture(scope="module")
 def images():
-    # Smooth, as photographs are: white noise averages out to the same logits everywhere.
+    # Smooth like photographs: white noise averages out to the same logits for every image.
     coarse = np.random.default_rng(0).uniform(-1, 1, (64, 4, 4, 3))
     return coarse.repeat(8, axis=1).repeat(8, axis=2).astype(np.float32)
 
@@ -70,9 +70,9 @@ def written(path, content):
 
 
 def partitions(path):
-    """Returns how many pieces LiteRT cuts the graph into, and whether they are all of it.
+    """Returns how many pieces LiteRT cuts the graph into, and whether they cover all of it.
 
-    XNNPACK takes each piece over as one node of the kind DELEGATE.
+    XNNPACK runs each piece as one node of the kind DELEGATE.
     """
     interpreter = litert.Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
@@ -85,7 +85,7 @@ def partitions(path):
 def test_int8_of_v2_moves_and_requantizes_nothing(network, images, int8_path):
     counts = operator_counts(int8_path)
     assert not set(counts) & (MOVED | REQUANTIZED)
-    # A first unit has 5 convolutions, the others 3; the stem, the head, and one more for each
+    # 5 convolutions in a first unit, 3 in the others; the stem, the head, and one more for each
     # producer of several slices.
     assert counts["DEPTHWISE_CONV_2D"]["count"] == 3 * 2 + 4
     model = LiteRTModel(int8_path)
@@ -127,8 +127,8 @@ def test_average_pools_would_cut_v1(v1, images, tmp_path, average_pool, pieces):
 
 
 def test_an_average_is_rounded_once_inside_and_twice_at_edges(tmp_path):
-    """Behind the convolution's rounding a factor of 1 changes nothing; others round again."""
-    # Steps of 1/128 everywhere, which the image has and an identity keeps.
+    """After the convolution's rounding a factor of 1 changes nothing; other factors round again."""
+    # Steps of 1/128 everywhere: the image has them, and an identity keeps them.
     integers = np.random.default_rng(0).integers(-128, 128, (4, 8, 7, 3))
     x = (integers / 128).astype(np.float32)
     identity = np.eye(3, dtype=np.float32)[None, None]
@@ -143,7 +143,7 @@ def test_an_average_is_rounded_once_inside_and_twice_at_edges(tmp_path):
     for reference_kernels in (False, True):
         model = LiteRTModel(path, reference_kernels=reference_kernels)
         error = np.abs(model.predict(x) * 128 - exact)
-        # Of 8 rows the last is at an edge, of 7 columns the first and the last.
+        # The last of 8 rows is at an edge, and the first and last of 7 columns.
         assert error[:, :-1, 1:-1].max() <= 0.5 + 1e-3
         assert error.max() <= 2.25 * 0.5 + 0.5 + 1e-3
 
@@ -193,7 +193,7 @@ def test_int8_of_variants_with_softmax_requantizes_nothing(name, images, tmp_pat
     assert counts["SOFTMAX"]["count"] == 1
     if build is ShuffleNetV2:
         assert not set(counts) & MOVED
-    # A step of the probabilities is 1/256; fresh networks' differ by few of them.
+    # A step of the probabilities is 1/256; those of a fresh network differ by only a few steps.
     error = np.abs(LiteRTModel(path).predict(images) - network.predict(images, verbose=0))
     assert error.max() <= 5 / 256
 
@@ -202,7 +202,7 @@ def test_int16_agrees_with_keras(network, images, tmp_path):
     content = tflite.convert_int16(emit(deployment_graph(network)), images)
     path = written(tmp_path / "model.tflite", content)
     counts = operator_counts(path)
-    # At the float32 ends, and none inside.
+    # Only at the float32 ends, none inside.
     assert (counts["QUANTIZE"]["count"], counts["DEQUANTIZE"]["count"]) == (1, 1)
     agreement = measure_agreement(
         network.predict(images, verbose=0), LiteRTModel(path).predict(images)

@@ -37,7 +37,7 @@ def write(path, content):
 def deployed(model, path, io_dtype="int8"):
     randomize_batch_norms(model)
     graph = deployment_graph(model, "edgetpu")
-    # Which operators there are does not depend on the ranges.
+    # The operators do not depend on the ranges.
     ranges = dict.fromkeys(scale_groups(graph).values(), (-1.0, 1.0))
     return write(path, convert_fake_quant(fake_quant_model(graph, ranges), io_dtype))
 
@@ -63,7 +63,7 @@ def v1():
     return ShuffleNetV1(**SMALL, small_images=True, groups=2)
 
 
-def test_our_v2_maps_completely_with_a_camera_s_bytes_at_its_entrance(v2, tmp_path):
+def test_our_v2_maps_completely_with_the_bytes_of_a_camera_as_input(v2, tmp_path):
     prediction = predict(deployed(v2, tmp_path / "uint8.tflite", "uint8"))
     assert_all_map(prediction)
     names = [entry.name for entry in prediction.operators]
@@ -88,7 +88,7 @@ def test_float_ends_stay_on_the_cpu_but_strand_nothing(v2, tmp_path):
     ]
 
 
-def test_the_usual_v2_hangs_on_its_transposes(v2, tmp_path):
+def test_the_usual_v2_depends_on_its_transposes(v2, tmp_path):
     prediction = predict(usual(v2, tmp_path / "usual.tflite"))
     (doubt,) = prediction.as_json()["doubtful"]
     assert (doubt["name"], doubt["count"]) == ("TRANSPOSE", 6)
@@ -96,9 +96,9 @@ def test_the_usual_v2_hangs_on_its_transposes(v2, tmp_path):
     assert prediction.certain == first < len(prediction.operators) / 3
 
 
-def test_the_usual_v1_is_refused_for_its_grouped_convolutions(v1, tmp_path):
+def test_the_usual_v1_is_rejected_for_its_grouped_convolutions(v1, tmp_path):
     prediction = predict(usual(v1, tmp_path / "usual.tflite"))
-    assert prediction.refused.startswith("CONV_2D has version 6, compiler 16 reads at most 5")
+    assert prediction.refused.startswith("CONV_2D has version 6, but compiler 16 reads at most 5")
     assert (prediction.mapped, prediction.certain) == (0, 0)
 
 
@@ -115,7 +115,7 @@ def operator(name, output=IMAGE, version=1, source=IMAGE):
 
 @pytest.fixture
 def predicted(monkeypatch):
-    """`predicted(operators, constant_bytes)`: of a file that has them."""
+    """`predicted(operators, constant_bytes)`: the prediction for a file that has them."""
 
     def check(operators, constant_bytes=100):
         contents = Contents(tuple(operators), (IMAGE,), constant_bytes)
@@ -142,7 +142,7 @@ def test_tensors_that_no_operator_may_have(predicted, output, reason):
     assert predicted([operator("ADD", output)]).operators[0].reason == reason
 
 
-def test_all_behind_an_operator_that_does_not_map_is_stranded(predicted):
+def test_everything_after_an_unmapped_operator_is_stranded(predicted):
     names = ["CONCATENATION", "GATHER", "ADD", "SPLIT_V", "MUL"]
     reasons = [entry.reason for entry in predicted(map(operator, names)).operators]
     unknown = "it is not among the documented operators"
@@ -155,10 +155,11 @@ def test_a_doubt_that_comes_true_strands_the_rest(predicted):
     assert (prediction.mapped, prediction.certain) == (4, 2)
 
 
-def test_a_version_that_is_too_new_refuses_the_file(predicted):
+def test_a_version_that_is_too_new_rejects_the_file(predicted):
     prediction = predicted([operator("ADD"), operator("QUANTIZE", version=3)])
     assert prediction.refused == (
-        "QUANTIZE has version 3, compiler 16 reads at most 2 and refuses a file with a newer one"
+        "QUANTIZE has version 3, but compiler 16 reads at most "
+        "2 and rejects a file with a newer one"
     )
     assert prediction.mapped == 0
 
@@ -168,7 +169,7 @@ def test_weights_beyond_the_chip_are_streamed(predicted):
     assert predicted([operator("ADD")], 8_000_001).streamed_bytes == 1
 
 
-def test_differences_are_told_by_kind(predicted):
+def test_differences_are_reported_by_kind(predicted):
     prediction = predicted(map(operator, ["ADD", "TRANSPOSE", "ADD"]))
     mapped, left = "Mapped to Edge TPU", "More than one subgraph is not supported"
     rows = (

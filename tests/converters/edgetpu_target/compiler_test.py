@@ -31,20 +31,20 @@ def no_path(monkeypatch, tmp_path):
     return tmp_path / "bin"
 
 
-def test_without_a_compiler_only_who_requires_one_is_refused(no_path):
+def test_without_a_compiler_only_requiring_one_is_an_error(no_path):
     assert required_compiler(EdgeTpuSettings()) is None
-    with pytest.raises(UserError, match=r"--require_full_mapping has no compiler .*install it"):
+    with pytest.raises(UserError, match=r"--require_full_mapping needs a compiler: .*install it"):
         required_compiler(EdgeTpuSettings(require_full_mapping=True))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"compiler": "nowhere/compiler"}, "nowhere/compiler is not there or cannot be executed"),
-        ({"docker": "coral"}, "docker is not there or cannot be executed"),
+        ({"compiler": "nowhere/compiler"}, "nowhere/compiler does not exist or cannot be executed"),
+        ({"docker": "coral"}, "docker does not exist or cannot be executed"),
     ],
 )
-def test_what_was_named_and_is_not_there_is_refused(no_path, settings, message):
+def test_a_named_program_that_does_not_exist_is_reported(no_path, settings, message):
     with pytest.raises(UserError, match=message):
         find_compiler(EdgeTpuSettings(**settings))
 
@@ -63,19 +63,19 @@ def test_settings_are_checked(settings, message):
         EdgeTpuSettings(**settings)
 
 
-def test_another_program_is_no_compiler(tmp_path):
+def test_another_program_is_not_a_compiler(tmp_path):
     path = program(tmp_path, "other", "#!/bin/sh\necho other 1.2\n")
-    with pytest.raises(UserError, match=r"other is no Edge TPU compiler, .* 'other 1\.2'"):
+    with pytest.raises(UserError, match=r"other is not an Edge TPU compiler: .* 'other 1\.2'"):
         found(path)
 
 
-def test_a_file_that_is_no_program_is_refused(tmp_path):
+def test_a_file_that_is_not_a_program_is_rejected(tmp_path):
     path = program(tmp_path, "empty", "")
     with pytest.raises(UserError, match="empty does not start"):
         found(path)
 
 
-def test_what_fails_is_told_and_leaves_the_prediction(fake_compiler, artifact_dir):
+def test_a_failure_is_reported_and_leaves_the_prediction(fake_compiler, artifact_dir):
     compiler = found(fake_compiler(failure="Internal compiler error. Aborting!"))
     entry = describe(artifact_dir / FILE, compiler)
     assert (entry["status"], entry["compiler"]) == ("failed", "16.0.384591198")
@@ -100,19 +100,19 @@ def test_a_compiler_that_hangs_is_stopped_with_its_children(tmp_path, artifact_d
         "edgetpu_compiler was stopped after 5 seconds; allow more with --edgetpu_timeout"
     )
     child = Path("/proc", started.read_text().strip(), "stat")
-    # It may stay a zombie for want of a parent that waits for it.
+    # It may stay a zombie if no parent waits for it.
     assert not child.exists() or child.read_text().split()[2] == "Z"
 
 
 def test_a_container_gets_no_network_and_only_the_models(
     fake_compiler, artifact_dir, tmp_path, monkeypatch
 ):
-    """`docker` is a double: it keeps its arguments and runs the compiler's double instead."""
-    double = fake_compiler()
+    """The fake `docker` keeps its arguments and runs the fake compiler instead."""
+    fake = fake_compiler()
     calls = tmp_path / "calls"
     folder = tmp_path / "bin"
     folder.mkdir()
-    program(folder, "docker", f'#!/bin/sh\necho "$@" >> {calls}\nshift 15\nexec {double} "$@"\n')
+    program(folder, "docker", f'#!/bin/sh\necho "$@" >> {calls}\nshift 15\nexec {fake} "$@"\n')
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     compiler = find_compiler(EdgeTpuSettings(docker="coral:16"))
     with compiler.compile([artifact_dir / FILE]) as (model,):
@@ -125,6 +125,6 @@ def test_a_container_gets_no_network_and_only_the_models(
     assert compiled.endswith("--timeout_sec 300 model0.tflite")
 
 
-def test_the_double_prints_to_nobody_else(fake_compiler):
+def test_the_fake_prints_nothing_else(fake_compiler):
     done = subprocess.run([fake_compiler(), "--version"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("Edge TPU Compiler version 16.0.384591198\n", "")

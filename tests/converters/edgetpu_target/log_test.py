@@ -5,9 +5,9 @@ import pytest
 from common.cli import UserError
 from converters.edgetpu_target.log import parse_operation_log, parse_output
 
-# Real transcripts from public issues; a checkout without them skips what reads them.
+# Real transcripts from public issues; a checkout without them skips the tests that read them.
 TRANSCRIPTS = Path(__file__).resolve().parents[4] / "shared/fixtures/edgetpu_compiler"
-# In the compiler's words, spaces included.
+# In the compiler's words, including the spaces.
 STRANDED = """\
 Edge TPU Compiler version 16.0.384591198
 Started a compilation timeout timer of 180 seconds.
@@ -45,7 +45,7 @@ Compilation succeeded!
 def transcript(name):
     path = TRANSCRIPTS / name
     if not path.is_file():
-        pytest.skip(f"no real transcript {name} beside this checkout")
+        pytest.skip(f"no real transcript {name} next to this checkout")
     return path.read_text()
 
 
@@ -75,7 +75,7 @@ def test_a_fully_mapped_model_has_no_lines_about_the_cpu():
     assert (model.total, model.mapped, model.on_cpu, model.operators) == (5, 5, 0, ())
 
 
-def test_models_compiled_together_are_told_apart():
+def test_models_compiled_together_are_distinguished():
     first, second = (STRANDED[STRANDED.index("Input model") :] for _ in range(2))
     text = "Models compiled successfully in 9 ms.\n\n" + first + "\n"
     text += (
@@ -89,11 +89,11 @@ def test_models_compiled_together_are_told_apart():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("operations: 5", "operations: 6", "total number of operations is 6, its table has 5"),
-        ("Edge TPU: 2", "Edge TPU: 3", "mapped number of operations is 3, its table has 2"),
+        ("operations: 5", "operations: 6", "total number of operations is 6, but its table has 5"),
+        ("Edge TPU: 2", "Edge TPU: 3", "mapped number of operations is 3, but its table has 2"),
     ],
 )
-def test_numbers_that_contradict_the_table_are_refused(old, new, message):
+def test_numbers_that_contradict_the_table_are_rejected(old, new, message):
     with pytest.raises(UserError, match=message):
         parse_output(STRANDED.replace(old, new))
 
@@ -111,7 +111,7 @@ def test_numbers_that_contradict_the_table_are_refused(old, new, message):
         ),
     ],
 )
-def test_failures_are_told_in_its_words(text, failure):
+def test_failures_are_reported_in_the_compilers_words(text, failure):
     output = parse_output(text)
     assert (output.models, output.failure) == ((), failure)
 

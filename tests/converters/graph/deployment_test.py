@@ -13,7 +13,7 @@ from converters.graph.targets import LOWERINGS, Lowering
 from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
-# Of the logits' standard deviation.
+# A share of the logits' standard deviation.
 BOUND = 1e-4
 
 
@@ -30,7 +30,7 @@ def relative_error(model, graph, seed):
     return np.abs(found - expected).max() / expected.std()
 
 
-# What both versions have; small, because building a network takes seconds.
+# Arguments of both versions; small, because building a network takes seconds.
 COMMON = {
     "padding": st.sampled_from(["same", "symmetric"]),
     "small_images": st.booleans(),
@@ -116,7 +116,7 @@ SMALL = {"input_shape": (32, 32, 3), "small_images": True, "classes": 5}
 @pytest.mark.medium
 @pytest.mark.parametrize("shuffle", ["transpose", "dense_compress", "dense_expand"])
 @pytest.mark.parametrize("groups", [3, 8])
-def test_every_form_of_the_v1_shuffle_is_equal(shuffle, groups):
+def test_every_lowering_of_the_v1_shuffle_is_equal(shuffle, groups):
     arguments = {**SMALL, "classifier_activation": None, "units_per_stage": (2, 2, 1)}
     model = randomize(ShuffleNetV1(0.5, groups, **arguments), 0)
     lowering = Lowering(4, 1, "group", shuffle=dict.fromkeys([groups], shuffle))
@@ -136,14 +136,14 @@ def test_every_form_of_the_v1_shuffle_is_equal(shuffle, groups):
         ("depthwise", {"window_average": 3, "edge_factor": 3}),
     ],
 )
-def test_both_forms_of_the_v1_average_pool_are_equal(average_pool, kinds, padding):
+def test_both_lowerings_of_the_v1_average_pool_are_equal(average_pool, kinds, padding):
     # The average pools have sides of 9, 5 and 3, and of 12, 6 and 3.
     arguments = {"input_shape": (33, 45, 3), "units_per_stage": (1, 2, 1), "padding": padding}
     model = randomize(ShuffleNetV1(0.5, 3, classes=5, classifier_activation=None, **arguments), 0)
     graph = deployment_graph(model, lowering=Lowering(4, 1, "group", average_pool=average_pool))
     found = Counter(op.kind for op in graph.ops.values())
     if padding == "symmetric":
-        # The padding's zeros count in the average: nothing to correct.
+        # The padding's zeros count in the average, so there is nothing to correct.
         kinds = {**kinds, "edge_factor": 0}
     assert {kind: found[kind] for kind in kinds} == kinds
     assert relative_error(model, graph, 0) <= BOUND
@@ -152,7 +152,7 @@ def test_both_forms_of_the_v1_average_pool_are_equal(average_pool, kinds, paddin
 @pytest.mark.medium
 @pytest.mark.parametrize("pooling", [None, "avg", "max"])
 @pytest.mark.parametrize("network", [ShuffleNetV1, ShuffleNetV2])
-def test_features_come_in_their_trained_order(network, pooling):
+def test_features_keep_their_trained_order(network, pooling):
     arguments = {"input_shape": (64, 64, 3), "units_per_stage": (1, 2, 2), "scale": 0.5}
     model = randomize(network(include_top=False, pooling=pooling, **arguments), 0)
     assert relative_error(model, deployment_graph(model), 0) <= BOUND
@@ -164,27 +164,27 @@ def test_concatenations_keep_the_targets_limit():
     assert most <= LOWERINGS["cpu"].most_concatenated
 
 
-def test_open_size_is_asked_for():
+def test_an_open_size_must_be_given():
     model = ShuffleNetV2(0.5, input_shape=(None, None, 3), units_per_stage=(1, 1, 1))
     with pytest.raises(UserError, match="size"):
         deployment_graph(model)
     assert deployment_graph(model, size=64).ops["image"].settings["shape"] == (64, 64, 3)
 
 
-def test_a_model_that_is_not_ours_is_refused():
+def test_a_model_that_is_not_ours_is_rejected():
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()], name="mine")
-    with pytest.raises(UserError, match="'mine' is no ShuffleNet"):
+    with pytest.raises(UserError, match="'mine' is not a ShuffleNet"):
         deployment_graph(model)
 
 
-def test_an_added_layer_is_refused_by_name():
+def test_an_added_layer_is_rejected_by_name():
     base = ShuffleNetV2(0.5, **SMALL)
     outputs = keras.layers.Dense(3, name="my_head")(base.output)
     with pytest.raises(UserError, match="'my_head'"):
         deployment_graph(keras.Model(base.input, outputs))
 
 
-def test_an_edited_layer_is_refused_by_name():
+def test_an_edited_layer_is_rejected_by_name():
     model = ShuffleNetV2(0.5, **SMALL)
     config = model.get_config()
     relu = next(layer for layer in config["layers"] if layer["name"] == "head_relu")
@@ -193,11 +193,11 @@ def test_an_edited_layer_is_refused_by_name():
         deployment_graph(keras.Model.from_config(config))
 
 
-def test_an_edited_connection_is_refused_by_name():
+def test_an_edited_connection_is_rejected_by_name():
     model = ShuffleNetV2(0.5, **SMALL)
     config = model.get_config()
     layers = {layer["name"]: layer for layer in config["layers"]}
-    # Around the second unit: same layers, same shapes, another network.
+    # Bypasses the second unit: same layers, same shapes, another network.
     around = layers["stage2_unit2"]["inbound_nodes"]
     layers["stage2_unit3"]["inbound_nodes"] = around
     with pytest.raises(UserError, match="'stage2_unit3'"):

@@ -25,16 +25,16 @@ def kinds(boxes):
     return Counter(box.kind for box in boxes.values())
 
 
-def test_v2_as_trained_has_a_split_and_a_shuffle_a_unit(v2):
+def test_v2_as_trained_has_a_split_and_a_shuffle_per_unit(v2):
     boxes = drawing.trained_stage(reader.stages(v2)[0])
     found = kinds(boxes)
-    # The first unit has two convolutions more and nothing to split.
+    # The first unit has two more convolutions and nothing to split.
     assert (found["split"], found["concat"], found["shuffle"]) == (2, 3, 3)
     assert (found["conv"], found["depthwise"]) == (3 * 2 + 1, 3 + 1)
     assert boxes["stage2_unit2_concat"].inputs == ("stage2_unit2_split", "stage2_unit2_pointwise2")
 
 
-def test_v1_as_trained_has_a_shuffle_a_unit(v1):
+def test_v1_as_trained_has_a_shuffle_per_unit(v1):
     found = kinds(drawing.trained_stage(reader.stages(v1)[0]))
     assert (found["shuffle"], found["add"], found["concat"]) == (3, 2, 1)
     assert (found["squeeze_excite"], found["average_pool"]) == (3, 1)
@@ -50,7 +50,7 @@ def test_deployed_stage_is_the_graph_s(name, request):
         assert set(box.inputs) <= set(boxes)
 
 
-def test_deployed_average_is_said_to_be_one(v1):
+def test_deployed_average_is_labelled_as_one(v1):
     labels = {
         name: box.label for name, box in drawing.deployed_stage(deployment_graph(v1), 2).items()
     }
@@ -58,7 +58,7 @@ def test_deployed_average_is_said_to_be_one(v1):
     assert labels["stage2_unit1_shortcut_pool_edges"] == "edges' factor 12"
 
 
-def test_no_two_boxes_overlap_and_all_lie_below_their_inputs(v2):
+def test_no_two_boxes_overlap_and_all_are_below_their_inputs(v2):
     boxes = drawing.deployed_stage(deployment_graph(v2), 2)
     place = drawing.place_boxes(boxes)
     for name, box in boxes.items():

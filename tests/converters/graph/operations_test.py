@@ -34,7 +34,7 @@ def test_convolution_absorbs_the_order_of_its_input_and_writes_the_order_asked_f
     np.testing.assert_allclose(result, (x @ folded.kernel[0, 0] + folded.bias)[[1, 2, 0]])
 
 
-def test_grouped_convolution_takes_orders_within_its_groups_only():
+def test_grouped_convolution_accepts_only_orders_within_its_groups():
     rng = np.random.default_rng(0)
     folded = Folded(rng.normal(size=(1, 1, 2, 6)), np.zeros(6))
     whole = dense_kernel(folded.kernel, 2)[0, 0]
@@ -115,7 +115,7 @@ def test_extents_follow_strides_and_no_pad():
     assert graph.extents(x) == (10, 11)
 
 
-def test_two_operators_of_one_name_are_refused():
+def test_two_operators_of_one_name_are_rejected():
     graph = Graph()
     x = graph.input((1, 1, 6))
     graph.simple("sigmoid", [x], "gate")

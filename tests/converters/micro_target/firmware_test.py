@@ -20,12 +20,12 @@ from converters.micro_target.sources import cpp_float, cpp_string
 
 FILE = "deployment_int8_ptq.tflite"
 HERE = Path(__file__).parent
-DOUBLE = HERE / "tflite_micro_double"
+FAKE_MICRO = HERE / "fake_tflite_micro"
 STRICT = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wpedantic", "-fno-exceptions", "-fno-rtti")
-# What -mcpu and -mfpu are called for the Cortex-M that have one.
+# The values of -mcpu, with -mfpu for the Cortex-M that have a floating-point unit.
 CHIPS = {"cortex-m4": "fpv4-sp-d16", "cortex-m7": "fpv5-d16", "cortex-m55": "auto"}
 LABELS = ("plain", 'quote " and \\', "Schäfer??/", "0x1", "", "five", "six", "7", "8", "9")
-# QEMU's boards with their chips: where code, constants and data lie.
+# QEMU's boards with their chips: the addresses of code, constants and data.
 BOARDS = {
     "mps2-an386": ("cortex-m4", "fpv4-sp-d16", "0x0", "0x80000", "0x20000000"),
     "mps2-an500": ("cortex-m7", "fpv5-d16", "0x0", "0x80000", "0x20000000"),
@@ -58,7 +58,7 @@ def classifier(artifact_dir):
 
 @pytest.fixture(scope="module")
 def firmware(tmp_path_factory, artifact_dir, classifier):
-    """(folder, the manifest's entry) of the digits network. Do not write into it."""
+    """The (folder, entry in the manifest) of the digits network. Do not write into it."""
     pytest.importorskip("tflite_micro", reason="needs the extra micro")
     path = tmp_path_factory.mktemp("firmware") / FILE
     shutil.copy(artifact_dir / FILE, path)
@@ -93,7 +93,7 @@ def test_sources_hold_the_model_and_its_constants(firmware, artifact_dir):
     assert constant(header, "kArenaBytes") == arena["measured_bytes"] + arena["margin_bytes"]
 
 
-def test_arena_is_the_smallest_that_will_do(firmware, artifact_dir):
+def test_arena_is_the_smallest_that_works(firmware, artifact_dir):
     from tflite_micro.python.tflite_micro import runtime
 
     measured = firmware[1]["arena"]["measured_bytes"]
@@ -116,7 +116,7 @@ def test_golden_scores_are_those_of_the_artifact(firmware, artifact_dir, classif
 
 def test_table_is_the_preprocessing_of_every_channel():
     class Model:
-        """A double of `LiteRTModel`: three channels."""
+        """A fake `LiteRTModel` with three channels."""
 
         input_shape = (1, 8, 8, 3)
 
@@ -182,8 +182,8 @@ def test_manifest_knows_the_firmware(firmware, artifact_dir):
         check_manifest(manifest, artifact_dir / "manifest.json")
 
 
-def test_class_runs_on_a_double_of_micro(firmware, artifact_dir, classifier, tmp_path):
-    """The double knows no kernels; it answers only to the input that the artifact would give."""
+def test_class_runs_on_a_fake_micro(firmware, artifact_dir, classifier, tmp_path):
+    """The fake has no kernels; it only accepts the input that the artifact would give."""
     compiler = needs("g++")
     folder, _ = firmware
     artifact = Artifact.open(artifact_dir)
@@ -192,12 +192,12 @@ def test_class_runs_on_a_double_of_micro(firmware, artifact_dir, classifier, tmp
     expected = tmp_path / "expected.h"
     expected.write_text(f"#include <cstdint>\nconst std::int8_t kExpectedInput[] = {{{values}}};\n")
     sources = [*sorted((folder / "src").glob("*.cpp")), *(folder / "example").glob("*.c*")]
-    includes = [f"-I{path}" for path in (DOUBLE, folder / "src", folder / "example", tmp_path)]
+    includes = [f"-I{path}" for path in (FAKE_MICRO, folder / "src", folder / "example", tmp_path)]
     run(compiler, *STRICT, "-O1", *includes, *sources, "-o", tmp_path / "golden")
     best = int(np.argmax(numbers((folder / "example/golden.cpp").read_text(), "kGoldenScores")))
     done = run(tmp_path / "golden")
     assert f"class {best} ({LABELS[best]}), score" in done.stdout
-    assert "largest difference to the golden scores: 0" in done.stdout
+    assert "largest difference from the golden scores: 0" in done.stdout
     expected.write_text(expected.read_text().replace("{", "{1 ^ ", 1))
     main = [path for path in sources if path.name != "shufflenet_model.cpp"]
     model = tmp_path / "model.o"
@@ -208,13 +208,13 @@ def test_class_runs_on_a_double_of_micro(firmware, artifact_dir, classifier, tmp
 
 @pytest.mark.parametrize(("chip", "fpu"), CHIPS.items())
 def test_sources_compile_for_cortex_m_without_a_warning(firmware, tmp_path, chip, fpu):
-    """Against headers that are doubles of TFLite Micro's; the slow tests take the real ones."""
+    """With headers that fake TFLite Micro's; the slow tests use the real ones."""
     compiler = needs("arm-none-eabi-g++")
     folder, _ = firmware
     (tmp_path / "expected.h").write_text(
         "#include <cstdint>\nconst std::int8_t kExpectedInput[1]{};\n"
     )
-    includes = [f"-I{path}" for path in (DOUBLE, folder / "src", folder / "example", tmp_path)]
+    includes = [f"-I{path}" for path in (FAKE_MICRO, folder / "src", folder / "example", tmp_path)]
     sources = [*(folder / "src").glob("*.cpp"), *(folder / "example").glob("*.c*")]
     cpu = (f"-mcpu={chip}", "-mthumb", "-mfloat-abi=hard", f"-mfpu={fpu}")
     run(compiler, *cpu, *STRICT, "-fsyntax-only", *includes, *sources)
@@ -223,14 +223,14 @@ def test_sources_compile_for_cortex_m_without_a_warning(firmware, tmp_path, chip
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "TFLITE_MICRO_DIR is '', which is no checkout of TFLite Micro"),
+        ((), "TFLITE_MICRO_DIR is '', which is not a checkout of TFLite Micro"),
         (("-DTFLITE_MICRO_DIR={}",), "Micro's third-party headers are not in"),
     ],
 )
 def test_cmake_says_what_is_missing(firmware, tmp_path, flags, message):
     cmake = needs("cmake")
-    given = [flag.format(DOUBLE) for flag in flags]
-    # The compiler's checks take seconds and have no part in this.
+    given = [flag.format(FAKE_MICRO) for flag in flags]
+    # The compiler's checks take seconds and do not matter here.
     skip = ("-DCMAKE_CXX_COMPILER_WORKS=1", "-DCMAKE_CXX_ABI_COMPILED=1")
     done = run(cmake, "-S", firmware[0], "-B", tmp_path, *skip, *given, check=False)
     assert done.returncode == 1
@@ -247,7 +247,7 @@ def micro_checkout():
 
 
 def libraries(checkout, pattern):
-    """Those with portable kernels and those with optimized ones."""
+    """The libraries with portable kernels and those with optimized kernels."""
     found = sorted(checkout.glob(f"gen/{pattern}/lib/libtensorflow-microlite.a"))
     if not found:
         pytest.skip(f"{checkout}/gen has no library {pattern}")
@@ -255,10 +255,10 @@ def libraries(checkout, pattern):
 
 
 def check_scores(done, name):
-    # QEMU's semihosting writes to either.
+    # QEMU's semihosting writes to stdout or stderr.
     text = done.stdout + done.stderr
     print(f"{name}\n{text}")
-    assert "largest difference to the golden scores: 0" in text
+    assert "largest difference from the golden scores: 0" in text
 
 
 @pytest.mark.slow

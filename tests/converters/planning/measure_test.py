@@ -41,7 +41,7 @@ def test_a_measurement_is_made_once(tmp_path, measure):
         b"7",
     ],
 )
-def test_a_damaged_one_is_measured_anew(tmp_path, measure, damaged):
+def test_a_damaged_measurement_is_made_again(tmp_path, measure, damaged):
     cached(tmp_path, KEY, ["macs"], measure)
     (path,) = tmp_path.iterdir()
     path.write_bytes(damaged)

@@ -17,8 +17,8 @@ FITS = (
 SMALL = "v2-8-16-32-64-128"
 
 
-class CandidateDouble:
-    """A double of `Candidate`: numbers that follow from the name, and a list of conversions."""
+class FakeCandidate:
+    """A fake `Candidate`: its numbers follow from its name, and it records conversions."""
 
     converted: ClassVar[list[str]] = []
 
@@ -48,11 +48,11 @@ class CandidateDouble:
 
 
 @pytest.fixture
-def double(monkeypatch):
-    monkeypatch.setattr(search, "Candidate", CandidateDouble)
+def candidates(monkeypatch):
+    monkeypatch.setattr(search, "Candidate", FakeCandidate)
     monkeypatch.setattr(search, "check_tool", lambda target: None)
-    monkeypatch.setattr(CandidateDouble, "converted", [])
-    return CandidateDouble
+    monkeypatch.setattr(FakeCandidate, "converted", [])
+    return FakeCandidate
 
 
 def config(sizes=(96, 128, 224), networks=("v2-0.5x", "v2-1x"), **changes):
@@ -63,7 +63,7 @@ def names(plan):
     return [(fit.network, fit.size) for fit in plan.fits]
 
 
-def test_what_fits_comes_with_most_work_first(double):
+def test_what_fits_comes_with_most_work_first(candidates):
     plan = make_plan(config(budget=Budget(sram=8000)))
     # 3 * 96² > 128² > 96²; of v2-1x, 128 px would take 7,680 bytes.
     assert names(plan) == [
@@ -75,47 +75,47 @@ def test_what_fits_comes_with_most_work_first(double):
     ]
 
 
-def test_published_accuracy_goes_first_and_only_at_its_resolution(double):
+def test_published_accuracy_goes_first_and_only_at_its_resolution(candidates):
     plan = make_plan(config(budget=Budget(sram=10**6), rank="accuracy"))
     assert names(plan)[:3] == [("v2-1x", 224), ("v2-0.5x", 224), ("v2-1x", 128)]
     assert [fit.accuracy for fit in plan.fits][:3] == [69.4, 61.1, None]
 
 
-def test_what_cannot_fit_is_not_converted(double):
+def test_what_cannot_fit_is_not_converted(candidates):
     plan = make_plan(config(budget=Budget(flash=2000, sram=2000)))
-    assert double.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
+    assert candidates.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
     assert names(plan) == [("v2-0.5x", 96)]
-    # The nearest first; no larger resolution was tried behind the first miss.
+    # The nearest first; no larger resolution was tried after the first miss.
     assert [str(miss) for miss in plan.misses] == [
         "v2-0.5x at 128 px needs 2,560 bytes of SRAM, 560 too many",
         "v2-1x at 96 px needs at least 3,000 bytes of flash, 1,000 too many",
     ]
 
 
-def test_behind_vela_nothing_is_taken_for_certain(double):
+def test_after_vela_nothing_is_certain(candidates):
     make_plan(config(budget=Budget(flash=100), target="ethosu", networks=("v2-1x",)))
-    assert double.converted == [f"v2-1x at {size} px" for size in (96, 128, 224)]
+    assert candidates.converted == [f"v2-1x at {size} px" for size in (96, 128, 224)]
 
 
-def test_latency_follows_from_the_rate_of_the_chip(double):
+def test_latency_follows_from_the_rate_of_the_chip(candidates):
     rate = {"macs_per_second": 1e6, "budget": Budget(latency_ms=20.0)}
     plan = make_plan(config(**rate))
     assert names(plan) == [("v2-0.5x", 128), ("v2-0.5x", 96)]
     assert plan.fits[0].latency_ms == pytest.approx(16.384)
     assert str(plan.misses[0]) == "v2-1x at 96 px needs 27.648 ms, 7.648 too many"
-    # It was known without converting them.
-    assert double.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
+    # This was known without converting them.
+    assert candidates.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
 
 
-def test_a_network_that_fails_is_left_out_and_named(double, caplog):
+def test_a_network_that_fails_is_skipped_and_named(candidates, caplog):
     plan = make_plan(config(budget=Budget(sram=10**6), networks=("v2-0.5x", "v1-1x-g3")))
     assert {network for network, _ in names(plan)} == {"v2-0.5x"}
-    assert "v1-1x-g3 at 96 px is left out: the tool refuses it" in caplog.text
+    assert "v1-1x-g3 at 96 px is skipped: the tool refuses it" in caplog.text
     with pytest.raises(UserError, match="the tool refuses it"):
         make_plan(config(budget=Budget(sram=10**6), networks=("v1-1x-g3",)))
 
 
-def test_missing_tool_is_told_first(monkeypatch, tmp_path):
+def test_missing_tool_is_reported_first(monkeypatch, tmp_path):
     monkeypatch.setattr(measure, "micro_version", lambda: None)
     with pytest.raises(
         UserError, match=r"which is not installed; pip install 'keras_shufflenet\[mi"
@@ -132,7 +132,7 @@ def test_a_real_network_is_measured_once(tmp_path, monkeypatch):
     )  # fmt: skip
     plan = make_plan(settings)
     (fit,) = plan.fits
-    # The weights are a byte each; the arena holds at least the stem's input and output.
+    # Each weight is a byte; the arena holds at least the stem's input and output.
     assert 30_210 < fit.flash_bytes < 150_000
     assert 32 * 32 + 16 * 16 * 8 < fit.ram_bytes < 60_000
     monkeypatch.setattr(measure, "build", None)

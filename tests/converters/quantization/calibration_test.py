@@ -21,8 +21,8 @@ def images(values, size):
     return np.resize(np.float32(values), (-(-len(values) // size**2), size, size, 1))
 
 
-def test_minmax_is_over_all_batches_and_holds_zero():
-    # 20 images in batches of 16; the extremes lie in different batches.
+def test_minmax_is_over_all_batches_and_contains_zero():
+    # 20 images in batches of 16; the extremes are in different batches.
     x = np.linspace(1, 2, 20, dtype=np.float32)[:, None, None, None] * np.ones((1, 2, 2, 1))
     assert calibrate(identity(2), np.float32(x)) == {"image": (0, 2), "conv": (0, 2)}
     assert calibrate(identity(2, -1), np.float32(x))["conv"] == (-2, pytest.approx(0, abs=1e-5))
@@ -39,29 +39,29 @@ def test_tensors_of_one_scale_share_the_widest_range():
         branches.append(graph.conv(image, name, folded))
     graph.concat(branches, "both", 4)
     ranges = calibrate(graph, images([1, 2, 3, 4], 2))
-    # One scale for both convolutions and their concatenation, one for the image.
+    # One scale for both convolutions and their concatenation, another for the image.
     assert sorted(ranges.values()) == [(-4, 8), (0, 4)]
 
 
 @pytest.mark.parametrize("method", calibration.METHODS)
 def test_a_dead_convolution_gets_a_harmless_range(method):
-    """With a scale near zero, XNNPACK would refuse the file (see tflite_test.py)."""
+    """With a scale near zero, XNNPACK could not run the file (see tflite_test.py)."""
     ranges = calibrate(identity(4, -1, "relu"), images(np.linspace(0.1, 1, 64), 4), method)
     assert ranges["conv"] == (0.0, 1.0)
     assert ranges["image"] == (0, 1)
 
 
-def test_what_is_not_finite_is_refused_by_name():
-    with pytest.raises(ValueError, match="'conv' is not finite"):
+def test_non_finite_activations_are_rejected_by_name():
+    with pytest.raises(ValueError, match="'conv' is non-finite"):
         calibrate(identity(2, np.inf), np.ones((2, 2, 2, 1), np.float32))
 
 
-def test_unknown_method_is_refused():
+def test_unknown_method_is_rejected():
     with pytest.raises(ValueError, match=r"`method` must be one of .* method='best'"):
         calibrate(identity(2), np.ones((2, 2, 2, 1), np.float32), "best")
 
 
-def test_percentile_leaves_few_values_outside_and_the_image_alone():
+def test_percentile_excludes_few_values_and_never_clips_the_image():
     values = np.tile(np.linspace(-1, 1, 4000), 16)
     x = images(values, 80)
     x.flat[:2] = 20.0  # 2 of 64,000: 3.1e-5, less than the 5e-5 of one side.
@@ -70,11 +70,11 @@ def test_percentile_leaves_few_values_outside_and_the_image_alone():
     assert ranges["image"] == (-1, 20)
     low, high = ranges["conv"]
     assert -1 <= low <= -1 + bin_width and 1 - bin_width <= high <= 1 + bin_width
-    x.flat[:4] = 20.0  # 6.3e-5: too many to leave out.
+    x.flat[:4] = 20.0  # 6.3e-5: too many to exclude.
     assert calibrate(identity(80), x, "percentile")["conv"][1] == 20
 
 
-def test_percentile_keeps_the_end_at_zero_behind_a_relu():
+def test_percentile_keeps_the_end_at_zero_after_a_relu():
     low, high = calibrate(identity(8, 1, "relu"), images([-1, 3], 8), "percentile")["conv"]
     assert (low, high) == (0, 3)
 
@@ -84,24 +84,24 @@ def test_percentile_at_the_ends_of_the_histogram(full):
     histogram = np.zeros(BINS)
     histogram[full] = 7
     low, high = calibration._percentile_range(histogram, (-1.0, BINS - 1.0))
-    # One bin, a unit wide, stretched to hold zero.
+    # One bin, a unit wide, extended to contain zero.
     assert (low, high) == ((-1, 0) if full == 0 else (0, BINS - 1))
 
 
 def test_mse_keeps_what_is_evenly_spread():
-    # Clipping 1% of the range costs 3e-7, rounding in finer steps saves a tenth of that.
+    # Clipping 1% of the range costs 3e-7; rounding in finer steps saves a tenth of that.
     assert calibration._mse_range(np.ones(BINS), (0.0, 1.0)) == (0.0, 1.0)
 
 
 def test_mse_clips_a_lonely_value():
-    # One of a million at twice the rest: clipping it costs 1e-6, halving the step saves
+    # One value of a million is twice the others: clipping it costs 1e-6, halving the step saves
     # 3/4 of (2/255)^2 / 12 = 3.8e-6.
     histogram = np.zeros(BINS)
     histogram[: BINS // 2] = 1e6 / (BINS // 2)
     histogram[-1] = 1
     low, high = calibration._mse_range(histogram, (0.0, 2.0))
     assert low == 0 and 0.98 <= high <= 1.06
-    histogram[-1] = 10  # 1e-5: too many to clip to a half.
+    histogram[-1] = 10  # 1e-5: too many to clip to half.
     assert calibration._mse_range(histogram, (0.0, 2.0))[1] > 1.5
 
 

@@ -29,7 +29,7 @@ COMMON = {
     "classes": 5,
     "classifier_activation": None,
 }
-# Small, but with all kinds of operators: slices and concatenations; additions, an average pool,
+# Small networks with all kinds of operators: slices and concatenations; additions, an average pool,
 # squeeze-and-excitation with its sigmoid and product, grouped convolutions.
 NETWORKS = {
     "v2": lambda: ShuffleNetV2(
@@ -59,8 +59,8 @@ def quantized_by_hand(w, axes):
 @pytest.mark.parametrize(
     ("shape", "axis", "others"),
     [
-        ((3, 3, 4, 6), 3, (0, 1, 2)),  # a convolution's kernel
-        ((3, 3, 6, 1), 2, (0, 1, 3)),  # a depthwise one's
+        ((3, 3, 4, 6), 3, (0, 1, 2)),  # a convolution
+        ((3, 3, 6, 1), 2, (0, 1, 3)),  # a depthwise convolution
         ((6, 5), None, (0, 1)),  # fully connected
     ],
 )
@@ -77,7 +77,7 @@ def test_weights_are_rounded_as_by_hand(shape, axis, others):
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((1, 1, 2, 3), 3), ((3, 3, 2, 1), 2), ((4, 2), None)])
-def test_weights_that_are_all_zero_stay_so(shape, axis):
+def test_weights_that_are_all_zero_stay_zero(shape, axis):
     zeros = np.zeros(shape, np.float32)
     np.testing.assert_array_equal(WeightQuantizer(axis)(zeros, True, {}), zeros)
 
@@ -86,7 +86,7 @@ def test_an_average_s_constants_are_exact_in_int8():
     kernel = QuantizedWindowAverage("same").kernel(5).numpy()
     assert kernel.shape == (3, 3, 5, 1)
     np.testing.assert_allclose(kernel, 1 / 9, rtol=1e-6)
-    # All that windows of 3 can have inside: 1, 2 or 3 pixels in each direction.
+    # A window of 3 can have 1, 2 or 3 pixels inside the image, in each direction.
     factors = np.array([1, 1.5, 3])
     found = QuantizedEdgeFactor(factors, factors).factors().numpy()
     np.testing.assert_array_equal(found[0, :, :, 0], np.outer(factors, factors))
@@ -138,7 +138,7 @@ def test_every_quantized_tensor_goes_through_its_range(quantized):
 
 
 def name_in(model, op):
-    """The name of the layer that gives an operator's output."""
+    """The name of the layer whose output is an operator's."""
     names = {layer.name for layer in model.layers}
     candidates = (f"{op.name}_relu", f"quant_{op.name}", op.name)
     return next(name for name in candidates if name in names)
@@ -162,12 +162,12 @@ def test_a_step_trains_all_weights_and_no_range_and_reloads_exactly(quantized, t
     variables = model.trainable_variables
     gradients = tape.gradient(loss, variables)
     weighted = [op for op in graph.ops.values() if op.weights is not None]
-    assert len(variables) == 2 * len(weighted)  # a kernel and a bias each
+    assert len(variables) == 2 * len(weighted)  # each a kernel and a bias
     for variable, gradient in zip(variables, gradients, strict=True):
         assert np.abs(gradient).max() > 0, variable.name
     before = {id(v): v.numpy() for v in model.weights}
     for variable, gradient in zip(variables, gradients, strict=True):
-        # Gradients of a random network may be below a weight's precision.
+        # A random network's gradients may be below a weight's precision.
         variable.assign_sub(0.1 * gradient / np.abs(gradient).max())
     trained = {id(v) for v in variables}
     for variable in model.weights:
@@ -195,5 +195,5 @@ def test_the_converted_file_computes_what_the_simulation_does(trained_workdir, t
         litert = LiteRTModel(path, reference_kernels=reference_kernels)
         step = litert.output_quantization[0]
         lsb = np.round(np.abs(litert.predict(inputs) - simulated) / step)
-        # Each operator rounds by 1 at most, and that grows through the layers: to 5, mean 1.0.
+        # Each operator's rounding differs by 1 at most; through the layers it grows to 5, mean 1.0.
         assert lsb.max() <= 10 and lsb.mean() < 2

@@ -41,7 +41,7 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def float_workdir(tmp_path_factory):
-    """What a float training leaves, of a small network with random weights."""
+    """The workdir of a float training of a small network, here with random weights."""
     root = tmp_path_factory.mktemp("float")
     workdir = root / "work"
     workdir.mkdir()
@@ -57,7 +57,7 @@ def float_workdir(tmp_path_factory):
     )
     rng = np.random.default_rng(0)
     for layer in flat_layers(model):
-        # Fresh ones make every logit nearly zero.
+        # Fresh statistics make every logit nearly zero.
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.gamma.assign(rng.uniform(1, 3, layer.gamma.shape))
             layer.beta.assign(rng.normal(0, 0.3, layer.beta.shape))
@@ -85,7 +85,7 @@ def make_trainer(float_workdir, folder, resume=False, **overrides):
 
 @pytest.fixture(scope="module")
 def whole(float_workdir, tmp_path_factory):
-    """(trainer, folder) of a run that was never stopped."""
+    """The (trainer, folder) of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole") / "qat"
     trainer, _ = make_trainer(float_workdir, folder)
     trainer.run()
@@ -153,7 +153,7 @@ def test_the_folder_can_be_found_from_anywhere(float_workdir, whole, tmp_path, i
     np.testing.assert_array_equal(loaded.model(images), whole[0].model(images))
 
 
-def test_ranges_do_not_train_and_are_written_down(whole):
+def test_ranges_do_not_train_and_are_written(whole):
     trainer, folder = whole
     ranges = load_ranges(folder)
     layers = [layer for layer in trainer.model.layers if isinstance(layer, SharedRange)]
@@ -163,7 +163,7 @@ def test_ranges_do_not_train_and_are_written_down(whole):
         np.testing.assert_array_equal(layer.get_weights(), expected)
 
 
-def test_the_start_is_evaluated_too(whole):
+def test_the_start_is_also_evaluated(whole):
     assert [record["step"] for record in metrics(whole[1])] == [0, 3, 6]
 
 
@@ -218,7 +218,7 @@ def test_a_distilled_run_trains(float_workdir, tmp_path):
         np.testing.assert_array_equal(kept, weight)
 
 
-def test_other_classes_are_refused(float_workdir, tmp_path, digits_folder):
+def test_other_classes_are_rejected(float_workdir, tmp_path, digits_folder):
     values = {**VALUES, "dataset": "folder", "data_dir": str(digits_folder), "eval_split": "test"}
     config = make_config("digits", str(tmp_path), values)
     task = object.__new__(training.QatTask)
@@ -229,7 +229,7 @@ def test_other_classes_are_refused(float_workdir, tmp_path, digits_folder):
 
 @pytest.fixture
 def copied(float_workdir, whole, tmp_path):
-    """(float workdir, folder) to damage."""
+    """A (float workdir, folder) that a test may damage."""
     shutil.copytree(float_workdir, tmp_path / "work")
     folder = tmp_path / "work" / "qat"
     shutil.copytree(whole[1], folder)
@@ -267,7 +267,7 @@ def test_a_missing_or_cut_file_is_an_error(copied, name, share):
         (lambda ranges: ranges.update(stem=[0.0, 3.0]), "have different ranges"),
         (lambda ranges: ranges.update(stem=[1.0, 3.0]), r"cannot be read \(stem: \[1\.0, 3\.0\]"),
         (lambda ranges: ranges.update(stem=None), "cannot be read"),
-        (lambda ranges: ranges.pop("stem"), "lacks the range of 'stem'"),
+        (lambda ranges: ranges.pop("stem"), "has no range for 'stem'"),
     ],
 )
 def test_changed_ranges_are_an_error(copied, change, pattern):
@@ -287,8 +287,8 @@ def test_weights_of_another_network_are_an_error(copied):
         training.load_qat(copied[1])
 
 
-def test_a_float_training_is_no_quantized_one(float_workdir):
-    with pytest.raises(UserError, match="is no quantization-aware training"):
+def test_a_float_training_is_not_a_quantized_one(float_workdir):
+    with pytest.raises(UserError, match="is not a quantization-aware training"):
         training.load_qat(float_workdir)
 
 
@@ -312,7 +312,7 @@ one = make_strategy(config.replace(strategy="one").placement, size)
 sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
 task = QatTask(config, settings)
 
-# A whole run: all devices hold the same values.
+# A whole run: all devices have the same values.
 trainer = loop.Trainer(task, two, *sources)
 trainer.start(resume=False)
 trainer.run()
@@ -323,7 +323,7 @@ for variable in variables:
     assert (first.numpy() == second.numpy()).all(), variable
     assert first.device != second.device
 
-# Two devices against one: the same step, but for rounding that falls the other way now and then.
+# Two devices and one: the same step, apart from a few values that round differently.
 updates, losses = [], []
 for where in (two, one):
     trainer = loop.Trainer(task, where, *sources)
@@ -345,7 +345,7 @@ def test_two_devices_train_as_one(float_workdir, tmp_path):
     config = TrainConfig.load(float_workdir).replace(**values)
     (tmp_path / "qat").mkdir()
     config.save(config.workdir)
-    # Apart, because a process can divide its CPU only before it uses it.
+    # In a separate process, because a process can divide its CPU only before it uses it.
     command = [sys.executable, "-c", MIRRORED, config.workdir, str(float_workdir)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -111,13 +111,13 @@ def test_torn_lines_are_noted(record, tmp_path):
     path.write_text(json.dumps(record()) + '\n{"device": "ho')
     data = read_report_data([path])
     assert len(data.points) == 1
-    assert data.notes == (f"{path}:2 is not a whole record, skipped",)
+    assert data.notes == (f"{path}:2 is not a complete record, skipped",)
 
 
 def test_nothing_to_show_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"measurements\.jsonl; make some with edge\.benchmark"):
         read(tmp_path)
-    with pytest.raises(UserError, match=r"missing\.jsonl is not there"):
+    with pytest.raises(UserError, match=r"missing\.jsonl does not exist"):
         read_report_data([tmp_path / "missing.jsonl"])
 
 

@@ -32,12 +32,12 @@ def test_statistics_of_known_numbers():
     }
 
 
-def test_no_timings_are_refused():
+def test_no_timings_are_rejected():
     with pytest.raises(ValueError, match="milliseconds must hold at least one"):
         statistics([])
 
 
-def test_a_spread_is_the_median_and_what_most_are_between():
+def test_a_spread_is_the_median_and_the_range_of_most():
     found = spread([1.0, 3.0, 1.5])
     assert found == pytest.approx({"median": 1.5, "p10": 1.1, "p90": 2.7})
     assert interval(found, 1, unit="x") == "1.5x (1.1-2.7)"
@@ -60,11 +60,11 @@ def test_drift_is_the_last_tenth_against_the_first():
         ({}, "unknown device", True),
     ],
 )
-def test_a_device_s_name_says_if_it_was_none(record, name, measured):
+def test_a_devices_name_says_if_it_was_simulated(record, name, measured):
     assert (device_name(record), is_measured(record)) == (name, measured)
 
 
-def test_accuracy_is_the_share_of_right_classes():
+def test_accuracy_is_the_share_of_correct_classes():
     outputs = np.array([[3, 1], [-2, 5], [7, 0], [9, 8]], np.int8)
     labels = np.array([0, 1, 1, 0])
     assert accuracy(outputs, labels) == {"accuracy": 0.75, "accuracy_images": 4}
@@ -83,11 +83,11 @@ def test_pairs_of_graphs_are_the_last_of_each():
     assert pairs == [("a canonical 2", "a deployment 1")]
 
 
-def test_integers_are_compared_in_last_bits():
+def test_integers_are_compared_in_lsb():
     expected = np.array([[127, -128, 0, 5]], np.int8)
     actual = np.array([[-128, -128, 1, 3]], np.int8)
     found = compare_outputs(expected, actual)
-    # 255, not the -1 of an int8 that wrapped around.
+    # 255, not the -1 of an int8 that wraps around.
     assert found == {"max_lsb": 255, "exact": 0.25, "within_1_lsb": 0.5, "images": 1}
 
 
@@ -104,15 +104,15 @@ def test_records_are_appended_and_read(tmp_path):
     assert path.read_text().count("\n") == 3
 
 
-@pytest.mark.parametrize("torn", ['{"a": 2, "b', '{"a": 2}'])
-def test_torn_last_line_does_not_spoil_what_follows(tmp_path, torn):
+@pytest.mark.parametrize("incomplete", ['{"a": 2, "b', '{"a": 2}'])
+def test_incomplete_last_line_does_not_affect_the_next(tmp_path, incomplete):
     path = tmp_path / "measurements.jsonl"
-    path.write_text('{"a": 1}\n' + torn)
+    path.write_text('{"a": 1}\n' + incomplete)
     append_measurements(path, [{"a": 3}])
-    assert path.read_text() == '{"a": 1}\n' + torn + '\n{"a": 3}\n'
+    assert path.read_text() == '{"a": 1}\n' + incomplete + '\n{"a": 3}\n'
 
 
-def test_torn_lines_are_skipped_and_named(tmp_path, capsys):
+def test_incomplete_lines_are_skipped_and_named(tmp_path, capsys):
     path = tmp_path / "measurements.jsonl"
     path.write_text('{"a": 1}\n{"a": \n\n[]\n{"a": 3}\n{"a"')
     assert read_measurements(path) == [{"a": 1}, {"a": 3}]

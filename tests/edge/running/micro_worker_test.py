@@ -11,7 +11,7 @@ pytest.importorskip("tflite_micro", reason="needs the extra micro")
 INT8 = "deployment_int8_ptq.tflite"
 
 
-def test_each_input_has_its_outputs_and_its_time(artifact_dir):
+def test_each_input_has_its_output_and_time(artifact_dir):
     path = artifact_dir / INT8
     inputs = np.random.default_rng(0).integers(-128, 128, (3, 32, 32, 1), np.int8)
     outputs, milliseconds, arena_bytes = run_micro(path, inputs)
@@ -24,7 +24,7 @@ def test_each_input_has_its_outputs_and_its_time(artifact_dir):
     assert arena_bytes == runtime.arena_bytes()
 
 
-def test_what_micro_refuses_is_told_in_its_words(artifact_dir, tmp_path):
+def test_what_micro_refuses_is_reported_in_its_words(artifact_dir, tmp_path):
     model = flatbuffer.unpack((artifact_dir / INT8).read_bytes())
     for code in model.operatorCodes:
         code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.LSTM

@@ -12,14 +12,14 @@ import pytest
 
 from common.artifact import Artifact
 from edge.running import runner
-from edge.running.runner import RunnerError, measure, pin, state, time_in_turn
+from edge.running.runner import RunnerError, measure, pin, state, time_interleaved
 
 SOURCE = Path(runner.__file__)
 INT8 = "deployment_int8_ptq.tflite"
 
 
-class ModelDouble:
-    """Stands in for runner.Model and writes down when it runs."""
+class FakeModel:
+    """A fake runner.Model that records when it runs."""
 
     def __init__(self, name, journal):
         self.name, self.journal = name, journal
@@ -70,7 +70,7 @@ def test_it_describes_the_machine_from_any_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("cpuinfo", "expected"),
     [
         ("model name\t: AMD EPYC\nflags\t: avx2 avx512f avx512_vnni", "AMD EPYC with avx512_vnni"),
         ("model name\t: AMD EPYC\nflags\t\t: fpu fma avx2", "AMD EPYC with avx2"),
@@ -78,19 +78,19 @@ def test_it_describes_the_machine_from_any_folder(tmp_path):
         ("Features\t: fp asimd asimddp\nModel\t\t: Raspberry Pi 5", "Raspberry Pi 5 with asimddp"),
     ],
 )
-def test_a_cpu_tells_its_best_instructions(monkeypatch, told, expected):
-    monkeypatch.setattr(runner, "_read", lambda path: told)
+def test_a_cpu_is_described_with_its_best_instructions(monkeypatch, cpuinfo, expected):
+    monkeypatch.setattr(runner, "_read", lambda path: cpuinfo)
     assert runner._cpu_model() == expected
 
 
-def test_models_take_turns_and_warm_up_is_not_counted():
+def test_rounds_are_interleaved_and_warm_up_is_not_counted():
     journal = []
-    found = time_in_turn([ModelDouble(name, journal) for name in "ab"], warmup=0, runs=2)
+    found = time_interleaved([FakeModel(name, journal) for name in "ab"], warmup=0, runs=2)
     assert journal == ["set a", "run a", "set b", "run b"] * 2
     assert (found["warmup"], found["warmup_stable"]) == (0, None)
     assert [len(times) for times in found["milliseconds"]] == [2, 2]
     journal.clear()
-    found = time_in_turn([ModelDouble("a", journal)], warmup=3, runs=2)
+    found = time_interleaved([FakeModel("a", journal)], warmup=3, runs=2)
     assert len(journal) == 2 * (found["warmup"] + 2)
     assert len(found["milliseconds"][0]) == 2
 
@@ -100,21 +100,21 @@ def test_models_take_turns_and_warm_up_is_not_counted():
     [
         # Windows of ten: 2.0, 1.5, then 1.5 again.
         ([2.0, 1.5, 1.5, 9.0], 33, True),
-        # Every window twice as slow as the one before: never.
+        # Every window is twice as slow as the one before: never stable.
         ([2.0**power for power in range(30)], 303, False),
     ],
 )
 def test_warm_up_goes_on_until_times_are_stable(monkeypatch, medians, count, stable):
     windows = iter(medians)
 
-    def turns(models, inputs, runs):
+    def rounds(models, inputs, runs):
         return [[0.0] * runs] if runs == 3 else [[next(windows)] * runs]
 
-    monkeypatch.setattr(runner, "_turns", turns)
+    monkeypatch.setattr(runner, "_interleaved_rounds", rounds)
     assert runner._warm_up([None], [None], 3) == (count, stable)
 
 
-def test_state_is_read_from_what_the_kernel_says():
+def test_state_is_read_from_the_kernels_files():
     cpu, zone = "/sys/devices/system/cpu/", "/sys/class/thermal/"
     found = state(
         {
@@ -124,7 +124,7 @@ def test_state_is_read_from_what_the_kernel_says():
             cpu + "cpu10/cpufreq/scaling_governor": "performance",
             zone + "thermal_zone0/type": "cpu-thermal",
             zone + "thermal_zone0/temp": "48312",
-            # One that may not be read, and one without a name.
+            # One that cannot be read, and one without a name.
             zone + "thermal_zone1/type": "battery",
             zone + "thermal_zone1/temp": "",
             zone + "thermal_zone2/temp": "30000",
@@ -171,31 +171,32 @@ def test_files_are_timed_together(artifact_dir):
         }
 
 
-def test_another_file_is_refused(artifact_dir):
+def test_another_file_is_rejected(artifact_dir):
     values = request(artifact_dir / INT8)
     values["files"][0]["sha256"] = "0" * 64
     with pytest.raises(RunnerError, match=r"int8_ptq.tflite is not the artifact's file; copy it"):
         measure(values)
 
 
-def test_damaged_file_is_told(tmp_path):
+def test_damaged_file_is_reported(tmp_path):
     path = tmp_path / "noise.tflite"
     path.write_bytes(b"\0" * 100)
     with pytest.raises(RunnerError, match="it is damaged or not for this LiteRT"):
         measure(request(path))
 
 
-def test_core_that_is_not_there_is_told():
+def test_core_that_does_not_exist_is_reported():
     if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("this system pins no processes")
+        pytest.skip("this system cannot pin processes")
     before = os.sched_getaffinity(0)
-    with pytest.raises(RunnerError, match=r"--cores=9999 cannot be used here, of \d+ cores"):
+    message = r"--cores=9999 cannot be used on this machine with \d+ cores"
+    with pytest.raises(RunnerError, match=message):
         pin([9999])
     pin([])
     assert os.sched_getaffinity(0) == before
 
 
-def test_without_litert_the_remedy_is_told(monkeypatch):
+def test_without_litert_the_remedy_is_reported(monkeypatch):
     for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(

@@ -8,7 +8,7 @@ from edge.running.side_by_side import Turns, interleave, measure
 TURNS = Turns(rounds=3, processes=2, invokes=2, core=0)
 
 
-def test_tasks_take_turns():
+def test_tasks_run_in_interleaved_rounds():
     order = []
 
     def task(name):

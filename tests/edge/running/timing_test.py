@@ -6,8 +6,8 @@ import pytest
 from edge.running import timing
 
 
-class ModelDouble:
-    """Stands for a LiteRTModel that waits five milliseconds for others and computes nothing."""
+class FakeModel:
+    """A fake LiteRTModel that waits five milliseconds and computes nothing."""
 
     input_shape = (1, 2, 2, 3)
 
@@ -25,8 +25,8 @@ class ModelDouble:
 
 
 @pytest.fixture(autouse=True)
-def doubles(monkeypatch):
-    monkeypatch.setattr(timing, "LiteRTModel", ModelDouble)
+def fakes(monkeypatch):
+    monkeypatch.setattr(timing, "LiteRTModel", FakeModel)
     # A test must not stay on one core.
     monkeypatch.setattr(timing, "pin", lambda core: None)
 
@@ -36,11 +36,11 @@ def times(**changes):
     return np.array(timing.measure(request)["milliseconds"])
 
 
-@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 3), (60.0, 5)])
-def test_turns_end_early_but_not_before_three(seconds, turns):
-    assert times(seconds=seconds, rounds=5).shape == (2, turns)
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 3), (60.0, 5)])
+def test_rounds_end_early_but_not_before_the_third(seconds, rounds):
+    assert times(seconds=seconds, rounds=5).shape == (2, rounds)
 
 
-def test_waiting_counts_for_the_wall_and_not_for_the_thread():
+def test_waiting_counts_for_the_wall_clock_and_not_for_the_thread():
     assert times(rounds=3).min() >= 5
     assert times(rounds=3, clock="thread").max() < 2.5

@@ -34,7 +34,7 @@ def call(tmp_path, monkeypatch):
     return lambda what: worker.call("worker_of_test", {"what": what})
 
 
-def test_reply_is_apart_from_the_chatter(call):
+def test_reply_is_separate_from_other_output(call):
     assert call("ä") == {"echo": "ä"}
 
 
@@ -46,7 +46,7 @@ def test_reply_is_apart_from_the_chatter(call):
         ("bug", "its process died with exit code 1: ZeroDivisionError: a bug"),
     ],
 )
-def test_failures_are_told_in_one_line(call, what, message):
+def test_failures_are_reported_in_one_line(call, what, message):
     with pytest.raises(UserError, match=message):
         call(what)
 
@@ -74,20 +74,20 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A worker that adds numbers up, or dies."""
+    """A worker that adds up numbers, or dies."""
     (tmp_path / "adding_worker.py").write_text(STEPS)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return "adding_worker"
 
 
-def test_a_persistent_worker_takes_turns(module):
+def test_a_persistent_worker_measures_repeatedly(module):
     with PersistentWorker(module, {"dies": False, "chatter": 0}) as process:
         for clock in ("wall", "process"):
             times = process.turn(3, clock)
             assert len(times) == 3 and all(0 < time < 1000 for time in times)
 
 
-def test_a_persistent_worker_that_chatters_goes_on(module):
+def test_a_persistent_worker_that_prints_a_lot_continues(module):
     # A pipe would be full after a tenth of it.
     with PersistentWorker(module, {"dies": False, "chatter": 200_000}) as process:
         assert len(process.turn(3, "wall")) == 3

@@ -1,5 +1,5 @@
-// Classifies the golden image and compares every score with what TFLite Micro's interpreter gave
-// when the model was converted. Exit code 0: all scores are equal.
+// Classifies the golden image and compares every score with that of TFLite Micro's interpreter when
+// the model was converted. Exit code 0: all scores are equal.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -10,7 +10,7 @@
 
 namespace {
 
-// Not on the stack, which is far too small.
+// Static, because the stack is far too small.
 alignas(16) std::uint8_t arena[shufflenet::kArenaBytes];
 shufflenet::Classifier classifier(arena);
 
@@ -43,6 +43,6 @@ int main() {
   std::printf("arena: %lu of %lu bytes used\n",
               static_cast<unsigned long>(classifier.ArenaUsed()),
               static_cast<unsigned long>(shufflenet::kArenaBytes));
-  std::printf("largest difference to the golden scores: %d\n", difference);
+  std::printf("largest difference from the golden scores: %d\n", difference);
   return difference == 0 ? 0 : 1;
 }

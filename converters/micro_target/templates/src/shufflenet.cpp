@@ -15,7 +15,7 @@ bool Classifier::Init() {
 }
 
 const OutputType* Classifier::Classify(const std::uint8_t* rgb) {
-  // Anew for each image: the input's memory serves other tensors while the network runs.
+  // Written for each image: other tensors use the input's memory while the network runs.
   InputType* input = interpreter_.typed_input_tensor<InputType>(0);
   if (input == nullptr) return nullptr;
   for (int pixel = 0; pixel < kHeight * kWidth; ++pixel) {

@@ -1,9 +1,9 @@
-// A ShuffleNet in TFLite Micro: an image in, a score for each class out.
-// It allocates nothing and throws nothing; all memory is the object and the arena it is given.
+// A ShuffleNet in TFLite Micro: takes an image and returns a score for each class.
+// It allocates no memory and throws no exceptions; it only uses the object and the given arena.
 #ifndef SHUFFLENET_H_
 #define SHUFFLENET_H_
 
-// TFLite Micro's structures have another layout without it; its Makefile defines it too.
+// Without it, TFLite Micro's structures have another layout; TFLite Micro's Makefile defines it.
 #ifndef TF_LITE_STATIC_MEMORY
 #define TF_LITE_STATIC_MEMORY
 #endif
@@ -19,27 +19,27 @@ namespace shufflenet {
 
 class Classifier {
  public:
-  // `arena` has kArenaBytes, is aligned to 16 bytes, and is this object's alone.
+  // `arena` has kArenaBytes bytes and is aligned to 16 bytes; only this object may use it.
   explicit Classifier(std::uint8_t* arena);
   Classifier(const Classifier&) = delete;
   Classifier& operator=(const Classifier&) = delete;
 
-  // Call it once, before the first image. False: TFLite Micro's log says why.
+  // Call this once, before the first image. If it returns false, TFLite Micro's log has the reason.
   bool Init();
 
   // Takes kHeight * kWidth pixels of kChannels bytes (red, green, blue), row by row, and returns
-  // kClasses scores, or nullptr after an error. They stand in the arena until the next call. A
-  // larger score is a larger logit; `Logit` gives its value.
+  // kClasses scores, or nullptr after an error. The scores are in the arena until the next call. A
+  // larger score means a larger logit; `Logit` returns the logit.
   const OutputType* Classify(const std::uint8_t* rgb);
 
-  // The index of the largest of kClasses scores; kLabels has its name.
+  // Returns the index of the largest of kClasses scores; kLabels has its name.
   static int Best(const OutputType* scores);
 
   static float Logit(OutputType score) {
     return static_cast<float>(score - kOutputZeroPoint) * kOutputScale;
   }
 
-  // What of the arena is in use; after `Init`.
+  // The bytes of the arena that are in use, after `Init`.
   std::size_t ArenaUsed() const { return interpreter_.arena_used_bytes(); }
 
  private:

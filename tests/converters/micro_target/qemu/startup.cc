@@ -1,4 +1,4 @@
-// The least that a Cortex-M board of QEMU needs to run a program: vectors, memory, and semihosting
+// The minimum for a program on one of QEMU's Cortex-M boards: vectors, memory, and semihosting
 // for printf and the exit code.
 #include <cstdint>
 #include <cstdio>
@@ -6,7 +6,7 @@
 
 extern "C" {
 
-// Of the linker script.
+// Defined by the linker script.
 extern std::uint32_t stack_top, bss_start, bss_end;
 
 void __libc_init_array();
@@ -44,7 +44,7 @@ void _init() {}
   // The floating-point unit is off after a reset: CPACR gives access to coprocessors 10 and 11.
   *reinterpret_cast<volatile std::uint32_t*>(0xe000ed88) |= 0xfu << 20;
   asm volatile("dsb\nisb" ::: "memory");
-  // QEMU has loaded the data where it belongs.
+  // QEMU has already loaded the data.
   for (std::uint32_t* word = &bss_start; word < &bss_end; ++word) *word = 0;
   __libc_init_array();
   exit(main());

@@ -1,4 +1,4 @@
-// A double: a model that knows its schema's version and nothing else.
+// A fake model that only knows its schema's version.
 #ifndef TENSORFLOW_LITE_SCHEMA_SCHEMA_GENERATED_H_
 #define TENSORFLOW_LITE_SCHEMA_SCHEMA_GENERATED_H_
 

@@ -1,4 +1,4 @@
-// A double: there is nothing to set up.
+// A fake: there is nothing to set up.
 #ifndef TENSORFLOW_LITE_MICRO_SYSTEM_SETUP_H_
 #define TENSORFLOW_LITE_MICRO_SYSTEM_SETUP_H_
 

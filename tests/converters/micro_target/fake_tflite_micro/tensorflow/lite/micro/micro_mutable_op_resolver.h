@@ -1,4 +1,4 @@
-// A double of TFLite Micro's resolver: it counts, and refuses more operators than it has room for.
+// A fake of TFLite Micro's resolver: counts operators and rejects more than it has room for.
 #ifndef TENSORFLOW_LITE_MICRO_MICRO_MUTABLE_OP_RESOLVER_H_
 #define TENSORFLOW_LITE_MICRO_MICRO_MUTABLE_OP_RESOLVER_H_
 

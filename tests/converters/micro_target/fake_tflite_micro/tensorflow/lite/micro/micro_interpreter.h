@@ -1,5 +1,5 @@
-// A double of TFLite Micro's interpreter with the signatures of its own. It runs no network: it
-// gives the golden scores if its input is `kExpectedInput` of the test, else zeros.
+// A fake of TFLite Micro's interpreter with the real signatures. It runs no network: it returns the
+// golden scores if its input is the test's `kExpectedInput`, and zeros otherwise.
 #ifndef TENSORFLOW_LITE_MICRO_MICRO_INTERPRETER_H_
 #define TENSORFLOW_LITE_MICRO_MICRO_INTERPRETER_H_
 
