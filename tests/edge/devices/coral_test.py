@@ -21,7 +21,7 @@ def test_without_the_library_the_remedy_is_reported(job):
     uncompiled, compiled = Coral().run(job)
     assert uncompiled.error == "it is not compiled; compile it with converters.edgetpu"
     assert compiled.error.startswith("libnone.so cannot be loaded")
-    assert compiled.error.endswith("plug the accelerator in, or name another library")
+    assert compiled.error.endswith("plug in the accelerator, or name another library")
 
 
 def test_the_compiled_file_is_compared_with_the_file_it_was_made_of(job, monkeypatch):

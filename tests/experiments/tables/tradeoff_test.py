@@ -44,5 +44,5 @@ def test_measurements_without_accuracy_are_refused(tmp_path):
     path.write_text(json.dumps(record(accuracy=None)) + "\n")
     with pytest.raises(UserError, match=r"m\.jsonl has no measurement with an accuracy"):
         measured_points(path)
-    with pytest.raises(UserError, match="is not there"):
+    with pytest.raises(UserError, match="does not exist; make it with"):
         measured_points(tmp_path / "none.jsonl")
