@@ -15,13 +15,8 @@ _NETWORKS = flags.DEFINE_list(
     None,
     "Networks such as 1x-g3 or 0.25x-g8-no-shuffle, separated by commas; all by default.",
 )
-command.define_flags(trains=True)
 
-
-def main() -> None:
-    """Reads the flags, measures and trains the networks, and writes the result."""
-    command.run("ablations", networks=_NETWORKS.value)
-
+main = command.define("ablations", networks=lambda: _NETWORKS.value)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -5,7 +5,7 @@ Flags are defined by a call, not by the import: a module that defines flags is a
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from converters.source_digest import versions
 from edge.devices import DEVICES
 from edge.devices import flags as device_flags
 from edge.provenance import describe_run, warn_if_busy
-from experiments.harness.catalogue import find
+from experiments.harness.catalogue import EXPERIMENTS
 from experiments.harness.experiment import Settings
 from experiments.harness.results import save, to_text
 from experiments.measuring.devices import describe_device, unfinished_path
@@ -27,30 +27,54 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
 
-def define_flags(measures: bool = True, trains: bool = False) -> None:
+def define(name: str, **options: Callable[[], Any]) -> Callable[[], None]:
+    """Defines an experiment's flags, and returns the main part of its command.
+
+    Args:
+      name: of the experiment.
+      options: further arguments of the experiment's `run`: what its own flags say, once they are
+        parsed.
+
+    Raises:
+      UserError: the main part, for an invalid value of a flag, or as `perform`.
+    """
+    experiment = EXPERIMENTS[name]
+    define_flags(experiment.measures)
+    if experiment.trains:
+        training.define_flags()
+
+    def main() -> None:
+        settings = read_settings()
+        given = {option: value() for option, value in options.items()}
+        if experiment.trains:
+            given["training"] = training.read_flags(name)
+        # Only now, so that a wrong flag is reported before TensorFlow's seconds to start.
+        import_tensorflow()
+        perform(name, settings, given)
+
+    return main
+
+
+def define_flags(measures: bool = True) -> None:
     """Defines the flags that experiments share; a command calls it at its top.
 
     Args:
       measures: whether the experiment measures times; otherwise it needs only --output.
-      trains: whether it can train its networks.
     """
     flags.DEFINE_string("output", "experiments_results", "Folder of the results.")
-    if measures:
-        flags.DEFINE_string("device", "host", f"Device to measure on: {', '.join(DEVICES)}.")
-        flags.DEFINE_string(
-            "cache", "build/experiments", "Folder of converted networks, kept for the next run."
-        )
-        flags.DEFINE_integer(
-            "passes", 5, "Passes over all files; the spread is that of the passes."
-        )
-        flags.DEFINE_integer("runs", 30, "Timed inferences of a file in each pass, at most.")
-        flags.DEFINE_float(
-            "seconds", 0.2, "On the host, a file's runs in a pass end after this many seconds."
-        )
-        device_flags.define()
-        flags.adopt_module_key_flags(device_flags)
-    if trains:
-        training.define_flags()
+    if not measures:
+        return
+    flags.DEFINE_string("device", "host", f"Device to measure on: {', '.join(DEVICES)}.")
+    flags.DEFINE_string(
+        "cache", "build/experiments", "Folder of converted networks, kept for the next run."
+    )
+    flags.DEFINE_integer("passes", 5, "Passes over all files; the spread is that of the passes.")
+    flags.DEFINE_integer("runs", 30, "Timed inferences of a file in each pass, at most.")
+    flags.DEFINE_float(
+        "seconds", 0.2, "On the host, a file's runs in a pass end after this many seconds."
+    )
+    device_flags.define()
+    flags.adopt_module_key_flags(device_flags)
 
 
 def read_settings() -> Settings:
@@ -71,24 +95,6 @@ def read_settings() -> Settings:
     )
 
 
-def run(name: str, **options: Any) -> None:
-    """Runs an experiment as the command line says; the main part of its command.
-
-    Args:
-      name: of the experiment.
-      options: what the command's own flags say: further arguments of the experiment's `run`.
-
-    Raises:
-      UserError: an invalid value of a flag, or as `perform`.
-    """
-    settings = read_settings()
-    if "train" in FLAGS:
-        options["training"] = training.read_flags(name)
-    # Only now, so that a wrong flag is reported before the seconds that TensorFlow needs to start.
-    import_tensorflow()
-    perform(name, settings, options)
-
-
 def perform(
     name: str,
     settings: Settings,
@@ -104,9 +110,9 @@ def perform(
       command: for the record; by default the command of this process.
 
     Raises:
-      UserError: there is no such experiment, or it failed.
+      UserError: it failed.
     """
-    experiment = find(name)
+    experiment = EXPERIMENTS[name]
     command = command or shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
     # First, because converting loads the machine too.
     described = describe_run(command, versions())

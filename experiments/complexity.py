@@ -7,13 +7,7 @@ Example:
 from common import cli
 from experiments import command
 
-command.define_flags(measures=False)
-
-
-def main() -> None:
-    """Reads the flags, counts, and writes the result."""
-    command.run("complexity")
-
+main = command.define("complexity")
 
 if __name__ == "__main__":
     cli.run(main)

@@ -7,13 +7,7 @@ Example:
 from common import cli
 from experiments import command
 
-command.define_flags()
-
-
-def main() -> None:
-    """Reads the flags, converts, profiles, and writes the result."""
-    command.run("decomposition")
-
+main = command.define("decomposition")
 
 if __name__ == "__main__":
     cli.run(main)

@@ -16,13 +16,10 @@ _MODEL = flags.DEFINE_string(
     None,
     "A trained ShuffleNetV2: the --workdir of `shufflenet train`, or a .keras file.",
 )
-command.define_flags(measures=False)
 
-
-def main() -> None:
-    """Reads the flags, follows the channels, and writes the result."""
-    command.run("feature_reuse", model=None if _MODEL.value is None else Path(_MODEL.value))
-
+main = command.define(
+    "feature_reuse", model=lambda: None if _MODEL.value is None else Path(_MODEL.value)
+)
 
 if __name__ == "__main__":
     cli.run(main)

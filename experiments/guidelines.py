@@ -19,15 +19,15 @@ _GUIDELINES = flags.DEFINE_list(
 _MULTIPLES = flags.DEFINE_list(
     "multiples", ["1"], "Factors of the widths, some of 1, 2, 4: the paper's columns."
 )
-command.define_flags()
 
 
-def main() -> None:
-    """Reads the flags, converts, measures, and writes the result."""
+def _multiples() -> list[int]:
     if not all(text.isdigit() for text in _MULTIPLES.value):
         raise UserError(f"--multiples must be whole numbers; got {','.join(_MULTIPLES.value)!r}")
-    command.run("guidelines", names=_GUIDELINES.value, multiples=list(map(int, _MULTIPLES.value)))
+    return [int(text) for text in _MULTIPLES.value]
 
+
+main = command.define("guidelines", names=lambda: _GUIDELINES.value, multiples=_multiples)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -20,13 +20,8 @@ _SIZES = flags.DEFINE_list(
     "Height x width in pixels, some of 224x224, 480x640 and 720x1280, separated by commas; all by "
     "default.",
 )
-command.define_flags()
 
-
-def main() -> None:
-    """Reads the flags, converts, measures, and writes the result."""
-    command.run("models", networks=_NETWORKS.value, sizes=_SIZES.value)
-
+main = command.define("models", networks=lambda: _NETWORKS.value, sizes=lambda: _SIZES.value)
 
 if __name__ == "__main__":
     cli.run(main)

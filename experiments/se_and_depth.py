@@ -19,13 +19,8 @@ _NETWORKS = flags.DEFINE_list(
     "Networks such as v1-2x-g3-se, v2-0.5x-deep or v2-50-residual-se, separated by commas; by "
     "default all except those of 164 layers.",
 )
-command.define_flags(trains=True)
 
-
-def main() -> None:
-    """Reads the flags, measures and trains the networks, and writes the result."""
-    command.run("se_and_depth", networks=_NETWORKS.value)
-
+main = command.define("se_and_depth", networks=lambda: _NETWORKS.value)
 
 if __name__ == "__main__":
     cli.run(main)

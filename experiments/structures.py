@@ -18,12 +18,6 @@ _COMPLEXITIES = flags.DEFINE_list(
     ["140", "38", "13"],
     "Millions of multiply-adds at 224 pixels, separated by commas.",
 )
-command.define_flags(trains=True)
-
-
-def main() -> None:
-    """Reads the flags, chooses widths, measures and trains, and writes the result."""
-    command.run("structures", complexities=_complexities())
 
 
 def _complexities() -> tuple[float, ...]:
@@ -38,6 +32,8 @@ def _complexities() -> tuple[float, ...]:
         )
     return found
 
+
+main = command.define("structures", complexities=_complexities)
 
 if __name__ == "__main__":
     cli.run(main)

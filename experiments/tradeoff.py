@@ -16,13 +16,8 @@ _MEASUREMENTS = flags.DEFINE_list(
     [],
     "Files that `shufflenet benchmark` wrote: their measured accuracies get a table as well.",
 )
-command.define_flags()
 
-
-def main() -> None:
-    """Reads the flags, converts, measures, and writes the result."""
-    command.run("tradeoff", measurements=list(map(Path, _MEASUREMENTS.value)))
-
+main = command.define("tradeoff", measurements=lambda: [Path(path) for path in _MEASUREMENTS.value])
 
 if __name__ == "__main__":
     cli.run(main)

@@ -4,7 +4,6 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from common.choices import choose
 from experiments.harness.experiment import Result, Settings
 
 
@@ -17,12 +16,14 @@ class Experiment:
       title: what it is about.
       source: the papers' tables and figures.
       measures: whether it measures times, which a busy machine disturbs.
+      trains: whether it can train its networks.
     """
 
     name: str
     title: str
     source: str
     measures: bool = True
+    trains: bool = False
 
     @property
     def module(self) -> str:
@@ -44,29 +45,17 @@ _ALL = (
     Experiment("guidelines", "The four guidelines for efficient networks", "V2 Tables 1 to 4"),
     Experiment("decomposition", "Where the time goes", "V2 Figure 2"),
     Experiment("tradeoff", "Accuracy against latency and multiply-adds", "V2 Figure 1"),
+    Experiment("feature_reuse", "How features are used again", "V2 Figure 4", measures=False),
     Experiment(
-        "feature_reuse",
-        "How features are used again",
-        "V2 Figure 4",
-        measures=False,
+        "structures", "Five kinds of units with equal multiply-adds", "V1 Table 4", trains=True
     ),
-    Experiment("structures", "Five kinds of units with equal multiply-adds", "V1 Table 4"),
-    Experiment("ablations", "Groups and shuffles", "V1 Tables 2 and 3"),
+    Experiment("ablations", "Groups and shuffles", "V1 Tables 2 and 3", trains=True),
     Experiment("models", "ShuffleNets among other networks", "V1 Tables 5, 6 and 8"),
     Experiment(
         "se_and_depth",
         "Squeeze-and-Excitation, residual connections, and depth",
         "V1 Table 5, V2 Section 4",
+        trains=True,
     ),
 )
 EXPERIMENTS = {experiment.name: experiment for experiment in _ALL}
-
-
-def find(name: str) -> Experiment:
-    """Returns an experiment.
-
-    Raises:
-      UserError: there is no experiment of this name.
-    """
-    (name,) = choose("experiment", [name], EXPERIMENTS)
-    return EXPERIMENTS[name]

@@ -1,6 +1,7 @@
 """Results as files: NAME.json with all of the result, NAME.md, and the pictures."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from common.files import atomic_write, write_json, write_text
 from common.table import format_table, markdown_table
 from edge.provenance import where_and_when
 from experiments.harness.catalogue import Experiment
-from experiments.harness.experiment import Picture, Result, Settings, Table
+from experiments.harness.experiment import Picture, Result, Settings
 
 SCHEMA_VERSION = 1
 _FIELDS = ("name", "title", "source", "run", "settings", "tables", "verdicts", "pictures", "data")
@@ -35,7 +36,7 @@ def save(experiment: Experiment, settings: Settings, run: dict, result: Result) 
         "source": experiment.source,
         "run": run,
         "settings": fingerprint(settings),
-        "tables": [_table_record(table) for table in result.tables],
+        "tables": [asdict(table) for table in result.tables],
         "verdicts": list(result.verdicts),
         "pictures": files,
         "data": dict(result.data),
@@ -113,15 +114,6 @@ def measured_on(run: dict) -> list[str]:
         device = ", ".join([run["device"], *filter(None, parts)])
         lines.insert(0, f"Measured on the device {device}. Converted on:")
     return lines
-
-
-def _table_record(table: Table) -> dict[str, Any]:
-    return {
-        "title": table.title,
-        "headers": list(table.headers),
-        "rows": [list(row) for row in table.rows],
-        "note": table.note,
-    }
 
 
 def _draw(experiment: Experiment, folder: Path, picture: Picture) -> dict[str, str]:

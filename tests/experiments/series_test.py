@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from common.cli import UserError
 from experiments.command import perform
-from experiments.harness.catalogue import EXPERIMENTS, Experiment, find
+from experiments.harness.catalogue import EXPERIMENTS, Experiment
 from experiments.harness.experiment import Picture, Result, Settings, Table
 from experiments.harness.results import load, to_text
 from experiments.measuring.devices import unfinished_path
@@ -120,8 +120,6 @@ def test_a_page_without_the_section_is_refused_at_once(toy, tmp_path):
 def test_unknown_experiments_are_reported(toy, tmp_path):
     with pytest.raises(UserError, match="there is no experiment 'nothing'; there are complexity,"):
         SeriesConfig(settings(tmp_path), ["toy", "nothing"])
-    with pytest.raises(UserError, match="there is no experiment 'nothing'"):
-        find("nothing")
 
 
 @pytest.mark.parametrize(
