@@ -52,6 +52,15 @@ class Latencies:
         """Returns the same for a table's cell."""
         return interval(self.spread(*key), digits)
 
+    def texts(self, group: str, label: str, graph: str | None = None) -> list[str]:
+        """Returns the cells of a table's two columns, "float32, ms" and "int8, ms"."""
+        return [self.text(group, label, quantization, graph) for quantization in QUANTIZATIONS]
+
+    def size(self, group: str, label: str, digits: int = 2) -> list[str]:
+        """Returns the cells of "multiply-adds, M", with this number of digits, and "parameters"."""
+        model = self.models[group, label]
+        return [f"{model['macs'] / 1e6:.{digits}f}", f"{model['parameters']:,}"]
+
     def ratio(self, group: str, slow: str, fast: str, *key: str) -> dict[str, float]:
         """Returns how many times as long one network takes as another, within a pass."""
         return spread(self.ms(group, slow, *key) / self.ms(group, fast, *key))

@@ -70,6 +70,13 @@ _ALL = (
     *(Variant(scale, groups, False) for scale in SCALES for groups in _TABLE_3[scale]),
 )
 VARIANTS = {variant.name: variant for variant in _ALL}
+# What is compared: with shuffles and without, and many groups with one.
+_SHUFFLES = [
+    (Variant(scale, groups), Variant(scale, groups, shuffle=False))
+    for scale, errors in _TABLE_3.items()
+    for groups in errors
+]
+_MANY_GROUPS = [(Variant(scale, 8), Variant(scale, 1)) for scale in SCALES]
 
 
 def run(
@@ -93,7 +100,8 @@ def run(
         train_all([Training(one.name, one.build) for one in chosen], training)
     measured = {(one.group, one.name): one.network() for one in chosen}
     found = measure_networks("ablations", measured, settings)
-    tables = [_table(scale, chosen, found) for scale in _scales(chosen)]
+    scales = dict.fromkeys(one.scale for one in chosen)
+    tables = [_table(scale, chosen, found) for scale in scales]
     verdicts = list(_time_verdicts(chosen, found))
     data = {"networks": [found.as_json(one.group, one.name) for one in chosen]}
     return accuracies.with_accuracies(
@@ -106,10 +114,6 @@ def run(
     )
 
 
-def _scales(chosen: Sequence[Variant]) -> list[float]:
-    return list(dict.fromkeys(one.scale for one in chosen))
-
-
 def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
     headers = [
         "network", "multiply-adds, M", "parameters", "the paper's error, %", "float32, ms",
@@ -118,11 +122,9 @@ def _table(scale: float, chosen: Sequence[Variant], found: Latencies) -> Table:
     rows = [
         [
             one.name,
-            f"{found.models[one.group, one.name]['macs'] / 1e6:.2f}",
-            f"{found.models[one.group, one.name]['parameters']:,}",
+            *found.size(one.group, one.name),
             f"{one.error}",
-            found.text(one.group, one.name, "none"),
-            found.text(one.group, one.name),
+            *found.texts(one.group, one.name),
             found.text(one.group, one.name, "int8-ptq", "canonical"),
         ]
         for one in chosen
@@ -143,47 +145,39 @@ def _picture(chosen: Sequence[Variant], found: Latencies) -> Picture:
 def _time_verdicts(chosen: Sequence[Variant], found: Latencies) -> Iterator[str]:
     """Yields what groups and shuffles cost in time, if both variants were measured."""
     names = {one.name for one in chosen}
-    for scale in _scales(chosen):
-        most, one = Variant(scale, 8), Variant(scale, 1)
-        if {most.name, one.name} <= names:
-            ratio = found.ratio_text(one.group, most.name, one.name)
-            yield (
-                f"{scale:g}x: 8 groups take {ratio} the time of one group in int8, "
-                "with about the same multiply-adds."
-            )
-    for shuffled, plain in _pairs(names):
+    for many, one in _known(_MANY_GROUPS, names):
+        ratio = found.ratio_text(one.group, many.name, one.name)
+        yield (
+            f"{one.group}: 8 groups take {ratio} the time of one group in int8, "
+            "with about the same multiply-adds."
+        )
+    for shuffled, plain in _known(_SHUFFLES, names):
         key = (shuffled.group, shuffled.name, plain.name, "int8-ptq")
         usual, deployed = (found.ratio_text(*key, graph) for graph in GRAPHS)
         yield (
-            f"{shuffled.scale:g}x g={shuffled.groups}: the shuffles cost {usual} the time without "
+            f"{shuffled.group} g={shuffled.groups}: the shuffles cost {usual} the time without "
             f"them as usually converted, {deployed} deployed, in int8."
         )
 
 
-def _pairs(names: Collection[str]) -> Iterator[tuple[Variant, Variant]]:
-    """Yields pairs of variants, with and without shuffles, whose names are both included."""
-    for scale, errors in _TABLE_3.items():
-        for groups in errors:
-            pair = Variant(scale, groups), Variant(scale, groups, shuffle=False)
-            if all(one.name in names for one in pair):
-                yield pair
-
-
 def _accuracy_verdicts(trained: Mapping[str, Accuracy]) -> Iterator[str]:
-    for shuffled, plain in _pairs(trained):
-        yield accuracies.verdict(
-            f"Shuffling helps at {shuffled.scale:g}x g={shuffled.groups}",
-            trained[shuffled.name],
-            trained[plain.name],
-            plain.error - shuffled.error,
-        )
-    for scale in SCALES:
-        pair = Variant(scale, 8), Variant(scale, 1)
-        if all(one.name in trained for one in pair):
-            many, one = pair
-            yield accuracies.verdict(
-                f"8 groups are more accurate than one at {scale:g}x",
-                trained[many.name],
-                trained[one.name],
-                one.error - many.error,
-            )
+    for shuffled, plain in _known(_SHUFFLES, trained):
+        claim = f"Shuffling helps at {shuffled.group} g={shuffled.groups}"
+        yield _accuracy_verdict(claim, trained, shuffled, plain)
+    for many, one in _known(_MANY_GROUPS, trained):
+        claim = f"8 groups are more accurate than one at {one.group}"
+        yield _accuracy_verdict(claim, trained, many, one)
+
+
+def _accuracy_verdict(
+    claim: str, trained: Mapping[str, Accuracy], better: Variant, worse: Variant
+) -> str:
+    points = worse.error - better.error
+    return accuracies.verdict(claim, trained[better.name], trained[worse.name], points)
+
+
+def _known(
+    pairs: Sequence[tuple[Variant, Variant]], names: Collection[str]
+) -> list[tuple[Variant, Variant]]:
+    """Returns the pairs of which both names are known."""
+    return [pair for pair in pairs if all(one.name in names for one in pair)]

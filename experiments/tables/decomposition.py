@@ -123,16 +123,12 @@ def _time_table(quantization: str, found: Sequence[Decomposed]) -> Table:
     chosen = [one for one in found if one.quantization == quantization]
     kinds = [kind for kind in KINDS if any(kind in one.microseconds for one in chosen)]
     rows = [
-        [
-            one.name,
-            interval(spread(one.total), 0),
-            *(_percent(one.share(kind)) for kind in kinds),
-        ]
+        [one.name, interval(spread(one.total), 0), *(_percent(one.share(kind)) for kind in kinds)]
         for one in chosen
     ]
-    headers = ["", "us, all operators", *kinds]
     note = "The paper draws its shares and prints no numbers."
-    return Table(f"Share of the time, {SHOWN[quantization]}", headers, rows, note)
+    title = f"Share of the time, {SHOWN[quantization]}"
+    return Table(title, ["", "us, all operators", *kinds], rows, note)
 
 
 def _macs_table(found: Sequence[Decomposed]) -> Table:

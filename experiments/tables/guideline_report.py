@@ -33,9 +33,9 @@ class Setting:
         return f"{SHOWN[self.quantization]}, batch {self.batch}"
 
     @property
-    def name(self) -> str:
-        """The whole setting in words."""
-        return f"{self.guideline}, {self.column} widths x{self.multiple}, {self.kind}"
+    def group(self) -> str:
+        """The networks that it measures, in words."""
+        return f"{self.guideline}, {self.column} widths x{self.multiple}, batch {self.batch}"
 
 
 @dataclass(frozen=True)
@@ -75,45 +75,25 @@ def exceeds(ratios: np.ndarray, bound: float) -> bool | None:
     return False if third < bound and bound - median > third - first else None
 
 
-def _matching(measured: Sequence[Measured], guideline: str) -> list[Measured]:
-    return [one for one in measured if one.setting.guideline == guideline]
-
-
-def _kinds(measured: Sequence[Measured]) -> list[str]:
-    return list(dict.fromkeys(one.setting.kind for one in measured))
-
-
-def _by_widths(measured: Sequence[Measured]) -> dict[tuple[str, int], list[Measured]]:
+def _by_widths(
+    measured: Sequence[Measured], guideline: str
+) -> dict[tuple[str, int], list[Measured]]:
     found: dict[tuple[str, int], list[Measured]] = {}
     for one in measured:
-        found.setdefault((one.setting.column, one.setting.multiple), []).append(one)
+        if one.setting.guideline == guideline:
+            found.setdefault((one.setting.column, one.setting.multiple), []).append(one)
     return found
-
-
-def _papers_ratio(guideline: Guideline, claim: Claim, column: str, multiple: int) -> float:
-    index = MULTIPLES.index(multiple)
-    fast, slow = (guideline.variant(label).speeds[column] for label in (claim.fast, claim.slow))
-    return fast[index] / slow[index]
 
 
 def verdict_table(guidelines: Sequence[Guideline], measured: Sequence[Measured]) -> Table:
     """Returns a row for each claim and set of widths: the paper's ratio and those measured here."""
-    kinds = _kinds(measured)
-    rows = []
-    for guideline in guidelines:
-        for claim in guideline.claims:
-            for (column, multiple), found in _by_widths(
-                _matching(measured, guideline.name)
-            ).items():
-                ratios = {one.setting.kind: one.slower(claim.slow, claim.fast) for one in found}
-                cells = [
-                    f"{interval(spread(ratios[kind]), 2, unit='x')} "
-                    f"{_WORDS[exceeds(ratios[kind], 1 + DIFFERENCE)]}"
-                    for kind in kinds
-                ]
-                paper = _papers_text(guideline, claim, column, multiple)
-                widths = f"{column} x{multiple}" if len(guideline.columns) > 1 else f"x{multiple}"
-                rows.append([f"{guideline.name}: {claim.text}", widths, paper, *cells])
+    kinds = dict.fromkeys(one.setting.kind for one in measured)
+    rows = [
+        _verdict_row(guideline, claim, *widths, found)
+        for guideline in guidelines
+        for claim in guideline.claims
+        for widths, found in _by_widths(measured, guideline.name).items()
+    ]
     note = (
         "Times as long for each multiply-add: median of the passes (p10-p90). A claim "
         f"**holds** where a repetition would again find more than {DIFFERENCE:.0%}: three quarters "
@@ -123,10 +103,22 @@ def verdict_table(guidelines: Sequence[Guideline], measured: Sequence[Measured])
     return Table("Do the guidelines hold here?", ["", "widths", "paper", *kinds], rows, note)
 
 
-def _papers_text(guideline: Guideline, claim: Claim, column: str, multiple: int) -> str:
-    columns = _papers_columns(guideline, column)
-    ratios = [_papers_ratio(guideline, claim, one, multiple) for one in columns]
-    return ", ".join(f"{ratio:.2f}x" for ratio in ratios)
+def _verdict_row(
+    guideline: Guideline, claim: Claim, column: str, multiple: int, found: Sequence[Measured]
+) -> list[str]:
+    fast, slow = (guideline.variant(label).speeds for label in (claim.fast, claim.slow))
+    index = MULTIPLES.index(multiple)
+    paper = [f"{fast[c][index] / slow[c][index]:.2f}x" for c in _papers_columns(guideline, column)]
+    here = [one.slower(claim.slow, claim.fast) for one in found]
+    return [
+        f"{guideline.name}: {claim.text}",
+        f"{column} x{multiple}" if len(guideline.columns) > 1 else f"x{multiple}",
+        ", ".join(paper),
+        *(
+            f"{interval(spread(ratios), 2, unit='x')} {_WORDS[exceeds(ratios, 1 + DIFFERENCE)]}"
+            for ratios in here
+        ),
+    ]
 
 
 def _papers_columns(guideline: Guideline, column: str) -> tuple[str, ...]:
@@ -137,7 +129,7 @@ def _papers_columns(guideline: Guideline, column: str) -> tuple[str, ...]:
 def detail_tables(guidelines: Sequence[Guideline], measured: Sequence[Measured]) -> Iterator[Table]:
     """Yields the paper's tables with the times measured here."""
     for guideline in guidelines:
-        for (column, multiple), found in _by_widths(_matching(measured, guideline.name)).items():
+        for (column, multiple), found in _by_widths(measured, guideline.name).items():
             title = f"{guideline.name}, {guideline.table}: widths of the {column}, x{multiple}"
             columns = _papers_columns(guideline, column)
             headers = ["", "million multiply-adds", *(f"{_PAPERS[one]}, /s" for one in columns)]
@@ -157,7 +149,7 @@ def detail_tables(guidelines: Sequence[Guideline], measured: Sequence[Measured])
 
 def verdict(guideline: Guideline, measured: Sequence[Measured]) -> str:
     """Returns a sentence that says in how many settings a guideline's claims hold."""
-    found = _matching(measured, guideline.name)
+    found = [one for one in measured if one.setting.guideline == guideline.name]
     parts = []
     for claim in guideline.claims:
         ratios = [one.slower(claim.slow, claim.fast) for one in found]
@@ -194,7 +186,7 @@ def plot(measured: Sequence[Measured]) -> Figure:
                 "k--" if column == "GPU" else "k:",
                 label=_PAPERS[column],
             )
-        for one in _matching(measured, name):
+        for one in (each for each in measured if each.setting.guideline == name):
             ratios = [spread(one.slower(label, base))["median"] for label in labels]
             label = f"{one.setting.kind}, {one.setting.column} widths x{one.setting.multiple}"
             axes.plot(labels, ratios, "o-", markersize=3, linewidth=1, label=label)

@@ -87,45 +87,42 @@ def _row(name: str, size: Size, found: Latencies) -> list[str]:
     model, group = MODELS[name], _group(name, size)
     deployed = len(model.graphs) > 1
     times = dict(zip(SIZES, model.milliseconds, strict=False))
+    macs, parameters = found.size(group, name, digits=1)
     return [
         name,
-        f"{found.models[group, name]['macs'] / 1e6:.1f}",
+        macs,
         f"{model.millions:g}",
-        f"{found.models[group, name]['parameters']:,}",
+        parameters,
         f"{model.error}",
         f"{times[size]}" if size in times else "-",
-        found.text(group, name, "none"),
-        found.text(group, name),
+        *found.texts(group, name),
         found.text(group, name, "int8-ptq", "canonical") if deployed else "-",
     ]
 
 
 def _picture(at: Mapping[Size, Sequence[str]], found: Latencies) -> Picture:
-    panels = {}
-    for size, names in at.items():
-        groups = {name: _group(name, size) for name in names}
-        panels[_text(size)] = [
-            Point(
-                name,
-                _family(name),
-                found.models[group, name]["macs"],
-                found.spread(group, name)["median"],
-            )
-            for name, group in groups.items()
-        ]
+    panels = {
+        _text(size): [_point(name, _group(name, size), found) for name in names]
+        for size, names in at.items()
+    }
     title = "Times against multiply-adds"
     return Picture("times", title, times_against_macs(panels, "int8, ms"))
 
 
-def _family(name: str) -> str:
-    return next((family for start, family in _FAMILIES.items() if name.startswith(start)), name)
+def _point(name: str, group: str, found: Latencies) -> Point:
+    family = next((text for start, text in _FAMILIES.items() if name.startswith(start)), name)
+    macs = found.models[group, name]["macs"]
+    return Point(name, family, macs, found.spread(group, name)["median"])
 
 
 def _verdicts(at: Mapping[Size, Sequence[str]], found: Latencies) -> Iterator[str]:
     """Yields whether the paper's sentences about its Table 8 hold here."""
     if all({_LARGEST, _SMALLEST} <= set(names) for names in at.values()):
-        complexity = _macs(_LARGEST, found) / _macs(_SMALLEST, found)
-        yield from _compared(_QUARTER, _LARGEST, _SMALLEST, at, found, complexity)
+        size = min(at)
+        large, small = (
+            found.models[_group(name, size), name]["macs"] for name in (_LARGEST, _SMALLEST)
+        )
+        yield from _compared(_QUARTER, _LARGEST, _SMALLEST, at, found, large / small)
     for (slow, fast), claim in _CLAIMS.items():
         yield from _compared(claim, slow, fast, at, found)
 
@@ -185,8 +182,3 @@ def per_four(gain: np.ndarray | float, complexity: float) -> np.ndarray:
       2.6
     """
     return np.asarray(gain) ** (math.log(4) / math.log(complexity))
-
-
-def _macs(name: str, found: Latencies) -> int:
-    """Returns the multiply-adds at the smallest size that was measured."""
-    return min(one["macs"] for (_, label), one in found.models.items() if label == name)

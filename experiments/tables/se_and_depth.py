@@ -137,11 +137,9 @@ def _table(chosen: Sequence[Variant], found: Latencies) -> Table:
             rows.append(
                 [
                     f"{one.name}, {graph}" if len(one.graphs) > 1 else one.name,
-                    f"{found.models[key]['macs'] / 1e6:.1f}",
-                    f"{found.models[key]['parameters']:,}",
+                    *found.size(*key, digits=1),
                     f"{one.error or '-'}",
-                    found.text(*key, "none", graph),
-                    found.text(*key, "int8-ptq", graph),
+                    *found.texts(*key, graph),
                     found.ratio_text(*ratio_key) if one.name in pairs else "-",
                 ]
             )

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,9 +36,47 @@ _WITH_CHANNELS = 38
 _SOURCES = ("experiments/networks/structures.py",)
 
 
-def structures_at(millions: float) -> tuple[str, ...]:
-    """Returns the structures that are compared at this complexity, ShuffleNet last."""
-    return (*_OTHERS, _SHUFFLENET.get(millions, "ShuffleNet g=8"))
+@dataclass(frozen=True)
+class Solved:
+    """A structure with the widths that give it a number of multiply-adds.
+
+    Attributes:
+      millions: of multiply-adds.
+      structure: its name in the table.
+      widths: of its stem and stages.
+    """
+
+    millions: float
+    structure: str
+    widths: Widths
+
+    @property
+    def group(self) -> str:
+        """The structures of equal multiply-adds are measured together."""
+        return f"{self.millions:g} M"
+
+    @property
+    def name(self) -> str:
+        """The name of its training."""
+        return f"{self.structure.lower().replace(' ', '-').replace('=', '')}-{self.millions:g}m"
+
+    @property
+    def error(self) -> float | None:
+        """The paper's top-1 error, percent; None if it gives none."""
+        return _PAPER.get(self.millions, {}).get(self.structure)
+
+    def network(self) -> Network:
+        """Returns the network to convert."""
+        return Network(
+            name=self.name.replace("-", "_"),
+            build=functools.partial(build, self.structure, self.widths),
+            sources=_SOURCES,
+            graphs=GRAPHS if STRUCTURES[self.structure].groups else GRAPHS[:1],
+        )
+
+    def row_name(self, graph: str) -> str:
+        """The name of its row or bar."""
+        return f"{self.structure}, {graph}" if STRUCTURES[self.structure].groups else self.structure
 
 
 def run(
@@ -55,64 +94,51 @@ def run(
     Raises:
       UserError: a complexity that a structure cannot have, or as measuring and training.
     """
-    solved = {
-        millions: {name: solve(name, millions) for name in structures_at(millions)}
-        for millions in complexities
-    }
-    pairs = [(millions, name) for millions, structures in solved.items() for name in structures]
-    trainings = [
-        Training(_full_name(name, m), functools.partial(build, name, solved[m][name]))
-        for m, name in pairs
-    ]
+    compared = [_solve_all(millions) for millions in complexities]
+    everything = [one for solved in compared for one in solved]
     # Before the measuring, so that wrong flags or data are reported at once.
     if training:
-        train_all(trainings, training)
-    measured = {(_group(m), name): _network(m, name, solved[m][name]) for m, name in pairs}
-    found = measure_networks("structures", measured, settings)
-    tables = [_table(millions, solved[millions], found) for millions in solved]
-    verdicts = [_time_verdict(millions, found) for millions in solved]
-    data = {"networks": [_record(m, name, solved[m][name], found) for m, name in pairs]}
+        train_all([Training(one.name, one.network().build) for one in everything], training)
+    networks = {(one.group, one.structure): one.network() for one in everything}
+    found = measure_networks("structures", networks, settings)
+    tables = [_table(solved, found) for solved in compared]
+    verdicts = [_time_verdict(solved, found) for solved in compared]
+    data = {"networks": [_record(one, found) for one in everything]}
     return accuracies.with_accuracies(
-        Result(tables, verdicts, [_picture(solved, found)], data),
+        Result(tables, verdicts, [_picture(compared, found)], data),
         "V1 Table 4, trained",
-        [one.name for one in trainings],
+        [one.name for one in everything],
         trainings_folder(settings.output, "structures"),
-        {_full_name(n, m): e for m, errors in _PAPER.items() for n, e in errors.items()},
-        lambda trained: _accuracy_verdicts(solved, trained),
+        {one.name: one.error for one in everything if one.error},
+        lambda trained: _accuracy_verdicts(compared, trained),
     )
 
 
-def _group(millions: float) -> str:
-    return f"{millions:g} M"
+def _solve_all(millions: float) -> list[Solved]:
+    """Returns the structures that are compared at this complexity, ShuffleNet last."""
+    names = (*_OTHERS, _SHUFFLENET.get(millions, "ShuffleNet g=8"))
+    return [Solved(millions, name, solve(name, millions)) for name in names]
 
 
-def _network(millions: float, name: str, widths: Widths) -> Network:
-    return Network(
-        name=_full_name(name, millions).replace("-", "_"),
-        build=functools.partial(build, name, widths),
-        sources=_SOURCES,
-        graphs=GRAPHS if STRUCTURES[name].groups else GRAPHS[:1],
-    )
-
-
-def _table(millions: float, solved: Mapping[str, Widths], found: Latencies) -> Table:
+def _table(solved: Sequence[Solved], found: Latencies) -> Table:
     headers = [
         "structure", "stages", "multiply-adds, M", "the paper's error, %",
         "float32, ms", "int8, ms", "int8, times ShuffleNet's",
     ]  # fmt: skip
-    group, ours = _group(millions), structures_at(millions)[-1]
     rows = []
-    for name, widths in solved.items():
-        for graph in found.graphs[group, name]:
-            times_ours = found.ms(group, name, "int8-ptq", graph) / found.ms(group, ours)
+    for one in solved:
+        key = (one.group, one.structure)
+        for graph in found.graphs[key]:
+            times_ours = found.ms(*key, "int8-ptq", graph) / found.ms(
+                one.group, solved[-1].structure
+            )
             rows.append(
                 [
-                    _row_name(name, graph),
-                    "/".join(map(str, widths.stages)),
-                    f"{found.models[group, name]['macs'] / 1e6:.2f}",
-                    str(_PAPER.get(millions, {}).get(name, "-")),
-                    found.text(group, name, "none", graph),
-                    found.text(group, name, "int8-ptq", graph),
+                    one.row_name(graph),
+                    "/".join(map(str, one.widths.stages)),
+                    found.size(*key)[0],
+                    str(one.error or "-"),
+                    *found.texts(*key, graph),
                     interval(spread(times_ours), 2, unit="x"),
                 ]
             )
@@ -121,64 +147,67 @@ def _table(millions: float, solved: Mapping[str, Widths], found: Latencies) -> T
         "the Xception-like network, which is ShuffleNet with one group, are shown as usually "
         "converted and as deployment graphs; the last column compares with ShuffleNet's deployed."
     )
-    if millions == _WITH_CHANNELS:
+    if solved[0].millions == _WITH_CHANNELS:
         channels = ", ".join(f"{name} {wide}" for name, wide in _PAPER_STAGE4.items())
         note += f" The paper's channels of Stage4 at this complexity: {channels}."
-    return Table(f"V1 Table 4 at {millions:g} million multiply-adds", headers, rows, note)
+    return Table(f"V1 Table 4 at {_title(solved)}", headers, rows, note)
 
 
-def _picture(solved: Mapping[float, Mapping[str, Widths]], found: Latencies) -> Picture:
+def _title(solved: Sequence[Solved]) -> str:
+    return f"{solved[0].millions:g} million multiply-adds"
+
+
+def _picture(compared: Sequence[Sequence[Solved]], found: Latencies) -> Picture:
     panels = {
-        f"{millions:g} million multiply-adds": {
-            _row_name(name, graph): found.spread(_group(millions), name, "int8-ptq", graph)
-            for name in structures
-            for graph in found.graphs[_group(millions), name]
+        _title(solved): {
+            one.row_name(graph): found.spread(one.group, one.structure, "int8-ptq", graph)
+            for one in solved
+            for graph in found.graphs[one.group, one.structure]
         }
-        for millions, structures in solved.items()
+        for solved in compared
     }
     return Picture("times", "Time of equal multiply-adds, by structure", bars(panels, "int8, ms"))
 
 
-def _row_name(name: str, graph: str) -> str:
-    return f"{name}, {graph}" if STRUCTURES[name].groups else name
-
-
-def _time_verdict(millions: float, found: Latencies) -> str:
+def _time_verdict(solved: Sequence[Solved], found: Latencies) -> str:
     """Describes which structure is the fastest in int8, and how far ShuffleNet is from it."""
-    group, names = _group(millions), structures_at(millions)
-    medians = {name: found.spread(group, name)["median"] for name in names}
+    ours, medians = solved[-1], {}
+    for one in solved:
+        medians[one.structure] = found.spread(one.group, one.structure)["median"]
     known = {name: median for name, median in medians.items() if not np.isnan(median)}
-    if names[-1] not in known:
-        return f"At {millions:g} million multiply-adds the device refuses ShuffleNet."
+    if ours.structure not in known:
+        return f"At {_title(solved)} the device refuses ShuffleNet."
     fastest = min(known, key=known.__getitem__)
-    others = [name for name in known if name != names[-1]]
-    ratios = ", ".join(f"{found.ratio_text(group, name, names[-1])} for {name}" for name in others)
+    ratios = ", ".join(
+        f"{found.ratio_text(ours.group, name, ours.structure)} for {name}"
+        for name in known
+        if name != ours.structure
+    )
     return (
-        f"At {millions:g} million multiply-adds {fastest} is the fastest in int8. Times "
-        f"{names[-1]}'s, deployed: {ratios}."
+        f"At {_title(solved)} {fastest} is the fastest in int8. Times {ours.structure}'s, "
+        f"deployed: {ratios}."
     )
 
 
-def _full_name(name: str, millions: float) -> str:
-    return f"{name.lower().replace(' ', '-').replace('=', '')}-{millions:g}m"
-
-
 def _accuracy_verdicts(
-    solved: Mapping[float, Mapping[str, Widths]], trained: Mapping[str, Accuracy]
+    compared: Sequence[Sequence[Solved]], trained: Mapping[str, Accuracy]
 ) -> Iterator[str]:
     """Yields a verdict for each comparison with ShuffleNet that the paper makes."""
-    for millions in solved:
-        errors, ours = _PAPER.get(millions, {}), structures_at(millions)[-1]
-        for name in _OTHERS:
-            pair = [_full_name(each, millions) for each in (ours, name)]
-            if name in errors and set(pair) <= set(trained):
+    for *others, ours in compared:
+        for one in others:
+            if one.error and {one.name, ours.name} <= trained.keys():
                 yield accuracies.verdict(
-                    f"ShuffleNet is more accurate than {name} at {millions:g} M",
-                    *(trained[each] for each in pair),
-                    errors[name] - errors[ours],
+                    f"ShuffleNet is more accurate than {one.structure} at {one.group}",
+                    trained[ours.name],
+                    trained[one.name],
+                    one.error - ours.error,
                 )
 
 
-def _record(millions: float, name: str, widths: Widths, found: Latencies) -> dict:
-    record = found.as_json(_group(millions), name)
-    return {**record, "millions": millions, "stem": widths.stem, "stages": list(widths.stages)}
+def _record(one: Solved, found: Latencies) -> dict:
+    return {
+        **found.as_json(one.group, one.structure),
+        "millions": one.millions,
+        "stem": one.widths.stem,
+        "stages": list(one.widths.stages),
+    }

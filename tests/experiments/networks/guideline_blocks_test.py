@@ -1,9 +1,7 @@
 import pytest
 
-from common.cli import UserError
 from experiments.networks import guideline_blocks
 from experiments.networks.guideline_blocks import COLUMNS, GUIDELINES
-from experiments.tables.guidelines import check_equal
 from keras_shufflenet.complexity import complexity
 
 
@@ -20,13 +18,10 @@ def test_multiply_adds_of_the_papers_networks():
 def test_rows_have_equal_multiply_adds(monkeypatch, guideline, column):
     # Of one block, which is a tenth of ten.
     monkeypatch.setattr(guideline_blocks, "BLOCKS", 1)
-    models = {v.label: guideline.build(v.label, column) for v in guideline.variants}
-    check_equal({label: complexity(model).macs for label, model in models.items()})
-
-
-def test_unequal_multiply_adds_are_refused():
-    with pytest.raises(UserError, match="1,000 to 1,100 multiply-adds, more than 6% apart"):
-        check_equal({"a": 1000, "b": 1100})
+    models = [guideline.build(variant.label, column) for variant in guideline.variants]
+    macs = [complexity(model).macs for model in models]
+    # The paper's own widths differ by up to 5.5% (1024 against 968).
+    assert max(macs) / min(macs) <= 1.06
 
 
 def test_multiples_widen_everything(monkeypatch):

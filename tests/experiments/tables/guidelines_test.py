@@ -46,8 +46,7 @@ def test_unknown_names_are_reported():
 def test_a_small_run(monkeypatch, tmp_path):
     for name, value in {"BLOCKS": 1, "SIZE": 8}.items():
         monkeypatch.setattr(guideline_blocks, name, value)
-    for name, value in {"BATCHES": (1,), "QUANTIZATIONS": ("none",)}.items():
-        monkeypatch.setattr(guidelines, name, value)
+    monkeypatch.setattr(guidelines, "BATCHES", (1,))
     settings = Settings(output=tmp_path / "results", cache=tmp_path, passes=2, runs=2)
     result = run(settings, ["G4"])
     table, details = result.tables
