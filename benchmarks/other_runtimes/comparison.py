@@ -73,7 +73,8 @@ def check_outputs(
         found = difference(np.array(logits), comparison.logits)
         if not _close_enough(variant, found):
             raise UserError(
-                f"{describe(variant)} of {network} does not compute what Keras does: cosine "
+                f"{NAMES[variant.runtime]}'s {variant.precision} {variant.graph} graph of "
+                f"{network} does not compute what Keras does: cosine "
                 f"{found['cosine']:.3f}, error {found['relative_error']:.1e} of the logits' "
                 "standard deviation; measure without it (--runtimes)"
             )
@@ -128,11 +129,6 @@ def summarize(
         {**asdict(variant), **check, "ms": statistics(list(row)), "to_ours": spread(row / ours)}
         for variant, check, row in zip(found, checks, times, strict=True)
     ]
-
-
-def describe(variant: Variant) -> str:
-    """Describes a variant in words."""
-    return f"{NAMES[variant.runtime]}'s {variant.precision} {variant.graph} graph"
 
 
 def runtimes_table(networks: dict[str, list[dict]]) -> str:

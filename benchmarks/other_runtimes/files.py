@@ -1,6 +1,5 @@
 """The files for comparing runtimes: one network with the same weights in every format."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,17 +54,15 @@ def variants(runtimes: tuple[str, ...], shuffle_free: bool) -> list[Variant]:
       runtimes: keys of `PACKAGES`.
       shuffle_free: whether they have a graph without shuffles.
     """
-    found = [Variant("litert", graph, precision) for graph, precision in _pairs(True, True)]
-    for runtime in runtimes:
-        pairs = _pairs(shuffle_free, runtime not in _FLOAT_ONLY)
-        found += [Variant(runtime, graph, precision) for graph, precision in pairs]
+    found = []
+    for runtime in (OURS.runtime, *runtimes):
+        both = shuffle_free or runtime == OURS.runtime
+        graphs = ("deployment", "canonical") if both else ("canonical",)
+        precisions = ("float32",) if runtime in _FLOAT_ONLY else ("int8", "float32")
+        found += [
+            Variant(runtime, graph, precision) for graph in graphs for precision in precisions
+        ]
     return found
-
-
-def _pairs(shuffle_free: bool, int8: bool) -> list[tuple[str, str]]:
-    graphs = ("deployment", "canonical") if shuffle_free else ("canonical",)
-    precisions = ("int8", "float32") if int8 else ("float32",)
-    return [(graph, precision) for graph in graphs for precision in precisions]
 
 
 @dataclass(frozen=True)
@@ -147,62 +144,49 @@ class _Writer:
 
     def write(self, variant: Variant) -> Path:
         """Writes the file of a variant and returns its path."""
-        return _WRITERS[variant.runtime](self, variant)
+        writers = {"litert": self._litert, "ncnn": self._ncnn}
+        name = f"{variant.runtime}_{variant.graph}_{variant.precision}"
+        return writers.get(variant.runtime, self._onnx)(variant, self.folder / name)
 
-    def path(self, variant: Variant, suffix: str) -> Path:
-        """Returns the path of a variant's file."""
-        return self.folder / f"{variant.runtime}_{variant.graph}_{variant.precision}{suffix}"
-
-    def graph(self, name: str) -> Graph:
+    def _graph(self, name: str) -> Graph:
         """Returns the graph that runtimes other than LiteRT get."""
         return plain_graph(self.model) if name == "canonical" else shuffle_free_graph(self.model)
 
-
-def _litert(writer: _Writer, variant: Variant) -> Path:
-    path = writer.path(variant, ".tflite")
-    quantization = "int8-ptq" if variant.precision == "int8" else "none"
-    if variant.graph == "canonical":
-        content = canonical.convert(writer.model, quantization, writer.calibration)
-    else:
-        graph = deployment_graph(writer.model, "cpu")
-        content = convert_graph(graph, quantization, writer.calibration)
-    path.write_bytes(content)
-    return path
-
-
-def _onnx(writer: _Writer, variant: Variant) -> Path:
-    import onnx
-
-    from benchmarks.other_runtimes.onnx_export import onnx_model
-
-    path = writer.folder / f"{variant.graph}.onnx"
-    onnx.save(onnx_model(writer.graph(variant.graph)), path)
-    if variant.precision == "float32":
+    def _litert(self, variant: Variant, path: Path) -> Path:
+        path = path.with_suffix(".tflite")
+        quantization = "int8-ptq" if variant.precision == "int8" else "none"
+        if variant.graph == "canonical":
+            content = canonical.convert(self.model, quantization, self.calibration)
+        else:
+            graph = deployment_graph(self.model, "cpu")
+            content = convert_graph(graph, quantization, self.calibration)
+        path.write_bytes(content)
         return path
-    target = writer.path(variant, ".xml" if variant.runtime == "openvino" else ".onnx")
-    request = {
-        "runtime": variant.runtime,
-        "source": str(path),
-        "target": str(target),
-        "images": str(writer.channels_first),
-    }
-    worker.call("benchmarks.other_runtimes.quantize_worker", request)
-    return target
 
+    def _onnx(self, variant: Variant, path: Path) -> Path:
+        import onnx
 
-def _ncnn(writer: _Writer, variant: Variant) -> Path:
-    from benchmarks.other_runtimes.ncnn_export import ncnn_files
+        from benchmarks.other_runtimes.onnx_export import onnx_model
 
-    path = writer.path(variant, ".param")
-    param, weights = ncnn_files(writer.graph(variant.graph))
-    path.write_text(param, encoding="utf-8")
-    path.with_suffix(".bin").write_bytes(weights)
-    return path
+        source = self.folder / f"{variant.graph}.onnx"
+        onnx.save(onnx_model(self._graph(variant.graph)), source)
+        if variant.precision == "float32":
+            return source
+        target = path.with_suffix(".xml" if variant.runtime == "openvino" else ".onnx")
+        request = {
+            "runtime": variant.runtime,
+            "source": str(source),
+            "target": str(target),
+            "images": str(self.channels_first),
+        }
+        worker.call("benchmarks.other_runtimes.quantize_worker", request)
+        return target
 
+    def _ncnn(self, variant: Variant, path: Path) -> Path:
+        from benchmarks.other_runtimes.ncnn_export import ncnn_files
 
-_WRITERS: dict[str, Callable[[_Writer, Variant], Path]] = {
-    "litert": _litert,
-    "onnxruntime": _onnx,
-    "openvino": _onnx,
-    "ncnn": _ncnn,
-}
+        path = path.with_suffix(".param")
+        param, weights = ncnn_files(self._graph(variant.graph))
+        path.write_text(param, encoding="utf-8")
+        path.with_suffix(".bin").write_bytes(weights)
+        return path

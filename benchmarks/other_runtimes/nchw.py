@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from converters.graph.operations import Folded, Graph, Op
+from keras_shufflenet.permutations import PermutedTensor
 
 POOL_SIZE, POOL_STRIDE = 3, 2
 
@@ -43,117 +44,97 @@ def nodes(graph: Graph) -> list[Node]:
     Examples:
       >>> kinds = Counter(node.kind for node in nodes(plain_graph(model)))
     """
-    reader = _Reader(graph)
+    found = []
     for op in graph.ops.values():
         if op.kind not in _READERS:
             raise ValueError(f"{op.name!r} is of the kind {op.kind!r}, which only LiteRT supports")
-        reader.follow(op)
-        _READERS[op.kind](reader, op)
-    return reader.nodes
+        found.append(_READERS[op.kind](graph, op))
+    return [node for node in found if node is not None]
 
 
-class _Reader:
-    """Follows height and width, and the pads that convolutions and pools absorb."""
-
-    def __init__(self, graph: Graph):
-        self.graph = graph
-        self.nodes: list[Node] = []
-        self.extents: dict[str, tuple[int, int]] = {}
-        # By name of a "pad" operator, the tensor that it pads.
-        self.padded: dict[str, str] = {}
-
-    def follow(self, op: Op) -> None:
-        """Records the height and width of the output, without the zeros of a pad."""
-        if op.kind == "input":
-            self.extents[op.name] = op.settings["shape"][:2]
-        else:
-            stride = _stride(op)
-            height, width = self.extents[op.inputs[0]]
-            self.extents[op.name] = (-(-height // stride), -(-width // stride))
-
-    def add(
-        self, op: Op, kind: str | None = None, weights: Folded | None = None, **settings: Any
-    ) -> None:
-        inputs = tuple(self.padded.get(name, name) for name in op.inputs)
-        shape = (op.channels, *self.extents[op.name])
-        self.nodes.append(Node(kind or op.kind, inputs, (op.name,), shape, weights, settings))
-
-    def pads(self, op: Op, size: int) -> tuple[int, int, int, int]:
-        """Returns the pads of a window of `size`: those of a pad before it, or of "same"."""
-        if op.inputs[0] in self.padded:
-            return (1, 1, 1, 1)
-        totals = [
-            max((after - 1) * _stride(op) + size - before, 0)
-            for before, after in zip(self.extents[op.inputs[0]], self.extents[op.name], strict=True)
-        ]
-        # The odd one goes to the end.
-        return (*[total // 2 for total in totals], *[total - total // 2 for total in totals])
+def _node(
+    graph: Graph, op: Op, kind: str | None = None, weights: Folded | None = None, **settings: Any
+) -> Node:
+    """Returns the node of an operator; a pad before it is part of its settings."""
+    inputs = tuple(_unpadded(graph, name) for name in op.inputs)
+    shape = (op.channels, *_extents(graph, op.name))
+    return Node(kind or op.kind, inputs, (op.name,), shape, weights, settings)
 
 
-def _stride(op: Op) -> int:
-    return POOL_STRIDE if op.kind in ("max_pool", "average_pool") else op.settings.get("stride", 1)
+def _unpadded(graph: Graph, name: str) -> str:
+    return graph.ops[name].inputs[0] if graph.ops[name].kind == "pad" else name
 
 
-def _pad(reader: _Reader, op: Op) -> None:
-    (reader.padded[op.name],) = op.inputs
+def _extents(graph: Graph, name: str) -> tuple[int, int]:
+    """Returns height and width, without the zeros of a pad."""
+    return graph.extents(PermutedTensor(name, np.arange(graph.ops[name].channels)))
 
 
-def _conv(reader: _Reader, op: Op) -> None:
+def _pads(graph: Graph, op: Op, size: int) -> tuple[int, int, int, int]:
+    """Returns the pads of a window of `size`: those of a pad before it, or of "same"."""
+    (source,) = op.inputs
+    if graph.ops[source].kind == "pad":
+        return (1, 1, 1, 1)
+    extents = zip(_extents(graph, source), _extents(graph, op.name), strict=True)
+    totals = [max((n - 1) * op.settings["stride"] + size - before, 0) for before, n in extents]
+    # The odd one goes to the end.
+    return (*[total // 2 for total in totals], *[total - total // 2 for total in totals])
+
+
+def _conv(graph: Graph, op: Op) -> Node:
     depthwise = op.kind == "depthwise"
     kernel = op.weights.kernel.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
-    reader.add(
+    return _node(
+        graph,
         op,
         "conv",
         Folded(np.ascontiguousarray(kernel), op.weights.bias),
-        pads=reader.pads(op, kernel.shape[-1]),
+        pads=_pads(graph, op, kernel.shape[-1]),
         stride=op.settings["stride"],
         groups=op.channels if depthwise else op.settings["groups"],
         activation=None if depthwise else op.settings["activation"],
     )
 
 
-def _dense(reader: _Reader, op: Op) -> None:
+def _dense(graph: Graph, op: Op) -> Node:
     kernel = np.ascontiguousarray(op.weights.kernel.T)
-    reader.add(op, weights=Folded(kernel, op.weights.bias))
+    return _node(graph, op, weights=Folded(kernel, op.weights.bias))
 
 
-def _pool(reader: _Reader, op: Op) -> None:
+def _pool(graph: Graph, op: Op) -> Node:
     # For a maximum after a ReLU, a pad's zeros and a pool's own minus infinity are the same.
-    reader.add(op, pads=reader.pads(op, POOL_SIZE), count_pads=op.inputs[0] in reader.padded)
+    padded = graph.ops[op.inputs[0]].kind == "pad"
+    return _node(graph, op, pads=_pads(graph, op, POOL_SIZE), count_pads=padded)
 
 
-def _slice(reader: _Reader, op: Op) -> None:
-    """Adds one split for all slices of a tensor, at the first of them."""
-    slices = [
-        other
-        for other in reader.graph.ops.values()
-        if other.kind == "slice" and other.inputs == op.inputs
-    ]
+def _slice(graph: Graph, op: Op) -> Node | None:
+    """Returns one split for all slices of a tensor, at the first of them."""
+    slices = [o for o in graph.ops.values() if o.kind == "slice" and o.inputs == op.inputs]
     if op is not slices[0]:
-        return
+        return None
     (source,) = op.inputs
-    channels = reader.graph.ops[source].channels
+    channels = graph.ops[source].channels
     starts = [other.settings["start"] for other in slices]
     stops = [other.settings["stop"] for other in slices]
     if [*starts, channels] != [0, *stops]:
         raise ValueError(f"the slices of {source!r} leave gaps: {starts} to {stops}")
     outputs = tuple(other.name for other in slices)
     sizes = tuple(other.channels for other in slices)
-    shape = (channels, *reader.extents[source])
-    reader.nodes.append(Node("split", op.inputs, outputs, shape, None, {"sizes": sizes}))
+    shape = (channels, *_extents(graph, source))
+    return Node("split", op.inputs, outputs, shape, None, {"sizes": sizes})
 
 
-_READERS: dict[str, Callable[[_Reader, Op], None]] = {
-    "input": lambda reader, op: reader.add(op),
-    "pad": _pad,
+_READERS: dict[str, Callable[[Graph, Op], Node | None]] = {
+    "input": _node,
+    "pad": lambda graph, op: None,
     "conv": _conv,
     "depthwise": _conv,
     "dense": _dense,
-    "add": lambda reader, op: reader.add(op, activation=op.settings["activation"]),
-    "mean": lambda reader, op: reader.add(op),
+    "add": lambda graph, op: _node(graph, op, activation=op.settings["activation"]),
+    "mean": _node,
     "max_pool": _pool,
     "average_pool": _pool,
     "slice": _slice,
-    "concat": lambda reader, op: reader.add(op),
-    "transpose": lambda reader, op: reader.add(op, "shuffle", groups=op.settings["groups"]),
+    "concat": _node,
+    "transpose": lambda graph, op: _node(graph, op, "shuffle", groups=op.settings["groups"]),
 }
