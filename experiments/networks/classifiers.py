@@ -4,6 +4,10 @@ They accept any image size: AlexNet's and VGG-16's dense layers are convolutions
 weights and, at 224 pixels, the same result. Larger images give several positions, whose logits are
 averaged (Sermanet et al., 2013; VGG's own evaluation). As matrices those layers would grow with the
 image: VGG-16's first one to 1.8 billion weights at 720x1280.
+
+Each function takes the input's shape (height, width, channels), 224x224x3 by default, AlexNet and
+VGG-16 no fewer pixels, and the number of classes. It returns a functional model from pixels in
+[-1, 1] to logits (batch, classes).
 """
 
 from collections.abc import Sequence
@@ -23,13 +27,6 @@ def AlexNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
     paper's count. So is dropout, which does nothing in inference. 724,406,816 multiply-adds and
     60,965,224 parameters at 224 pixels.
 
-    Args:
-      input_shape: (height, width, channels), at least 224 pixels; 224x224x3 by default.
-      classes: number of classes.
-
-    Returns:
-      A functional model from pixels in [-1, 1] to logits (batch, classes).
-
     Examples:
       >>> model = AlexNet((480, 640, 3))
     """
@@ -47,32 +44,26 @@ def AlexNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
     return keras.Model(image, _dense_as_convolutions(x, 6, classes), name="alexnet")
 
 
+# By number of a fire module, its squeezed and expanded channels (Iandola et al., 2016, Table 1).
+_FIRES = {
+    2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128),
+    6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256),
+}  # fmt: skip
+
+
 def SqueezeNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
     """Returns SqueezeNet 1.0 (Iandola et al., 2016), without bypass.
 
     Sizes as in torchvision: 109 pixels after the first convolution, and pools that round up.
     1,248,424 parameters.
-
-    Args:
-      input_shape: (height, width, channels); 224x224x3 by default.
-      classes: number of classes.
-
-    Returns:
-      A functional model from pixels in [-1, 1] to logits (batch, classes).
     """
     image = keras.Input(tuple(input_shape or _DEFAULT))
     x = _convolve(image, 96, 7, "conv1", strides=2, padding="valid")
     x = _pool_up(x, "pool1")
-    x = _fire(x, 16, 64, "fire2")
-    x = _fire(x, 16, 64, "fire3")
-    x = _fire(x, 32, 128, "fire4")
-    x = _pool_up(x, "pool4")
-    x = _fire(x, 32, 128, "fire5")
-    x = _fire(x, 48, 192, "fire6")
-    x = _fire(x, 48, 192, "fire7")
-    x = _fire(x, 64, 256, "fire8")
-    x = _pool_up(x, "pool8")
-    x = _fire(x, 64, 256, "fire9")
+    for number, channels in _FIRES.items():
+        x = _fire(x, *channels, f"fire{number}")
+        if number in (4, 8):
+            x = _pool_up(x, f"pool{number}")
     x = _convolve(x, classes, 1, "conv10")
     return keras.Model(image, _average(x), name="squeezenet")
 
@@ -100,13 +91,6 @@ def GoogLeNet(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
     Local response normalization is omitted, as in `AlexNet`. Its paper says 1.5 billion
     multiply-adds; its layers have 1,582,671,872. The first one has 118 million of them (64 filters
     of 7x7x3 at 112x112 positions), but the paper's Table 1 says 34 million.
-
-    Args:
-      input_shape: (height, width, channels); 224x224x3 by default.
-      classes: number of classes.
-
-    Returns:
-      A functional model from pixels in [-1, 1] to logits (batch, classes).
     """
     image = keras.Input(tuple(input_shape or _DEFAULT))
     x = _convolve(image, 64, 7, "conv1", strides=2)
@@ -127,13 +111,6 @@ def VGG16(input_shape: Shape = None, classes: int = 1000) -> keras.Model:
     """Returns VGG-16 (Simonyan and Zisserman, 2014), with keras.applications' features.
 
     15,470,264,320 multiply-adds and 138,357,544 parameters at 224 pixels.
-
-    Args:
-      input_shape: (height, width, channels), at least 224 pixels; 224x224x3 by default.
-      classes: number of classes.
-
-    Returns:
-      A functional model from pixels in [-1, 1] to logits (batch, classes).
     """
     features = keras.applications.VGG16(
         include_top=False, weights=None, input_shape=tuple(input_shape or _DEFAULT)

@@ -1,7 +1,7 @@
 """The building blocks of V2's guidelines as networks of ten blocks, with the paper's figures."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 
@@ -60,7 +60,7 @@ class Guideline:
     widths: int
     variants: tuple[Variant, ...]
     claims: tuple[Claim, ...]
-    note: str = field(default="")
+    note: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -117,8 +117,15 @@ def _bottleneck(
     return activate()(_LAYERS.Add()([x, y]) if shortcut else y)
 
 
-def _variant(label: str, gpu: tuple, cpu: tuple, gpu_speeds: tuple, cpu_speeds: tuple) -> Variant:
+def _row(label: str, gpu: tuple, cpu: tuple, gpu_speeds: tuple, cpu_speeds: tuple) -> Variant:
     return Variant(label, {"GPU": gpu, "CPU": cpu}, {"GPU": gpu_speeds, "CPU": cpu_speeds})
+
+
+def _bottleneck_row(
+    label: str, relu: bool, shortcut: bool, gpu_speeds: tuple, cpu_speeds: tuple
+) -> Variant:
+    both = (32, relu, shortcut)
+    return _row(label, both, both, gpu_speeds, cpu_speeds)
 
 
 _ALL = (
@@ -130,10 +137,10 @@ _ALL = (
         2,
         # c1:c2, then (c1, c2).
         (
-            _variant("1:1", (128, 128), (32, 32), (1480, 723, 232), (76.2, 21.7, 5.3)),
-            _variant("1:2", (90, 180), (22, 44), (1296, 586, 206), (72.9, 20.5, 5.1)),
-            _variant("1:6", (52, 312), (13, 78), (876, 489, 189), (69.1, 17.9, 4.6)),
-            _variant("1:12", (36, 432), (9, 108), (748, 392, 163), (57.6, 15.1, 4.4)),
+            _row("1:1", (128, 128), (32, 32), (1480, 723, 232), (76.2, 21.7, 5.3)),
+            _row("1:2", (90, 180), (22, 44), (1296, 586, 206), (72.9, 20.5, 5.1)),
+            _row("1:6", (52, 312), (13, 78), (876, 489, 189), (69.1, 17.9, 4.6)),
+            _row("1:12", (36, 432), (9, 108), (748, 392, 163), (57.6, 15.1, 4.4)),
         ),
         (Claim("widths of 1:12 take longer than equal ones", "1:12", "1:1"),),
     ),
@@ -145,10 +152,10 @@ _ALL = (
         1,
         # g, then (c, g).
         (
-            _variant("g=1", (128, 1), (64, 1), (2451, 1289, 437), (40.0, 10.2, 2.3)),
-            _variant("g=2", (180, 2), (90, 2), (1725, 873, 341), (35.0, 9.5, 2.2)),
-            _variant("g=4", (256, 4), (128, 4), (1026, 644, 338), (32.9, 8.7, 2.1)),
-            _variant("g=8", (360, 8), (184, 8), (634, 445, 230), (27.8, 7.5, 1.8)),
+            _row("g=1", (128, 1), (64, 1), (2451, 1289, 437), (40.0, 10.2, 2.3)),
+            _row("g=2", (180, 2), (90, 2), (1725, 873, 341), (35.0, 9.5, 2.2)),
+            _row("g=4", (256, 4), (128, 4), (1026, 644, 338), (32.9, 8.7, 2.1)),
+            _row("g=8", (360, 8), (184, 8), (634, 445, 230), (27.8, 7.5, 1.8)),
         ),
         (Claim("8 groups take longer than none", "g=8", "g=1"),),
         "The paper's 180 channels cannot be cut into 8 groups: 184 for the CPU's widths.",
@@ -161,17 +168,11 @@ _ALL = (
         1,
         # Fragments, then (channels, fragments, parallel).
         (
-            _variant("1", (128, 1, False), (64, 1, False), (2446, 1274, 434), (40.2, 10.1, 2.3)),
-            _variant(
-                "2 series", (90, 2, False), (45, 2, False), (1790, 909, 336), (38.6, 10.1, 2.2)
-            ),
-            _variant(
-                "4 series", (64, 4, False), (32, 4, False), (752, 745, 349), (38.4, 10.1, 2.3)
-            ),
-            _variant(
-                "2 parallel", (90, 2, True), (45, 2, True), (1537, 803, 320), (33.4, 9.1, 2.2)
-            ),
-            _variant("4 parallel", (64, 4, True), (32, 4, True), (691, 572, 292), (35.0, 8.4, 2.1)),
+            _row("1", (128, 1, False), (64, 1, False), (2446, 1274, 434), (40.2, 10.1, 2.3)),
+            _row("2 series", (90, 2, False), (45, 2, False), (1790, 909, 336), (38.6, 10.1, 2.2)),
+            _row("4 series", (64, 4, False), (32, 4, False), (752, 745, 349), (38.4, 10.1, 2.3)),
+            _row("2 parallel", (90, 2, True), (45, 2, True), (1537, 803, 320), (33.4, 9.1, 2.2)),
+            _row("4 parallel", (64, 4, True), (32, 4, True), (691, 572, 292), (35.0, 8.4, 2.1)),
         ),
         (
             Claim("4 fragments in series take longer than 1", "4 series", "1"),
@@ -186,28 +187,12 @@ _ALL = (
         "V2 Table 4",
         _bottleneck,
         1,
-        # What the bottleneck unit has, then (channels, ReLU, shortcut).
+        # What the bottleneck unit has.
         (
-            _variant(
-                "ReLU, shortcut",
-                *((32, True, True), (32, True, True)),
-                *((2427, 2066, 1436), (56.7, 16.9, 5.0)),
-            ),
-            _variant(
-                "ReLU",
-                *((32, True, False), (32, True, False)),
-                *((2647, 2256, 1735), (61.9, 18.8, 5.2)),
-            ),
-            _variant(
-                "shortcut",
-                *((32, False, True), (32, False, True)),
-                *((2672, 2121, 1458), (57.3, 18.2, 5.1)),
-            ),
-            _variant(
-                "neither",
-                *((32, False, False), (32, False, False)),
-                *((2842, 2376, 1782), (66.3, 20.2, 5.4)),
-            ),
+            _bottleneck_row("ReLU, shortcut", True, True, (2427, 2066, 1436), (56.7, 16.9, 5.0)),
+            _bottleneck_row("ReLU", True, False, (2647, 2256, 1735), (61.9, 18.8, 5.2)),
+            _bottleneck_row("shortcut", False, True, (2672, 2121, 1458), (57.3, 18.2, 5.1)),
+            _bottleneck_row("neither", False, False, (2842, 2376, 1782), (66.3, 20.2, 5.4)),
         ),
         (
             Claim("ReLUs cost time", "ReLU", "neither"),

@@ -5,6 +5,7 @@ widths double, and a classifier. The widths are solved for a number of multiply-
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,8 +28,8 @@ _SIZE, _CLASSES = 224, 1000
 _CARDINALITY = 16
 # Channels of the stem, as in V1: from this many million multiply-adds on, and below.
 _WIDE_FROM, _WIDE_STEM, _NARROW_STEM = 100, 24, 12
-# How far a stage's width may be from twice that of the stage before, in the units' width steps.
-_AROUND = {1: 2, 2: 4}
+# How far Stage3's and Stage4's widths may be from twice and four times Stage2's, in width steps.
+_AROUND = (2, 4)
 
 
 class Convolution(NamedTuple):
@@ -74,8 +75,7 @@ def _vgg(channels: int, filters: int, stride: int, first: bool) -> list[Convolut
 
 
 def _resnet(channels: int, filters: int, stride: int, first: bool) -> list[Convolution]:
-    bottleneck = max(1, round(filters / 4))
-    return _bottleneck(bottleneck, filters, stride, 1)
+    return _bottleneck(max(1, round(filters / 4)), filters, stride, 1)
 
 
 def _resnext(channels: int, filters: int, stride: int, first: bool) -> list[Convolution]:
@@ -199,11 +199,10 @@ def _candidates(name: str, millions: float) -> Iterator[Widths]:
             return
         if macs < 0.7 * millions:
             continue
-        for two in range(-_AROUND[1], _AROUND[1] + 1):
-            for three in range(-_AROUND[2], _AROUND[2] + 1):
-                stages = (first, second + two * step, third + three * step)
-                if stages[0] < stages[1] < stages[2]:
-                    yield Widths(stem, stages)
+        for two, three in itertools.product(*(range(-around, around + 1) for around in _AROUND)):
+            stages = (first, second + two * step, third + three * step)
+            if stages[0] < stages[1] < stages[2]:
+                yield Widths(stem, stages)
 
 
 def _distance(widths: Widths) -> float:
@@ -241,21 +240,16 @@ def build(
             classifier_activation=None,
             small_images=small_images,
         )
-
-    def make_unit(filters: int, stride: int, name: str) -> Callable[[Any], Any]:
-        return functools.partial(_unit, structure, filters, stride, name)
-
     image = network.network_input(None, input_shape, small_images)
     x = network.stem(image, widths.stem, Settings("same", "paper", None), small_images)
-    x = network.stages(x, UNITS, widths.stages, make_unit)
-    return keras.Model(image, network.top(x, True, None, classes, None), name=_identifier(name))
+    x = network.stages(
+        x, UNITS, widths.stages, lambda **unit: functools.partial(_unit, structure, **unit)
+    )
+    x = network.top(x, True, None, classes, None)
+    return keras.Model(image, x, name=name.lower().replace("-", "_"))
 
 
-def _identifier(name: str) -> str:
-    return name.lower().replace("-", "_")
-
-
-def _unit(structure: Structure, filters: int, stride: int, name: str, inputs: Any) -> Any:
+def _unit(structure: Structure, inputs: Any, *, filters: int, stride: int, name: str) -> Any:
     """Returns `inputs` after a unit of one of the structures made only of Keras's layers."""
     x, channels = inputs, inputs.shape[-1]
     for number, convolution in enumerate(

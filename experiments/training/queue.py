@@ -68,11 +68,8 @@ class Accuracy:
 class _Run:
     name: str
     seed: int
+    workdir: Path
     config: TrainConfig
-
-    @property
-    def workdir(self) -> Path:
-        return Path(self.config.workdir)
 
     @property
     def is_done(self) -> bool:
@@ -112,7 +109,11 @@ def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
         keras.backend.clear_session()
         model = training.build(input_shape=shape, classes=classes, small_images=small_images)
         path = _keep_network(model, _folder(queue.folder, training.name))
-        runs += [_run(training.name, seed, path, queue) for seed in queue.seeds]
+        for seed in queue.seeds:
+            values = {**queue.values, "model": str(path), "seed": seed}
+            workdir = path.parent / f"seed{seed}"
+            config = make_config(queue.recipe, str(workdir), values)
+            runs.append(_Run(training.name, seed, workdir, config))
     # All of them before the first hour of training.
     for run in runs:
         _check_values(run)
@@ -168,12 +169,6 @@ def _keep_network(model: keras.Model, folder: Path) -> Path:
     return folder / _NETWORK
 
 
-def _run(name: str, seed: int, network: Path, queue: QueueConfig) -> _Run:
-    values = {**queue.values, "model": str(network), "seed": seed}
-    workdir = network.parent / f"seed{seed}"
-    return _Run(name, seed, make_config(queue.recipe, str(workdir), values))
-
-
 def _check_values(run: _Run) -> None:
     if not run.is_begun:
         return
@@ -217,8 +212,8 @@ class _QueuedTask(Task):
 
 
 def _accuracy(name: str, workdirs: Sequence[Path]) -> Accuracy:
-    configs = [TrainConfig.load(workdir) for workdir in workdirs]
-    trained = [_settings(config) for config in configs]
+    configs = [TrainConfig.load(workdir).to_flat() for workdir in workdirs]
+    trained = [{k: v for k, v in config.items() if k not in _OF_A_RUN} for config in configs]
     for workdir, settings in zip(workdirs, trained, strict=True):
         changed = [key for key, value in settings.items() if value != trained[0][key]]
         if changed:
@@ -227,20 +222,15 @@ def _accuracy(name: str, workdirs: Sequence[Path]) -> Accuracy:
                 f"{', '.join(changed)}; remove one of them"
             )
     scores = [_last_scores(workdir) for workdir in workdirs]
-    seeds = [config.optimization.seed for config in configs]
     counted = complexity(load_model(workdirs[0].parent / _NETWORK))
     return Accuracy(
         name,
         counted.macs,
         counted.parameters,
         min(score["eval_images"] for score in scores),
-        {seed: score["top1"] for seed, score in zip(seeds, scores, strict=True)},
+        {one["seed"]: score["top1"] for one, score in zip(configs, scores, strict=True)},
         trained[0],
     )
-
-
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.to_flat().items() if name not in _OF_A_RUN}
 
 
 def _last_scores(workdir: Path) -> dict[str, Any]:
