@@ -13,8 +13,6 @@ from absl import flags
 from benchmarks.measuring.results import Destination, define_flags
 from benchmarks.training import trainings
 from common import cli
-from converters.source_digest import versions
-from edge.provenance import describe_run
 
 _QAT_EPOCHS = flags.DEFINE_integer(
     "qat_epochs", 4, "Epochs of quantization-aware training.", lower_bound=1
@@ -27,7 +25,7 @@ def main() -> None:
     """Reads the flags, trains, converts, evaluates, and writes the JSON file and the table."""
     destination = Destination.from_flags("accuracy")
     config = trainings.read_flags(trainings.NETWORKS)
-    run = describe_run(destination.command, versions())
+    run = destination.start()
     epochs = _QAT_EPOCHS.value
     run["networks"] = {name: trainings.measure(name, config, epochs) for name in config.networks}
     destination.write(run, trainings.accuracy_table(run["networks"]))

@@ -10,8 +10,6 @@ Example:
 from benchmarks.measuring.results import Destination, define_flags, define_turns, read_turns
 from benchmarks.training import tradeoff, trainings
 from common import cli
-from converters.source_digest import versions
-from edge.provenance import describe_run
 
 define_flags("accuracy_tradeoff", more="; accuracy_tradeoff.png is written next to it")
 trainings.define_flags(recipe="cifar10_40px", workdirs="build/accuracy_tradeoff")
@@ -23,7 +21,7 @@ def main() -> None:
     destination = Destination.from_flags("accuracy_tradeoff")
     points = tradeoff.train_and_convert(trainings.read_flags(tradeoff.ALL))
     # Only now: the recorded load must be that of the timing, not of the training.
-    run = describe_run(destination.command, versions())
+    run = destination.start()
     run["points"] = tradeoff.timed(points, read_turns())
     tradeoff.draw(run["points"], destination.document.parent / "accuracy_tradeoff.png")
     destination.write(run, tradeoff.table(run["points"]))

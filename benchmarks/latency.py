@@ -16,8 +16,6 @@ from absl import flags
 
 from benchmarks.measuring.results import Destination, define_flags, define_turns, read_turns
 from common import cli
-from converters.source_digest import versions
-from edge.provenance import describe_run, warn_if_busy
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -38,9 +36,7 @@ def main() -> None:
     from benchmarks.measuring.networks import check_names
 
     networks = check_names(_NETWORKS.value)
-    # First, because converting loads the machine too.
-    run = describe_run(destination.command, versions())
-    warn_if_busy(run, "times")
+    run = destination.start(noisy="times")
     files = convert_all(networks, Path(_CACHE.value))
     run["networks"] = measure_all(files, read_turns())
     destination.write(run, latency_table(run["networks"]))

@@ -14,7 +14,6 @@ from absl import flags
 from benchmarks.measuring.results import Destination, define_flags
 from common import cli
 from converters.source_digest import versions
-from edge.provenance import describe_run
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -35,7 +34,7 @@ def main() -> None:
     from benchmarks.measuring.small_devices import comparison_table, measure_all, tool_versions
 
     tools, networks = tool_versions(), check_names(_NETWORKS.value)
-    run = describe_run(destination.command, {**versions(), **tools})
+    run = destination.start({**versions(), **tools})
     run["rows"] = measure_all(networks, Path(_CACHE.value), _RUNS.value)
     destination.write(run, comparison_table(run["rows"]))
 

@@ -16,7 +16,6 @@ from benchmarks.input_pipeline.settings import PIPELINES, SETTINGS
 from benchmarks.measuring.results import Destination, define_flags, installed_versions
 from common import cli
 from common.choices import choose
-from edge.provenance import describe_run, warn_if_busy
 
 _SETTINGS = flags.DEFINE_list("settings", None, f"Some of {', '.join(SETTINGS)}; all by default.")
 _PIPELINES = flags.DEFINE_list(
@@ -49,8 +48,7 @@ def main() -> None:
         cores=tuple(map(int, _CORES.value)),
         cache=Path(_CACHE.value),
     )
-    run = describe_run(destination.command, _versions(config.pipelines))
-    warn_if_busy(run, "rates")
+    run = destination.start(_versions(config.pipelines), noisy="rates")
     run["settings"] = compare(config)
     destination.write(run, pipelines_table(run["settings"]))
 

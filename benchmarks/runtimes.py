@@ -18,7 +18,6 @@ from benchmarks.other_runtimes.models import versions as runtime_versions
 from common import cli
 from common.choices import choose
 from converters.source_digest import versions
-from edge.provenance import describe_run, warn_if_busy
 from trainers.startup import import_tensorflow
 
 _NETWORKS = flags.DEFINE_list(
@@ -53,9 +52,7 @@ def main() -> None:
         cache=Path(_CACHE.value),
         turns=read_turns(),
     )
-    # First, because converting loads the machine too.
-    run = describe_run(destination.command, {**versions(), **packages})
-    warn_if_busy(run, "times")
+    run = destination.start({**versions(), **packages}, noisy="times")
     run["networks"] = compare_all(config)
     destination.write(run, runtimes_table(run["networks"]))
 

@@ -19,8 +19,6 @@ from benchmarks.measuring.results import Destination, define_flags, full_range
 from benchmarks.training.trainings import run_command
 from common import cli
 from common.table import markdown_table
-from converters.source_digest import versions
-from edge.provenance import describe_run
 from edge.running.side_by_side import interleave
 from trainers.reporting.metrics import last_evaluation
 from trainers.startup import import_tensorflow
@@ -52,7 +50,7 @@ def main() -> None:
     from benchmarks.training.traffic import images_per_second, traffic
 
     names = check_names(_NETWORKS.value)
-    run = describe_run(destination.command, versions())
+    run = destination.start()
     # First, because counting loads the machine too.
     settings = (_STEPS.value, _BATCH.value)
     trainings = {str(n): functools.partial(_images_per_second, n, *settings) for n in (1, 2)}

@@ -21,8 +21,6 @@ from benchmarks.training.trainings import run_command
 from common import cli
 from common.choices import choose
 from common.table import markdown_table
-from converters.source_digest import versions
-from edge.provenance import describe_run
 from edge.running.side_by_side import interleave
 from trainers import recipes
 from trainers.startup import import_tensorflow
@@ -46,7 +44,7 @@ def main() -> None:
     destination = Destination.from_flags("startup")
     names = choose("recipe", _RECIPES.value, recipes.RECIPES)
     import_tensorflow()
-    run = describe_run(destination.command, versions())
+    run = destination.start()
     starts = {recipe: functools.partial(_start, recipe) for recipe in names}
     run["recipes"] = {
         recipe: dict(zip(("seconds", "cpu_seconds"), zip(*found, strict=True), strict=True))

@@ -16,7 +16,6 @@ from benchmarks.training.steps import SETTINGS, measure, speed_table, summary
 from common import cli
 from common.choices import choose
 from common.progress import Progress
-from edge.provenance import describe_run
 
 _SETTINGS = flags.DEFINE_list(
     "settings", None, f"What to measure, some of {', '.join(SETTINGS)}; all by default."
@@ -42,7 +41,7 @@ def main() -> None:
     threads = _numbers(_THREADS.value)
     packages = ("keras", "tensorflow", "torch")
     versions = installed_versions(packages, "python -m pip install -e '.[bench-torch]'")
-    run = describe_run(destination.command, versions)
+    run = destination.start(versions)
     run["clock"], run["steps"] = _CLOCK.value, []
     with Progress("measuring", len(names) * len(threads), unit="setting") as progress:
         for name in names:

@@ -1,5 +1,6 @@
 """Times a network's canonical, deployment and lower-bound (`floor`) files side by side."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,10 +17,9 @@ def convert_all(networks: Sequence[str], cache: Path) -> dict[str, list[Path]]:
     """Returns each network's files in the order of `GRAPHS`, converted unless in the cache."""
     files: dict[str, list[Path]] = {network: [] for network in networks}
     with Progress("converting", len(networks) * len(GRAPHS), unit="file") as progress:
-        for network, paths in files.items():
-            for graph in GRAPHS:
-                paths.append(int8_file(network, graph, "cpu", cache))
-                progress.update(sum(map(len, files.values())))
+        for done, (network, graph) in enumerate(itertools.product(networks, GRAPHS), 1):
+            files[network].append(int8_file(network, graph, "cpu", cache))
+            progress.update(done)
     return files
 
 
@@ -54,15 +54,15 @@ def summarize(paths: list[Path], times: np.ndarray) -> dict:
 
 def latency_table(networks: dict[str, dict]) -> str:
     """Returns the markdown table of what `measure_all` returns."""
+    rows = []
+    for network, summary in networks.items():
+        cells = [interval(one) for one in summary["graphs"].values()]
+        gain = interval(summary["canonical_to_deployment"], 2, bold=True, unit="x")
+        rows.append([network, *cells, gain, interval(summary["deployment_to_floor"], 2)])
     headers = [
         "network",
-        *[f"{graph}, ms (p10-p90)" for graph in GRAPHS],
+        *(f"{graph}, ms (p10-p90)" for graph in GRAPHS),
         "faster than canonical",
         "times the floor",
     ]
-    rows = []
-    for network, summary in networks.items():
-        cells = [interval(times) for times in summary["graphs"].values()]
-        gain = interval(summary["canonical_to_deployment"], 2, bold=True, unit="x")
-        rows.append([network, *cells, gain, interval(summary["deployment_to_floor"], 2)])
     return markdown_table(headers, rows)

@@ -7,7 +7,7 @@ import importlib.metadata
 import shlex
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from absl import flags
 from common.cli import UserError
 from common.document import read_document, replace_section
 from common.files import write_json, write_text
-from edge.provenance import describe
+from converters.source_digest import versions
+from edge.provenance import describe, describe_run, warn_if_busy
 from edge.running.side_by_side import Turns
 
 FLAGS = flags.FLAGS
@@ -91,11 +92,23 @@ class Destination:
         command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
         return cls(name, Path(FLAGS.output), document, command)
 
+    def start(self, packages: Mapping[str, str] | None = None, noisy: str = "") -> dict:
+        """Returns the record of a run that starts now; called first, because converting loads too.
+
+        Args:
+          packages: versions by name; None: those that conversions depend on.
+          noisy: what a busy machine disturbs, such as "times"; then stderr gets a warning.
+        """
+        run = describe_run(self.command, versions() if packages is None else packages)
+        if noisy:
+            warn_if_busy(run, noisy)
+        return run
+
     def write(self, run: dict, table: str) -> None:
         """Writes the JSON file, puts the table into the document, and prints the table.
 
         Args:
-          run: all that was measured, as JSON values, including what `describe_run` returns.
+          run: all that was measured, as JSON values, including what `start` returns.
           table: markdown.
 
         Raises:

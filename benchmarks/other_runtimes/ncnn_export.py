@@ -90,11 +90,10 @@ def _conv(writer: _Writer, node: Node) -> None:
     parameters |= {4: left, 14: top, 15: right, 16: bottom, 5: 1, 6: kernel.size}
     if settings["activation"]:
         parameters[9] = _RELU
-    if settings["groups"] == 1:
-        _weighted("Convolution", node, parameters, writer)
-    else:
-        grouped = {**parameters, 7: settings["groups"]}
-        _weighted("ConvolutionDepthWise", node, grouped, writer)
+    layer = "Convolution"
+    if settings["groups"] > 1:
+        layer, parameters[7] = "ConvolutionDepthWise", settings["groups"]
+    _weighted(layer, node, parameters, writer)
 
 
 def _dense(writer: _Writer, node: Node) -> None:
@@ -105,17 +104,10 @@ def _dense(writer: _Writer, node: Node) -> None:
 def _pool(kind: int) -> Callable[[_Writer, Node], None]:
     def write(writer: _Writer, node: Node) -> None:
         top, left, bottom, right = node.settings["pads"]
-        parameters = {
-            0: kind,
-            1: POOL_SIZE,
-            2: POOL_STRIDE,
-            3: left,
-            13: top,
-            14: right,
-            15: bottom,
-        }
+        parameters = {0: kind, 1: POOL_SIZE, 2: POOL_STRIDE}
         # Pad mode 1: these pads and no others.
-        parameters |= {5: 1, 6: int(node.settings["count_pads"])}
+        parameters |= {3: left, 13: top, 14: right, 15: bottom, 5: 1}
+        parameters[6] = int(node.settings["count_pads"])
         writer.add("Pooling", node, parameters)
 
     return write

@@ -42,24 +42,21 @@ def train_and_convert(config: AccuracyConfig) -> list[dict]:
         for graph in ("canonical",) if name in RIVALS else ("canonical", "deployment"):
             artifact = config.workdirs / f"{name}-{graph}"
             manifest = convert(workdir, artifact, f"--graph={graph}", "--quantization=int8-ptq")
-            points.append(_point(name, graph, artifact, manifest, epochs))
+            ((file, entry),) = manifest["files"].items()
+            model = manifest["model"]
+            point = {
+                "network": name,
+                "graph": graph,
+                "file": str((artifact / file).absolute()),
+                "macs": model["macs"],
+                "parameters": model["parameters"],
+                "float_accuracy": model["accuracy"],
+                "accuracy": entry["accuracy"],
+                "images": model["accuracy_images"],
+                "epochs": epochs,
+            }
+            points.append(point)
     return points
-
-
-def _point(name: str, graph: str, artifact: Path, manifest: dict, epochs: float) -> dict:
-    ((file, entry),) = manifest["files"].items()
-    model = manifest["model"]
-    return {
-        "network": name,
-        "graph": graph,
-        "file": str((artifact / file).absolute()),
-        "macs": model["macs"],
-        "parameters": model["parameters"],
-        "float_accuracy": model["accuracy"],
-        "accuracy": entry["accuracy"],
-        "images": model["accuracy_images"],
-        "epochs": epochs,
-    }
 
 
 def timed(points: Sequence[dict], turns: Turns) -> list[dict]:

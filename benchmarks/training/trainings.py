@@ -129,7 +129,9 @@ def measure(name: str, config: AccuracyConfig, qat_epochs: int) -> dict:
     """
     workdir = config.workdirs / name
     train(workdir, name, config, *config.length)
-    _quantize(workdir, qat_epochs)
+    if not (workdir / "qat" / "fake_quant.weights.h5").exists():
+        epochs = f"--epochs={qat_epochs}"
+        run_command("converters.quantize", f"--model={workdir}", epochs, "--resume")
     manifests = {
         column: convert(workdir, config.workdirs / f"{name}-artifact", *flags)
         for column, flags in _CONVERSIONS.items()
@@ -164,12 +166,6 @@ def _cell(exact: float, accuracy: float, argmax: float) -> str:
 def _scores(manifest: dict) -> dict[str, float]:
     (entry,) = manifest["files"].values()
     return {"accuracy": entry["accuracy"], "argmax": entry["agreement"]["argmax"]}
-
-
-def _quantize(workdir: Path, epochs: int) -> None:
-    if (workdir / "qat" / "fake_quant.weights.h5").exists():
-        return
-    run_command("converters.quantize", f"--model={workdir}", f"--epochs={epochs}", "--resume")
 
 
 def convert(workdir: Path, artifact: Path, *flags: str) -> dict:

@@ -12,7 +12,7 @@ from common.cli import UserError
 from edge.reporting.pareto import pareto_front
 from edge.running.measurement import interval, read_measurements
 from experiments.harness.experiment import Picture, Result, Settings, Table
-from experiments.measuring.latencies import SHOWN, Latencies, measure_networks
+from experiments.measuring.latencies import SHOWN, measure_networks
 from experiments.networks.models import MODELS, Model, application, network
 
 _GROUP = "ImageNet"
@@ -68,7 +68,7 @@ def run(settings: Settings, measurements: Sequence[Path] = ()) -> Result:
       UserError: a file of measurements is missing or has none with an accuracy.
     """
     measured = [point for path in measurements for point in measured_points(path)]
-    points = published_points(_measure(settings))
+    points = _published(settings)
     tables = [_table("ImageNet, top-1 as published", points)]
     pictures = [Picture("imagenet", "Published accuracy, measured time", _plot(points))]
     verdicts = list(_verdicts(points))
@@ -85,14 +85,14 @@ def front(points: Sequence[Point], cost: str) -> list[Point]:
     return pareto_front(points, cost=lambda one: one.costs[cost], value=lambda one: one.top1)
 
 
-def _measure(settings: Settings) -> Latencies:
-    names = [name for names in FAMILIES.values() for name in names]
-    networks = {(_GROUP, name): network(name, model=_NETWORKS[name]) for name in names}
-    return measure_networks("tradeoff", networks, settings)
-
-
-def published_points(found: Latencies) -> list[Point]:
-    """Returns a point for each network of `FAMILIES`."""
+def _published(settings: Settings) -> list[Point]:
+    """Measures the networks of `FAMILIES` and returns a point for each."""
+    networks = {
+        (_GROUP, name): network(name, model=_NETWORKS[name])
+        for names in FAMILIES.values()
+        for name in names
+    }
+    found = measure_networks("tradeoff", networks, settings)
     points = []
     for family, names in FAMILIES.items():
         for name in names:

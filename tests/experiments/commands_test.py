@@ -10,7 +10,6 @@ import pytest
         (["all", "--experiments=x"], "there is no experiment 'x'; there are complexity,"),
         (["structures", "--complexities=38,x"], "--complexities must be different numbers above 0"),
         (["ablations", "--train", "--seeds=0,zero"], "--seeds must be whole numbers; got '0,zero'"),
-        (["se_and_depth", "--train", "--seeds=1,1"], "--seeds must be different numbers"),
     ],
 )
 def test_a_mistake_is_one_line(run_cli, arguments, message):

@@ -6,8 +6,7 @@ import pytest
 
 from benchmarks.measuring import files, networks
 from benchmarks.measuring.lower_bound import convolutions_alone, floor_graph
-from benchmarks.measuring.networks import build, check_names
-from common.cli import UserError
+from benchmarks.measuring.networks import build
 from common.tflite.operators import operator_counts
 from converters.graph.deployment import deployment_graph
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
@@ -35,12 +34,6 @@ def test_networks_are_the_same_every_time():
     first, second = build("v2"), build("v2")
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_unknown_names_are_reported():
-    assert check_names(["v2"]) == ("v2",)
-    with pytest.raises(UserError, match="there is no network 'v3'"):
-        check_names(["v3"])
 
 
 def weights_of(graph, kind):
