@@ -66,6 +66,9 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(values, name))
         return name
 
+    def integers(self, name: str, values: Sequence[int]) -> str:
+        return self.constant(name, np.array(values, np.int64))
+
     def weights(self, node: Node) -> list[str]:
         (output,) = node.outputs
         kernel, bias = node.weights
@@ -112,26 +115,19 @@ def _mean(writer: _Writer, node: Node) -> None:
 
 
 def _split(writer: _Writer, node: Node) -> None:
-    sizes = np.array(node.settings["sizes"], np.int64)
-    sizes_name = writer.constant(f"{node.outputs[0]}_sizes", sizes)
-    writer.add("Split", [*node.inputs, sizes_name], node.outputs, axis=1)
+    sizes = writer.integers(f"{node.outputs[0]}_sizes", node.settings["sizes"])
+    writer.add("Split", [*node.inputs, sizes], node.outputs, axis=1)
 
 
 def _shuffle(writer: _Writer, node: Node) -> None:
     """Adds reshape, transpose, reshape: what every exporter writes for a shuffle."""
     (source,), (output,), (channels, height, width) = node.inputs, node.outputs, node.shape
     groups = node.settings["groups"]
-    shapes = {
-        "grouped": (1, groups, channels // groups, height, width),
-        "shape": (1, channels, height, width),
-    }
-    names = {
-        key: writer.constant(f"{output}_{key}", np.array(shape, np.int64))
-        for key, shape in shapes.items()
-    }
-    writer.add("Reshape", [source, names["grouped"]], [f"{output}_groups"])
+    grouped = writer.integers(f"{output}_grouped", (1, groups, channels // groups, height, width))
+    shape = writer.integers(f"{output}_shape", (1, channels, height, width))
+    writer.add("Reshape", [source, grouped], [f"{output}_groups"])
     writer.add("Transpose", [f"{output}_groups"], [f"{output}_shuffled"], perm=(0, 2, 1, 3, 4))
-    writer.add("Reshape", [f"{output}_shuffled", names["shape"]], [output])
+    writer.add("Reshape", [f"{output}_shuffled", shape], [output])
 
 
 _WRITERS: dict[str, Callable[[_Writer, Node], None]] = {

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from benchmarks.training.trainings import NETWORKS, RIVALS, AccuracyConfig, convert, train
 from common import files
@@ -90,7 +87,8 @@ def table(points: Sequence[dict]) -> str:
 def draw(points: Sequence[dict], path: Path) -> None:
     """Draws the int8 accuracy against multiply-adds and against latency into a PNG file."""
     names = list(dict.fromkeys(point["network"] for point in points))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
     for point in points:
         style = {"marker": _GRAPHS[point["graph"]], "color": f"C{names.index(point['network'])}"}
         label = f"{point['network']}, {point['graph']}"
@@ -103,8 +101,5 @@ def draw(points: Sequence[dict], path: Path) -> None:
         # From zero, so that lengths can be compared, and with room for the last marker.
         axes.set_xlim(0, 1.08 * max(line.get_xdata()[0] for line in axes.lines))
     right.legend(fontsize="small")
-    try:
-        with files.atomic_write(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=120)
-    finally:
-        plt.close(figure)
+    with files.atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

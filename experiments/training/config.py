@@ -17,9 +17,15 @@ FLAGS = flags.FLAGS
 # The flags belong to the calling command, whose --help shows them.
 flags.disclaim_key_flags()
 # The flags of `trainers.train` that --train accepts, with the same names.
-_VALUES = (
-    "dataset", "data_dir", "epochs", "steps", "batch_size", "learning_rate", "optimizer",
-)  # fmt: skip
+_VALUES = {
+    "dataset": (flags.DEFINE_string, "as in `shufflenet train`."),
+    "data_dir": (flags.DEFINE_string, "as in `shufflenet train`."),
+    "epochs": (flags.DEFINE_float, "passes over the training images."),
+    "steps": (flags.DEFINE_integer, "training steps, instead of --epochs."),
+    "batch_size": (flags.DEFINE_integer, "images per step."),
+    "learning_rate": (flags.DEFINE_float, "peak of the schedule."),
+    "optimizer": (flags.DEFINE_string, "sgd, as in the papers, or muon."),
+}
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,8 @@ def define_flags() -> None:
     )
     flags.DEFINE_list("seeds", ["0"], "With --train: each network is trained once with each seed.")
     flags.DEFINE_string("recipe", "cifar10", f"With --train: {', '.join(recipes.RECIPES)}.")
-    flags.DEFINE_string("dataset", None, "With --train: as in `shufflenet train`.")
-    flags.DEFINE_string("data_dir", None, "With --train: as in `shufflenet train`.")
-    flags.DEFINE_float("epochs", None, "With --train: passes over the training images.")
-    flags.DEFINE_integer("steps", None, "With --train: training steps, instead of --epochs.")
-    flags.DEFINE_integer("batch_size", None, "With --train: images per step.")
-    flags.DEFINE_float("learning_rate", None, "With --train: peak of the schedule.")
-    flags.DEFINE_string("optimizer", None, "With --train: sgd, as in the papers, or muon.")
+    for name, (define, text) in _VALUES.items():
+        define(name, None, f"With --train: {text}")
 
 
 def read_flags(name: str) -> QueueConfig | None:
@@ -94,11 +95,10 @@ def read_flags(name: str) -> QueueConfig | None:
         seeds = tuple(int(seed) for seed in FLAGS.seeds)
     except ValueError:
         raise UserError(f"--seeds must be whole numbers; got {','.join(FLAGS.seeds)!r}") from None
-    given = {value: FLAGS[value].value for value in _VALUES}
-    if given["data_dir"] is not None:
+    values = {name: FLAGS[name].value for name in _VALUES if FLAGS[name].value is not None}
+    if "data_dir" in values:
         # Workdirs remember it, and the next command may start in another folder.
-        given["data_dir"] = str(Path(given["data_dir"]).absolute())
-    values = {value: given[value] for value in _VALUES if given[value] is not None}
+        values["data_dir"] = str(Path(values["data_dir"]).absolute())
     return QueueConfig(
         recipe=FLAGS.recipe,
         values=values,

@@ -7,7 +7,6 @@ import pytest
     ("arguments", "message"),
     [
         (["guidelines", "--device=phone"], "--device must be one of host, "),
-        (["all", "--experiments=x"], "there is no experiment 'x'; there are complexity,"),
         (["structures", "--complexities=38,x"], "--complexities must be different numbers above 0"),
         (["ablations", "--train", "--seeds=0,zero"], "--seeds must be whole numbers; got '0,zero'"),
     ],
