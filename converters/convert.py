@@ -26,6 +26,9 @@ from trainers.startup import import_tensorflow
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training (shufflenet train).")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the artifact; must be new or empty.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where the data is, if it has moved since the training."
+)
 _GRAPH = flags.DEFINE_list(
     "graph",
     ["deployment"],
@@ -92,6 +95,7 @@ def main() -> None:
     config = ConversionConfig(
         model=Path(_MODEL.value),
         output=Path(_OUTPUT.value),
+        data_dir=_DATA_DIR.value,
         graphs=tuple(_GRAPH.value),
         quantizations=tuple(_QUANTIZATION.value),
         target=_TARGET.value,

@@ -125,8 +125,9 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
 def _resumed(workdir: Path) -> tuple[TrainConfig, QatConfig]:
     config, qat = TrainConfig.load(workdir), QatConfig.load(workdir)
     wanted = _replace(config, {})
+    resumed = config.moved_to(wanted)
     changed = [
-        *config.differences(wanted),
+        *resumed.differences(wanted),
         *qat.differences(dataclasses.replace(qat, **given_flags(_OF_QAT))),
     ]
     if changed:
@@ -134,7 +135,7 @@ def _resumed(workdir: Path) -> tuple[TrainConfig, QatConfig]:
             f"{workdir} was trained with other values ({', '.join(changed)}); "
             "resume with the same flags, or name another --workdir"
         )
-    return dataclasses.replace(config, placement=wanted.placement), qat
+    return resumed, qat
 
 
 def _replace(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:

@@ -10,8 +10,17 @@ from common.cli import UserError
 from converters.options import MIN_CALIBRATION_IMAGES
 from keras_shufflenet.preprocessing import preprocess_input
 from trainers.config import TrainConfig
+from trainers.data.class_names import LABELS_FILE, describe, read_labels
 from trainers.data.pipeline import uint8_images
+from trainers.networks.classifiers import (
+    check_channels,
+    check_classifier,
+    check_precision,
+    without_softmax,
+)
 from trainers.networks.models import check_preprocessing, load_model
+
+_MODEL = "model.keras"
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,7 @@ class TrainedModel:
 
     Attributes:
       model: the Keras model, which returns logits.
-      config: the training's settings.
+      config: the training's settings; data_dir is where its data is now.
       labels: class names, in the order of the logits.
     """
 
@@ -29,25 +38,63 @@ class TrainedModel:
     labels: list[str]
 
 
-def load_trained(workdir: Path) -> TrainedModel:
+def load_trained(workdir: Path, data_dir: str | None = None) -> TrainedModel:
     """Loads `model.keras`, `config.json` and `labels.txt` of a workdir.
+
+    Args:
+      workdir: a training's, or one made by hand.
+      data_dir: where the data is, if it has moved since the training.
 
     Raises:
       UserError: one of them is missing or damaged, or they do not match; the message names it.
     """
     if not workdir.is_dir():
         raise UserError(f"workdir {workdir} is not a folder; name one that shufflenet train wrote")
-    for name in ("config.json", "labels.txt", "model.keras"):
+    for name in ("config.json", LABELS_FILE, _MODEL):
         if not (workdir / name).is_file():
             raise UserError(
                 f"{workdir / name} is missing; finish the training first (shufflenet train)"
             )
     config = TrainConfig.load(workdir)
-    labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
-    model = load_model(workdir / "model.keras")
-    _check_model(model, labels, workdir)
-    check_preprocessing(model, config.images.preprocessing, workdir / "model.keras")
-    return TrainedModel(model, config, labels)
+    if data_dir is not None:
+        config = config.replace(data_dir=data_dir)
+    labels, path = list(read_labels(workdir)), workdir / _MODEL
+    return TrainedModel(_logits_model(path, config, labels), config, labels)
+
+
+def _logits_model(path: Path, config: TrainConfig, labels: list[str]) -> keras.Model:
+    """Loads the model, checks that it fits its training, and removes a softmax at its end."""
+    model = load_model(path)
+    check_classifier(model, config.images, len(labels), path)
+    if None in model.input_shape[1:]:
+        raise UserError(
+            f"{path} has input {model.input_shape}: devices need a fixed height and width; train "
+            "with --input_size"
+        )
+    check_preprocessing(model, config.images.preprocessing, path)
+    check_precision(model, path)
+    logits = without_softmax(model)
+    if logits is not model:
+        print(f"{path} ends with a softmax: what is converted are the logits before it")
+    return logits
+
+
+def split_images(trained: TrainedModel, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a random sample of a split, at most `count` images, as the evaluation sees them.
+
+    Returns:
+      uint8 [n, height, width, channels], before normalization, and the classes, int32 [n].
+
+    Raises:
+      UserError: the data cannot be read, or has other classes or channels than the model.
+    """
+    config = trained.config
+    images, classes = uint8_images(
+        config, split, limit=count, seed=config.optimization.seed, labels=trained.labels
+    )
+    path = Path(config.workdir) / _MODEL
+    check_channels(trained.model.input_shape, images.shape[-1], path, describe(config.data))
+    return images, classes
 
 
 def calibration_inputs(trained: TrainedModel, count: int) -> np.ndarray:
@@ -57,28 +104,10 @@ def calibration_inputs(trained: TrainedModel, count: int) -> np.ndarray:
       UserError: there are too few for calibration.
     """
     config = trained.config
-    images, _ = uint8_images(
-        config, config.data.train_split, limit=count, seed=config.optimization.seed
-    )
+    images, _ = split_images(trained, config.data.train_split, count)
     if len(images) < MIN_CALIBRATION_IMAGES:
         raise UserError(
             f"split {config.data.train_split!r} of {config.data.dataset} gives {len(images)} "
             f"usable calibration images, but int8 needs {MIN_CALIBRATION_IMAGES}; add images"
         )
     return preprocess_input(images, mode=config.images.preprocessing)
-
-
-def _check_model(model: keras.Model, labels: list[str], workdir: Path) -> None:
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
-        raise UserError(f"{workdir / 'model.keras'} is not an image classifier; train one")
-    if None in model.input_shape[1:]:
-        raise UserError(
-            f"{workdir / 'model.keras'} has input {model.input_shape}: "
-            "devices need a fixed height and width; train with --input_size"
-        )
-    classes = model.output_shape[-1]
-    if classes != len(labels):
-        raise UserError(
-            f"{workdir / 'model.keras'} has {classes} classes, but {workdir / 'labels.txt'} has "
-            f"{len(labels)} labels; they are not from the same training"
-        )

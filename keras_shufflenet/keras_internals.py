@@ -15,6 +15,15 @@ def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
+def producer(tensor: keras.KerasTensor) -> tuple[Any, list[keras.KerasTensor]]:
+    """Returns the layer or operation that a symbolic tensor comes from, and what it was called on.
+
+    A layer's `input` is another tensor if it is a model: the one that it was built with.
+    """
+    operation, node, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[node].input_tensors
+
+
 class OptimizerHooks:
     """What Keras's optimizers have no public hook for; comes before the optimizer in the bases.
 

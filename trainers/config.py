@@ -133,6 +133,11 @@ class TrainConfig:
         with reading_record(workdir, "train again in a new folder") as record:
             return cls.from_flat({**record["config"], "workdir": str(workdir)})
 
+    def moved_to(self, other: "TrainConfig") -> "TrainConfig":
+        """Returns a copy that reads its data and runs where `other` does."""
+        values = other.to_flat()
+        return self.replace(**{name: values[name] for name in WHERE})
+
     def differences(self, other: "TrainConfig") -> list[str]:
         """Returns "name: mine → other's" for each different setting that changes the result."""
         theirs = other.to_flat()
@@ -155,10 +160,11 @@ GROUPS: dict[str, type] = {
 }
 # Every setting in a group; each has a flag.
 SETTINGS = tuple(name for group in GROUPS.values() for name in _names(group))
-# Settings that a resumed run may change.
-WHERE = ("data_service", *_names(PlacementConfig))
+_DEVICES = ("data_service", *_names(PlacementConfig))
+# Settings that a resumed run may change; the classes and the files of moved data are compared.
+WHERE = ("data_dir", *_DEVICES)
 # The folder and the devices of a run do not change its result, except for the last bits.
-NOT_COMPARED = ("workdir", *WHERE)
+NOT_COMPARED = ("workdir", *_DEVICES)
 
 
 @contextlib.contextmanager

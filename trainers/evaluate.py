@@ -7,7 +7,7 @@ Example:
   shufflenet evaluate --model=artifact/deployment_int8_ptq.tflite --workdir=WORKDIR
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from absl import flags
 
 from common import cli, files
 from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.data.class_names import describe, read_labels
 from trainers.settings import ImageConfig
 from trainers.startup import import_tensorflow
 
@@ -43,7 +44,7 @@ def main() -> None:
     config = TrainConfig.load(workdir)
     if FLAGS.data_dir:
         config = config.replace(data_dir=FLAGS.data_dir)
-    labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
+    labels = read_labels(workdir)
     output = Path(FLAGS.output) if FLAGS.output else workdir / "evaluation"
     output.mkdir(parents=True, exist_ok=True)
     path = model / "model.keras" if model.is_dir() else model
@@ -63,19 +64,18 @@ def _workdir_of(model: Path) -> Path:
     raise cli.UserError(f"--workdir is missing; name the training that {model} comes from")
 
 
-def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, output: Path) -> None:
+def _evaluate(
+    path: Path, config: TrainConfig, labels: Sequence[str], split: str, output: Path
+) -> None:
     # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
     from trainers import evaluation
     from trainers.data import datasets, pipeline
+    from trainers.networks import classifiers
 
-    counter = _counter(path, config.images, len(labels))
-    source = datasets.load_source(config.data, split, config.workdir)
-    if source.class_names != tuple(labels):
-        raise cli.UserError(
-            f"the {len(source.class_names)} classes of split {split!r} of {config.data.dataset} "
-            f"are not the {len(labels)} labels of the training; name the data that it used"
-        )
+    counter, shape = _counter(path, config.images, len(labels))
+    source = datasets.load_source(config.data, split, config.workdir, labels=labels)
+    classifiers.check_channels(shape, source.channels, path, describe(config.data))
     batch_size = config.optimization.batch_size
     batches = pipeline.evaluation_batches(config.images, batch_size, source)
     with pipeline.reading_errors(config.data.dataset):
@@ -83,8 +83,10 @@ def _evaluate(path: Path, config: TrainConfig, labels: list[str], split: str, ou
     _write(scores, labels, {"model": str(path), "split": split}, output, len(source.skipped))
 
 
-def _counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple], Counts]":
-    """Returns a function that runs the model at `path` on a batch and counts the results."""
+def _counter(
+    path: Path, config: ImageConfig, classes: int
+) -> "tuple[Callable[[tuple], Counts], tuple]":
+    """Returns a function that counts a batch's results with the model at `path`, and its input."""
     if path.suffix == ".tflite":
         return _litert_counter(path, config, classes)
     if path.suffix != ".keras":
@@ -92,45 +94,40 @@ def _counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple]
     import tensorflow as tf
 
     from trainers import evaluation
-    from trainers.networks import models
+    from trainers.networks import classifiers, models
 
     model = models.load_model(path)
-    _check_shapes(path, model.input_shape, model.output_shape, config, classes)
+    classifiers.check_classifier(model, config, classes, path)
     models.check_preprocessing(model, config.preprocessing, path)
-    return evaluation.make_counter(model, tf.distribute.get_strategy())
+    # The loss is of logits.
+    model = classifiers.without_softmax(model)
+    return evaluation.make_counter(model, tf.distribute.get_strategy()), model.input_shape
 
 
-def _litert_counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple], Counts]":
+def _litert_counter(
+    path: Path, config: ImageConfig, classes: int
+) -> "tuple[Callable[[tuple], Counts], tuple]":
     from common.tflite.litert import LiteRTModel
+    from common.tflite.operators import ends_with_softmax
     from trainers import evaluation
+    from trainers.networks import classifiers
 
     model = LiteRTModel(path)
-    _check_shapes(path, model.input_shape, model.output_shape, config, classes)
+    classifiers.check_shapes(model.input_shape, model.output_shape, config, classes, path)
+    gives_probabilities = ends_with_softmax(path)
 
     def count(batch: tuple) -> "Counts":
         images, labels, weights = batch
-        return evaluation.count(model.predict(images.numpy()), labels, weights)
+        outputs = model.predict(images.numpy())
+        if gives_probabilities:
+            outputs = evaluation.logits_of(outputs)
+        return evaluation.count(outputs, labels, weights)
 
-    return count
-
-
-def _check_shapes(
-    path: Path, inputs: tuple, outputs: tuple, config: ImageConfig, classes: int
-) -> None:
-    if outputs[-1] != classes:
-        raise cli.UserError(
-            f"{path} has {outputs[-1]} classes, but labels.txt has {classes}; "
-            "name the --workdir that the model comes from"
-        )
-    if tuple(inputs[1:3]) != (config.input_size, config.input_size):
-        raise cli.UserError(
-            f"{path} expects images of {inputs[1]}x{inputs[2]} pixels, but the training used "
-            f"{config.input_size}; name the --workdir that the model comes from"
-        )
+    return count, model.input_shape
 
 
 def _write(
-    scores: "Scores", labels: list[str], about: dict[str, str], output: Path, skipped: int
+    scores: "Scores", labels: Sequence[str], about: dict[str, str], output: Path, skipped: int
 ) -> None:
     from trainers.reporting import confusion
 

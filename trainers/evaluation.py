@@ -52,6 +52,14 @@ def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
     }
 
 
+def logits_of(probabilities: np.ndarray) -> np.ndarray:
+    """Returns logits of given probabilities, [batch, classes]: their logarithm.
+
+    They differ from a network's own by a constant per image, which no loss depends on.
+    """
+    return np.log(np.maximum(probabilities, keras.config.epsilon()))
+
+
 def summarize(
     batches: Iterable[Counts], add: Callable[[np.ndarray], np.ndarray] = lambda totals: totals
 ) -> Scores:

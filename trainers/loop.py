@@ -21,6 +21,7 @@ from common.progress import Progress
 from trainers import evaluation
 from trainers.checkpoints import Checkpoints
 from trainers.config import NOT_COMPARED, TrainConfig, library_versions
+from trainers.data.class_names import describe, difference, read_labels, write_labels
 from trainers.data.datasets import load_sources
 from trainers.data.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.data.sources import Source
@@ -74,9 +75,9 @@ def train(
         # One process prepares the data first, so that the others find it prepared.
         with workers.chief_first():
             splits = [config.data.train_split, config.data.eval_split]
-            train_source, eval_source = load_sources(
-                config.data, splits, workdir, must_match=resume
-            )
+            # The other workers' folders are new; they compare their classes with the chief's.
+            labels = read_labels(workdir) if resume and cluster.is_chief else None
+            train_source, eval_source = load_sources(config.data, splits, workdir, resume, labels)
         _check_sources(config, train_source, eval_source)
         workers.check_same(_what_decides(config, train_source, eval_source))
         trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
@@ -170,8 +171,7 @@ class Trainer:
             self._average.reset()
         # In this order, so that a folder with a config also has a checkpoint, unless it is damaged.
         self._checkpoints.begin()
-        names = "".join(f"{name}\n" for name in self._train_source.class_names)
-        files.write_text(self._workdir / "labels.txt", names)
+        write_labels(self._workdir, self._train_source.class_names)
         _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
         self._task.save_config()
 
@@ -387,8 +387,9 @@ def _what_decides(
 def _check_sources(config: TrainConfig, train_source: Source, eval_source: Source) -> None:
     if train_source.class_names != eval_source.class_names:
         raise UserError(
-            f"splits {config.data.train_split!r} and {config.data.eval_split!r} have different "
-            f"classes: {len(train_source.class_names)} and {len(eval_source.class_names)}"
+            f"split {config.data.eval_split!r} of {describe(config.data)} has other classes than "
+            f"{config.data.train_split!r}: "
+            f"{difference(eval_source.class_names, train_source.class_names)}; name another split"
         )
     if config.images.preprocessing == "torch" and train_source.channels != 3:
         raise UserError(

@@ -76,15 +76,15 @@ def _resumed_config() -> config.TrainConfig:
     else:
         given = given_flags(config.SETTINGS)
         wanted = config.TrainConfig.from_flags({**saved.to_flat(), **given})
-    changed = saved.differences(wanted)
+    # It may run on other devices than before, and its data may have moved.
+    resumed = saved.moved_to(wanted)
+    changed = resumed.differences(wanted)
     if changed:
         raise cli.UserError(
             f"{FLAGS.workdir} was trained with other values ({', '.join(changed)}); "
             "resume with the same flags, or name another --workdir"
         )
-    # It may run on other devices than before.
-    values = wanted.to_flat()
-    return saved.replace(**{name: values[name] for name in config.WHERE})
+    return resumed
 
 
 def _config_of_recipe() -> config.TrainConfig:

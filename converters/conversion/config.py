@@ -25,6 +25,7 @@ class ConversionConfig:
 
     model: Path
     output: Path
+    data_dir: str | None = None
     graphs: tuple[str, ...] = ("deployment",)
     quantizations: tuple[str, ...] = ("none", "int8-ptq")
     target: str = "cpu"

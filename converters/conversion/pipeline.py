@@ -27,10 +27,9 @@ from converters.edgetpu_target import pipeline
 from converters.graph.drawing import draw_stage
 from converters.micro_target import firmware
 from converters.options import CALIBRATED, INTEGER
-from converters.workdir import TrainedModel, load_trained
+from converters.workdir import TrainedModel, load_trained, split_images
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
-from trainers.data.pipeline import uint8_images
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
@@ -81,7 +80,7 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
     # First of all, so that a missing compiler is reported before minutes of work.
     device_step = _DEVICE_STEPS.get(config.target, _no_device)(config)
     with staged_folder(config.output.absolute(), config.overwrite) as folder:
-        trained = load_trained(config.model)
+        trained = load_trained(config.model, config.data_dir)
         evaluation = _evaluate(trained, max(config.samples, CHECK_IMAGES))
         sources = Sources(trained, config)
         files = {}
@@ -166,9 +165,7 @@ _DEVICE_STEPS: dict[str, Callable[[ConversionConfig], _DeviceStep]] = {
 def _evaluate(trained: TrainedModel, count: int) -> _Evaluation:
     config = trained.config
     # Shuffled, because a folder's files are in the order of their classes.
-    images, labels = uint8_images(
-        config, config.data.eval_split, limit=count, seed=config.optimization.seed
-    )
+    images, labels = split_images(trained, config.data.eval_split, count)
     if not len(images):
         raise UserError(
             f"split {config.data.eval_split!r} of {config.data.dataset} has no images to check with"

@@ -12,9 +12,8 @@ from converters.graph.operations import Graph
 from converters.options import DEFAULT_METHOD
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
-from converters.workdir import TrainedModel, calibration_inputs, load_trained
+from converters.workdir import TrainedModel, calibration_inputs, load_trained, split_images
 from keras_shufflenet.preprocessing import preprocess_input
-from trainers.data.pipeline import uint8_images
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,9 @@ def load_quantized(config: ReportConfig) -> QuantizedNetwork:
     Raises:
       UserError: the workdir, the training in `config.qat` or the images cannot be used.
     """
-    trained = load_trained(config.model)
+    trained = load_trained(config.model, config.data_dir)
     training = trained.config
-    images, labels = uint8_images(
-        training, training.data.eval_split, limit=config.images, seed=training.optimization.seed
-    )
+    images, labels = split_images(trained, training.data.eval_split, config.images)
     if not len(images):
         data = training.data
         raise UserError(f"split {data.eval_split!r} of {data.dataset} has no images")

@@ -27,6 +27,7 @@ class ReportConfig:
       images: number of evaluation images, or all if the split has fewer.
       calibration_images: number of training images that the ranges come from.
       output: folder for the report's files, or None.
+      data_dir: where the data is, if it has moved since the training, or None.
 
     Raises:
       UserError: a value cannot be used; the message names its flag.
@@ -39,6 +40,7 @@ class ReportConfig:
     images: int
     calibration_images: int
     output: Path | None
+    data_dir: str | None = None
 
     def __post_init__(self):
         for flag, known in (("target", tuple(LOWERINGS)), ("ranges", METHODS)):
@@ -61,6 +63,9 @@ def define(images: int, output: str) -> None:
       output: help text of --output.
     """
     flags.DEFINE_string("model", None, "Workdir of a float training (shufflenet train).")
+    flags.DEFINE_string(
+        "data_dir", None, "Where the data is, if it has moved since the training."
+    )
     flags.DEFINE_string(
         "qat", None, "Folder of its quantization-aware training; default: calibrated ranges."
     )
@@ -87,6 +92,7 @@ def read() -> ReportConfig:
         raise UserError("--model is missing; name the workdir of a training")
     config = ReportConfig(
         model=Path(FLAGS.model),
+        data_dir=FLAGS.data_dir,
         qat=Path(FLAGS.qat) if FLAGS.qat else None,
         target=FLAGS.target,
         ranges=FLAGS.ranges,

@@ -3,7 +3,6 @@
 Post-training quantization is the same without a step: same graph, same ranges.
 """
 
-import dataclasses
 import functools
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +29,7 @@ from converters.quantization.fake_quantization import Range, SharedRange, fake_q
 from converters.workdir import calibration_inputs, load_trained
 from trainers import loop
 from trainers.config import TrainConfig
+from trainers.data.class_names import LABELS_FILE, check_same
 from trainers.data.sources import Source
 from trainers.networks.distillation import Distillation
 from trainers.task import Task
@@ -78,24 +78,19 @@ class QatTask(Task):
         super().__init__(config)
         self._qat = qat
         self._sha256 = model_sha256(qat.model)
-        trained = load_trained(qat.model)
+        trained = load_trained(qat.model, config.data.data_dir)
         self._labels = tuple(trained.labels)
         self.graph = deployment_graph(trained.model, qat.target)
         if resume:
             self.ranges = load_ranges(Path(config.workdir))
         else:
-            moved = trained.config.replace(data_dir=config.data.data_dir)
-            trained = dataclasses.replace(trained, config=moved)
             images = calibration_inputs(trained, qat.calibration_images)
             self.ranges = calibrate(self.graph, images, qat.ranges)
 
     def build(self, source: Source) -> tf_keras.Model:
         """Returns the fake-quantized graph; raises UserError if the data has other classes."""
-        if source.class_names != self._labels:
-            raise UserError(
-                f"split {self.config.data.train_split!r} of {self.config.data.dataset} has other "
-                f"classes than {self._qat.model / 'labels.txt'}; name the data it was trained on"
-            )
+        place = self._qat.model / LABELS_FILE
+        check_same(source.class_names, self._labels, self.config.data, place)
         if self._qat.distill:
             # The float model's logits apart from rounding, and faster than from the Keras model.
             teacher = emit(self.graph)

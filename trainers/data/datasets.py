@@ -1,16 +1,21 @@
 """Opens the splits of a data set of any kind; only this module chooses between the kinds."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from common.cli import UserError
-from trainers.data import catalogue, folder, imagenet
+from trainers.data import catalogue, class_names, folder, imagenet
 from trainers.data.sources import Source
 from trainers.settings import FOLDER, DataConfig
 
 
 def load_source(
-    config: DataConfig, split: str, workdir: str | Path | None = None, must_match: bool = False
+    config: DataConfig,
+    split: str,
+    workdir: str | Path | None = None,
+    must_match: bool = False,
+    labels: Sequence[str] | None = None,
 ) -> Source:
     """Opens a split of a data set; see `load_sources`.
 
@@ -18,7 +23,7 @@ def load_source(
       >>> load_source(DataConfig(dataset="digits"), "test").num_examples
       360
     """
-    (source,) = load_sources(config, [split], workdir, must_match)
+    (source,) = load_sources(config, [split], workdir, must_match, labels)
     return source
 
 
@@ -27,6 +32,7 @@ def load_sources(
     splits: Sequence[str],
     workdir: str | Path | None = None,
     must_match: bool = False,
+    labels: Sequence[str] | None = None,
 ) -> list[Source]:
     """Opens splits of a data set; looks for its files only once.
 
@@ -36,20 +42,36 @@ def load_sources(
       workdir: the run's folder, where the image files that it started with are recorded; None:
         they are not recorded.
       must_match: reject image files other than the recorded ones.
+      labels: the class names that the data must have, those of a model; None: any.
 
     Raises:
-      UserError: unknown data set, split or folder; no images; no network for a download.
+      UserError: unknown data set, split or folder; no images; no network for a download; classes
+        other than `labels`, or that no training can use.
 
     Examples:
       >>> train, test = load_sources(DataConfig(dataset="digits"), ["train", "test"])
     """
+    check = functools.partial(_check_classes, config, workdir, labels)
     if config.dataset == FOLDER:
-        sources = folder.open_splits(config, splits, workdir, must_match)
+        sources = folder.open_splits(config, splits, workdir, must_match, check)
     elif config.dataset == imagenet.NAME:
         sources = imagenet.open_splits(config, splits)
     else:
         sources = catalogue.open_splits(config, splits)
     for source, split in zip(sources, splits, strict=True):
+        check(source.class_names)
         if source.num_examples == 0:
             raise UserError(f"split {split!r} of {config.dataset} is empty; name a larger slice")
     return sources
+
+
+def _check_classes(
+    config: DataConfig,
+    workdir: str | Path | None,
+    labels: Sequence[str] | None,
+    found: Sequence[str],
+) -> None:
+    class_names.check_usable(found, config)
+    if labels is not None:
+        place = Path(workdir or "") / class_names.LABELS_FILE
+        class_names.check_same(found, labels, config, place)

@@ -20,7 +20,11 @@ _CHANNELS = 3
 
 
 def open_splits(
-    config: DataConfig, splits: Sequence[str], workdir: str | Path | None, must_match: bool
+    config: DataConfig,
+    splits: Sequence[str],
+    workdir: str | Path | None,
+    must_match: bool,
+    check: Callable[[Sequence[str]], None],
 ) -> list[Source]:
     """Opens splits of an image folder, without the files that cannot be decoded.
 
@@ -28,12 +32,14 @@ def open_splits(
       config: where the folder is, and whether its files are verified.
       splits: in TFDS's notation.
       workdir, must_match: as in `datasets.load_sources`.
+      check: called with the class names before any file is read; raises UserError if they are wrong.
 
     Raises:
       UserError: as in `open_folder`; or no such split, no image that can be decoded, or other
         files than before.
     """
     folder = open_folder(config.data_dir)
+    check(tuple(folder.info.features["label"].names))
     return [_open(folder, config, split, workdir, must_match) for split in splits]
 
 

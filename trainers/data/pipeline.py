@@ -7,7 +7,7 @@ exactly where it stopped, without replaying what came before.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -156,6 +156,7 @@ def uint8_images(
     split: str,
     limit: int | None = None,
     seed: int | None = None,
+    labels: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns images of a split as the evaluation sees them, before normalization.
 
@@ -167,17 +168,18 @@ def uint8_images(
       split: in TFDS's notation.
       limit: maximum number of images; None: all.
       seed: seed of a random sample; None: the first images.
+      labels: the class names that the data must have; None: any.
 
     Returns:
       uint8 [n, size, size, channels] and int32 [n].
 
     Raises:
-      UserError: the data does not exist or cannot be read.
+      UserError: the data does not exist or cannot be read, or has other classes than `labels`.
 
     Examples:
       >>> images, labels = uint8_images(TrainConfig.load(workdir), "train", limit=200)
     """
-    source = load_source(config.data, split, config.workdir)
+    source = load_source(config.data, split, config.workdir, labels=labels)
     count = source.num_examples if limit is None else min(limit, source.num_examples)
     examples = source.ordered()
     if seed is not None:

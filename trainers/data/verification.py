@@ -47,7 +47,9 @@ def unreadable(
     readable = _readable(len(paths), read, channels)
     bad = [path for path, good in zip(paths, readable, strict=True) if not good]
     record = {"stamp": stamp, "files": len(paths), "unreadable": bad}
-    if must_match and known and (known["files"], known["unreadable"]) != (len(paths), bad):
+    if must_match and known and _places(known["unreadable"], known["files"]) != _places(
+        bad, len(paths)
+    ):
         raise UserError(
             f"the images of this run have changed: {cache.name} lists {known['files']} files, "
             f"{len(known['unreadable'])} of them unreadable, but now there are {len(paths)} and "
@@ -57,6 +59,11 @@ def unreadable(
     if cache and cache.parent.is_dir():
         files.write_json(cache, record)
     return bad
+
+
+def _places(bad: Sequence[str], count: int) -> tuple[int, list[tuple[str, ...]]]:
+    """Returns what must stay as it was: moved data has the same SPLIT/CLASS/FILE in another root."""
+    return count, [Path(path).parts[-3:] for path in bad]
 
 
 def _warn(bad: Sequence[str]) -> None:
