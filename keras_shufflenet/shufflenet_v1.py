@@ -144,6 +144,7 @@ def ShuffleNetV1(
     network.check_arguments(pooling, classes)
     found = find_weights(weights, "shufflenet_v1", scale, ShuffleNetV1)
     settings = found.settle(padding=padding, convention=convention, preprocessing=preprocessing)
+    found.check(small_images=small_images, shuffle=shuffle)
     network.check_widths(stem_channels=stem_channels)
     network.check_stages("units_per_stage", units_per_stage)
     if stage_channels is not None:

@@ -111,6 +111,7 @@ def ShuffleNetV2(
     network.check_arguments(pooling, classes)
     found = find_weights(weights, "shufflenet_v2", scale, ShuffleNetV2)
     settings = found.settle(padding=padding, convention=convention, preprocessing=preprocessing)
+    found.check(small_images=small_images)
     network.check_widths(stem_channels=stem_channels, head_channels=head_channels)
     network.check_stages("units_per_stage", units_per_stage)
     if stage_channels is not None:

@@ -294,6 +294,9 @@ class Trainer:
                 logits = tf.cast(logits, tf.float32)
             losses = self._task.losses(images, labels, logits)
             loss = tf.nn.compute_average_loss(losses, global_batch_size=config.batch_size)
+            # Regularizers and `add_loss`; a list that is empty for the networks of this package.
+            for own in self.model.losses:
+                loss += tf.nn.scale_regularization_loss(tf.cast(own, tf.float32))
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables)
         self.optimizer.apply(gradients, variables)

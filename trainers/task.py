@@ -43,7 +43,8 @@ class Task:
         """
         channels, classes = source.channels, len(source.class_names)
         if self.config.optimization.distill:
-            self._distillation = load_distillation(self.config, channels, classes)
+            names = source.class_names
+            self._distillation = load_distillation(self.config, channels, names)
         model = build_model(
             self.config.network,
             self.config.images,
@@ -59,7 +60,8 @@ class Task:
     def initialize(self, model: keras.Model, source: Source) -> None:
         """Sets the weights that a new run on the images of `source` starts from."""
         if self.config.network.weights:
-            load_starting_weights(model, self.config.network, self.config.images)
+            network, images = self.config.network, self.config.images
+            load_starting_weights(model, network, images, source.class_names)
         if self.config.network.whiten_stem:
             whiten_stem(model, self.config.data, self.config.images, source)
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,12 @@ from keras_shufflenet.preprocessing import PREPROCESSING
 
 KERAS_SUFFIXES = (".weights.h5", ".keras")
 IMAGENET = "imagenet"
+# What all checkpoints of PyTorch's networks have in common.
+_PYTORCHS = {"small_images": False, "shuffle": True}
+# In Keras's message about a weight that does not fit.
+_SHAPES = re.compile(
+    r"variable\.shape=(\(.*?\)), Received: value\.shape=(\(.*?\))\..*?<Variable path=([^,>]+)", re.S
+)
 
 # Arguments of the networks that weights depend on, and their values if neither the user nor the
 # weights give them.
@@ -44,12 +51,12 @@ class Weights(NamedTuple):
 
     Attributes:
       argument: what the user wrote.
-      settings: the known arguments of the network in which they were trained.
+      settings: the known arguments of the network in which they were trained, by name.
       load: called with a network and whether it has a classifier; loads the weights into it.
     """
 
     argument: Any
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]
     load: Callable[[keras.Model, bool], None]
 
     def settle(self, **given: str | None) -> Settings:
@@ -71,6 +78,17 @@ class Weights(NamedTuple):
                 )
             settled[name] = value or trained or _DEFAULTS[name]
         return Settings(**settled)
+
+    def check(self, **given: bool) -> None:
+        """Raises ValueError if an argument without a None differs from that of the weights."""
+        for name, value in given.items():
+            trained = self.settings.get(name, value)
+            if value != trained:
+                raise ValueError(
+                    f"`{name}` must be {trained} with the weights {self.argument!r}: they were "
+                    "trained with it, and the network would give wrong results. "
+                    f"Received: {name}={value}"
+                )
 
 
 def find_weights(
@@ -116,7 +134,7 @@ def _find_imagenet(network: str, scale: float, build: Callable[..., keras.Model]
     checkpoint = pretrained.imagenet(scale, build)
     return Weights(
         IMAGENET,
-        checkpoint.format.settings,
+        {**checkpoint.format.settings, **_PYTORCHS},
         lambda model, include_top: checkpoint_weights.load(model, checkpoint),
     )
 
@@ -129,7 +147,7 @@ def _find_checkpoint(path: str, network: str) -> Weights:
     checkpoint = checkpoint_weights.Checkpoint(path, known, tensors)
     return Weights(
         path,
-        known.settings,
+        {**known.settings, **_PYTORCHS},
         lambda model, include_top: checkpoint_weights.load(model, checkpoint),
     )
 
@@ -137,41 +155,56 @@ def _find_checkpoint(path: str, network: str) -> Weights:
 def _find_keras(path: str) -> Weights:
     if not Path(path).is_file():
         raise FileNotFoundError(f"`weights` names a file that does not exist: {path!r}")
-    settings = _keras_settings(path) if path.endswith(".keras") else {}
+    settings = keras_settings(path)
     return Weights(path, settings, lambda model, top: load_keras_weights(model, path, top))
 
 
-def _keras_settings(path: str) -> dict[str, str]:
-    """Returns the settings in a `.keras` file's configuration, without running anything in it.
+def keras_settings(path: str) -> dict[str, Any]:
+    """Returns what a `.keras` or `.weights.h5` file of a network says about its arguments, by name.
 
-    For a damaged file, or one of another model, there are none; loading its weights will fail.
+    Nothing in the file is run. For a damaged file, or one of another model, there are no settings;
+    loading its weights will fail.
     """
     try:
+        if path.endswith(".weights.h5"):
+            return _stem_of_arrays(path)
         with zipfile.ZipFile(path) as archive:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
         configs = {layer["config"]["name"]: layer["config"] for layer in layers}
         unit = configs["stage2_unit1"]
+        stem = configs["stem_conv"]
+        flags = {"small_images": tuple(stem["strides"]) == (1, 1), "shuffle": unit.get("shuffle")}
         found = {
             "padding": unit["padding"],
             # Older files do not have it.
             "convention": unit.get("convention", _DEFAULTS["convention"]),
-            "preprocessing": configs["stem_conv"].get("preprocessing"),
+            "preprocessing": stem.get("preprocessing"),
         }
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError):
         return {}
-    return {name: value for name, value in found.items() if value in _CHOICES[name]}
+    known = {name: value for name, value in found.items() if value in _CHOICES[name]}
+    return {**known, **{name: value for name, value in flags.items() if isinstance(value, bool)}}
+
+
+def _stem_of_arrays(path: str) -> dict[str, bool]:
+    """Returns `small_images` by the layers that a file lists, with or without weights."""
+    with open_keras_file(path) as file:
+        layers = set(file["layers"])
+    # A file that does not even list the input lists only layers with weights.
+    return {"small_images": "max_pooling2d" not in layers} if "input_layer" in layers else {}
 
 
 def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None:
     """Loads the weights of a `.weights.h5` or `.keras` file of the same network into `model`.
 
-    The file may have a classifier when the model has none.
+    The file may have a classifier when the model has none. A classifier with another number of
+    classes keeps its random weights.
 
     Raises:
       ValueError: the file is damaged, or is of another network.
     """
     try:
-        stored = _count_arrays(path)
+        stored, classes = _stored(path)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"`weights` file {path!r} is damaged: {error}") from error
     # Keras finds layers by class and position: without a warning, it would load a longer network's
@@ -182,17 +215,36 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
             f"`weights` file {path!r} is of another network: it holds {stored} arrays, "
             f"and this one has {len(model.weights)}"
         )
+    target = _with_classes(model, classes) if include_top and classes else model
     try:
-        model.load_weights(path)
+        target.load_weights(path)
     except Exception as error:  # Keras lets h5py's errors through, and raises ValueError.
-        reason = "".join(str(error).strip().splitlines()[:1])
-        raise ValueError(
-            f"`weights` file {path!r} is damaged or of another network: {reason}"
-        ) from error
+        raise ValueError(f"`weights` file {path!r} is {_reason(error)}") from error
 
 
-def _count_arrays(path: str) -> int:
-    """Returns the number of the layers' arrays in a weights file (without the optimizer's)."""
+def _with_classes(model: keras.Model, classes: int) -> keras.Model:
+    """Returns `model`, or its layers below another classifier if `classes` differs."""
+    if model.get_layer("predictions").units == classes:
+        return model
+    pooled = model.get_layer("global_pool").output
+    return keras.Model(model.input, keras.layers.Dense(classes, name="predictions")(pooled))
+
+
+def _reason(error: Exception) -> str:
+    """Returns what a failed load means; the shapes, in Keras's message of many lines, come first."""
+    found = _SHAPES.search(str(error))
+    if found:
+        here, there, name = found.groups()
+        return f"of another network: {name} has the shape {there} there, but {here} here"
+    first = str(error).strip().partition("\n")[0]
+    return f"damaged or of another network: {first or type(error).__name__}"
+
+
+def _stored(path: str) -> tuple[int, int | None]:
+    """Returns the number of the layers' arrays in a weights file, and the classifier's classes.
+
+    The optimizer's arrays do not count; without a classifier, the classes are None.
+    """
     count = 0
 
     def visit(_: str, node: Any) -> None:
@@ -201,7 +253,10 @@ def _count_arrays(path: str) -> int:
 
     with open_keras_file(path) as file:
         file["layers"].visititems(visit)
-    return count
+        # Keras names a layer after its class; the networks have one Dense, with kernel and bias.
+        bias = file["layers"].get("dense/vars/1")
+        is_vector = isinstance(bias, h5py.Dataset) and bias.ndim == 1
+        return count, bias.shape[0] if is_vector else None
 
 
 def open_keras_file(path: str) -> h5py.File:

@@ -37,6 +37,12 @@ def read_labels(workdir: str | Path) -> tuple[str, ...]:
         raise UserError(f"{path} is not UTF-8 text ({error.reason}); restore it") from None
 
 
+def known_labels(model: str | Path) -> tuple[str, ...] | None:
+    """Returns the class names of a workdir, or of a model's file in one; None if there are none."""
+    folder = Path(model) if Path(model).is_dir() else Path(model).parent
+    return read_labels(folder) if (folder / LABELS_FILE).is_file() else None
+
+
 def check_usable(names: Sequence[str], config: DataConfig) -> None:
     """Checks class names before a training, because it would fail at its end.
 

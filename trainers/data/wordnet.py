@@ -17,7 +17,7 @@ def readable(names: Sequence[str]) -> tuple[str, ...]:
       >>> readable(tfds.builder("imagenet2012").info.features["label"].names)[:2]
       ('tench', 'goldfish')
     """
-    return _words() if tuple(names) == _identifiers() else tuple(names)
+    return words() if tuple(names) == _identifiers() else tuple(names)
 
 
 @functools.cache
@@ -27,14 +27,15 @@ def _identifiers() -> tuple[str, ...]:
 
 
 @functools.cache
-def _words() -> tuple[str, ...]:
+def words() -> tuple[str, ...]:
+    """Returns the names of ImageNet's 1000 classes in words, in their usual order."""
     # TFDS's only list of these words belongs to another data set with ImageNet's classes.
     from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST
 
     # The first of several words for a class, as in torchvision.
-    words = [entry.partition(",")[0] for entry in IMAGENET_LABELS_LIST]
-    times = Counter(words)
+    first = [entry.partition(",")[0] for entry in IMAGENET_LABELS_LIST]
+    times = Counter(first)
     return tuple(
         word if times[word] == 1 else f"{word} ({identifier})"
-        for word, identifier in zip(words, _identifiers(), strict=True)
+        for word, identifier in zip(first, _identifiers(), strict=True)
     )

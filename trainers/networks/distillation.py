@@ -1,7 +1,7 @@
 """Knowledge distillation: the network also learns from the logits of a teacher."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -11,6 +11,8 @@ import tensorflow as tf
 from common.cli import UserError
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocessing_of
 from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.data.class_names import check_same, known_labels
+from trainers.networks.classifiers import without_softmax
 from trainers.networks.models import load_model
 
 
@@ -53,26 +55,31 @@ def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: flo
     return temperature**2 * tf.reduce_sum(tf.exp(target) * (target - guess), axis=-1)
 
 
-def load_distillation(config: TrainConfig, channels: int, classes: int) -> Distillation:
+def load_distillation(
+    config: TrainConfig, channels: int, class_names: Sequence[str]
+) -> Distillation:
     """Loads the teacher that --distill names.
 
     The teacher is a workdir or a `.keras` file of any classifier. If it says which preprocessing it
     needs (`preprocessing_of`, or the workdir's config), its pixels are normalized in this way;
     otherwise in the student's way. Images are scaled to its input size. A softmax at its end is
-    undone.
+    removed. If a labels.txt is beside its file, its classes must be the data's.
 
     Args:
       config: distill, temperature, distill_weight, preprocessing and the data's name matter.
-      channels, classes: of the student.
+      channels, class_names: of the data.
 
     Raises:
       UserError: the teacher cannot be loaded, or is for other images or classes.
     """
+    classes = len(class_names)
     optimization, mine = config.optimization, config.images.preprocessing
     path, theirs = Path(optimization.distill), mine
     if (path / CONFIG_FILE).exists():
         theirs = TrainConfig.load(path).images.preprocessing
-    model = load_model(path / "model.keras" if path.is_dir() else path)
+    if labels := known_labels(path):
+        check_same(class_names, labels, config.data, path)
+    model = without_softmax(load_model(path / "model.keras" if path.is_dir() else path))
     model.trainable = False
     if len(model.input_shape) != 4 or model.input_shape[-1] != channels:
         raise UserError(
@@ -92,17 +99,13 @@ def _adapted(model: keras.Model, given: str, wanted: str) -> Callable[[tf.Tensor
     """Returns a function that maps images in one preprocessing to logits of a model for another."""
     size = model.input_shape[1:3]
     scale, offset = _between(PREPROCESSING[given], PREPROCESSING[wanted])
-    gives_probabilities = getattr(model.layers[-1], "activation", None) is keras.activations.softmax
 
     def teach(images: tf.Tensor) -> tf.Tensor:
         if None not in size and tuple(images.shape[1:3]) != size:
             images = tf.image.resize(images, size, antialias=True)
         if given != wanted:
             images = images * scale + offset
-        outputs = tf.cast(model(images, training=False), tf.float32)
-        # The logarithm of probabilities differs from the logits by a constant per image.
-        smallest = keras.config.epsilon()
-        return tf.math.log(tf.maximum(outputs, smallest)) if gives_probabilities else outputs
+        return tf.cast(model(images, training=False), tf.float32)
 
     return teach
 

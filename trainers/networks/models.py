@@ -12,6 +12,7 @@ from common import files
 from common.cli import UserError
 from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.strategy import synchronize_batch_norms
+from trainers.networks.classifiers import check_precision, without_softmax
 from trainers.networks.mobilenet import mobilenet_v2
 from trainers.settings import ImageConfig, NetworkConfig
 
@@ -86,7 +87,8 @@ def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras
     """Returns the network of a `.keras` file with new random weights.
 
     Raises:
-      UserError: it cannot be loaded, is for other images or classes, or ends with a softmax.
+      UserError: it cannot be loaded, is for other images or classes, ends with a softmax, or
+        computes in another type than float32.
     """
     model = load_model(path)
     # Not the saved weights, because a run's initial weights depend on its seed.
@@ -97,7 +99,8 @@ def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras
             f"{path} maps {model.input_shape} to {model.output_shape}, but these images "
             f"need {expected[0]} to {expected[1]}; build it for these, or name another --input_size"
         )
-    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
+    check_precision(model, path)
+    if without_softmax(model) is not model:
         raise UserError(f"{path} ends with a softmax; build it without, so that it returns logits")
     return model
 

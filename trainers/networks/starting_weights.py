@@ -1,5 +1,7 @@
 """Weights that a training starts from, instead of random ones."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -7,21 +9,25 @@ import keras
 
 from common.cli import UserError
 from keras_shufflenet import preprocessing_of
+from keras_shufflenet.checkpoints.weights_argument import IMAGENET, keras_settings
+from trainers.data import wordnet
+from trainers.data.class_names import LABELS_FILE, difference, known_labels
 from trainers.networks.models import build_model, load_model
 from trainers.settings import ImageConfig, NetworkConfig
 
-_CLASSIFIER = "predictions/"
 
-
-def load_starting_weights(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> None:
+def load_starting_weights(
+    model: keras.Model, config: NetworkConfig, images: ImageConfig, class_names: Sequence[str]
+) -> None:
     """Sets the weights of `model` to those that `config.weights` names.
 
     These are a workdir (its `model.keras`), a `.keras` or a `.weights.h5` file of the same network,
-    or any other value of the network's own argument `weights`. If the number of classes differs,
-    the classifier keeps its random weights.
+    or any other value of the network's own argument `weights`. The classifier keeps its random
+    weights, and the screen says so, unless the weights are known to be for the same classes.
 
     Args:
       model: the network of `config` and `images`.
+      class_names: of the data.
 
     Raises:
       UserError: the weights cannot be loaded, or are from another network; the message names the
@@ -41,10 +47,11 @@ def load_starting_weights(model: keras.Model, config: NetworkConfig, images: Ima
                 f"--weights {config.weights} was trained with --{name}={theirs}, not {ours}; "
                 f"use --{name}={theirs}"
             )
+    _check_stem(source, config)
     weights = {weight.path: weight for weight in source.weights}
-    new_classes = source.output_shape[-1] != model.output_shape[-1]
+    fresh = _fresh_weights(model, source, config.weights, class_names)
     for weight in model.weights:
-        if new_classes and weight.path.startswith(_CLASSIFIER):
+        if weight.path in fresh:
             continue
         found = weights.get(weight.path)
         if found is None or found.shape != weight.shape:
@@ -55,6 +62,38 @@ def load_starting_weights(model: keras.Model, config: NetworkConfig, images: Ima
                 "--small_images that it was trained with"
             )
         weight.assign(found.value)
+
+
+def _check_stem(source: keras.Model, config: NetworkConfig) -> None:
+    """Raises UserError if the first convolution has another stride, which no shape shows."""
+    stem = next((layer for layer in source.layers if layer.name == "stem_conv"), None)
+    if not config.is_shufflenet or stem is None:
+        return
+    theirs = tuple(stem.strides) == (1, 1)
+    if theirs != config.small_images:
+        flags = {True: "--small_images", False: "--nosmall_images"}
+        raise UserError(
+            f"--weights {config.weights} was trained with {flags[theirs]} (a stem of stride "
+            f"{stem.strides[0]}), not with {flags[config.small_images]}; use {flags[theirs]}"
+        )
+
+
+def _fresh_weights(
+    model: keras.Model, source: keras.Model, name: str, class_names: Sequence[str]
+) -> set[str]:
+    """Returns the paths of the classifier's weights if it has to be learnt anew, and says why."""
+    known = wordnet.words() if name == IMAGENET else known_labels(name)
+    if source.output_shape[-1] != len(class_names):
+        reason = f"it has {source.output_shape[-1]} classes, the data {len(class_names)}"
+    elif known is None:
+        reason = f"no {LABELS_FILE} beside it says which classes it knows"
+    elif tuple(known) != tuple(class_names):
+        reason = f"the data has other classes: {difference(class_names, known)}"
+    else:
+        return set()
+    print(f"--weights {name}: the classifier starts from random weights, because {reason}")
+    classifier = next(layer for layer in reversed(model.layers) if layer.weights)
+    return {weight.path for weight in classifier.weights}
 
 
 def _setting(model: keras.Model, name: str) -> str | None:
@@ -72,6 +111,9 @@ def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> k
     if not path.name.endswith(".weights.h5"):
         return build_model(config, images, channels, classes, weights=config.weights)
     try:
+        if config.is_shufflenet:
+            # `_check_stem` compares; the other settings are not in the file.
+            config = dataclasses.replace(config, **keras_settings(str(path)))
         source = build_model(config, images, channels, _classes(path))
         source.load_weights(path)
         return source

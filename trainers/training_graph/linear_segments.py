@@ -46,7 +46,8 @@ def split(model: keras.Model) -> list[LinearSegment]:
     """Returns a model's layers as segments, each after the segments whose output it uses.
 
     The result is empty if the model cannot be computed by calling each layer once with
-    `training=True`: with frozen layers, layers of other packages, several inputs or outputs.
+    `training=True`: with frozen layers, layers of other packages, regularized activations, several
+    inputs or outputs.
 
     Args:
       model: any model.
@@ -88,6 +89,9 @@ def _is_plain(model: keras.Model) -> bool:
 
 def _is_known(layer: keras.layers.Layer, calls: list[dict]) -> bool:
     """Returns whether a layer is called once, with only its input, or merges several inputs."""
+    # Its loss would be of a call that the training graph does not make.
+    if getattr(layer, "activity_regularizer", None) is not None:
+        return False
     if not layer.trainable or type(layer).__module__.partition(".")[0] not in _PACKAGES:
         return False
     if getattr(layer, "data_format", "channels_last") != "channels_last":
