@@ -63,9 +63,7 @@ def define(images: int, output: str) -> None:
       output: help text of --output.
     """
     flags.DEFINE_string("model", None, "Workdir of a float training (shufflenet train).")
-    flags.DEFINE_string(
-        "data_dir", None, "Where the data is, if it has moved since the training."
-    )
+    flags.DEFINE_string("data_dir", None, "Where the data is, if it has moved since the training.")
     flags.DEFINE_string(
         "qat", None, "Folder of its quantization-aware training; default: calibrated ranges."
     )

@@ -3,6 +3,7 @@
 Example:
   python -m keras_shufflenet.checkpoints inspect checkpoint.pth
   python -m keras_shufflenet.checkpoints convert checkpoint.pth --output=model.keras
+  python -m keras_shufflenet.checkpoints convert checkpoint.pth#ema --output=model.keras
   python -m keras_shufflenet.checkpoints convert model.keras --output=model.safetensors
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from absl import app, flags
 
 from keras_shufflenet.checkpoints.conversion import convert, inspect
+from keras_shufflenet.checkpoints.files import file_of
 
 COMMANDS = ("convert", "inspect")
 
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> None:
         overwrite=_OVERWRITE.value,
         input_size=_INPUT_SIZE.value,
     )
-    if not options.file.is_file():
+    if not file_of(options.file)[0].is_file():
         raise FileNotFoundError(f"{str(options.file)!r} does not exist; check the path")
     if options.command == "inspect":
         inspect(options.file)

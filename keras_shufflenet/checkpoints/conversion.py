@@ -8,7 +8,12 @@ import h5py
 import keras
 import numpy as np
 
-from keras_shufflenet.checkpoints.files import CHECKPOINT_SUFFIXES, read_tensors, temporary_beside
+from keras_shufflenet.checkpoints.files import (
+    CHECKPOINT_SUFFIXES,
+    file_of,
+    read_tensors,
+    temporary_beside,
+)
 from keras_shufflenet.checkpoints.networks import describe, load_checkpoint, save_torchvision
 from keras_shufflenet.checkpoints.weights import torchvision_tensors
 from keras_shufflenet.checkpoints.weights_argument import KERAS_SUFFIXES, open_keras_file
@@ -42,7 +47,7 @@ def _keras_arrays(path: Path) -> dict[str, np.ndarray]:
             file.visititems(visit)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise ValueError(
-            f"{str(path)!r} is damaged or not a {path.suffix} file ({error})"
+            f"{str(path)!r} is damaged or not a {path.suffix} file ({error}); get it again"
         ) from error
     return arrays
 
@@ -71,7 +76,7 @@ def convert(path: Path, output: Path, overwrite: bool = False, input_size: int =
         raise ValueError(f"--output {str(output)!r} exists already; add --overwrite to replace it")
     if path.suffix == ".keras" and output.suffix in CHECKPOINT_SUFFIXES:
         _export(path, output)
-    elif path.suffix in CHECKPOINT_SUFFIXES and output.suffix == ".keras":
+    elif file_of(path)[0].suffix in CHECKPOINT_SUFFIXES and output.suffix == ".keras":
         _import(path, output, input_size)
     else:
         raise ValueError(
@@ -82,14 +87,16 @@ def convert(path: Path, output: Path, overwrite: bool = False, input_size: int =
 
 def _import(path: Path, output: Path, size: int) -> None:
     """Writes a checkpoint as a `.keras` model that outputs logits."""
-    model = load_checkpoint(path, input_shape=(size, size, 3), classifier_activation=None)
+    described = describe(read_tensors(path), path)
+    shape = (size, size, described.channels)
+    model = load_checkpoint(path, input_shape=shape, classifier_activation=None)
     with temporary_beside(output) as temporary:
         model.save(temporary)
         again = keras.saving.load_model(temporary, compile=False)
         _compare(_arrays(model), _arrays(again), output)
         if preprocessing_of(again) != preprocessing_of(model):
             raise ValueError(f"{str(output)!r} lost its preprocessing; nothing was written")
-    print(describe(read_tensors(path), path))
+    print(described)
     print(f"{output}: {model.count_params():,} values, loaded again and equal; it outputs logits")
 
 
@@ -100,7 +107,7 @@ def _export(path: Path, output: Path) -> None:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras lets errors of zipfile, json and h5py through.
         reason = "".join(str(error).strip().splitlines()[:1])
-        raise ValueError(f"{str(path)!r} cannot be loaded: {reason}") from error
+        raise ValueError(f"{str(path)!r} cannot be loaded: {reason}; get it again") from error
     with temporary_beside(output) as temporary:
         save_torchvision(model, temporary)
         tensors = read_tensors(temporary)

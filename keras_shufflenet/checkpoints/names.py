@@ -3,8 +3,8 @@
 A name here is that of a layer; the last part, the weight's, only depends on the kind of layer.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 
 class Format(NamedTuple):
@@ -36,6 +36,7 @@ class Format(NamedTuple):
     shuffles_late: bool = False
 
 
+_COLOURS = ("red", "green", "blue")
 _MEGVII = {"padding": "symmetric", "convention": "megvii", "preprocessing": "raw"}
 
 FORMATS = (
@@ -150,7 +151,25 @@ def recognize(tensors: Iterable[str], path: object) -> Format:
     raise ValueError(
         f"checkpoint {str(path)!r} is none of {titles}: its first key is {keys[0]!r}, and none is "
         + " or ".join(repr(known.known_by) for known in FORMATS)
+        + "; save the state_dict() of one of these networks, with its own names"
     )
+
+
+def settings_of(known: Format, tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the arguments with which our network equals a checkpoint of a family.
+
+    A mean for each of three colours says nothing about a stem of another number of channels.
+    """
+    settings = dict(known.settings)
+    if stem_channels(known, tensors) not in (None, len(_COLOURS)):
+        settings = {name: value for name, value in settings.items() if value != "torch"}
+    return settings
+
+
+def stem_channels(known: Format, tensors: Mapping[str, Any]) -> int | None:
+    """Returns the channels of the images that a checkpoint is for; None without a stem's weight."""
+    weight = tensors.get(f"{known.layers['stem_conv']}.weight")
+    return None if weight is None or weight.ndim != 4 else weight.shape[1]
 
 
 def key_names(known: Format, units: Iterable[str]) -> dict[str, str]:

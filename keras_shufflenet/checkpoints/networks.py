@@ -16,8 +16,9 @@ import numpy as np
 
 from keras_shufflenet import shufflenet_v1, shufflenet_v2
 from keras_shufflenet.checkpoints.files import read_tensors, write_tensors
-from keras_shufflenet.checkpoints.names import Format, recognize
+from keras_shufflenet.checkpoints.names import Format, recognize, settings_of, stem_channels
 from keras_shufflenet.checkpoints.weights import torchvision_tensors
+from keras_shufflenet.network import DEFAULT_SIZE
 
 
 class Description(NamedTuple):
@@ -25,18 +26,23 @@ class Description(NamedTuple):
 
     Attributes:
       format: the family of checkpoints.
+      settings: the arguments with which our network equals this one.
       scale, groups, classes: the network's arguments; groups is None for V2.
+      channels: of the images.
     """
 
     format: Format
+    settings: dict[str, str]
     scale: float
     groups: int | None
     classes: int
+    channels: int
 
     def __str__(self) -> str:
         groups = "" if self.groups is None else f", {self.groups} groups"
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.format.settings.items())
-        return f"{self.format.title} {self.scale}x{groups}, {self.classes} classes: {settings}"
+        channels = "" if self.channels == 3 else f", {self.channels} input channels"
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return f"{self.format.title} {self.scale}x{groups}, {self.classes} classes{channels}: {settings}"
 
 
 def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Description:
@@ -63,9 +69,12 @@ def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Desc
     if width not in variants:
         raise ValueError(
             f"checkpoint {str(path)!r} looks like {known.title}, but {key!r} takes {width} "
-            f"channels; the paper's networks have {', '.join(map(str, sorted(variants)))}"
+            f"channels; the paper's networks have {', '.join(map(str, sorted(variants)))}: build "
+            "yours with stage_channels=… and name the file as its weights"
         )
-    return Description(known, *variants[width], classes=classifier[0])
+    channels = stem_channels(known, tensors) or 3
+    settings = settings_of(known, tensors)
+    return Description(known, settings, *variants[width], classifier[0], channels)
 
 
 def _shape(
@@ -73,8 +82,9 @@ def _shape(
 ) -> tuple[int, ...]:
     if key not in tensors or tensors[key].ndim != dimensions:
         raise ValueError(
-            f"checkpoint {str(path)!r} has no {key!r} of {dimensions} dimensions; it is of another "
-            "network, or incomplete"
+            f"checkpoint {str(path)!r} has no {key!r} of {dimensions} dimensions: it is of another "
+            "network, or incomplete; get it again, or name it as the weights of a network that you "
+            "build"
         )
     return tensors[key].shape
 
@@ -97,7 +107,13 @@ def load_checkpoint(path: str | os.PathLike, **arguments: Any) -> keras.Model:
       ('shufflenet_v2', (None, 10))
     """
     described = describe(read_tensors(path), path)
-    arguments = {"classes": described.classes, "weights": path, **arguments}
+    size = DEFAULT_SIZE
+    arguments = {
+        "classes": described.classes,
+        "weights": path,
+        "input_shape": (size, size, described.channels),
+        **arguments,
+    }
     if described.groups is None:
         return shufflenet_v2.ShuffleNetV2(described.scale, **arguments)
     return shufflenet_v1.ShuffleNetV1(described.scale, described.groups, **arguments)

@@ -109,7 +109,7 @@ def _classes(model: keras.Model) -> int | None:
 def _misfit(checkpoint: Checkpoint, reason: str) -> ValueError:
     return ValueError(
         f"checkpoint {str(checkpoint.path)!r} looks like {checkpoint.format.title}, but is of "
-        f"another network: {reason}"
+        f"another network: {reason}; build the network with the arguments that it was trained with"
     )
 
 
@@ -171,7 +171,10 @@ def _check_torchvision(model: keras.Model) -> None:
     layers: dict[str, Any] = {layer.name: layer for layer in model.layers}
     units = [layers[name] for name in unit_names(model)]
     if not units or not isinstance(units[0], ShuffleUnitV2):
-        raise ValueError(f"torchvision has ShuffleNetV2 only; the model {model.name!r} is another")
+        raise ValueError(
+            f"torchvision has ShuffleNetV2 only; the model {model.name!r} is another: keep it as a "
+            ".keras file"
+        )
     stages = {unit.name.partition("_")[0] for unit in units}
     for name, is_there in {
         "padding='symmetric'": units[0].padding == "symmetric",
@@ -183,5 +186,5 @@ def _check_torchvision(model: keras.Model) -> None:
         if not is_there:
             raise ValueError(
                 f"torchvision's ShuffleNetV2 has {name}; the model {model.name!r} does not, and "
-                "would give other results there"
+                "would give other results there; keep it as a .keras file"
             )

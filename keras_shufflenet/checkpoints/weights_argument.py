@@ -14,8 +14,8 @@ import keras
 
 from keras_shufflenet.checkpoints import pretrained
 from keras_shufflenet.checkpoints import weights as checkpoint_weights
-from keras_shufflenet.checkpoints.files import CHECKPOINT_SUFFIXES, read_tensors
-from keras_shufflenet.checkpoints.names import recognize
+from keras_shufflenet.checkpoints.files import CHECKPOINT_SUFFIXES, EMA, read_tensors
+from keras_shufflenet.checkpoints.names import recognize, settings_of
 from keras_shufflenet.layers import CONVENTIONS, PADDINGS, check_choice
 from keras_shufflenet.preprocessing import PREPROCESSING
 
@@ -23,6 +23,7 @@ KERAS_SUFFIXES = (".weights.h5", ".keras")
 IMAGENET = "imagenet"
 # What all checkpoints of PyTorch's networks have in common.
 _PYTORCHS = {"small_images": False, "shuffle": True}
+_REMEDY = "build the network with the arguments that it was saved with"
 # In Keras's message about a weight that does not fit.
 _SHAPES = re.compile(
     r"variable\.shape=(\(.*?\)), Received: value\.shape=(\(.*?\))\..*?<Variable path=([^,>]+)", re.S
@@ -116,7 +117,7 @@ def find_weights(
         path = str(weights)
         if path.endswith(KERAS_SUFFIXES):
             return _find_keras(path)
-        if path.endswith(CHECKPOINT_SUFFIXES):
+        if path.removesuffix(EMA).endswith(CHECKPOINT_SUFFIXES):
             return _find_checkpoint(path, network)
     suffixes = ", ".join((*KERAS_SUFFIXES, *CHECKPOINT_SUFFIXES))
     raise ValueError(
@@ -143,18 +144,20 @@ def _find_checkpoint(path: str, network: str) -> Weights:
     tensors = read_tensors(path)
     known = recognize(tensors, path)
     if known.network != network:
-        raise ValueError(f"`weights` file {path!r} is {known.title}, not a {network}")
+        raise ValueError(
+            f"`weights` file {path!r} is {known.title}, not a {network}; build a {known.network}"
+        )
     checkpoint = checkpoint_weights.Checkpoint(path, known, tensors)
     return Weights(
         path,
-        {**known.settings, **_PYTORCHS},
+        {**settings_of(known, tensors), **_PYTORCHS},
         lambda model, include_top: checkpoint_weights.load(model, checkpoint),
     )
 
 
 def _find_keras(path: str) -> Weights:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"`weights` names a file that does not exist: {path!r}")
+        raise FileNotFoundError(f"`weights` names a file that does not exist: {path!r}; check it")
     settings = keras_settings(path)
     return Weights(path, settings, lambda model, top: load_keras_weights(model, path, top))
 
@@ -206,14 +209,14 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
     try:
         stored, classes = _stored(path)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"`weights` file {path!r} is damaged: {error}") from error
+        raise ValueError(f"`weights` file {path!r} is damaged: {error}; get it again") from error
     # Keras finds layers by class and position: without a warning, it would load a longer network's
     # file into a shorter network.
     classifier = 0 if include_top else 2
     if stored - len(model.weights) not in (0, classifier):
         raise ValueError(
             f"`weights` file {path!r} is of another network: it holds {stored} arrays, "
-            f"and this one has {len(model.weights)}"
+            f"and this one has {len(model.weights)}; {_REMEDY}"
         )
     target = _with_classes(model, classes) if include_top and classes else model
     try:
@@ -231,13 +234,14 @@ def _with_classes(model: keras.Model, classes: int) -> keras.Model:
 
 
 def _reason(error: Exception) -> str:
-    """Returns what a failed load means; the shapes, in Keras's message of many lines, come first."""
+    """Returns what a failed load means, with the shapes of Keras's message if it has some."""
     found = _SHAPES.search(str(error))
     if found:
         here, there, name = found.groups()
-        return f"of another network: {name} has the shape {there} there, but {here} here"
+        shapes = f"{name} has the shape {there} there, but {here} here"
+        return f"of another network: {shapes}; {_REMEDY}"
     first = str(error).strip().partition("\n")[0]
-    return f"damaged or of another network: {first or type(error).__name__}"
+    return f"damaged or of another network: {first or type(error).__name__}; get it again, or {_REMEDY}"
 
 
 def _stored(path: str) -> tuple[int, int | None]:

@@ -57,8 +57,8 @@ def check_usable(names: Sequence[str], config: DataConfig) -> None:
     for name in names:
         if any(unicodedata.category(character) in _NOT_IN_A_LINE for character in name):
             raise UserError(
-                f"class {name!a} of {describe(config)} has a line end, a control character or bytes "
-                "that are not UTF-8 in its name; rename it"
+                f"class {name!a} of {describe(config)} has a line end, a control character or "
+                "bytes that are not UTF-8 in its name; rename it"
             )
 
 

@@ -32,7 +32,7 @@ def open_splits(
       config: where the folder is, and whether its files are verified.
       splits: in TFDS's notation.
       workdir, must_match: as in `datasets.load_sources`.
-      check: called with the class names before any file is read; raises UserError if they are wrong.
+      check: called with the class names before any file is read; raises UserError if wrong.
 
     Raises:
       UserError: as in `open_folder`; or no such split, no image that can be decoded, or other

@@ -47,8 +47,10 @@ def unreadable(
     readable = _readable(len(paths), read, channels)
     bad = [path for path, good in zip(paths, readable, strict=True) if not good]
     record = {"stamp": stamp, "files": len(paths), "unreadable": bad}
-    if must_match and known and _places(known["unreadable"], known["files"]) != _places(
-        bad, len(paths)
+    if (
+        must_match
+        and known
+        and _places(known["unreadable"], known["files"]) != _places(bad, len(paths))
     ):
         raise UserError(
             f"the images of this run have changed: {cache.name} lists {known['files']} files, "
@@ -62,7 +64,7 @@ def unreadable(
 
 
 def _places(bad: Sequence[str], count: int) -> tuple[int, list[tuple[str, ...]]]:
-    """Returns what must stay as it was: moved data has the same SPLIT/CLASS/FILE in another root."""
+    """Returns what must stay; data that has moved has the same SPLIT/CLASS/FILE elsewhere."""
     return count, [Path(path).parts[-3:] for path in bad]
 
 

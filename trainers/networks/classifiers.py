@@ -34,8 +34,8 @@ def check_shapes(inputs: Any, outputs: Any, images: ImageConfig, classes: int, p
     """Does the same for a model that is given by its shapes, with the batch."""
     if not (_is_shape(inputs, 4) and _is_shape(outputs, 2)):
         raise UserError(
-            f"{path} is not an image classifier: it maps {inputs} to {outputs}, not (batch, height, "
-            "width, channels) to (batch, classes); name another model"
+            f"{path} is not an image classifier: it maps {inputs} to {outputs}, not (batch, "
+            "height, width, channels) to (batch, classes); name another model"
         )
     if outputs[-1] != classes:
         raise UserError(
