@@ -18,7 +18,6 @@ from keras_shufflenet import shufflenet_v1, shufflenet_v2
 from keras_shufflenet.checkpoints.files import read_tensors, write_tensors
 from keras_shufflenet.checkpoints.names import Format, recognize, settings_of, stem_channels
 from keras_shufflenet.checkpoints.weights import torchvision_tensors
-from keras_shufflenet.network import DEFAULT_SIZE
 
 
 class Description(NamedTuple):
@@ -42,7 +41,8 @@ class Description(NamedTuple):
         groups = "" if self.groups is None else f", {self.groups} groups"
         channels = "" if self.channels == 3 else f", {self.channels} input channels"
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        return f"{self.format.title} {self.scale}x{groups}, {self.classes} classes{channels}: {settings}"
+        network = f"{self.format.title} {self.scale}x{groups}"
+        return f"{network}, {self.classes} classes{channels}: {settings}"
 
 
 def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Description:
@@ -107,7 +107,7 @@ def load_checkpoint(path: str | os.PathLike, **arguments: Any) -> keras.Model:
       ('shufflenet_v2', (None, 10))
     """
     described = describe(read_tensors(path), path)
-    size = DEFAULT_SIZE
+    size = shufflenet_v2.network.DEFAULT_SIZE
     arguments = {
         "classes": described.classes,
         "weights": path,

@@ -241,7 +241,8 @@ def _reason(error: Exception) -> str:
         shapes = f"{name} has the shape {there} there, but {here} here"
         return f"of another network: {shapes}; {_REMEDY}"
     first = str(error).strip().partition("\n")[0]
-    return f"damaged or of another network: {first or type(error).__name__}; get it again, or {_REMEDY}"
+    reason = first or type(error).__name__
+    return f"damaged or of another network: {reason}; get it again, or {_REMEDY}"
 
 
 def _stored(path: str) -> tuple[int, int | None]:
