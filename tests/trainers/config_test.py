@@ -156,3 +156,11 @@ def test_where_a_run_continues_is_not_a_difference():
     elsewhere = {"strategy": "multiworker", "devices": 4, "cluster": "slurm", "tpu": "name"}
     assert config.differences(config.replace(**elsewhere)) == []
     assert config.differences(config.replace(seed=1)) == ["seed: 0 → 1"]
+
+
+def test_a_run_may_continue_elsewhere_and_with_its_data_elsewhere():
+    config = made(data_dir="old")
+    moved = config.moved_to(made(data_dir="new", seed=1, strategy="mirrored", devices=4))
+    assert (moved.data.data_dir, moved.placement.devices) == ("new", 4)
+    # Two trainings in different folders are not the same otherwise.
+    assert config.differences(moved) == ["data_dir: old → new"]

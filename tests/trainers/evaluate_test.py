@@ -75,6 +75,35 @@ def test_a_model_with_other_classes_is_refused(run_cli, copy):
     refused(done, r"model\.keras has 10 classes, but labels\.txt has 2")
 
 
+def test_labels_in_another_order_are_refused(run_cli, copy):
+    (copy / "labels.txt").write_text("".join(f"{digit}\n" for digit in (1, 0, *range(2, 10))))
+    done = run_cli(EVALUATE, f"--model={copy}", check=False)
+    refused(done, r"digits has other classes than .*: another order: number 1 is '0', not '1'")
+
+
+def with_softmax(model):
+    return keras.Model(model.input, keras.layers.Softmax()(model.output))
+
+
+def test_a_softmax_at_the_end_does_not_change_the_loss(run_cli, copy, tmp_path):
+    model = load_model(copy / "model.keras")
+    # Confident and mostly wrong: read as logits, its probabilities would give a loss of about 2.
+    model.get_layer("predictions").kernel.assign(1000 * model.get_layer("predictions").kernel)
+    save_model(model, copy / "model.keras")
+    with_softmax(model).save(copy / "soft.keras")
+    function = tf.function(lambda image: with_softmax(model)(image, training=False))
+    traced = function.get_concrete_function(tf.TensorSpec((1, 32, 32, 1)))
+    lite = tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
+    (copy / "soft.tflite").write_bytes(lite)
+    losses = []
+    for name in ("model.keras", "soft.keras", "soft.tflite"):
+        run_cli(EVALUATE, f"--model={copy / name}", "--split=test[:50]", f"--output={name}")
+        losses.append(json.loads((tmp_path / name / "evaluation.json").read_text())["loss"])
+    assert losses[0] > 5
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_a_truncated_tflite_is_refused(run_cli, workdir, tmp_path):
     (tmp_path / "model.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(50))
     flags = ["--model=model.tflite", f"--workdir={workdir}", "--output=out"]

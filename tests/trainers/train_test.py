@@ -95,6 +95,16 @@ def test_a_resumed_run_refuses_other_values(run_cli, tmp_path):
     refused(done, r"batch_size: 64 → 16, learning_rate: 0.1 → 0.025, seed: 0 → 1")
 
 
+def test_a_resumed_run_compares_the_classes_of_moved_data(run_cli, tmp_path, digits_folder):
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    make_config("folder", "work", {"data_dir": "gone"}).save(workdir)
+    (workdir / "labels.txt").write_text("cat\none\ntwo\n")
+    flags = [f"--workdir={workdir}", "--resume", f"--data_dir={digits_folder}"]
+    done = run_cli(TRAIN, *flags, check=False)
+    refused(done, r"other classes than .*labels\.txt: 'cat' is missing, 'zero' is new; restore")
+
+
 def test_a_read_only_workdir_is_refused(run_cli, tmp_path):
     # Root can write everywhere except here.
     locked = Path("/proc/work") if os.geteuid() == 0 else tmp_path / "locked" / "work"

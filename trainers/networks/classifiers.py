@@ -90,6 +90,8 @@ def without_softmax(model: keras.Model) -> keras.Model:
     if len(outputs) != 1:
         return model
     last, inputs = producer(outputs[0])
+    if len(inputs) != 1:
+        return model
     if isinstance(last, keras.Model):
         shorter = without_softmax(last)
         return model if shorter is last else _shortened(model, shorter(*inputs))
