@@ -70,7 +70,7 @@ def test_there_is_no_download_of_v1():
 @pytest.fixture(scope="module")
 def other_networks():
     return {
-        "other classes": ShuffleNetV2(0.5, **{**SMALL, "classes": 4}),
+        "grey images": ShuffleNetV2(0.5, **{**SMALL, "input_shape": (32, 32, 1)}),
         "other widths": ShuffleNetV2(1.0, **SMALL),
         "no classifier": ShuffleNetV2(0.5, include_top=False, **SMALL),
         "more units": ShuffleNetV2(0.5, **{**SMALL, "units_per_stage": (1, 3, 1)}),
@@ -86,7 +86,56 @@ def test_weights_of_another_network_are_refused(suffix, other_networks, tmp_path
         with pytest.raises(ValueError, match=f"`weights` file .*other.*{suffix}") as caught:
             ShuffleNetV2(0.5, weights=path, **SMALL)
         assert "another network" in str(caught.value), name
+        assert "damaged" not in str(caught.value) or name in ("more units", "other kind"), name
         assert "\n" not in str(caught.value), name
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_other_shapes_are_named(suffix, other_networks, tmp_path):
+    path = tmp_path / f"grey{suffix}"
+    model = other_networks["grey images"]
+    (model.save if suffix == ".keras" else model.save_weights)(path)
+    shapes = (
+        r"stem_conv/kernel has the shape \(3, 3, 1, 24\) there, but \(3, 3, 3, 24\) here; build"
+    )
+    for classes in (3, 4):
+        with pytest.raises(ValueError, match=rf"grey{suffix}' is of another network: {shapes}"):
+            ShuffleNetV2(0.5, weights=path, **{**SMALL, "classes": classes})
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("network", [ShuffleNetV1, ShuffleNetV2])
+def test_other_classes_get_a_new_classifier(network, suffix, tmp_path):
+    path = tmp_path / f"model{suffix}"
+    model = network(0.5, **SMALL)
+    model.get_layer("predictions").bias.assign([1, 2, 3])
+    (model.save if suffix == ".keras" else model.save_weights)(path)
+    again = network(0.5, weights=path, **{**SMALL, "classes": 4})
+    for weight, expected in zip(again.weights[:-2], model.weights[:-2], strict=True):
+        np.testing.assert_array_equal(weight.numpy(), expected.numpy(), err_msg=weight.path)
+    kernel, bias = again.get_layer("predictions").weights
+    assert kernel.shape == (model.get_layer("predictions").kernel.shape[0], 4)
+    assert np.abs(kernel).max() > 0 and np.abs(bias).max() == 0
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("small_images", [False, True])
+def test_weights_of_another_stem_are_refused(small_images, suffix, tmp_path):
+    path = tmp_path / f"model{suffix}"
+    model = ShuffleNetV2(0.5, small_images=small_images, **SMALL)
+    (model.save if suffix == ".keras" else model.save_weights)(path)
+    with pytest.raises(
+        ValueError, match=rf"`small_images` must be {small_images} with .*model{suffix}"
+    ):
+        ShuffleNetV2(0.5, weights=path, small_images=not small_images, **SMALL)
+    ShuffleNetV2(0.5, weights=path, small_images=small_images, **SMALL)
+
+
+def test_weights_without_shuffles_are_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    ShuffleNetV1(0.5, shuffle=False, **SMALL).save(path)
+    with pytest.raises(ValueError, match=r"`shuffle` must be False with .*Received: shuffle=True"):
+        ShuffleNetV1(0.5, weights=path, **SMALL)
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])

@@ -17,6 +17,7 @@ from trainers.data.class_names import (
 )
 from trainers.data.datasets import load_source
 from trainers.data.pipeline import uint8_images
+from trainers.distribution.lock import LOCK_FILE
 from trainers.recipes import make_config
 from trainers.settings import DataConfig
 
@@ -107,7 +108,7 @@ def test_a_run_does_not_resume_on_renamed_classes(photos, tmp_path, monkeypatch)
     monkeypatch.setattr(verification, "unreadable", None)
     with pytest.raises(UserError, match=r"photos has other .*'zero' is missing, 'alpha' is new"):
         loop.train(make_folder_config(photos, workdir), resume=True)
-    assert [path.name for path in workdir.iterdir() if path.suffix != ".lock"] == ["labels.txt"]
+    assert {path.name for path in workdir.iterdir()} == {LOCK_FILE, "labels.txt"}
 
 
 def test_one_class_and_a_name_of_two_lines_are_refused_before_a_training(photos, tmp_path):

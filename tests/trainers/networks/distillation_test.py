@@ -9,6 +9,8 @@ from trainers.networks.distillation import Distillation, distillation_losses, lo
 from trainers.recipes import make_config
 from trainers.task import Task
 
+NAMES = [str(number) for number in range(10)]
+
 
 def softmax(x):
     return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
@@ -65,14 +67,14 @@ def test_the_losses_are_mixed():
 
 def test_any_classifier_teaches(tmp_path, pixels):
     classifier().save(tmp_path / "teacher.keras")
-    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, 10)
+    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, NAMES)
     images = preprocess_input(pixels)
     np.testing.assert_allclose(distillation.teacher(images), classifier()(images), atol=1e-6)
 
 
 def test_probabilities_teach_like_logits(tmp_path, pixels):
     classifier(activation="softmax").save(tmp_path / "teacher.keras")
-    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, 10)
+    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, NAMES)
     images = preprocess_input(pixels)
     taught, logits = distillation.teacher(images).numpy(), classifier()(images).numpy()
     np.testing.assert_allclose(softmax(taught), softmax(logits), atol=1e-6)
@@ -80,7 +82,7 @@ def test_probabilities_teach_like_logits(tmp_path, pixels):
 
 def test_images_are_scaled_to_the_teachers_size(tmp_path, pixels):
     classifier(size=24).save(tmp_path / "teacher.keras")
-    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, 10)
+    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, NAMES)
     images = preprocess_input(pixels)
     expected = classifier(size=24)(tf.image.resize(images, (24, 24), antialias=True))
     np.testing.assert_allclose(distillation.teacher(images), expected, atol=1e-6)
@@ -90,7 +92,7 @@ def test_images_are_scaled_to_the_teachers_size(tmp_path, pixels):
 def test_a_workdirs_network_gets_its_own_preprocessing(tmp_path, pixels, mine, theirs):
     classifier().save(tmp_path / "model.keras")
     make_config("cifar10", "w", {"preprocessing": theirs}).save(tmp_path)
-    distillation = load_distillation(config_of(tmp_path, preprocessing=mine), 3, 10)
+    distillation = load_distillation(config_of(tmp_path, preprocessing=mine), 3, NAMES)
     expected = classifier()(preprocess_input(pixels, mode=theirs))
     np.testing.assert_allclose(distillation.teacher(preprocess_input(pixels, mode=mine)), expected,
                                atol=1e-4)  # fmt: skip
@@ -106,7 +108,7 @@ def test_a_network_that_knows_its_preprocessing_gets_it(tmp_path):
         preprocessing="torch",
     )
     network.save(tmp_path / "teacher.keras")
-    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, 10)
+    distillation = load_distillation(config_of(tmp_path / "teacher.keras"), 3, NAMES)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     expected = network(preprocess_input(pixels, mode="torch"))
     found = softmax(distillation.teacher(preprocess_input(pixels)).numpy())
@@ -116,7 +118,7 @@ def test_a_network_that_knows_its_preprocessing_gets_it(tmp_path):
 def test_the_teacher_does_not_learn(tmp_path, pixels):
     classifier().save(tmp_path / "teacher.keras")
     task = Task(config_of(tmp_path / "teacher.keras", distill_weight=1.0))
-    task._distillation = load_distillation(task.config, 3, 10)
+    task._distillation = load_distillation(task.config, 3, NAMES)
     logits = tf.Variable(tf.zeros([2, 10]))
     with tf.GradientTape(persistent=True) as tape:
         losses = task.losses(preprocess_input(pixels[:2]), tf.constant([1, 2]), logits)
@@ -136,9 +138,20 @@ def test_the_teacher_does_not_learn(tmp_path, pixels):
 def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path, teacher, pattern):
     classifier(**teacher).save(tmp_path / "teacher.keras")
     with pytest.raises(UserError, match=pattern):
-        load_distillation(config_of(tmp_path / "teacher.keras"), 3, 10)
+        load_distillation(config_of(tmp_path / "teacher.keras"), 3, NAMES)
+
+
+def test_a_teacher_of_other_classes_of_the_same_number_is_refused(tmp_path):
+    classifier().save(tmp_path / "model.keras")
+    (tmp_path / "labels.txt").write_text("\n".join(NAMES) + "\n")
+    assert load_distillation(config_of(tmp_path / "model.keras"), 3, NAMES).temperature == 2
+    names = ["zebra", *NAMES[1:]]
+    with pytest.raises(
+        UserError, match=r"cifar10 has other classes than .*'0' is missing, 'zebra'"
+    ):
+        load_distillation(config_of(tmp_path / "model.keras"), 3, names)
 
 
 def test_a_missing_teacher_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"gone\.keras does not exist"):
-        load_distillation(config_of(tmp_path / "gone.keras"), 3, 10)
+        load_distillation(config_of(tmp_path / "gone.keras"), 3, NAMES)

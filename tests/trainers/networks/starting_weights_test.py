@@ -1,12 +1,17 @@
+import shutil
+
 import keras
 import numpy as np
 import pytest
 
 from common.cli import UserError
+from trainers.data import wordnet
+from trainers.data.class_names import write_labels
 from trainers.networks.models import build_model
 from trainers.networks.starting_weights import load_starting_weights
 from trainers.recipes import make_config
 
+NAMES = [f"class {number}" for number in range(10)]
 NETWORK = {"scale": 0.5, "small_images": True, "input_size": 32, "resize_size": 32}
 
 
@@ -19,8 +24,9 @@ def build(config, channels=3, classes=10):
     return build_model(config.network, config.images, channels, classes, precision)
 
 
-def load(model, config):
-    load_starting_weights(model, config.network, config.images)
+def load(model, config, names=None):
+    names = names or NAMES[: model.output_shape[-1]]
+    load_starting_weights(model, config.network, config.images, names)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,7 @@ def trained(tmp_path_factory):
     model.save(folder / "model.keras")
     model.save_weights(folder / "model.weights.h5")
     config_of("w").save(folder)
+    write_labels(folder, NAMES)
     return model, folder
 
 
@@ -43,10 +50,10 @@ def assert_taken(model, trained, classifier=True):
         if classifier or not weight.path.startswith("predictions/"):
             np.testing.assert_array_equal(weight, expected, weight.path)
         elif weight.name == "bias":
-            np.testing.assert_array_equal(weight, np.zeros(3))
+            np.testing.assert_array_equal(weight, np.zeros(weight.shape))
         else:
             # Random initial values; those of the trained network are up to 4.
-            assert weight.shape != expected.shape and 0 < np.abs(weight).max() < 0.2
+            assert 0 < np.abs(weight).max() < 0.2
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,43 @@ def test_all_weights_are_loaded_except_the_classifier_of_other_classes(trained, 
     model = build(config, classes=classes)
     load(model, config)
     assert_taken(model, trained[0], classifier=classes == 10)
+
+
+def test_other_classes_of_the_same_number_get_a_new_classifier(trained, capsys):
+    config = config_of(trained[1])
+    model = build(config)
+    load(model, config, ["zebra", *NAMES[1:]])
+    assert_taken(model, trained[0], classifier=False)
+    said = capsys.readouterr().out
+    assert said == (
+        f"--weights {trained[1]}: the classifier starts from random weights, because the data has "
+        "other classes: 'class 0' is missing, 'zebra' is new\n"
+    )
+    model = build(config)
+    load(model, config, NAMES[::-1])
+    assert_taken(model, trained[0], classifier=False)
+    assert "another order: number 1 is 'class 9', not 'class 0'" in capsys.readouterr().out
+    load(model, config)
+    assert_taken(model, trained[0])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_without_class_names_the_classifier_is_new(trained, name, tmp_path, capsys):
+    shutil.copy(trained[1] / name, tmp_path)
+    config = config_of(tmp_path / name)
+    model = build(config)
+    load(model, config)
+    assert_taken(model, trained[0], classifier=False)
+    assert "because no labels.txt beside it says which classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", "model.weights.h5"])
+def test_weights_of_another_stem_are_refused(trained, name):
+    # The shapes are the same, but every feature map would be a quarter of the size.
+    config = config_of(trained[1] / name, small_images=False, input_size=64, resize_size=64)
+    with pytest.raises(UserError, match=r"trained with --small_images \(a stem of stride 1\), not"):
+        load(build(config), config)
 
 
 def test_other_values_are_passed_to_the_network(trained, monkeypatch):
@@ -71,6 +115,10 @@ def test_other_values_are_passed_to_the_network(trained, monkeypatch):
     monkeypatch.setattr("trainers.networks.starting_weights.build_model", give)
     load(model, config)
     assert asked == [(3, 10, "imagenet")]
+    assert_taken(model, trained[0], classifier=False)
+    # As if ImageNet had these ten classes.
+    monkeypatch.setattr(wordnet, "words", lambda: tuple(NAMES))
+    load(model, config)
     assert_taken(model, trained[0])
 
 
