@@ -25,17 +25,17 @@ class Description(NamedTuple):
 
     Attributes:
       format: the family of checkpoints.
-      settings: the arguments with which our network equals this one.
       scale, groups, classes: the network's arguments; groups is None for V2.
       channels: of the images.
+      settings: the arguments with which our network equals this one.
     """
 
     format: Format
-    settings: dict[str, str]
     scale: float
     groups: int | None
     classes: int
     channels: int
+    settings: dict[str, str]
 
     def __str__(self) -> str:
         groups = "" if self.groups is None else f", {self.groups} groups"
@@ -74,7 +74,7 @@ def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Desc
         )
     channels = stem_channels(known, tensors) or 3
     settings = settings_of(known, tensors)
-    return Description(known, settings, *variants[width], classifier[0], channels)
+    return Description(known, *variants[width], classifier[0], channels, settings)
 
 
 def _shape(

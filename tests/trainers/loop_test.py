@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import shutil
 import signal
@@ -175,6 +176,52 @@ def test_a_finished_run_has_nothing_left_to_do(stopped, data_dir):
     again.run()
     assert metrics(workdir) == before
     assert again._step() == STEPS
+
+
+class AddsLoss(keras.layers.Layer):
+    """A layer of a user's, with a loss of its own."""
+
+    def call(self, x):
+        self.add_loss(3.0 * keras.ops.mean(keras.ops.square(x)))
+        return x
+
+
+OWN_LOSSES = {
+    # These two train in the trainer's graph; in the others Keras's own graph trains.
+    "none": ({}, None),
+    "weights": ({"kernel_regularizer": keras.regularizers.L2(0.5)}, None),
+    "activations": ({"activity_regularizer": keras.regularizers.L1(0.01)}, None),
+    "added": ({}, AddsLoss),
+}
+
+
+@pytest.mark.parametrize("name", OWN_LOSSES)
+def test_losses_that_a_network_adds_itself_are_trained(name, tmp_path, data_dir, monkeypatch):
+    arguments, layer = OWN_LOSSES[name]
+    image = keras.Input((32, 32, 1))
+    x = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name="conv", **arguments)(image)
+    x = layer()(x) if layer else x
+    logits = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    # As if a file of this network was named, with its class registered.
+    monkeypatch.setattr("trainers.task.build_model", lambda *unused: keras.Model(image, logits))
+    values = {"warmup_epochs": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "nesterov": False}
+    trainer = make_trainer(tmp_path / "work", data_dir, **values, optimizer="sgd", bias_rate=1.0)
+    plain_graph = isinstance(trainer._forward, functools.partial)
+    assert plain_graph == (name in ("activations", "added"))
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(-1, 1, (16, 32, 32, 1)), tf.float32)
+    labels = tf.constant(rng.integers(0, 10, 16))
+    kernel = trainer.model.get_layer("conv").kernel
+    with tf.GradientTape() as tape:
+        outputs = trainer.model(images, training=True)
+        entropy = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs))
+        expected = entropy + sum(trainer.model.losses)
+    assert (float(expected) > float(entropy) + 0.01) == (name != "none")
+    rate = float(trainer.optimizer.learning_rate)
+    changed = kernel - rate * tape.gradient(expected, kernel)
+    loss = tf.function(trainer.replica_step)(images, labels)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    np.testing.assert_allclose(kernel, changed, rtol=1e-4, atol=1e-6)
 
 
 def test_a_non_finite_loss_stops_the_run(tmp_path, data_dir):

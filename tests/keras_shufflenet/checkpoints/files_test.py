@@ -1,13 +1,15 @@
+import argparse
 import importlib
 import io
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from keras_shufflenet.checkpoints.files import read_tensors, write_tensors
+from keras_shufflenet.checkpoints.files import _unwrapped, read_tensors, write_tensors
 
 SUFFIXES = [".npz", ".safetensors", ".pth"]
 NEEDED = {".npz": "numpy", ".safetensors": "safetensors", ".pth": "torch"}
@@ -55,13 +57,25 @@ def test_views_are_written_as_they_look(suffix, tmp_path):
     np.testing.assert_array_equal(found, array.transpose(2, 0, 1)[:, ::-1])
 
 
-def test_the_prefix_of_data_parallel_is_taken_off(suffix, tmp_path):
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "_orig_mod.module.model.net."],
+)
+def test_prefixes_that_all_names_share_are_taken_off(prefix, suffix, tmp_path):
     path = tmp_path / f"a{suffix}"
-    write_tensors(path, {f"module.{name}": array for name, array in tensors().items()})
+    write_tensors(path, {f"{prefix}{name}": array for name, array in tensors().items()})
     assert set(read_tensors(path)) == set(tensors())
     # Not where it is part of a name.
-    write_tensors(path, {"module.a": np.zeros(1), "b": np.zeros(1)})
-    assert set(read_tensors(path)) == {"module.a", "b"}
+    for names in ({"module.a", "b"}, {"module.", "module.a"}, {"model", "model.a"}):
+        write_tensors(path, {name: np.zeros(1) for name in names})
+        assert set(read_tensors(path)) == names
+
+
+def test_the_counter_of_an_average_is_no_weight(tmp_path):
+    # As PyTorch's AveragedModel saves itself.
+    names = {f"module.{name}": array for name, array in tensors().items()}
+    write_tensors(tmp_path / "a.npz", {"n_averaged": np.zeros((), "int64"), **names})
+    assert set(read_tensors(tmp_path / "a.npz")) == set(tensors())
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.95])
@@ -138,6 +152,76 @@ def test_wrappers_of_training_scripts_are_taken_off(tmp_path):
         assert_equal(read_tensors(path), tensors())
 
 
+PLAIN, AVERAGE = {"a": "weights"}, {"a": "average"}
+
+
+@pytest.mark.parametrize("average", ["model_ema", "state_dict_ema", "ema", "ema_state_dict"])
+@pytest.mark.parametrize("plain", ["state_dict", "model", "model_state_dict", "net"])
+def test_of_a_network_and_its_average_one_is_chosen_and_said(plain, average, caplog):
+    content = {average: AVERAGE, "epoch": 3, plain: PLAIN}
+    path = Path(f"{plain}-{average}.pth")
+    with caplog.at_level("WARNING"):
+        assert _unwrapped(content, path, average=False) == PLAIN
+        assert _unwrapped(content, path, average=False) == PLAIN
+    (message,) = caplog.messages
+    assert message == (
+        f"checkpoint '{path}' holds '{plain}' and '{average}', its average over the steps: "
+        f"'{plain}' is read; name '{path}#ema' for the average"
+    )
+    caplog.clear()
+    assert _unwrapped(content, path, average=True) == AVERAGE
+    # Without the network there is nothing to choose.
+    assert _unwrapped({average: AVERAGE}, path, average=False) == AVERAGE
+    assert not caplog.messages
+    with pytest.raises(ValueError, match=rf"'{path}' holds no average .*; name it without #ema"):
+        _unwrapped({plain: PLAIN}, path, average=True)
+
+
+def test_a_file_without_wrappers_has_no_average(tmp_path):
+    write_tensors(tmp_path / "a.npz", tensors())
+    with pytest.raises(ValueError, match=r"a\.npz' holds no average .*; name it without #ema"):
+        read_tensors(tmp_path / "a.npz#ema")
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth' does not exist; check the path"):
+        read_tensors(tmp_path / "gone.pth#ema")
+
+
+def test_a_training_script_s_file_of_a_network_and_its_average(tmp_path):
+    # As the training scripts of torchvision leave it.
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pth"
+    network = {name: torch.from_numpy(array) for name, array in tensors().items()}
+    average = {f"module.{name}": tensor + 1 for name, tensor in network.items()}
+    arguments = argparse.Namespace(lr=0.5, model="shufflenet_v2_x1_0")
+    content = {"model": network, "model_ema": {"n_averaged": torch.tensor(3), **average}}
+    torch.save({**content, "args": arguments, "epoch": 3}, path)
+    assert_equal(read_tensors(path), tensors())
+    again = read_tensors(f"{path}#ema")
+    assert_equal(again, {name: tensor.numpy() + 1 for name, tensor in network.items()})
+
+
+def test_parameters_are_tensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    value = torch.nn.Parameter(torch.tensor([1.5, -2.0]))
+    bare = torch.nn.Parameter(torch.tensor([1.5]).bfloat16(), requires_grad=False)
+    torch.save({"a": value, "b": bare, "c": value.detach().requires_grad_()}, tmp_path / "a.pth")
+    found = read_tensors(tmp_path / "a.pth")
+    assert {name: array.tolist() for name, array in found.items()} == {
+        "a": [1.5, -2.0],
+        "b": [1.5],
+        "c": [1.5, -2.0],
+    }
+
+
+def test_a_tensor_that_numpy_does_not_have_is_named(tmp_path):
+    torch = pytest.importorskip("torch")
+    for value in (torch.eye(2).to_sparse(), torch.zeros(2).to(torch.float8_e4m3fn)):
+        torch.save({"a": value}, tmp_path / "a.pth")
+        with pytest.raises(
+            ValueError, match=r"a\.pth': 'a', torch\.\w+ .* state_dict\(\) in float32"
+        ):
+            read_tensors(tmp_path / "a.pth")
+
+
 def test_what_is_no_tensor_is_named(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "a.pth"
@@ -148,7 +232,7 @@ def test_what_is_no_tensor_is_named(tmp_path):
     with pytest.raises(ValueError, match="holds a list, not tensors by name"):
         read_tensors(path)
     torch.save({}, path)
-    with pytest.raises(ValueError, match="holds no tensors"):
+    with pytest.raises(ValueError, match="holds no tensors; save the model's"):
         read_tensors(path)
 
 

@@ -147,13 +147,13 @@ def described(known, widths):
 def test_networks_are_known_by_their_widths():
     torchvision, megvii_v2, megvii_v1 = FORMATS
     for scale, width in {0.5: 192, 1.0: 464, 1.5: 704, 2.0: 976}.items():
-        assert described(torchvision, width)[1:] == (scale, None, 9)
-        assert described(megvii_v2, width)[1:] == (scale, None, 9)
+        assert described(torchvision, width)[1:4] == (scale, None, 9)
+        assert described(megvii_v2, width)[1:4] == (scale, None, 9)
     # From Megvii's network.py: 3 and 8 groups.
     widths = {(0.5, 3): 480, (1.0, 3): 960, (1.5, 3): 1440, (2.0, 3): 1920}
     widths |= {(0.5, 8): 768, (1.0, 8): 1536, (1.5, 8): 2304, (2.0, 8): 3072}
     for (scale, groups), width in widths.items():
-        assert described(megvii_v1, width)[1:] == (scale, groups, 9)
+        assert described(megvii_v1, width)[1:4] == (scale, groups, 9)
     with pytest.raises(ValueError, match=r"'conv5\.0\.weight' takes 500 channels; .* 192, 464"):
         described(torchvision, 500)
 
@@ -181,3 +181,49 @@ def test_every_kind_of_file_loads_alike(suffix, folder, tmp_path):
     expected = torchvision_tensors(model)
     for key, array in torchvision_tensors(again).items():
         np.testing.assert_array_equal(array, expected[key], err_msg=key)
+
+
+def grey_tensors(model):
+    """Torchvision's tensors of a network with a stem for one channel."""
+    tensors = torchvision_tensors(model)
+    return {**tensors, "conv1.0.weight": tensors["conv1.0.weight"][:, :1]}
+
+
+def test_a_stem_for_one_channel_is_imported(folder, tmp_path, capsys):
+    model = keras.saving.load_model(folder / "model.keras")
+    write_tensors(tmp_path / "grey.npz", grey_tensors(model))
+    convert(tmp_path / "grey.npz", tmp_path / "grey.keras", input_size=64)
+    said = capsys.readouterr().out
+    assert "7 classes, 1 input channels: padding='symmetric', convention='paper'\n" in said
+    grey = keras.saving.load_model(tmp_path / "grey.keras")
+    assert grey.input_shape == (None, 64, 64, 1)
+    # The means of three colours say nothing about grey.
+    assert preprocessing_of(grey) is None
+    # An image whose other channels are zero.
+    x = np.random.default_rng(0).normal(size=(1, 64, 64, 1)).astype("float32")
+    found, expected = grey(x), model(np.pad(x, [(0, 0)] * 3 + [(0, 2)]))
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(found), keras.ops.convert_to_numpy(expected), atol=1e-5
+    )
+    assert load_checkpoint(tmp_path / "grey.npz").input_shape == (None, 224, 224, 1)
+
+
+def test_the_average_in_a_file_is_converted(folder, tmp_path):
+    torch = pytest.importorskip("torch")
+    plain = read_tensors(folder / "model.npz")
+    average = {**plain, "fc.bias": np.arange(7, dtype="float32")}
+    state = {
+        key: {name: torch.from_numpy(array) for name, array in tensors.items()}
+        for key, tensors in (("state_dict", plain), ("state_dict_ema", average))
+    }
+    torch.save(state, tmp_path / "a.pth")
+    convert(Path(f"{tmp_path}/a.pth#ema"), tmp_path / "a.keras")
+    bias = keras.saving.load_model(tmp_path / "a.keras").get_layer("predictions").bias
+    np.testing.assert_array_equal(bias, average["fc.bias"])
+
+
+@pytest.mark.parametrize("tensors", [{"layer1.weight": np.zeros((2, 3))}, {FORMATS[0].known_by: 0}])
+def test_errors_end_with_what_to_do(tensors, tmp_path):
+    write_tensors(tmp_path / "a.npz", {name: np.asarray(array) for name, array in tensors.items()})
+    with pytest.raises(ValueError, match=r"; (save|get|build) .*$"):
+        load_checkpoint(tmp_path / "a.npz")

@@ -65,6 +65,12 @@ def shared(x):
         pytest.param(lambda x: keras.layers.Dropout(0.5)(x, training=False), id="an argument"),
         pytest.param(lambda x: keras.ops.relu(x), id="an operation that is not a layer"),
         pytest.param(keras.layers.Conv2D(3, 1, trainable=False), id="a frozen layer"),
+        pytest.param(
+            keras.layers.Conv2D(3, 1, activity_regularizer="l1"), id="a loss of its activations"
+        ),
+        pytest.param(
+            keras.layers.ActivityRegularization(l1=1.0), id="a layer that only adds a loss"
+        ),
         pytest.param(lambda x: [x, keras.layers.ReLU()(x)], id="two outputs"),
         pytest.param(lambda x: keras.layers.Dot((1, 1))([x, x]), id="an unknown merge"),
         pytest.param(
