@@ -108,7 +108,7 @@ def ShuffleNetV1(
       input_shape: (height, width, channels); height and width are at least 32, or None if they are
         unknown. (224, 224, 3) by default, (32, 32, 3) for small images.
       pooling: without a classifier, None (a feature map), "avg" or "max".
-      classes: number of classes of the classifier; if a checkpoint has another number, only the
+      classes: number of classes of the classifier; if the weights have another number, only the
         classifier stays random.
       classifier_activation: activation of the classifier; None gives logits.
       name: the model's name.
@@ -133,8 +133,8 @@ def ShuffleNetV1(
 
     Raises:
       ValueError: an argument is not as above; the message gives its name and value. A weights file
-        is damaged or of another network, or `padding`, `convention` or `preprocessing` differ from
-        those it was trained with.
+        is damaged or of another network, or was trained with another `padding`, `convention`,
+        `preprocessing`, `small_images` or `shuffle`.
       FileNotFoundError: `weights` names a file that does not exist.
       ImportError: the file needs a package that is not installed.
 

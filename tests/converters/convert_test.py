@@ -139,6 +139,27 @@ def test_classes_that_differ_from_the_labels_are_rejected(run_cli, workdir, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work"]
 
 
+def test_labels_in_another_order_are_rejected(config):
+    names = [str(digit) for digit in range(9, -1, -1)]
+    (config.model / "labels.txt").write_text("".join(f"{name}\n" for name in names))
+    with pytest.raises(
+        UserError, match=r"digits has other .*: another order: number 1 is '0', not"
+    ):
+        convert_workdir(config, "")
+    assert not config.output.exists()
+
+
+def test_a_softmax_at_the_end_is_converted_as_logits(config, capsys):
+    path = config.model / "model.keras"
+    model = keras.saving.load_model(path, compile=False)
+    outputs = keras.layers.Softmax()(model.output)
+    keras.Model(model.input, outputs, name=model.name).save(path)
+    fields = convert_workdir(config, "")
+    assert "model.keras ends with a softmax: what is converted are the" in capsys.readouterr().out
+    entry = fields["files"]["deployment_float32.tflite"]
+    assert "SOFTMAX" not in entry["operators"] and entry["agreement"]["max"] < 2e-4
+
+
 def test_wrong_flags_are_rejected(run_cli, workdir):
     done = run_cli(
         "converters.convert",

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from keras_shufflenet.keras_internals import LossScaleHooks, OptimizerHooks, flat_layers
+from keras_shufflenet.keras_internals import LossScaleHooks, OptimizerHooks, flat_layers, producer
 from keras_shufflenet.layers import SqueezeExcite
 
 CHANGED = (
@@ -29,6 +29,14 @@ def test_layers_inside_of_layers_are_found():
     model = keras.Sequential([keras.Input((2, 2, 16)), SqueezeExcite(name="gate")])
     names = [layer.name for layer in flat_layers(model)]
     assert {"gate", "reduce", "expand"} <= set(names), f"{CHANGED}_flatten_layers gives {names}"
+
+
+def test_the_producer_of_a_tensor_is_found():
+    image = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    doubled = keras.layers.Rescaling(2.0)(image)
+    operation, inputs = producer(inner(doubled))
+    assert operation is inner and inputs == [doubled], f"{CHANGED}_keras_history or _inbound_nodes"
 
 
 def test_optimizers_are_hooked_into():
