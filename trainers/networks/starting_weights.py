@@ -34,19 +34,7 @@ def load_starting_weights(
         first weight that does not fit.
     """
     source = _source(model, config, images)
-    preprocessing = preprocessing_of(source)
-    if preprocessing not in (None, images.preprocessing):
-        raise UserError(
-            f"--weights {config.weights} is for pixels of --preprocessing={preprocessing}, not "
-            f"{images.preprocessing}; use --preprocessing={preprocessing}"
-        )
-    for name in ("padding", "convention"):
-        theirs, ours = _setting(source, name), _setting(model, name)
-        if theirs not in (None, ours):
-            raise UserError(
-                f"--weights {config.weights} was trained with --{name}={theirs}, not {ours}; "
-                f"use --{name}={theirs}"
-            )
+    _check_settings(source, model, config, images)
     _check_stem(source, config)
     weights = {weight.path: weight for weight in source.weights}
     fresh = _fresh_weights(model, source, config.weights, class_names)
@@ -64,8 +52,32 @@ def load_starting_weights(
         weight.assign(found.value)
 
 
+def _check_settings(
+    source: keras.Model, model: keras.Model, config: NetworkConfig, images: ImageConfig
+) -> None:
+    """Raises UserError if the weights were trained with other settings, which no shape shows."""
+    preprocessing = preprocessing_of(source)
+    if preprocessing not in (None, images.preprocessing):
+        raise UserError(
+            f"--weights {config.weights} is for pixels of --preprocessing={preprocessing}, not "
+            f"{images.preprocessing}; use --preprocessing={preprocessing}"
+        )
+    for name in ("padding", "convention"):
+        theirs, ours = _setting(source, name), _setting(model, name)
+        if theirs not in (None, ours):
+            raise UserError(
+                f"--weights {config.weights} was trained with --{name}={theirs}, not {ours}; "
+                f"use --{name}={theirs}"
+            )
+    if _setting(source, "use_shuffle") is False:
+        raise UserError(
+            f"--weights {config.weights} was trained without channel shuffles, but {config.model} "
+            "has them; name other weights"
+        )
+
+
 def _check_stem(source: keras.Model, config: NetworkConfig) -> None:
-    """Raises UserError if the first convolution has another stride, which no shape shows."""
+    """Raises UserError if the first convolution has another stride."""
     stem = next((layer for layer in source.layers if layer.name == "stem_conv"), None)
     if not config.is_shufflenet or stem is None:
         return

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from common.tflite.operators import operator_counts
+from common.tflite.operators import ends_with_softmax, operator_counts
 from converters.conversion import canonical
 from keras_shufflenet import ShuffleNetV2
 
@@ -28,6 +28,19 @@ def test_operators_are_counted_with_their_versions(path):
         "MEAN": 1,
     }
     assert all(version >= 1 for entry in counts.values() for version in entry["versions"])
+
+
+@pytest.mark.parametrize(
+    ("activation", "io_dtype"), [("softmax", "int8"), ("softmax", "float32"), (None, "float32")]
+)
+def test_a_softmax_at_the_end_is_found(activation, io_dtype, tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image))
+    model = keras.Model(image, keras.layers.Dense(2, activation)(x))
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(canonical.convert(model, "int8-ptq", images, io_dtype))
+    assert ends_with_softmax(path) == (activation == "softmax")
 
 
 @pytest.mark.medium

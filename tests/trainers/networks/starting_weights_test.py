@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
+from keras_shufflenet import ShuffleNetV1
 from trainers.data import wordnet
 from trainers.data.class_names import write_labels
 from trainers.networks.models import build_model
@@ -100,6 +101,16 @@ def test_weights_of_another_stem_are_refused(trained, name):
     # The shapes are the same, but every feature map would be a quarter of the size.
     config = config_of(trained[1] / name, small_images=False, input_size=64, resize_size=64)
     with pytest.raises(UserError, match=r"trained with --small_images \(a stem of stride 1\), not"):
+        load(build(config), config)
+
+
+def test_weights_without_shuffles_are_refused(tmp_path):
+    values = {"model": "shufflenet_v1", "small_images": True}
+    ShuffleNetV1(0.5, input_shape=(32, 32, 3), classes=10, small_images=True, shuffle=False).save(
+        tmp_path / "model.keras"
+    )
+    config = config_of(tmp_path / "model.keras", **values)
+    with pytest.raises(UserError, match="was trained without channel shuffles"):
         load(build(config), config)
 
 
