@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
 from common.cli import UserError
-from trainers.data.crops import decode
+from trainers.data.decoding import decode
 from trainers.data.digits import Digits
 from trainers.data.sources import IndexedSource, RecordSource, Source
 from trainers.data.wordnet import readable
