@@ -78,6 +78,8 @@ def train(
                 config.data, splits, workdir, must_match=resume
             )
         _check_sources(config, train_source, eval_source)
+        if cluster.is_chief:
+            _print_notes(train_source, eval_source)
         workers.check_same(_what_decides(config, train_source, eval_source))
         trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
         trainer.start(resume)
@@ -368,6 +370,12 @@ def _note_devices(workdir: Path, devices: int) -> None:
             flush=True,
         )
     files.write_json(path, {"devices": devices})
+
+
+def _print_notes(*sources: Source) -> None:
+    """Prints what a user should know of the data; what holds for all splits only once."""
+    for note in dict.fromkeys(note for source in sources for note in source.notes):
+        print(note, flush=True)
 
 
 def _what_decides(

@@ -36,8 +36,8 @@ class DataConfig(Settings):
 
     dataset: str = setting(
         dataclasses.MISSING,
-        "'digits' (offline), 'folder' (images in DATA_DIR/SPLIT/CLASS/*.jpg) or a name in the "
-        "catalogue of TensorFlow Datasets, such as cifar10.",
+        "'digits' (offline), 'folder' (images in DATA_DIR/SPLIT/CLASS/*.jpg, or without splits in "
+        "DATA_DIR/CLASS/*.jpg) or a name in the catalogue of TensorFlow Datasets, such as cifar10.",
     )
     data_dir: str | None = setting(
         None,
@@ -45,7 +45,17 @@ class DataConfig(Settings):
         "(default ~/tensorflow_datasets).",
     )
     train_split: str = setting("train", "Training images, such as 'train' or 'train[:90%]'.")
-    eval_split: str = setting("test", "Evaluation images, such as 'test' or 'train[90%:]'.")
+    eval_split: str = setting(
+        "test",
+        "Evaluation images, such as 'test' or 'train[90%:]'. If an image folder has none but the "
+        "training's, a tenth of its images is held out.",
+    )
+    channels: int | None = setting(
+        None,
+        "Channels of the network's input: 3, or 1 for grey (default: 3 for an image folder, else "
+        "the data set's own).",
+        choices=(1, 3),
+    )
     verify_images: bool = setting(
         True, "Decode each file of an image folder once, before training; skip unreadable files."
     )
