@@ -122,6 +122,7 @@ class Trainer:
         self._checkpoint_every = config.records.checkpoint_every or self._eval_every
         # Not earlier, because preparing a data set draws from the same generators.
         keras.utils.set_random_seed(optimization.seed)
+        task.weigh_classes(train_source)
         with strategy.scope():
             self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)

@@ -258,6 +258,7 @@ def _describe_input(trained: TrainedModel) -> dict:
     constants = PREPROCESSING[mode]
     return {
         "shape": [1, *trained.model.input_shape[1:]],
+        "crop_share": trained.config.images.crop_share,
         "preprocessing": {
             "mode": mode,
             "scale": np.atleast_1d(constants.scale).tolist(),

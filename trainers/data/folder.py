@@ -65,6 +65,7 @@ def _open(
         number = tf.gather(numbers, index)
         return read(number), tf.gather(classes, number)
 
+    notes = findings.notes(split, len(good), channels)
     return IndexedSource(
         class_names=folder.class_names,
         num_examples=len(good),
@@ -72,7 +73,7 @@ def _open(
         read=read_good,
         skipped=tuple(findings.unreadable),
         class_counts=tuple(counts.values()),
-        notes=(describe(split, counts), *folder.listing.notes(), *findings.notes(split, len(good))),
+        notes=(describe(split, counts), *folder.listing.notes(), *notes),
     )
 
 

@@ -78,6 +78,16 @@ class Source:
     class_counts: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
     notes: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
+    def counts(self) -> np.ndarray:
+        """Returns the number of images of each class, int64 [classes]; may read all of them."""
+        if self.class_counts is not None:
+            return np.array(self.class_counts)
+        total = np.zeros(len(self.class_names), np.int64)
+        labels = self.ordered().map(lambda image, label: label)
+        for batch in labels.batch(_PREFETCHED).as_numpy_iterator():
+            total += np.bincount(batch, minlength=len(total))
+        return total
+
     def ordered(self, shard: Shard = WHOLE) -> tf.data.Dataset:
         """Returns (image, label) of every example in the shard once, in a fixed order."""
         raise NotImplementedError

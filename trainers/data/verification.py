@@ -15,7 +15,6 @@ from absl import logging
 from common import files
 from common.cli import UserError
 from common.progress import Progress
-from trainers.data.decoding import decode
 
 _DECODED_AT_ONCE = 64
 # The cache file lists every skipped file; the screen shows only the first ones.
@@ -35,7 +34,7 @@ class Findings:
 
     Attributes:
       unreadable: files that cannot be decoded.
-      grey: number of images without colour that are decoded to three channels.
+      grey: number of images without colour.
       deep: number of PNGs with 16 bits a value.
       peak: the largest value in those, 0 to 65535.
     """
@@ -45,10 +44,10 @@ class Findings:
     deep: int = 0
     peak: int = _FULL_SCALE
 
-    def notes(self, split: str, images: int) -> list[str]:
-        """Returns lines for the user of a split with this many images that can be decoded."""
+    def notes(self, split: str, images: int, channels: int) -> list[str]:
+        """Returns lines for the user of a split: this many images, decoded to so many channels."""
         lines = []
-        if 0 < self.grey == images:
+        if channels == 3 and 0 < self.grey == images:
             lines.append(
                 f"all {images} images of split {split!r} are grey; --channels=1 trains a network "
                 "with one input channel, which is smaller and faster"
@@ -153,17 +152,26 @@ def _facts(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) ->
 
 def _look(file: tf.Tensor, channels: int) -> tf.Tensor:
     """Decodes a file; returns its size, whether it is grey, and its peak if it has 16 bits."""
-    if channels == 1:
-        image = decode(file, channels)
-    else:
-        image = tf.io.decode_image(file, channels=channels, expand_animations=False)
-        image.set_shape([None, None, channels])
+    # Not as it will be decoded, with a branch for each kind of file: that takes seconds to trace.
+    image = tf.io.decode_image(file, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
     # Without a result that depends on the pixels, TensorFlow would not decode them.
     sample = image[::_STEP, ::_STEP]
-    is_grey = tf.reduce_all(sample == sample[..., :1]) if channels == 3 else tf.constant(False)
+    is_grey = tf.reduce_all(sample == sample[..., :1])
     is_deep = tf.strings.regex_full_match(tf.strings.substr(file, 0, 25), _PNG_16)
     peak = tf.cond(is_deep, lambda: _peak(file), lambda: tf.constant(0, tf.int64))
-    return tf.stack([tf.size(image, tf.int64), tf.cast(is_grey, tf.int64), peak])
+    size = tf.size(image, tf.int64)
+    if channels == 1:
+        size = tf.where(_is_cmyk(file), tf.constant(0, tf.int64), size)
+    return tf.stack([size, tf.cast(is_grey, tf.int64), peak])
+
+
+def _is_cmyk(file: tf.Tensor) -> tf.Tensor:
+    """Returns whether a file is a JPEG of four inks, which TensorFlow does not convert to grey."""
+    is_jpeg = tf.io.is_jpeg(file)
+    return tf.cond(
+        is_jpeg, lambda: tf.io.extract_jpeg_shape(file)[2] == 4, lambda: tf.constant(False)
+    )
 
 
 def _peak(file: tf.Tensor) -> tf.Tensor:
