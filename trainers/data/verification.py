@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from common.progress import Progress
 _DECODED_AT_ONCE = 64
 # The cache file lists every skipped file; the screen shows only the first ones.
 _MAX_WARNINGS = 20
-# A PNG with 16 bits a value: its name, then the sizes in its header, then the bits.
-_PNG_16 = r"\C{12}IHDR\C{8}\x10"
+# A PNG's header: its name, its sizes, and after these the bits of a value.
+_PNG, _BITS_AT = b"\x89PNG", 24
 _FULL_SCALE = 2**16 - 1
 # 16 bits that hold at most 14: nothing is brighter than a quarter.
 _DIM = 2**14
@@ -91,8 +91,8 @@ def verify(
         return _findings(known)
     facts = _facts(len(paths), read, channels)
     bad = [path for path, size in zip(paths, facts[:, 0], strict=True) if not size]
-    deep = facts[facts[:, 2] > 0, 2]
-    seen = {"grey": int(facts[:, 1].sum()), "deep": len(deep), "peak": int(deep.max(initial=0))}
+    peaks = _peaks(sorted(set(paths).difference(bad)))
+    seen = {"grey": int(facts[:, 1].sum()), "deep": len(peaks), "peak": max(peaks, default=0)}
     record = {"stamp": stamp, "files": len(paths), "unreadable": bad, **seen}
     if must_match and known and (known["files"], known["unreadable"]) != (len(paths), bad):
         raise UserError(
@@ -121,7 +121,7 @@ def _warn(bad: Sequence[str]) -> None:
 
 @tf.autograph.experimental.do_not_convert
 def _facts(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) -> np.ndarray:
-    """Returns `_look`'s three numbers for each file; zeros for one that cannot be decoded.
+    """Returns `_look`'s two numbers for each file; zeros for one that cannot be decoded.
 
     tf.data does the work in C++, on all cores.
     """
@@ -132,7 +132,7 @@ def _facts(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) ->
     def look_at_all(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return indices, tf.stack([look(index) for index in tf.unstack(indices)])
 
-    facts = np.zeros((count, 3), np.int64)
+    facts = np.zeros((count, 2), np.int64)
     with Progress("verifying", total=count, unit="image") as progress:
         # Many at a time, which is faster; then one by one the images of a batch with a bad one.
         for size in (_DECODED_AT_ONCE, 1):
@@ -151,19 +151,17 @@ def _facts(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) ->
 
 
 def _look(file: tf.Tensor, channels: int) -> tf.Tensor:
-    """Decodes a file; returns its size, whether it is grey, and its peak if it has 16 bits."""
+    """Decodes a file; returns its size and whether it is grey."""
     # Not as it will be decoded, with a branch for each kind of file: that takes seconds to trace.
     image = tf.io.decode_image(file, channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
     # Without a result that depends on the pixels, TensorFlow would not decode them.
     sample = image[::_STEP, ::_STEP]
     is_grey = tf.reduce_all(sample == sample[..., :1])
-    is_deep = tf.strings.regex_full_match(tf.strings.substr(file, 0, 25), _PNG_16)
-    peak = tf.cond(is_deep, lambda: _peak(file), lambda: tf.constant(0, tf.int64))
     size = tf.size(image, tf.int64)
     if channels == 1:
         size = tf.where(_is_cmyk(file), tf.constant(0, tf.int64), size)
-    return tf.stack([size, tf.cast(is_grey, tf.int64), peak])
+    return tf.stack([size, tf.cast(is_grey, tf.int64)])
 
 
 def _is_cmyk(file: tf.Tensor) -> tf.Tensor:
@@ -174,9 +172,17 @@ def _is_cmyk(file: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _peak(file: tf.Tensor) -> tf.Tensor:
-    pixels = tf.io.decode_png(file, channels=1, dtype=tf.uint16)
-    return tf.maximum(tf.reduce_max(tf.cast(pixels, tf.int64)), 1)
+def _peaks(paths: Iterable[str]) -> list[int]:
+    """Returns the largest value of each PNG with 16 bits a value."""
+    peaks = []
+    for path in paths:
+        if path.lower().endswith(".png"):
+            with Path(path).open("rb") as file:
+                head = file.read(_BITS_AT + 1)
+                if head.startswith(_PNG) and head[_BITS_AT] == 16:
+                    image = tf.io.decode_png(head + file.read(), channels=3, dtype=tf.uint16)
+                    peaks.append(int(image.numpy().max()))
+    return peaks
 
 
 def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
