@@ -42,7 +42,8 @@ _SUFFIXES = {
     "int16x8": "int16x8",
 }
 # The training's settings that the network was built with.
-_NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
+_WIDTHS = ("stem_channels", "stage_channels", "head_channels")
+_NETWORK_FIELDS = ("model", "scale", *_WIDTHS, "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
 
 
@@ -233,7 +234,13 @@ def _name(trained: TrainedModel) -> str:
     if config.is_file:
         return Path(config.model).stem
     groups = "" if config.groups is None else f"_g{config.groups}"
-    return f"{config.model}_{config.scale}x{groups}"
+    # Such as shufflenet_v2_stem8_stage16-32-64_head128.
+    widths = "".join(
+        f"_{name.removesuffix('_channels')}{str(width).replace(',', '-')}"
+        for name, width in config.widths.items()
+    )
+    scale = "" if config.stage_channels else f"_{config.scale}x"
+    return f"{config.model}{scale}{groups}{widths}"
 
 
 def _describe_model(trained: TrainedModel, evaluation: _Evaluation) -> dict:

@@ -171,6 +171,19 @@ def test_a_resumed_run_accepts_new_time_stamps(root, tmp_path):
     assert load(root, tmp_path, "train", must_match=True).num_examples == 120
 
 
+def test_a_resumed_run_of_a_divided_folder_keeps_its_images(tmp_path):
+    root, workdir = coloured(tmp_path / "images"), tmp_path / "work"
+    workdir.mkdir()
+    config = DataConfig(dataset="folder", data_dir=str(root))
+    before = [elements(source) for source in load_sources(config, ["train", "test"], workdir)]
+    again = load_sources(config, ["train", "test"], workdir, must_match=True)
+    assert [elements(source) for source in again] == before
+    assert [len(split) for split in before] == [18, 2]
+    shutil.copy(root / "cat" / "0.png", root / "cat" / "new.png")
+    with pytest.raises(UserError, match="images of this run have changed"):
+        load_sources(config, ["train", "test"], workdir, must_match=True)
+
+
 def test_nothing_readable_is_an_error(root, tmp_path):
     for file in (root / "test").rglob("*.jpg"):
         file.write_bytes(b"nothing")
