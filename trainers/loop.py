@@ -21,7 +21,7 @@ from common.progress import Progress
 from trainers import evaluation
 from trainers.checkpoints import Checkpoints
 from trainers.config import NOT_COMPARED, TrainConfig, library_versions
-from trainers.data.datasets import load_sources
+from trainers.data.datasets import load_sources, print_notes
 from trainers.data.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.data.sources import Source
 from trainers.distribution.cluster import ALONE, find_cluster
@@ -79,7 +79,7 @@ def train(
             )
         _check_sources(config, train_source, eval_source)
         if cluster.is_chief:
-            _print_notes(train_source, eval_source)
+            print_notes(train_source, eval_source)
         workers.check_same(_what_decides(config, train_source, eval_source))
         trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
         trainer.start(resume)
@@ -371,12 +371,6 @@ def _note_devices(workdir: Path, devices: int) -> None:
             flush=True,
         )
     files.write_json(path, {"devices": devices})
-
-
-def _print_notes(*sources: Source) -> None:
-    """Prints what a user should know of the data; what holds for all splits only once."""
-    for note in dict.fromkeys(note for source in sources for note in source.notes):
-        print(note, flush=True)
 
 
 def _what_decides(

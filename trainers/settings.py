@@ -28,6 +28,7 @@ CLUSTERS = ("tf_config", "slurm", "kubernetes")
 FOLDER = "folder"
 # An address of --data_service.
 DATA_SERVICE = r"grpc://.+:\d+"
+WIDTHS = ("stem_channels", "stage_channels", "head_channels")
 _SHUFFLENETS_ONLY = ("padding", "convention")
 
 
@@ -119,17 +120,13 @@ class NetworkConfig(Settings):
         "For images of 32 to 64 pixels: the stem (first convolution) has stride 1 and no max-pool.",
     )
     stem_channels: int | None = setting(
-        None,
-        "Width of V2's stem, instead of that of --scale; shufflenet plan proposes widths.",
-        minimum=1,
+        None, "Width of V2's stem, instead of that of --scale (see shufflenet plan).", minimum=1
     )
     stage_channels: str | None = setting(
-        None, "Widths of V2's stages, instead of those of --scale: even numbers, such as 32,64,128."
+        None, "Widths of V2's stages, instead of those of --scale: even, such as 32,64,128."
     )
     head_channels: int | None = setting(
-        None,
-        "Width of V2's last convolution, instead of that of --scale.",
-        minimum=1,
+        None, "Width of V2's last convolution, instead of that of --scale.", minimum=1
     )
     weights: str | None = setting(
         None,
@@ -177,8 +174,7 @@ class NetworkConfig(Settings):
     @property
     def widths(self) -> dict[str, int | str]:
         """The widths that are given, by their settings' names."""
-        names = ("stem_channels", "stage_channels", "head_channels")
-        given = {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in WIDTHS}
         return {name: value for name, value in given.items() if value is not None}
 
     @property

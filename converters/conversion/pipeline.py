@@ -31,6 +31,7 @@ from converters.workdir import TrainedModel, load_trained
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
 from trainers.data.pipeline import uint8_images
+from trainers.settings import WIDTHS
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
@@ -42,8 +43,7 @@ _SUFFIXES = {
     "int16x8": "int16x8",
 }
 # The training's settings that the network was built with.
-_WIDTHS = ("stem_channels", "stage_channels", "head_channels")
-_NETWORK_FIELDS = ("model", "scale", *_WIDTHS, "groups", "padding", "small_images")
+_NETWORK_FIELDS = ("model", "scale", *WIDTHS, "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
 
 

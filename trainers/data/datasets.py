@@ -53,3 +53,9 @@ def load_sources(
         if source.num_examples == 0:
             raise UserError(f"split {split!r} of {config.dataset} is empty; name a larger slice")
     return sources
+
+
+def print_notes(*sources: Source) -> None:
+    """Prints what a user should know of the data; what holds for all splits only once."""
+    for note in dict.fromkeys(note for source in sources for note in source.notes):
+        print(note, flush=True)

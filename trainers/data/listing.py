@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _MACOSX = "__MACOSX"
 _IMAGE, _FOLDER = "image", "folder"
 # One of so many images is held out.
 _SHARE = 10
+_SUFFIX = re.compile(r"\.[a-z0-9_]{1,12}")
+_MAX_KINDS = 10
 
 # The paths of a split's images, by class.
 Classes = dict[str, list[str]]
@@ -109,10 +112,12 @@ def _count(classes: Classes) -> int:
 
 
 def _counted(kinds: Counter[str]) -> str:
-    return ", ".join(
+    shown = [
         f"{count} {kind}{'s' * (count > 1 and not kind.startswith('.'))}"
-        for kind, count in kinds.most_common()
-    )
+        for kind, count in kinds.most_common(_MAX_KINDS)
+    ]
+    rest = kinds.total() - sum(count for _, count in kinds.most_common(_MAX_KINDS))
+    return ", ".join([*shown, f"{rest} of other kinds"] if rest else shown)
 
 
 def _classes(folder: str, skipped: Counter[str]) -> Classes:
@@ -177,7 +182,10 @@ def _kind(entry: os.DirEntry) -> str:
     if is_hidden:
         return "hidden file"
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-    return _IMAGE if suffix in SUFFIXES else suffix or "unsuffixed file"
+    if suffix in SUFFIXES:
+        return _IMAGE
+    # Others are parts of a name, and may hold anything.
+    return suffix if _SUFFIX.fullmatch(suffix) else "unsuffixed file"
 
 
 def _divide(folder: str, classes: Classes) -> tuple[Classes, Classes]:

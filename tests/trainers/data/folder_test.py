@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from common.cli import UserError
 from trainers.data import folder, verification
@@ -71,6 +72,13 @@ def test_slices_cover_the_split_without_overlap(digits_folder):
     assert set(first_labels) == set(rest_labels) == {0, 1, 2}
     assert builder.examples("train+test[:3]")[0][:120] == whole
     assert len(builder.examples("train+test[:3]")[0]) == 123
+
+
+def test_the_order_is_that_of_tfds(digits_folder):
+    # Runs that began when TFDS listed the files can be resumed.
+    theirs = tfds.ImageFolder(str(digits_folder))._split_examples["train"]
+    ours, _ = folder.open_folder(str(digits_folder)).examples("train")
+    assert ours == [example.image_path for example in theirs]
 
 
 def test_a_label_is_its_folders_name(digits_folder):

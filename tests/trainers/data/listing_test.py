@@ -131,6 +131,15 @@ def test_a_folder_of_other_files_names_them(tmp_path):
         listed(tmp_path)
 
 
+def test_odd_suffixes_and_many_kinds_stay_one_line(tmp_path):
+    put(tmp_path, *(f"cat/{number}.jpg" for number in range(2)), "cat/a.b\nc", "cat/v.1-final copy")
+    put(tmp_path, *(f"cat/1.kind{number}" for number in range(30)), "cat/1.PART", "cat/2.part")
+    skipped = listed(tmp_path).notes()[0]
+    assert skipped.startswith(f"skipped in {tmp_path}: ") and "\n" not in skipped
+    assert "2 unsuffixed files" in skipped and "2 .part" in skipped
+    assert skipped.endswith(", 22 of other kinds")
+
+
 def test_many_classes_are_summed_up():
     counts = {str(number): 700 + number for number in range(30)}
     assert describe("train", counts) == "train: 21435 images in 30 classes (700 to 729 each)"
