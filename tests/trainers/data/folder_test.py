@@ -227,7 +227,9 @@ def test_a_folder_of_grey_images_says_so_also_from_the_record(root, tmp_path):
         notes = load(root, tmp_path, "train").notes
         assert "all 120 images of split 'train' are grey; --channels=1 trains" in notes[1]
     assert len(load(root, None, "train", channels=1).notes) == 1
-    assert not any("grey" in note for note in load(coloured(tmp_path / "new"), None, "train").notes)
+    assert not any(
+        "are grey" in note for note in load(coloured(tmp_path / "new"), None, "train").notes
+    )
 
 
 def test_12_bits_in_16_are_named(tmp_path):
