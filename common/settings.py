@@ -33,7 +33,7 @@ def setting(
     *,
     minimum: float | None = None,
     interval: str | None = None,
-    choices: Sequence[str] | None = None,
+    choices: Sequence[Any] | None = None,
 ) -> Any:
     """Returns a dataclass field of a `Settings` class.
 
@@ -64,7 +64,7 @@ class Settings:
 
 def _check(name: str, value: Any, help, minimum, interval, choices) -> None:
     if choices and value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
     if minimum is not None and not minimum <= value < math.inf:
         raise ValueError(f"{name} must be a number of at least {minimum}, got {value}")
     if interval and not _is_in(value, interval):

@@ -83,7 +83,7 @@ class TrainConfig:
           ValueError: a value is not allowed; the message names it.
           TypeError: a name is not a setting, or is missing and has no default.
         """
-        rest = dict(values)
+        rest = _with_crop_share(values)
         groups = {
             name: group(**{key: rest.pop(key) for key in _names(group) if key in rest})
             for name, group in GROUPS.items()
@@ -146,6 +146,26 @@ class TrainConfig:
             for name, value in self.to_flat().items()
             if name not in NOT_COMPARED and value != theirs[name]
         ]
+
+
+def _with_crop_share(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values with a crop's share instead of the size that older runs and callers give.
+
+    `resize_size` is what evaluation scales the shorter side to, before it cuts out `input_size`.
+
+    Raises:
+      ValueError: it is less than `input_size`.
+    """
+    rest = dict(values)
+    resize_size = rest.pop("resize_size", None)
+    if resize_size is not None:
+        input_size = rest.get("input_size", ImageConfig.input_size)
+        if resize_size < input_size:
+            raise ValueError(
+                f"resize_size must be at least input_size ({input_size}), got {resize_size}"
+            )
+        rest["crop_share"] = input_size / resize_size
+    return rest
 
 
 def _names(group: type) -> list[str]:

@@ -22,7 +22,7 @@ from trainers import evaluation
 from trainers.checkpoints import Checkpoints
 from trainers.config import NOT_COMPARED, TrainConfig, library_versions
 from trainers.data.class_names import describe, difference, read_labels, write_labels
-from trainers.data.datasets import load_sources
+from trainers.data.datasets import load_sources, print_notes
 from trainers.data.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.data.sources import Source
 from trainers.distribution.cluster import ALONE, find_cluster
@@ -79,6 +79,8 @@ def train(
             labels = read_labels(workdir) if resume and cluster.is_chief else None
             train_source, eval_source = load_sources(config.data, splits, workdir, resume, labels)
         _check_sources(config, train_source, eval_source)
+        if cluster.is_chief:
+            print_notes(train_source, eval_source)
         workers.check_same(_what_decides(config, train_source, eval_source))
         trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
         trainer.start(resume)
@@ -121,6 +123,7 @@ class Trainer:
         self._checkpoint_every = config.records.checkpoint_every or self._eval_every
         # Not earlier, because preparing a data set draws from the same generators.
         keras.utils.set_random_seed(optimization.seed)
+        task.weigh_classes(train_source)
         with strategy.scope():
             self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)

@@ -18,6 +18,7 @@ PREPROCESSINGS = ("tf", "torch", "raw")
 CROPS = ("none", "pad", "resized")
 SCHEDULES = ("cosine", "linear")
 OPTIMIZERS = ("sgd", "muon")
+CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Those that use only this machine, and all.
 LOCAL_STRATEGIES = ("one", "mirrored")
@@ -27,6 +28,7 @@ CLUSTERS = ("tf_config", "slurm", "kubernetes")
 FOLDER = "folder"
 # An address of --data_service.
 DATA_SERVICE = r"grpc://.+:\d+"
+WIDTHS = ("stem_channels", "stage_channels", "head_channels")
 _SHUFFLENETS_ONLY = ("padding", "convention")
 
 
@@ -36,8 +38,8 @@ class DataConfig(Settings):
 
     dataset: str = setting(
         dataclasses.MISSING,
-        "'digits' (offline), 'folder' (images in DATA_DIR/SPLIT/CLASS/*.jpg) or a name in the "
-        "catalogue of TensorFlow Datasets, such as cifar10.",
+        "'digits' (offline), 'folder' (images in DATA_DIR/SPLIT/CLASS/*.jpg, or without splits in "
+        "DATA_DIR/CLASS/*.jpg) or a name in the catalogue of TensorFlow Datasets, such as cifar10.",
     )
     data_dir: str | None = setting(
         None,
@@ -45,7 +47,17 @@ class DataConfig(Settings):
         "(default ~/tensorflow_datasets).",
     )
     train_split: str = setting("train", "Training images, such as 'train' or 'train[:90%]'.")
-    eval_split: str = setting("test", "Evaluation images, such as 'test' or 'train[90%:]'.")
+    eval_split: str = setting(
+        "test",
+        "Evaluation images, such as 'test' or 'train[90%:]'. If an image folder has none but the "
+        "training's, a tenth of its images is held out.",
+    )
+    channels: int | None = setting(
+        None,
+        "Channels of the network's input: 3, or 1 for grey (default: 3 for an image folder, else "
+        "the data set's own).",
+        choices=(1, 3),
+    )
     verify_images: bool = setting(
         True, "Decode each file of an image folder once, before training; skip unreadable files."
     )
@@ -107,6 +119,15 @@ class NetworkConfig(Settings):
         False,
         "For images of 32 to 64 pixels: the stem (first convolution) has stride 1 and no max-pool.",
     )
+    stem_channels: int | None = setting(
+        None, "Width of V2's stem, instead of that of --scale (see shufflenet plan).", minimum=1
+    )
+    stage_channels: str | None = setting(
+        None, "Widths of V2's stages, instead of those of --scale: even, such as 32,64,128."
+    )
+    head_channels: int | None = setting(
+        None, "Width of V2's last convolution, instead of that of --scale.", minimum=1
+    )
     weights: str | None = setting(
         None,
         "Weights to start from: the workdir of a training, whose network is then used, a .keras or "
@@ -128,6 +149,7 @@ class NetworkConfig(Settings):
             )
         if self.groups is not None and self.model != "shufflenet_v1":
             raise ValueError(f"groups is for model=shufflenet_v1 only, got {self.groups}")
+        self._check_widths()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if (
@@ -140,6 +162,20 @@ class NetworkConfig(Settings):
             raise ValueError(
                 f"whiten_stem must be off if weights are given, got weights={self.weights!r}"
             )
+
+    def _check_widths(self) -> None:
+        for name, value in self.widths.items():
+            if self.model != "shufflenet_v2":
+                raise ValueError(f"{name} is for model=shufflenet_v2 only, got {value}")
+        text = self.stage_channels
+        if text is not None and not re.fullmatch(r"\d*[02468](,\d*[02468]){2}", text):
+            raise ValueError(f"stage_channels must be three even numbers (32,64,128), got {text!r}")
+
+    @property
+    def widths(self) -> dict[str, int | str]:
+        """The widths that are given, by their settings' names."""
+        given = {name: getattr(self, name) for name in WIDTHS}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def is_file(self) -> bool:
@@ -167,10 +203,11 @@ class ImageConfig(Settings):
         "--train_size.",
         minimum=0,
     )
-    resize_size: int = setting(
-        256,
-        "Evaluation scales the shorter side of an image to this many pixels, then cuts out the "
-        "centre.",
+    crop_share: float = setting(
+        0.875,
+        "Evaluation cuts out the centre of an image, a square with this share of its shorter side, "
+        "and scales it to --input_size; 1: all of that side.",
+        interval="(0, 1]",
     )
     preprocessing: str = setting(
         "tf",
@@ -181,18 +218,18 @@ class ImageConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.resize_size < self.input_size:
-            raise ValueError(
-                f"resize_size must be at least input_size ({self.input_size}), "
-                f"got {self.resize_size}"
-            )
         if self.train_size_epochs is not None and self.train_size is None:
             raise ValueError(f"train_size_epochs needs train_size, got {self.train_size_epochs}")
         if self.train_size is not None and self.train_size > self.resize_size:
             raise ValueError(
-                f"train_size must be at most resize_size ({self.resize_size}), "
+                f"train_size must be at most input_size / crop_share ({self.resize_size}), "
                 f"got {self.train_size}"
             )
+
+    @property
+    def resize_size(self) -> int:
+        """What evaluation scales an image's shorter side to before it cuts, pixels."""
+        return round(self.input_size / self.crop_share)
 
     @property
     def training_size(self) -> int:
@@ -202,7 +239,7 @@ class ImageConfig(Settings):
     @property
     def training_resize_size(self) -> int:
         """The resize size, pixels, that shows as much of an image in training as in evaluation."""
-        return round(self.resize_size * self.training_size / self.input_size)
+        return round(self.training_size / self.crop_share)
 
     def grown(self) -> "ImageConfig":
         """Returns the settings for the epochs after `train_size_epochs`."""
@@ -212,8 +249,8 @@ class ImageConfig(Settings):
 
     def as_training_begins(self) -> "ImageConfig":
         """Returns settings that evaluate at the size of the first training images."""
-        sizes = {"input_size": self.training_size, "resize_size": self.training_resize_size}
-        return dataclasses.replace(self, **sizes, train_size=None, train_size_epochs=None)
+        size = self.training_size
+        return dataclasses.replace(self, input_size=size, train_size=None, train_size_epochs=None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -292,6 +329,12 @@ class OptimizationConfig(Settings):
     )
     label_smoothing: float = setting(
         0.0, "Share of the target spread over all classes.", interval="[0, 1)"
+    )
+    class_weights: str = setting(
+        "none",
+        f"{' or '.join(CLASS_WEIGHTS)}: an image of a class with few images counts for more in the "
+        "loss, so that all classes count alike.",
+        choices=CLASS_WEIGHTS,
     )
     ema_decay: float = setting(
         0.0,

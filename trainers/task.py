@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainers.config import TrainConfig
@@ -35,6 +36,12 @@ class Task:
             from_logits=True, label_smoothing=config.optimization.label_smoothing, reduction=None
         )
         self._distillation: Distillation | None = None
+        self._class_weights: np.ndarray | None = None
+
+    def weigh_classes(self, source: Source) -> None:
+        """Sets the weights of the classes in the loss, by their numbers of images in `source`."""
+        if self.config.optimization.class_weights == "balanced":
+            self._class_weights = balanced_weights(source.counts())
 
     def build(self, source: Source) -> keras.Model:
         """Returns the network for the images and classes of `source`; its output is logits.
@@ -82,6 +89,8 @@ class Task:
         if len(labels.shape) == 1:
             labels = tf.one_hot(labels, logits.shape[-1])
         losses = self._loss(labels, logits)
+        if self._class_weights is not None:
+            losses *= tf.linalg.matvec(labels, tf.constant(self._class_weights, labels.dtype))
         if self._distillation is None:
             return losses
         return self._distillation.mix(losses, images, logits)
@@ -99,3 +108,19 @@ class Task:
     def resume_command(self) -> str:
         """Returns the command that continues the run."""
         return f"shufflenet train --workdir={self.config.workdir} --resume"
+
+
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
+    """Returns weights with which all classes count alike, and an image 1 on average.
+
+    As scikit-learn's `class_weight="balanced"`.
+
+    Args:
+      counts: number of images of each class; a class without images gets 0.
+
+    Examples:
+      >>> balanced_weights(np.array([30, 10]))
+      array([0.66666667, 2.        ])
+    """
+    share = counts.sum() / np.count_nonzero(counts)
+    return np.divide(share, counts, out=np.zeros(len(counts)), where=counts > 0)

@@ -38,7 +38,7 @@ def _ours(setting: Setting, folder: Path) -> tf.data.Dataset:
         "data_dir": str(folder),
         "verify_images": False,
         "input_size": setting.size,
-        "resize_size": setting.size,
+        "crop_share": 1.0,
         "preprocessing": "torch",
         "crop": setting.crop,
         "crop_padding": setting.padding,

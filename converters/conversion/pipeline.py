@@ -30,6 +30,7 @@ from converters.options import CALIBRATED, INTEGER
 from converters.workdir import TrainedModel, load_trained, split_images
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
+from trainers.settings import WIDTHS
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
@@ -41,7 +42,7 @@ _SUFFIXES = {
     "int16x8": "int16x8",
 }
 # The training's settings that the network was built with.
-_NETWORK_FIELDS = ("model", "scale", "groups", "padding", "small_images")
+_NETWORK_FIELDS = ("model", "scale", *WIDTHS, "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
 
 
@@ -230,7 +231,13 @@ def _name(trained: TrainedModel) -> str:
     if config.is_file:
         return Path(config.model).stem
     groups = "" if config.groups is None else f"_g{config.groups}"
-    return f"{config.model}_{config.scale}x{groups}"
+    # Such as shufflenet_v2_stem8_stage16-32-64_head128.
+    widths = "".join(
+        f"_{name.removesuffix('_channels')}{str(width).replace(',', '-')}"
+        for name, width in config.widths.items()
+    )
+    scale = "" if config.stage_channels else f"_{config.scale}x"
+    return f"{config.model}{scale}{groups}{widths}"
 
 
 def _describe_model(trained: TrainedModel, evaluation: _Evaluation) -> dict:
@@ -255,6 +262,7 @@ def _describe_input(trained: TrainedModel) -> dict:
     constants = PREPROCESSING[mode]
     return {
         "shape": [1, *trained.model.input_shape[1:]],
+        "crop_share": trained.config.images.crop_share,
         "preprocessing": {
             "mode": mode,
             "scale": np.atleast_1d(constants.scale).tolist(),

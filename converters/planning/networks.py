@@ -89,6 +89,20 @@ def build(name: str, size: int, channels: int, classes: int) -> "keras.Model":
         raise UserError(f"{name} cannot be built: {error}") from error
 
 
+def training_flags(name: str) -> list[str]:
+    """Returns the flags of `shufflenet train` for a network.
+
+    Examples:
+      >>> training_flags("v1-0.5x-g3")
+      ['--model=shufflenet_v1', '--scale=0.5', '--groups=3']
+    """
+    flags = [f"--model=shufflenet_{name[:2]}"]
+    for argument, value in _arguments(name).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+        flags.append(f"--{argument}={text}")
+    return flags
+
+
 def _arguments(name: str) -> dict[str, Any]:
     if match := _WIDTHS.fullmatch(name):
         stem, *stages, head = map(int, match.groups())

@@ -9,9 +9,11 @@ from common.progress import Progress
 from common.table import format_table
 from converters.planning.config import TARGETS, Budget, PlanConfig
 from converters.planning.measure import Candidate, check_tool
-from converters.planning.networks import PUBLISHED_ACCURACY, PUBLISHED_SIZE
+from converters.planning.networks import PUBLISHED_ACCURACY, PUBLISHED_SIZE, training_flags
 
 _NONE = "-"
+# Channels of images that can be trained on, and those of `--recipe=folder`.
+_TRAINED_CHANNELS, _DEFAULT_CHANNELS = (1, 3), 3
 # What a network can need too much of.
 _WORDS = {"sram": "bytes of SRAM", "flash": "bytes of flash", "latency_ms": "ms"}
 # What a network needs at least, known without converting it, by target. TFLite Micro holds the
@@ -181,7 +183,18 @@ def report(plan: Plan, config: PlanConfig) -> str:
         lines.append(f"Time: Vela's estimate for {config.accelerator}, not a measurement.")
     if nearest:
         lines.append(f"Of those that do not fit, {nearest}.")
+    if config.channels in _TRAINED_CHANNELS:
+        lines.append("To train them on your images, in the table's order:")
+        lines += [training_command(fit, config) for fit in plan.fits[: config.top]]
     return "\n".join(lines)
+
+
+def training_command(fit: Fit, config: PlanConfig) -> str:
+    """Returns the command that trains a network of the plan on a folder of images."""
+    channels = [] if config.channels == _DEFAULT_CHANNELS else [f"--channels={config.channels}"]
+    flags = [*training_flags(fit.network), f"--input_size={fit.size}", *channels]
+    places = f"--data_dir=PHOTOS --workdir={fit.network}-{fit.size}px"
+    return f"shufflenet train --recipe=folder {places} {' '.join(flags)}"
 
 
 def _headers(config: PlanConfig) -> tuple[str, ...]:

@@ -46,6 +46,10 @@ def test_artifact_is_read(artifact_dir):
     assert len(artifact.samples(limit=7)[0]) == len(artifact.samples(limit=7)[1]) == 7
 
 
+def test_the_share_of_the_crop_travels_with_the_files(artifact_dir):
+    assert Artifact.open(artifact_dir).manifest["input"]["crop_share"] == 1.0
+
+
 def test_preprocessing_equals_that_of_the_training(artifact_dir):
     artifact = Artifact.open(artifact_dir)
     images, _ = artifact.samples()

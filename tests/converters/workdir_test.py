@@ -15,7 +15,7 @@ from trainers.recipes import make_config
 def make_workdir(folder, preprocessing, of_model):
     """A workdir whose config.json and model may disagree."""
     folder.mkdir()
-    values = {"input_size": 32, "resize_size": 32, "model": "shufflenet_v2", "scale": 0.5}
+    values = {"input_size": 32, "crop_share": 1.0, "model": "shufflenet_v2", "scale": 0.5}
     config = make_config("cifar10", str(folder), {**values, "preprocessing": preprocessing})
     config.save(folder)
     (folder / "labels.txt").write_text("cat\ndog\n", encoding="utf-8")

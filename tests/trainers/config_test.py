@@ -53,6 +53,14 @@ def test_the_file_has_versions_and_command(tmp_path):
         ("label_smoothing", 1.0),
         ("crop_min_area", 0.0),
         ("resize_size", 100),
+        ("crop_share", 0.0),
+        ("crop_share", 1.1),
+        ("channels", 2),
+        ("class_weights", "some"),
+        ("stem_channels", 0),
+        ("stage_channels", "32,64"),
+        ("stage_channels", "32,65,128"),
+        ("head_channels", 0),
         ("train_size", 31),
         ("train_size", 257),
         ("train_size_epochs", -1.0),
@@ -119,6 +127,30 @@ def test_the_first_epochs_may_have_another_size():
     ]
     always = made(**sizes).images
     assert always.grown() == always
+
+
+def test_the_crop_follows_the_size():
+    images = made(input_size=96).images
+    assert (images.crop_share, images.resize_size) == (0.875, 110)
+    assert made().images.resize_size == 256
+
+
+def test_a_run_with_a_resize_size_has_its_share(tmp_path):
+    config = made(crop_share=224 / 232)
+    config.save(tmp_path)
+    record = json.loads((tmp_path / "config.json").read_text())
+    del record["config"]["crop_share"]
+    record["config"]["resize_size"] = 232
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    loaded = TrainConfig.load(tmp_path)
+    assert loaded.differences(config) == []
+    assert loaded.images.resize_size == 232
+
+
+@pytest.mark.parametrize("model", ["shufflenet_v1", "mobilenet_v2"])
+def test_widths_are_v2s(model):
+    with pytest.raises(ValueError, match=r"^stem_channels is for model=shufflenet_v2 only, got 8"):
+        made(model=model, stem_channels=8)
 
 
 def test_a_stem_is_whitened_only_without_loaded_weights():

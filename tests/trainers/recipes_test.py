@@ -90,7 +90,7 @@ def test_fine_tuning_uses_the_network_of_the_workdir(tmp_path):
     network, images = config.network, config.images
     assert (config.data.dataset, network.weights, network.scale) == ("folder", str(tmp_path), 0.5)
     assert network.small_images and (images.input_size, images.resize_size) == (32, 32)
-    assert make_config("finetune", "w", {**more, "resize_size": 40}).images.resize_size == 40
+    assert make_config("finetune", "w", {**more, "crop_share": 0.8}).images.resize_size == 40
 
 
 def test_fine_tuning_needs_weights():

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
 from common.cli import UserError
-from trainers.data.crops import decode
+from trainers.data.decoding import decode
 from trainers.data.digits import Digits
 from trainers.data.sources import IndexedSource, RecordSource, Source
 from trainers.data.wordnet import readable
@@ -52,7 +52,7 @@ def _open(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> 
             f"{', '.join(builder.info.splits)}, or a slice such as train[:90%]"
         ) from None
     shape = features["image"].shape
-    channels = 1 if shape[-1] == 1 else 3
+    channels = config.channels or (1 if shape[-1] == 1 else 3)
     about = (readable(features["label"].names), num_examples, channels)
     if None not in shape and num_examples * np.prod(shape) <= config.cache_bytes:
         return IndexedSource(*about, read=_in_memory(builder, split, channels, num_examples))

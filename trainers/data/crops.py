@@ -1,12 +1,11 @@
 """Crops of images: cut out while decoding, then scaled to a square.
 
-Only the cropped part of a JPEG is decoded, which saves the inverse transforms of the rest. An image
-is uint8 [height, width, channels], or the bytes of a file as a string tensor.
+An image is uint8 [height, width, channels], or the bytes of a file as a string tensor.
 """
 
-from collections.abc import Callable
-
 import tensorflow as tf
+
+from trainers.data.decoding import decode, decode_part
 
 # Width to height of a random crop, as in Inception's and the papers' training.
 _ASPECT_RATIOS = (3 / 4, 4 / 3)
@@ -14,20 +13,6 @@ _ASPECT_RATIOS = (3 / 4, 4 / 3)
 # colours at a lower resolution.
 _COLOR_REACH = 16
 _SMALL = 64  # pixels
-
-
-def decode(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """Returns a uint8 image [height, width, channels]; a decoded image is returned unchanged.
-
-    Args:
-      image: bytes of a JPEG, PNG, BMP or GIF file, or a decoded image.
-      channels: 1 or 3; grey and transparent images are converted.
-    """
-    if image.dtype != tf.string:
-        return image
-    image = tf.io.decode_image(image, channels=channels, expand_animations=False)
-    image.set_shape([None, None, channels])
-    return image
 
 
 def center_crop(
@@ -69,7 +54,7 @@ def _center_crop(image: tf.Tensor, resize_size: int, input_size: int, channels: 
             [factor, tf.cast(first, tf.float32) * factor - begin]
         )
 
-    part, placed = _decode_part(image, channels, choose)
+    part, placed = decode_part(image, channels, choose)
     square = tf.raw_ops.ScaleAndTranslate(
         images=part[None],
         size=[input_size, input_size],
@@ -108,7 +93,7 @@ def resized_crop(
         )
         return tf.concat([begin[:2], extent[:2]], 0), tf.constant(0.0)
 
-    return resize(_decode_part(image, channels, choose)[0], size)
+    return resize(decode_part(image, channels, choose)[0], size)
 
 
 def _center(shape: tf.Tensor, resize_size: int, input_size: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -118,37 +103,6 @@ def _center(shape: tf.Tensor, resize_size: int, input_size: int) -> tuple[tf.Ten
     scaled = tf.cast(tf.round(shape[:2] * resize_size / shorter), tf.int32)
     begin = (scaled - input_size) // 2
     return tf.cast(begin, tf.float32), tf.cast(scaled / shape[:2], tf.float32)
-
-
-def _decode_part(
-    image: tf.Tensor, channels: int, choose: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the window of an image that `choose` selects; only this part of a JPEG is decoded.
-
-    Args:
-      image: bytes of a file, or a decoded image.
-      channels: 1 or 3, of an encoded image.
-      choose: maps the shape, int32 [3], to the window, int32 [top, left, height, width], and a
-        second value that is passed on.
-
-    Returns:
-      [height, width, channels], and the second value of `choose`.
-    """
-
-    def cut(decoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        window, passed = choose(tf.shape(decoded))
-        top, left, height, width = tf.unstack(window)
-        return decoded[top : top + height, left : left + width], passed
-
-    def decode_jpeg() -> tuple[tf.Tensor, tf.Tensor]:
-        window, passed = choose(tf.io.extract_jpeg_shape(image))
-        return tf.io.decode_and_crop_jpeg(image, window, channels=channels), passed
-
-    if image.dtype != tf.string:
-        return cut(image)
-    part, passed = tf.cond(tf.io.is_jpeg(image), decode_jpeg, lambda: cut(decode(image, channels)))
-    part.set_shape([None, None, channels])
-    return part, passed
 
 
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:

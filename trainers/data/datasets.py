@@ -75,3 +75,9 @@ def _check_classes(
     if labels is not None:
         place = Path(workdir or "") / class_names.LABELS_FILE
         class_names.check_same(found, labels, config, place)
+
+
+def print_notes(*sources: Source) -> None:
+    """Prints what a user should know of the data; what holds for all splits only once."""
+    for note in dict.fromkeys(note for source in sources for note in source.notes):
+        print(note, flush=True)

@@ -1,20 +1,24 @@
-"""A folder of images, ROOT/SPLIT/CLASS/*.jpg, as `tfds.ImageFolder` reads it."""
+"""A folder of images, ROOT/SPLIT/CLASS/*.jpg or ROOT/CLASS/*.jpg."""
 
+import dataclasses
 import os
+import random
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from common.cli import UserError
 from trainers.data import verification
+from trainers.data.listing import Classes, Listing, describe, list_splits
 from trainers.data.sources import IndexedSource, Source
+from trainers.data.verification import NOTHING
 from trainers.settings import DataConfig
 
-_LAYOUT = "expected ROOT/SPLIT/CLASS/*.jpg (or .jpeg, .png), such as ROOT/train/cat/1.jpg"
 _BATCH = 256
 _CHANNELS = 3
 
@@ -38,13 +42,13 @@ def open_splits(
       UserError: as in `open_folder`; or no such split, no image that can be decoded, or other
         files than before.
     """
-    folder = open_folder(config.data_dir)
-    check(tuple(folder.info.features["label"].names))
+    folder = open_folder(config.data_dir, splits, config.train_split, config.eval_split)
+    check(folder.class_names)
     return [_open(folder, config, split, workdir, must_match) for split in splits]
 
 
 def _open(
-    folder: "SlicedImageFolder",
+    folder: "ImageFolder",
     config: DataConfig,
     split: str,
     workdir: str | Path | None,
@@ -53,31 +57,44 @@ def _open(
     paths, labels = folder.examples(split)
     statuses = [file_status(path) for path in paths]
     read = _reader(paths, statuses, config.cache_bytes)
-    bad: list[str] = []
+    channels, findings = config.channels or _CHANNELS, NOTHING
     if config.verify_images:
         name = f"unreadable-{re.sub(r'[^0-9A-Za-z]+', '-', split)}.json"
         cache = Path(workdir) / name if workdir else None
-        bad = verification.unreadable(paths, statuses, read, _CHANNELS, cache, must_match)
-    skip = set(bad)
+        findings = verification.verify(paths, statuses, read, channels, cache, must_match)
+    skip = set(findings.unreadable)
     good = [number for number, path in enumerate(paths) if path not in skip]
-    if paths and not good:
-        raise UserError(
-            f"none of the {len(paths)} images of split {split!r} in {config.data_dir} can be "
-            "decoded; check the files"
-        )
+    counts = _class_counts(folder, split, labels, good)
     numbers, classes = tf.constant(good, tf.int64), tf.constant(labels, tf.int64)
 
     def read_good(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         number = tf.gather(numbers, index)
         return read(number), tf.gather(classes, number)
 
+    notes = findings.notes(split, len(good), channels)
     return IndexedSource(
-        class_names=tuple(folder.info.features["label"].names),
+        class_names=folder.class_names,
         num_examples=len(good),
-        channels=_CHANNELS,
+        channels=channels,
         read=read_good,
-        skipped=tuple(bad),
+        skipped=tuple(findings.unreadable),
+        class_counts=tuple(counts.values()),
+        notes=(describe(split, counts), *folder.listing.notes(), *notes),
     )
+
+
+def _class_counts(
+    folder: "ImageFolder", split: str, labels: Sequence[int], good: Sequence[int]
+) -> dict[str, int]:
+    """Returns how many images of each class can be decoded; refuses a class that has none."""
+    counts = np.bincount([labels[number] for number in good], minlength=len(folder.class_names))
+    for label in np.flatnonzero(counts == 0):
+        if found := labels.count(label):
+            raise UserError(
+                f"none of the {found} images of class {folder.class_names[label]!r} in split "
+                f"{split!r} of {folder.listing.root} can be decoded; check the files"
+            )
+    return dict(zip(folder.class_names, counts.tolist(), strict=True))
 
 
 def _reader(
@@ -85,69 +102,96 @@ def _reader(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from a path's number to the file's bytes, from memory if they all fit."""
     if sum(status.st_size for status in statuses) > cache_bytes:
-        names = tf.constant(paths, tf.string)
+        # As bytes, because a file's name may not be UTF-8.
+        names = tf.constant([os.fsencode(path) for path in paths], tf.string)
         return lambda number: tf.io.read_file(tf.gather(names, number))
     data = tf.constant(contents(paths, statuses), tf.string)
     return lambda number: tf.gather(data, number)
 
 
-class SlicedImageFolder(tfds.ImageFolder):
-    """`tfds.ImageFolder` with slices of splits; gives files instead of decoded images."""
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    """An image folder whose splits can be sliced as TFDS slices them.
+
+    Attributes:
+      listing: its files.
+      class_names: in the order of the labels.
+    """
+
+    listing: Listing
+    class_names: tuple[str, ...]
 
     def examples(self, split: str) -> tuple[list[str], list[int]]:
         """Returns paths and labels of a split such as "train[:90%]".
 
-        TFDS shuffles the files of a split with a fixed seed, so a slice has all classes.
+        The files of a split are shuffled as TFDS's `ImageFolder` does, so a slice has all classes.
 
         Raises:
           UserError: no such split, or a slice that TFDS does not understand.
         """
+        shuffled = {name: _shuffled(name, split) for name, split in self.listing.splits.items()}
+        infos = tfds.core.SplitDict([
+            tfds.core.SplitInfo(name=name, shard_lengths=[len(examples)], num_bytes=0)
+            for name, examples in shuffled.items()
+        ])  # fmt: skip
         try:
-            ranges = tfds.core.ReadInstruction.from_spec(split).to_absolute(self.info.splits)
+            ranges = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
         except (ValueError, NotImplementedError) as error:
             raise UserError(
-                f"{self.data_dir} has no split {split!r} ({_first_line(error)}); "
-                f"its splits are {', '.join(self.info.splits)}"
+                f"{self.listing.root} has no split {split!r} ({_first_line(error)}); "
+                f"its splits are {', '.join(self.listing.names)}"
             ) from None
         chosen = [
-            example
-            for part in ranges
-            for example in self._split_examples[part.splitname][part.from_ : part.to]
+            example for part in ranges for example in shuffled[part.splitname][part.from_ : part.to]
         ]
-        to_label = self.info.features["label"].str2int
-        return [e.image_path for e in chosen], [to_label(e.label) for e in chosen]
-
-    def check_classes(self) -> None:
-        """Checks that every split has images of every class.
-
-        Raises:
-          UserError: a class has no image, or is missing; the message names the split and the class.
-        """
-        names = self.info.features["label"].names
-        for split, examples in self._split_examples.items():
-            missing = sorted(set(names) - {example.label for example in examples})
-            if missing:
-                folder = Path(self.data_dir) / split / missing[0]
-                state = "has no image" if folder.is_dir() else "is missing"
-                raise UserError(
-                    f"class {missing[0]!r} of split {split!r} {state} ({folder}); every split "
-                    f"needs images of all {len(names)} classes: add some or remove the class"
-                )
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        return [path for path, _ in chosen], [labels[name] for _, name in chosen]
 
 
-def open_folder(root: str) -> SlicedImageFolder:
-    """Checks the image folder at `root` and returns it.
+def _shuffled(name: str, split: Classes) -> list[tuple[str, str]]:
+    """Returns (path, class) of a split's images in TFDS's order."""
+    examples = [(path, label) for label in sorted(split) for path in split[label]]
+    random.Random(name).shuffle(examples)
+    return examples
+
+
+def open_folder(
+    root: str, splits: Sequence[str] = (), train: str = "train", test: str = "test"
+) -> ImageFolder:
+    """Lists and checks the splits in use of the image folder at `root`.
+
+    Args:
+      root: of the folder.
+      splits: in TFDS's notation; only these and the next two are looked at.
+      train, test: the training's and the evaluation's.
 
     Raises:
       UserError: no such folder, no images in the expected places, or the splits' classes differ.
     """
+    root = str(Path(root).expanduser())
     if not Path(root).is_dir():
         raise UserError(f"image folder {root} does not exist; check --data_dir")
-    builder = SlicedImageFolder(root)
-    if not builder.info.splits or not any(s.num_examples for s in builder.info.splits.values()):
-        raise UserError(f"image folder {root} has no images; {_LAYOUT}")
-    builder.check_classes()
-    return builder
+    used = [name for split in (*splits, train, test) for name in _names(split)]
+    listing = list_splits(root, used, _names(train)[0], _names(test)[0])
+    names = sorted({name for split in listing.splits.values() for name in split})
+    _check_classes(listing, names)
+    return ImageFolder(listing, tuple(names))
+
+
+def _names(split: str) -> list[str]:
+    """Returns the splits of a text such as "train[:90%]+test"."""
+    return [part.partition("[")[0].strip() for part in split.split("+")]
+
+
+def _check_classes(listing: Listing, names: Sequence[str]) -> None:
+    for split, classes in listing.splits.items():
+        missing = [name for name in names if not classes.get(name)]
+        if missing:
+            state = "has no image" if missing[0] in classes else "is missing"
+            raise UserError(
+                f"class {missing[0]!r} of split {split!r} {state} in {listing.root}; every split "
+                f"needs images of all {len(names)} classes: add some or remove the class"
+            )
 
 
 def contents(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> list[bytes]:

@@ -63,6 +63,8 @@ class Source:
       num_examples: number of images in the split.
       channels: 1 or 3, of the decoded images.
       skipped: files that are skipped because they cannot be decoded.
+      class_counts: number of images of each class, where it is known.
+      notes: lines that a user should see before a training.
 
     Both streams are deterministic, and a worker can read only its own shard of them. An image is a
     uint8 tensor [height, width, channels] or the bytes of an encoded file as a string tensor; a
@@ -73,6 +75,18 @@ class Source:
     num_examples: int
     channels: int
     skipped: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    class_counts: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
+    notes: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+
+    def counts(self) -> np.ndarray:
+        """Returns the number of images of each class, int64 [classes]; may read all of them."""
+        if self.class_counts is not None:
+            return np.array(self.class_counts)
+        total = np.zeros(len(self.class_names), np.int64)
+        labels = self.ordered().map(lambda image, label: label)
+        for batch in labels.batch(_PREFETCHED).as_numpy_iterator():
+            total += np.bincount(batch, minlength=len(total))
+        return total
 
     def ordered(self, shard: Shard = WHOLE) -> tf.data.Dataset:
         """Returns (image, label) of every example in the shard once, in a fixed order."""

@@ -1,10 +1,12 @@
-"""Finds image files that cannot be decoded, names them and records them."""
+"""Decodes image files once: finds those that cannot be, and what a user should know of the rest."""
 
+import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,17 +19,60 @@ from common.progress import Progress
 _DECODED_AT_ONCE = 64
 # The cache file lists every skipped file; the screen shows only the first ones.
 _MAX_WARNINGS = 20
+# A PNG's header: its name, its sizes, and after these the bits of a value.
+_PNG, _BITS_AT = b"\x89PNG", 24
+_FULL_SCALE = 2**16 - 1
+# 16 bits that hold at most 14: nothing is brighter than a quarter.
+_DIM = 2**14
+# Whether a picture is grey shows in some of its pixels.
+_STEP = 8
 
 
-def unreadable(
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What decoding every file once has shown.
+
+    Attributes:
+      unreadable: files that cannot be decoded.
+      grey: number of images without colour.
+      deep: number of PNGs with 16 bits a value.
+      peak: the largest value in those, 0 to 65535.
+    """
+
+    unreadable: tuple[str, ...] = ()
+    grey: int = 0
+    deep: int = 0
+    peak: int = _FULL_SCALE
+
+    def notes(self, split: str, images: int, channels: int) -> list[str]:
+        """Returns lines for the user of a split: this many images, decoded to so many channels."""
+        lines = []
+        if channels == 3 and 0 < self.grey == images:
+            lines.append(
+                f"all {images} images of split {split!r} are grey; --channels=1 trains a network "
+                "with one input channel, which is smaller and faster"
+            )
+        if self.deep and self.peak < _DIM:
+            lines.append(
+                f"warning: {self.deep} PNGs of split {split!r} have 16 bits a value, but none is "
+                f"above {self.peak} of {_FULL_SCALE}, so they are nearly black; multiply them by "
+                f"{_FULL_SCALE // max(self.peak, 1)}, or save them with 8 bits"
+            )
+        return lines
+
+
+NOTHING = Findings()
+
+
+def verify(
     paths: Sequence[str],
     statuses: Sequence[os.stat_result],
     read: Callable[[tf.Tensor], tf.Tensor],
     channels: int,
     cache: Path | None = None,
     must_match: bool = False,
-) -> list[str]:
-    """Decodes every file once and returns those that cannot be decoded.
+) -> Findings:
+    """Decodes every file once.
 
     Args:
       paths: image files.
@@ -43,10 +88,12 @@ def unreadable(
     stamp = _stamp(paths, statuses)
     known = json.loads(cache.read_text(encoding="utf-8")) if cache and cache.exists() else None
     if known and known["stamp"] == stamp:
-        return known["unreadable"]
-    readable = _readable(len(paths), read, channels)
-    bad = [path for path, good in zip(paths, readable, strict=True) if not good]
-    record = {"stamp": stamp, "files": len(paths), "unreadable": bad}
+        return _findings(known)
+    facts = _facts(len(paths), read, channels)
+    bad = [path for path, size in zip(paths, facts[:, 0], strict=True) if not size]
+    peaks = _peaks(sorted(set(paths).difference(bad)))
+    seen = {"grey": int(facts[:, 1].sum()), "deep": len(peaks), "peak": max(peaks, default=0)}
+    record = {"stamp": stamp, "files": len(paths), "unreadable": bad, **seen}
     if (
         must_match
         and known
@@ -60,7 +107,13 @@ def unreadable(
     _warn(bad)
     if cache and cache.parent.is_dir():
         files.write_json(cache, record)
-    return bad
+    return _findings(record)
+
+
+def _findings(record: Mapping[str, Any]) -> Findings:
+    # Older records only list unreadable files.
+    known = {name: record[name] for name in ("grey", "deep", "peak") if name in record}
+    return Findings(tuple(record["unreadable"]), **known)
 
 
 def _places(bad: Sequence[str], count: int) -> tuple[int, list[tuple[str, ...]]]:
@@ -76,40 +129,76 @@ def _warn(bad: Sequence[str]) -> None:
 
 
 @tf.autograph.experimental.do_not_convert
-def _readable(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) -> np.ndarray:
-    """Returns a bool for each file. tf.data does the work in C++, on all cores."""
+def _facts(count: int, read: Callable[[tf.Tensor], tf.Tensor], channels: int) -> np.ndarray:
+    """Returns `_look`'s two numbers for each file; zeros for one that cannot be decoded.
 
-    def check(index: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(read(index), channels=channels, expand_animations=False)
-        # TensorFlow prunes operators whose results are not used: without the size, nothing would
-        # be decoded.
-        return tf.size(image)
+    tf.data does the work in C++, on all cores.
+    """
+    # Traced once, though there is a call for each image of a batch: a loop takes 1.5 times as long.
+    look = tf.function(lambda index: _look(read(index), channels), autograph=False)
+    look = look.get_concrete_function(tf.TensorSpec([], tf.int64))
 
-    def check_all(indices: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        # One operator for each image: a loop takes 1.5 times as long.
-        return indices, [check(index) for index in tf.unstack(indices)]
+    def look_at_all(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return indices, tf.stack([look(index) for index in tf.unstack(indices)])
 
-    good = np.zeros(count, bool)
+    facts = np.zeros((count, 2), np.int64)
     with Progress("verifying", total=count, unit="image") as progress:
         # Many at a time, which is faster; then one by one the images of a batch with a bad one.
         for size in (_DECODED_AT_ONCE, 1):
-            if good.all():
+            left = np.flatnonzero(facts[:, 0] == 0)
+            if not left.size:
                 break
-            left = np.flatnonzero(~good)
             # The last one is repeated until all rows are equally long, because there is no loop.
             left = np.pad(left, (0, -len(left) % size), mode="edge").reshape(-1, size)
-            checked = tf.data.Dataset.from_tensor_slices(left).map(
-                check_all, num_parallel_calls=tf.data.AUTOTUNE
+            looked = tf.data.Dataset.from_tensor_slices(left).map(
+                look_at_all, num_parallel_calls=tf.data.AUTOTUNE
             )
-            for batch, *_ in checked.ignore_errors().as_numpy_iterator():
-                good[batch] = True
-                progress.update(int(np.count_nonzero(good)))
-    return good
+            for batch, found in looked.ignore_errors().as_numpy_iterator():
+                facts[batch] = found
+                progress.update(int(np.count_nonzero(facts[:, 0])))
+    return facts
+
+
+def _look(file: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes a file; returns its size and whether it is grey."""
+    # Not as it will be decoded, with a branch for each kind of file: that takes seconds to trace.
+    image = tf.io.decode_image(file, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    # Without a result that depends on the pixels, TensorFlow would not decode them.
+    sample = image[::_STEP, ::_STEP]
+    is_grey = tf.reduce_all(sample == sample[..., :1])
+    size = tf.size(image, tf.int64)
+    if channels == 1:
+        size = tf.where(_is_cmyk(file), tf.constant(0, tf.int64), size)
+    return tf.stack([size, tf.cast(is_grey, tf.int64)])
+
+
+def _is_cmyk(file: tf.Tensor) -> tf.Tensor:
+    """Returns whether a file is a JPEG of four inks, which TensorFlow does not convert to grey."""
+    is_jpeg = tf.io.is_jpeg(file)
+    return tf.cond(
+        is_jpeg, lambda: tf.io.extract_jpeg_shape(file)[2] == 4, lambda: tf.constant(False)
+    )
+
+
+def _peaks(paths: Iterable[str]) -> list[int]:
+    """Returns the largest value of each PNG with 16 bits a value."""
+    peaks = []
+    for path in paths:
+        if path.lower().endswith(".png"):
+            with Path(path).open("rb") as file:
+                head = file.read(_BITS_AT + 1)
+                if head.startswith(_PNG) and head[_BITS_AT] == 16:
+                    image = tf.io.decode_png(head + file.read(), channels=3, dtype=tf.uint16)
+                    peaks.append(int(image.numpy().max()))
+    return peaks
 
 
 def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
     """Returns a hash of names, sizes and times: if it is the same, so are the files."""
     digest = hashlib.sha256()
     for path, status in zip(paths, statuses, strict=True):
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        line = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        # A file's name may not be UTF-8.
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()

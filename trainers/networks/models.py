@@ -80,7 +80,10 @@ def _build_shufflenet(
     if config.model == "shufflenet_v1":
         groups = _DEFAULT_GROUPS if config.groups is None else config.groups
         return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)
-    return keras_shufflenet.ShuffleNetV2(**arguments)
+    widths = dict(config.widths)
+    if config.stage_channels is not None:
+        widths["stage_channels"] = tuple(map(int, config.stage_channels.split(",")))
+    return keras_shufflenet.ShuffleNetV2(**arguments, **widths)
 
 
 def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras.Model:

@@ -8,6 +8,7 @@ from sklearn.datasets import load_sample_images
 
 from trainers.data import crops
 from trainers.data.augmentation import augment
+from trainers.data.decoding import decode
 from trainers.recipes import make_config
 
 
@@ -49,7 +50,7 @@ def test_center_crop_of_an_image_of_that_size_copies_it():
 @pytest.mark.parametrize("sizes", [(256, 224), (64, 56), (480, 448)])
 def test_center_crop_of_a_jpeg_is_that_of_the_whole_image(photograph, subsampling, sizes):
     file = encoded(photograph, format="JPEG", quality=90, subsampling=subsampling)
-    whole = tf.io.decode_jpeg(file, channels=3)
+    whole = decode(file, 3)
     ours, expected = (crops.center_crop(image, *sizes).numpy() for image in (file, whole))
     np.testing.assert_allclose(ours, expected, atol=0.01)
 
@@ -63,7 +64,7 @@ def test_center_crop_of_a_jpeg_is_that_of_the_whole_image(photograph, subsamplin
 )  # fmt: skip
 def test_a_random_crop_of_a_file_is_that_of_its_image(photograph, how, most):
     file = encoded(photograph, **how)
-    whole = tf.io.decode_image(file, channels=3, expand_animations=False)
+    whole = decode(file, 3)
     for seed in range(5):
         key = tf.constant([seed, 0], tf.int64)
         ours, expected = (

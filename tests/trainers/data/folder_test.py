@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from common.cli import UserError
 from trainers.data import folder, verification
@@ -42,7 +43,7 @@ def test_files_are_listed_once(digits_folder, tmp_path, monkeypatch):
     config = DataConfig(dataset="folder", data_dir=str(digits_folder))
     sources = load_sources(config, ["train", "test"], tmp_path)
     assert [source.num_examples for source in sources] == [120, 30]
-    opened.assert_called_once_with(str(digits_folder))
+    opened.assert_called_once_with(str(digits_folder), ["train", "test"], "train", "test")
 
 
 def test_a_cached_folder_is_read_once(root):
@@ -73,9 +74,16 @@ def test_slices_cover_the_split_without_overlap(digits_folder):
     assert len(builder.examples("train+test[:3]")[0]) == 123
 
 
+def test_the_order_is_that_of_tfds(digits_folder):
+    # Runs that began when TFDS listed the files can be resumed.
+    theirs = tfds.ImageFolder(str(digits_folder))._split_examples["train"]
+    ours, _ = folder.open_folder(str(digits_folder)).examples("train")
+    assert ours == [example.image_path for example in theirs]
+
+
 def test_a_label_is_its_folders_name(digits_folder):
     builder = folder.open_folder(str(digits_folder))
-    names = builder.info.features["label"].names
+    names = builder.class_names
     paths, labels = builder.examples("test")
     assert [Path(path).parent.name for path in paths] == [names[label] for label in labels]
 
@@ -144,7 +152,7 @@ def test_corrupt_images_are_named_skipped_and_counted(root, tmp_path, caplog):
 def test_the_result_is_kept_while_the_files_do_not_change(root, tmp_path, monkeypatch):
     bad = damage(root)
     load(root, tmp_path, "train")
-    monkeypatch.setattr(verification, "_readable", None)  # a second look would fail
+    monkeypatch.setattr(verification, "_facts", None)  # a second look would fail
     assert set(load(root, tmp_path, "train").skipped) == bad
 
 
@@ -171,11 +179,94 @@ def test_a_resumed_run_accepts_new_time_stamps(root, tmp_path):
     assert load(root, tmp_path, "train", must_match=True).num_examples == 120
 
 
+def test_a_resumed_run_of_a_divided_folder_keeps_its_images(tmp_path):
+    root, workdir = coloured(tmp_path / "images"), tmp_path / "work"
+    workdir.mkdir()
+    config = DataConfig(dataset="folder", data_dir=str(root))
+    before = [elements(source) for source in load_sources(config, ["train", "test"], workdir)]
+    again = load_sources(config, ["train", "test"], workdir, must_match=True)
+    assert [elements(source) for source in again] == before
+    assert [len(split) for split in before] == [18, 2]
+    shutil.copy(root / "cat" / "0.png", root / "cat" / "new.png")
+    with pytest.raises(UserError, match="images of this run have changed"):
+        load_sources(config, ["train", "test"], workdir, must_match=True)
+
+
 def test_nothing_readable_is_an_error(root, tmp_path):
     for file in (root / "test").rglob("*.jpg"):
         file.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="none of the 30 images of split 'test'"):
+    with pytest.raises(UserError, match="none of the 10 images of class 'one' in split 'test'"):
         load(root, tmp_path, "test")
+
+
+def picture(levels, path):
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(levels).save(path)
+
+
+def coloured(root):
+    """A folder of two classes, in colour, without splits."""
+    rng = np.random.default_rng(0)
+    for number in range(10):
+        for cls in ("cat", "dog"):
+            levels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            picture(levels, root / cls / f"{number}.png")
+    return root
+
+
+def test_the_counts_of_a_split_are_noted(root):
+    source = load(root, None, "train")
+    assert source.class_counts == (40, 40, 40)
+    assert source.notes[0] == "train: 120 images in 3 classes (one 40, two 40, zero 40)"
+
+
+def test_a_folder_of_grey_images_says_so_also_from_the_record(root, tmp_path):
+    for _ in range(2):
+        notes = load(root, tmp_path, "train").notes
+        assert "all 120 images of split 'train' are grey; --channels=1 trains" in notes[1]
+    assert len(load(root, None, "train", channels=1).notes) == 1
+    assert not any(
+        "are grey" in note for note in load(coloured(tmp_path / "new"), None, "train").notes
+    )
+
+
+def test_12_bits_in_16_are_named(tmp_path):
+    root = coloured(tmp_path)
+    deep = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    picture(deep, root / "cat" / "deep.png")
+    note = load(root, None, "train+test").notes[-1]
+    assert note.startswith("warning: 1 PNGs of split 'train+test' have 16 bits a value, but none")
+    assert "above 4095 of 65535" in note and "multiply them by 16," in note
+    picture(deep * 16, root / "dog" / "deep.png")
+    assert "16 bits" not in str(load(root, None, "train+test").notes)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_folder_has_the_requested_channels(root, channels):
+    from trainers.data.pipeline import uint8_images
+
+    values = {"data_dir": str(root), "input_size": 32, "resize_size": 32, "channels": channels}
+    images, _ = uint8_images(make_config("folder", "w", values), "test")
+    assert images.shape == (30, 32, 32, channels)
+
+
+def test_what_cannot_be_decoded_to_grey_is_skipped_too(root):
+    from PIL import Image
+
+    bad = damage(root)
+    inks = root / "train" / "two" / "inks.jpg"
+    Image.new("CMYK", (32, 32), (10, 20, 30, 40)).save(inks)
+    assert set(load(root, None, "train").skipped) == bad
+    assert set(load(root, None, "train", channels=1).skipped) == {*bad, str(inks)}
+
+
+def test_an_undecodable_class_is_refused(root):
+    for file in (root / "train" / "two").iterdir():
+        file.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="none of the 40 images of class 'two' in split 'train'"):
+        load(root, None, "train")
 
 
 def test_the_list_is_a_file_of_the_run(root, tmp_path):
