@@ -4,10 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from common.cli import UserError
+from common.storage.temporary import temporary_file
 
 _CHUNK = 2**20
 
@@ -17,9 +19,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path next to `path`, renamed to `path` when the block succeeds.
 
     The suffix is kept, because writers such as Keras choose the format by it. After an error the
-    temporary file is removed and `path` is as it was before.
+    temporary file is removed and `path` is as it was before; after a kill, the next write to `path`
+    removes it.
 
     Raises:
+      UserError: `path` is a folder, a pipe or a device.
       OSError: the folder cannot be written.
 
     Examples:
@@ -27,22 +31,18 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
       ...     model.save(temporary)
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix="." + path.name)
-    os.close(handle)
-    temporary = Path(name)
-    apply_umask(temporary, 0o666)
-    try:
+    check_replaceable(path)
+    with temporary_file(path) as temporary:
         yield temporary
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def apply_umask(path: Path, mode: int) -> None:
-    """Makes a file or folder by tempfile, which is private, as readable as any other new one."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(mode & ~umask)
+def check_replaceable(path: Path) -> None:
+    """Raises UserError unless `path` is a file or does not exist: renaming would end a pipe."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a pipe or a device, not a file; name a file")
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

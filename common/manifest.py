@@ -135,6 +135,14 @@ def stored_files(manifest: dict) -> list[StoredFile]:
     return [StoredFile(name, entry["sha256"], entry["bytes"]) for name, entry in entries.items()]
 
 
+def entries_of(manifest: dict) -> set[str]:
+    """Returns the names of an artifact's files and of its folders of firmware."""
+    firmware = (
+        entry["micro"]["folder"] for entry in manifest["files"].values() if "micro" in entry
+    )
+    return {stored.name for stored in stored_files(manifest)} | set(filter(None, firmware))
+
+
 def read_manifest(folder: Path) -> dict:
     """Reads and checks `manifest.json` of an artifact.
 

@@ -161,6 +161,14 @@ WHERE = ("data_service", *_names(PlacementConfig))
 NOT_COMPARED = ("workdir", *WHERE)
 
 
+def check_new(workdir: str | Path) -> None:
+    """Raises UserError if a workdir holds a run already."""
+    if (Path(workdir) / CONFIG_FILE).exists():
+        raise UserError(
+            f"{workdir} already holds a run; add --resume to continue it, or name another --workdir"
+        )
+
+
 @contextlib.contextmanager
 def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]:
     """Yields what `TrainConfig.save` wrote; if the block cannot use it, it is reported as damaged.

@@ -20,7 +20,7 @@ from common.memory import resident_megabytes
 from common.progress import Progress
 from trainers import evaluation
 from trainers.checkpoints import Checkpoints
-from trainers.config import NOT_COMPARED, TrainConfig, library_versions
+from trainers.config import NOT_COMPARED, TrainConfig, check_new, library_versions
 from trainers.data.datasets import load_sources
 from trainers.data.pipeline import evaluation_batches, reading_errors, training_batches
 from trainers.data.sources import Source
@@ -63,6 +63,9 @@ def train(
     cluster = find_cluster(config.placement)
     command = f"with --workdir={config.workdir} --resume"
     with own_folder(config.workdir, cluster) as workdir, lost_workers_reported(cluster, command):
+        if not resume:
+            # Looked at under the lock: another run may have ended since the command started.
+            check_new(workdir)
         config = config.replace(workdir=workdir)
         strategy = make_strategy(
             config.placement,
