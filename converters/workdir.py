@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from common.cli import UserError
+from common.storage.readers import read_lines
 from converters.options import MIN_CALIBRATION_IMAGES
 from keras_shufflenet.preprocessing import preprocess_input
 from trainers.config import TrainConfig
@@ -43,7 +44,7 @@ def load_trained(workdir: Path) -> TrainedModel:
                 f"{workdir / name} is missing; finish the training first (shufflenet train)"
             )
     config = TrainConfig.load(workdir)
-    labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
+    labels = read_lines(workdir / "labels.txt", "restore it, or train again")
     model = load_model(workdir / "model.keras")
     _check_model(model, labels, workdir)
     check_preprocessing(model, config.images.preprocessing, workdir / "model.keras")

@@ -20,13 +20,13 @@ from absl import flags
 from common import cli
 from common.artifact import Artifact
 from common.cli import UserError
+from common.files import check_appendable
 from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.running.measurement import (
     SCHEMA_VERSION,
     append_measurements,
-    check_writable,
     describe_machine,
     device_name,
     now,
@@ -112,7 +112,7 @@ def main() -> None:
         options=device_flags.read(),
     )
     job = _make_job(config)
-    check_writable(config.output)
+    check_appendable(config.output)
     records, errors = [], []
     for device in config.devices:
         try:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import platform
 import shlex
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from common import files
 from common.cli import UserError
+from common.storage.readers import DamagedError, read_json
 from trainers.settings import (
     AugmentationConfig,
     DataConfig,
@@ -183,14 +183,14 @@ def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]
     """
     path = Path(workdir) / CONFIG_FILE
     try:
-        yield json.loads(path.read_text(encoding="utf-8"))
+        yield read_json(path, f"restore it, or {remedy}")
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{workdir} is not a training folder: it has no {CONFIG_FILE}; "
             "name the --workdir of a training"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); restore it, or {remedy}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(path, str(error), f"restore it, or {remedy}") from None
 
 
 def library_versions() -> dict[str, Any]:

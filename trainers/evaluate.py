@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common import cli, files
+from common.storage.readers import read_lines
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.settings import ImageConfig
 from trainers.startup import import_tensorflow
@@ -43,7 +44,7 @@ def main() -> None:
     config = TrainConfig.load(workdir)
     if FLAGS.data_dir:
         config = config.replace(data_dir=FLAGS.data_dir)
-    labels = (workdir / "labels.txt").read_text(encoding="utf-8").splitlines()
+    labels = read_lines(workdir / "labels.txt", "restore it, or train again")
     output = Path(FLAGS.output) if FLAGS.output else workdir / "evaluation"
     output.mkdir(parents=True, exist_ok=True)
     path = model / "model.keras" if model.is_dir() else model

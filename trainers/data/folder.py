@@ -98,7 +98,7 @@ class SlicedImageFolder(tfds.ImageFolder):
         """
         try:
             ranges = tfds.core.ReadInstruction.from_spec(split).to_absolute(self.info.splits)
-        except (ValueError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError, AssertionError) as error:
             raise UserError(
                 f"{self.data_dir} has no split {split!r} ({_first_line(error)}); "
                 f"its splits are {', '.join(self.info.splits)}"

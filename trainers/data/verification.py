@@ -1,7 +1,6 @@
 """Finds image files that cannot be decoded, names them and records them."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from absl import logging
 from common import files
 from common.cli import UserError
 from common.progress import Progress
+from common.storage.readers import read_json
 
 _DECODED_AT_ONCE = 64
 # The cache file lists every skipped file; the screen shows only the first ones.
@@ -41,7 +41,7 @@ def unreadable(
       UserError: with `must_match`, files were added, removed, damaged or repaired.
     """
     stamp = _stamp(paths, statuses)
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache and cache.exists() else None
+    known = _known(cache) if cache and cache.exists() else None
     if known and known["stamp"] == stamp:
         return known["unreadable"]
     readable = _readable(len(paths), read, channels)
@@ -57,6 +57,23 @@ def unreadable(
     if cache and cache.parent.is_dir():
         files.write_json(cache, record)
     return bad
+
+
+def _known(cache: Path) -> dict | None:
+    """Returns what an earlier run found; None if the file is damaged: the images decide."""
+    try:
+        known = read_json(cache, "remove it")
+        paths = known["unreadable"]
+        if (
+            type(known["files"]) is int
+            and isinstance(known["stamp"], str)
+            and all(isinstance(path, str) for path in paths)
+        ):
+            return known
+    except (OSError, UserError, KeyError, TypeError):
+        pass
+    logging.warning("%s is damaged: the images are verified again", cache)
+    return None
 
 
 def _warn(bad: Sequence[str]) -> None:
