@@ -102,10 +102,10 @@ def _counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple]
 
 
 def _litert_counter(path: Path, config: ImageConfig, classes: int) -> "Callable[[tuple], Counts]":
-    from common.tflite.litert import LiteRTModel
+    from common.tflite.isolated import IsolatedModel
     from trainers import evaluation
 
-    model = LiteRTModel(path)
+    model = IsolatedModel(path)
     _check_shapes(path, model.input_shape, model.output_shape, config, classes)
 
     def count(batch: tuple) -> "Counts":
