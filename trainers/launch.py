@@ -20,13 +20,16 @@ from common.child_process import module_command
 from trainers.distribution.interrupts import EXIT_TERMINATED
 from trainers.distribution.local_cluster import LocalCluster
 
-_WORKERS = flags.DEFINE_integer("workers", 2, "How many processes train together.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 2, "How many processes train together.", lower_bound=1, upper_bound=64
+)
 _RESTARTS = flags.DEFINE_integer(
     "restarts",
     0,
     "How many times to start again with --resume after a worker dies. An error that a worker "
     "reports (exit code 1) ends the training, because another try would not help.",
     lower_bound=0,
+    upper_bound=1_000_000,
 )
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.cli import UserError
+from common.cli import UserError, check_bounds
 from common.settings import setting
 from common.storage.readers import DamagedError, read_json
 from converters.graph.targets import LOWERINGS
-from converters.options import METHODS, MIN_CALIBRATION_IMAGES
+from converters.options import MAX_IMAGES, METHODS, MIN_CALIBRATION_IMAGES
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
 
 # Files in the training's folder.
@@ -52,11 +52,9 @@ class QatConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise UserError(f"--{name} must be one of {', '.join(choices)}; received {value!r}")
-        if self.calibration_images < MIN_CALIBRATION_IMAGES:
-            raise UserError(
-                f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
-                f"received {self.calibration_images}"
-            )
+        check_bounds(
+            "calibration_images", self.calibration_images, MIN_CALIBRATION_IMAGES, MAX_IMAGES
+        )
         if not 0 < self.temperature <= 1e6:
             raise UserError(f"--temperature must be in (0, 1e6]; received {self.temperature}")
         if not 0 < self.distill_weight <= 1:
