@@ -5,7 +5,8 @@ Example:
 
 Use it to try --strategy=multiworker, or to share a machine's cores or GPUs between processes. All
 flags except those below are passed on to `shufflenet train`. Each line that a worker prints starts
-with its number; worker 0 is the chief, which writes the results.
+with its number; worker 0 is the chief, which writes the results. No other machine can reach the
+workers' ports.
 
 Exit codes: 0 if no worker failed, else that of the worker that ended first; 128 + N if signal N
 killed it.
