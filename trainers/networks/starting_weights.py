@@ -7,6 +7,7 @@ import keras
 
 from common.cli import UserError
 from keras_shufflenet import preprocessing_of
+from keras_shufflenet.checkpoints.weights_argument import open_keras_file
 from trainers.networks.models import build_model, load_model
 from trainers.settings import ImageConfig, NetworkConfig
 
@@ -72,6 +73,7 @@ def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> k
     if not path.name.endswith(".weights.h5"):
         return build_model(config, images, channels, classes, weights=config.weights)
     try:
+        open_keras_file(str(path)).close()  # A small file must not fill the memory.
         source = build_model(config, images, channels, _classes(path))
         source.load_weights(path)
         return source
