@@ -4,8 +4,6 @@ Needs only numpy and LiteRT, because artifacts are also read where TensorFlow do
 """
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +11,11 @@ import numpy as np
 from common.cli import UserError
 from common.files import sha256
 from common.manifest import LABELS, SAMPLES, StoredFile, read_manifest, stored_files
+from common.storage.arrays import read_arrays
+from common.storage.readers import DamagedError, read_lines
 from common.tflite.litert import LiteRTModel
 
-# What zipfile and numpy raise on files that are damaged, encrypted, or not archives at all.
-_BAD_SAMPLES = (
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_REMEDY = "convert the model again"
 
 
 class Artifact:
@@ -148,10 +140,7 @@ def _verify(path: Path, stored: StoredFile) -> None:
 
 
 def _read_labels(path: Path, classes: int) -> list[str]:
-    try:
-        labels = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text; convert the model again") from error
+    labels = read_lines(path, _REMEDY)
     if len(labels) != classes:
         raise UserError(
             f"{path} has {len(labels)} labels for {classes} classes; convert the model again"
@@ -160,24 +149,9 @@ def _read_labels(path: Path, classes: int) -> list[str]:
 
 
 def _read_samples(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    expected = {"images": (shape, np.uint8), "labels": (shape[:1], np.int32)}
     try:
-        with zipfile.ZipFile(path) as archive:
-            # Before anything is unpacked: a small file can announce an enormous array.
-            _check_array(archive, "images", shape, np.uint8)
-            _check_array(archive, "labels", shape[:1], np.int32)
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["images"], arrays["labels"]
-    except _BAD_SAMPLES as error:
-        raise UserError(f"{path} is unusable ({error}); convert the model again") from error
-
-
-def _check_array(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: type) -> None:
-    with archive.open(f"{name}.npy") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{name} is not in format 1.0")
-        found_shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
-    if (found_shape, fortran_order, found_dtype) != (shape, False, np.dtype(dtype)):
-        raise ValueError(
-            f"{name} is {found_dtype} of shape {found_shape}, "
-            f"but the manifest says {np.dtype(dtype)} of shape {shape}"
-        )
+        images, labels = read_arrays(path, expected, _REMEDY)
+    except DamagedError as error:
+        raise UserError(f"{path} is unusable ({error.reason}); {_REMEDY}") from error
+    return images, labels

@@ -6,8 +6,12 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from common import screen
+
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+_MORE = "close other programs, raise `ulimit -v`, or use smaller batches and images"
 
 
 class UserError(Exception):
@@ -62,12 +66,14 @@ def run_with_rest(main: Callable[[list[str]], None]) -> None:
 
 
 def _guarded(main: Callable[[], None], argv: list[str]) -> int:
+    screen.protect()
     # tfds and Keras log a lot at INFO; what the user must see is printed, or logged as a warning.
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; flags look like --name=value")
+        _check_unicode(sys.argv[1:])
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,4 +84,43 @@ def _guarded(main: Callable[[], None], argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except UnicodeEncodeError as error:
+        print(f"error: {_not_unicode(error.object)}", file=sys.stderr)
+        return EXIT_ERROR
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not _is_shortage(error):
+            raise
+        print(f"error: there is not enough memory ({_first_line(error)}); {_MORE}", file=sys.stderr)
+        return EXIT_ERROR
     return 0
+
+
+def check_bounds(flag: str, value: float, low: float, high: float) -> None:
+    """Raises UserError unless a flag's number is in its bounds; NaN is in none."""
+    if value > high:
+        raise UserError(f"--{flag} must be at most {high:.15g}; received {value}")
+    if not value >= low:
+        raise UserError(f"--{flag} must be at least {low:.15g}; received {value}")
+
+
+def _check_unicode(arguments: list[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            # Libraries and JSON files take names as UTF-8 alone.
+            raise UserError(_not_unicode(argument)) from None
+
+
+def _not_unicode(name: str) -> str:
+    return f"{name[:200]!r} is not UTF-8 text, which all files of a run need; rename it"
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Returns whether an error is for want of memory or threads, of any library."""
+    words = ("can't start new thread", "cannot allocate memory", "failed to map segment")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

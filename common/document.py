@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.cli import UserError
+from common.storage.readers import read_text
 
 
 def read_document(path: Path) -> str:
@@ -13,7 +14,7 @@ def read_document(path: Path) -> str:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; name the document with --document")
-    return path.read_text(encoding="utf-8")
+    return read_text(path, "name another with --document")
 
 
 def replace_section(text: str, name: str, content: str) -> str:

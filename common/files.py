@@ -4,10 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from common.cli import UserError
+from common.storage.temporary import temporary_file
 
 _CHUNK = 2**20
 
@@ -17,9 +19,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path next to `path`, renamed to `path` when the block succeeds.
 
     The suffix is kept, because writers such as Keras choose the format by it. After an error the
-    temporary file is removed and `path` is as it was before.
+    temporary file is removed and `path` is as it was before; after a kill, the next write to `path`
+    removes it.
 
     Raises:
+      UserError: `path` is a folder, a pipe or a device.
       OSError: the folder cannot be written.
 
     Examples:
@@ -27,22 +31,18 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
       ...     model.save(temporary)
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix="." + path.name)
-    os.close(handle)
-    temporary = Path(name)
-    apply_umask(temporary, 0o666)
-    try:
+    check_replaceable(path)
+    with temporary_file(path) as temporary:
         yield temporary
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def apply_umask(path: Path, mode: int) -> None:
-    """Makes a file or folder by tempfile, which is private, as readable as any other new one."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(mode & ~umask)
+def check_replaceable(path: Path) -> None:
+    """Raises UserError unless `path` is a file or does not exist: renaming would end a pipe."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a pipe or a device, not a file; name a file")
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -54,6 +54,44 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` as indented JSON to `path`, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def append_text(path: str | os.PathLike, text: str) -> None:
+    """Appends whole lines to a UTF-8 file, made if it is missing, and waits until they are there.
+
+    All is written at once, so that two processes can share a file. After an incomplete last line,
+    of a killed run, `text` starts on a new line.
+
+    Raises:
+      UserError: `path` is a folder, a pipe, a device or a symbolic link.
+      OSError: the file cannot be written.
+    """
+    with _opened_to_append(path) as file:
+        content = text.encode()
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                content = b"\n" + content
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_appendable(path: str | os.PathLike) -> None:
+    """Raises what `append_text` would raise, now rather than after minutes of work."""
+    with _opened_to_append(path):
+        pass
+
+
+def _opened_to_append(path: str | os.PathLike) -> BinaryIO:
+    # A link could point to any file of the user's; a pipe would wait for a reader.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    if Path(path).is_symlink():
+        raise UserError(f"{path} is a symbolic link, which is not followed; name the file itself")
+    check_replaceable(Path(path))
+    file = os.fdopen(os.open(path, flags, 0o666), "r+b")
+    file.seek(0, os.SEEK_END)
+    return file
 
 
 def sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.cli import UserError
-from common.files import write_text
+from common.files import check_replaceable, write_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -57,6 +57,15 @@ def plot(figure: "Figure", name: str) -> "Markup":
     )
 
 
+def check_output(path: Path) -> None:
+    """Raises UserError if `path` is a file that is no page, because it would be lost."""
+    check_replaceable(path)
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if not file.read(64).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+                raise UserError(f"{path} is not an HTML page, so it is not replaced; name another")
+
+
 def write_page(
     path: str | os.PathLike,
     folder: Path,
@@ -75,13 +84,14 @@ def write_page(
       plots: whether the page has plots; without them it is 4 megabytes smaller.
 
     Raises:
-      UserError: plotly or jinja2 is not installed.
+      UserError: plotly or jinja2 is not installed, or `path` is a file that is no page.
       OSError: the file cannot be written.
 
     Examples:
       >>> write_page("report.html", Path(__file__).with_name("templates"), "report.html", {})
     """
     check_packages()
+    check_output(Path(path))
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs

@@ -1,6 +1,5 @@
 """An artifact's manifest: its schema, and how it is read without trust (docs/artifact.md)."""
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from common.cli import UserError
+from common.storage.readers import read_json
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -92,6 +92,9 @@ _COMPILED_FIELDS = {**_STORED_FILE, "name": _is_text}
 _COUNTS = _is_int(0, 2**40)
 _ARENA_FIELDS = {"measured_bytes": _COUNTS, "margin_bytes": _COUNTS}
 _PREDICTION_FIELDS = {"operators": _COUNTS, "mapped": _COUNTS, "certain": _COUNTS}
+# What an estimate in milliseconds is made of; artifacts of older versions lack the clock.
+_CLOCK_FIELDS = {"clock_hz": _is_int(1, 2**40)}
+_ESTIMATE_FIELDS = {"cycles": {"total": _COUNTS}, "memory_bytes": {"sram": _COUNTS}}
 _LOG_FIELDS = {"total": _COUNTS, "mapped": _COUNTS, "on_cpu": _COUNTS}
 # What a device's compiler adds to a file's entry; files that were not compiled lack the field.
 _DEVICE_FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
@@ -135,6 +138,14 @@ def stored_files(manifest: dict) -> list[StoredFile]:
     return [StoredFile(name, entry["sha256"], entry["bytes"]) for name, entry in entries.items()]
 
 
+def entries_of(manifest: dict) -> set[str]:
+    """Returns the names of an artifact's files and of its folders of firmware."""
+    firmware = (
+        entry["micro"]["folder"] for entry in manifest["files"].values() if "micro" in entry
+    )
+    return {stored.name for stored in stored_files(manifest)} | set(filter(None, firmware))
+
+
 def read_manifest(folder: Path) -> dict:
     """Reads and checks `manifest.json` of an artifact.
 
@@ -149,11 +160,7 @@ def read_manifest(folder: Path) -> dict:
         raise UserError(f"{folder} is not an artifact: {MANIFEST} is missing; name another folder")
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise UserError(f"{path} is too large for a manifest; convert the model again")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    # Deeply nested JSON raises a RecursionError; ValueError covers bad UTF-8, too.
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); convert the model again") from error
+    manifest = read_json(path, "convert the model again")
     check_manifest(manifest, path)
     return manifest
 
@@ -204,6 +211,10 @@ def _check_devices(entry: dict, path: Path, where: str) -> None:
         if not _is_object(fields):
             raise _bad_field(path, place[:-1], fields)
         _check_fields(fields, _DEVICE_FIELDS[device], path, place)
+        if "clock_hz" in fields:
+            _check_fields(fields, _CLOCK_FIELDS, path, place)
+            for key, checks in _ESTIMATE_FIELDS.items():
+                _check_fields(fields[key], checks, path, f"{place}{key}.")
         inner = {
             "prediction": _PREDICTION_FIELDS,
             "log": _LOG_FIELDS,

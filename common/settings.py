@@ -8,6 +8,8 @@ Example:
 
 import dataclasses
 import math
+import numbers
+import os
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +21,15 @@ from absl import flags
 flags.disclaim_key_flags()
 
 FLAGS = flags.FLAGS
+# Of a setting without another bound; far above what makes sense.
+LARGEST = 1e9
+_TYPES: dict[type, tuple[type, ...]] = {
+    bool: (bool,),
+    float: (numbers.Real,),
+    int: (numbers.Integral,),
+    str: (str, os.PathLike),
+}
+_WORDS = {bool: "true or false", float: "a number", int: "an integer", str: "text"}
 _DEFINE = {
     bool: flags.DEFINE_bool,
     float: flags.DEFINE_float,
@@ -32,6 +43,7 @@ def setting(
     help: str,
     *,
     minimum: float | None = None,
+    maximum: float = LARGEST,
     interval: str | None = None,
     choices: Sequence[Any] | None = None,
 ) -> Any:
@@ -40,11 +52,13 @@ def setting(
     Args:
       default: of the field; `dataclasses.MISSING`: it must be given.
       help: what it means, for readers of the class and as the help text of its flag.
-      minimum: a finite value must be at least this.
+      minimum: a value must be at least this, and at most `maximum`.
+      maximum: such that nothing overflows.
       interval: where a value must lie, such as "[0, 1)" or "(0, inf)".
       choices: the values there are.
     """
-    metadata = {"help": help, "minimum": minimum, "interval": interval, "choices": choices}
+    metadata = {"help": help, "interval": interval, "choices": choices}
+    metadata |= {"minimum": minimum, "maximum": maximum}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -59,14 +73,27 @@ class Settings:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None:
+                _check_type(field.name, value, _kind(field.type))
                 _check(field.name, value, **field.metadata)
 
 
-def _check(name: str, value: Any, help, minimum, interval, choices) -> None:
+def _check_type(name: str, value: Any, kind: type) -> None:
+    # A file can hold anything; True is an int in Python, but no number of a setting's.
+    good = isinstance(value, _TYPES[kind]) and isinstance(value, bool) == (kind is bool)
+    # The bounds have a better message for it.
+    if kind is int and isinstance(value, float) and not math.isfinite(value):
+        return
+    if not good:
+        raise ValueError(f"{name} must be {_WORDS[kind]}, got {value!r:.60}")
+
+
+def _check(name: str, value: Any, help, minimum, maximum, interval, choices) -> None:
     if choices and value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
     if minimum is not None and not minimum <= value < math.inf:
         raise ValueError(f"{name} must be a number of at least {minimum}, got {value}")
+    if minimum is not None and value > maximum:
+        raise ValueError(f"{name} must be at most {maximum:.15g}, got {value}")
     if interval and not _is_in(value, interval):
         raise ValueError(f"{name} must be in {interval}, got {value}")
 

@@ -4,6 +4,7 @@ Each network is an artifact in the cache's folder; its name has a hash of the so
 """
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from common.artifact_writer import describe_tflite, staged_folder, write_labels, write_manifest
+from common.artifact_writer import (
+    OutputTakenError,
+    describe_tflite,
+    staged_folder,
+    write_labels,
+    write_manifest,
+)
 from common.progress import Progress
 from converters.conversion import canonical
 from converters.conversion.tflite import convert_fake_quant, convert_float
@@ -101,8 +108,12 @@ def convert(network: Network, cache: Path) -> Path:
     # Otherwise Keras would keep all of hundreds of networks in memory.
     keras.backend.clear_session()
     model = random_network(network.build)
-    with staged_folder(folder) as temporary:
-        _write(network, model, temporary)
+    try:
+        with staged_folder(folder) as temporary:
+            _write(network, model, temporary)
+    except OutputTakenError as error:
+        # Another process has converted the same network at the same time.
+        shutil.rmtree(error.kept)
     return folder
 
 

@@ -17,3 +17,4 @@ METHODS = ("minmax", "percentile", "mse")
 DEFAULT_METHOD = "mse"
 # Ranges from fewer images than this depend too much on which images they are.
 MIN_CALIBRATION_IMAGES = 32
+MAX_IMAGES = 1_000_000

@@ -17,7 +17,7 @@ from absl import flags
 from common import cli
 from common.settings import define_flags, given_flags
 from converters.quantization.config import WEIGHTS_FILE, QatConfig
-from trainers.config import CONFIG_FILE, GROUPS, TrainConfig
+from trainers.config import CONFIG_FILE, GROUPS, TrainConfig, check_new
 from trainers.settings import LOCAL_STRATEGIES
 from trainers.startup import import_tensorflow
 
@@ -83,10 +83,7 @@ def _new(model: Path, workdir: Path) -> tuple[TrainConfig, QatConfig]:
         raise cli.UserError(f"{model / 'model.keras'} is missing; finish the training first")
     if (workdir / WEIGHTS_FILE).exists():
         raise cli.UserError(f"{workdir} already holds a finished run; name another --workdir")
-    if (workdir / CONFIG_FILE).exists():
-        raise cli.UserError(
-            f"{workdir} already holds a run; add --resume to continue it, or name another --workdir"
-        )
+    check_new(workdir)
     config = _replace(trained, {**_defaults(trained), "workdir": str(workdir)})
     qat = QatConfig(model=model, **given_flags(_OF_QAT))
     workdir.mkdir(parents=True, exist_ok=True)

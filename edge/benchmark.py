@@ -20,13 +20,14 @@ from absl import flags
 from common import cli
 from common.artifact import Artifact
 from common.cli import UserError
+from common.files import check_appendable
 from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
+from edge.devices.flags import MAX_RUNS, MAX_THREADS
 from edge.running.measurement import (
     SCHEMA_VERSION,
     append_measurements,
-    check_writable,
     describe_machine,
     device_name,
     now,
@@ -92,8 +93,8 @@ class BenchmarkConfig:
                 f"--device must name some of {', '.join(DEVICES)}; received {','.join(unknown)!r}"
             )
         for name, low in {"threads": 1, "warmup": 0, "runs": 1, "agreement_images": 1}.items():
-            if getattr(self, name) < low:
-                raise UserError(f"--{name} must be at least {low}; received {getattr(self, name)}")
+            high = MAX_THREADS if name == "threads" else MAX_RUNS
+            cli.check_bounds(name, getattr(self, name), low, high)
 
 
 def main() -> None:
@@ -112,7 +113,7 @@ def main() -> None:
         options=device_flags.read(),
     )
     job = _make_job(config)
-    check_writable(config.output)
+    check_appendable(config.output)
     records, errors = [], []
     for device in config.devices:
         try:

@@ -18,6 +18,7 @@ from common.artifact import Artifact
 from common.cli import UserError
 from common.document import read_document, replace_section
 from common.files import sha256, write_text
+from edge.devices.flags import MAX_RUNS, MAX_THREADS
 from edge.profiling.picture import save_picture
 from edge.profiling.run import AUTO, ProfileRequest, profile_files
 from edge.profiling.table import caution, kind_table, markdown, operator_table, pairs, side_by_side
@@ -111,6 +112,9 @@ def entry_point() -> None:
 
 
 def _request() -> ProfileRequest:
+    cli.check_bounds("threads", _THREADS.value, 1, MAX_THREADS)
+    for flag in (_RUNS, _WARMUP):
+        cli.check_bounds(flag.name, flag.value, 0, MAX_RUNS)
     try:
         return ProfileRequest(_RUNS.value, _WARMUP.value, _THREADS.value, _METHOD.value)
     except ValueError as error:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import platform
 import shlex
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from common import files
 from common.cli import UserError
+from common.storage.readers import DamagedError, read_json
 from trainers.settings import (
     AugmentationConfig,
     DataConfig,
@@ -187,6 +187,14 @@ WHERE = ("data_dir", *_DEVICES)
 NOT_COMPARED = ("workdir", *_DEVICES)
 
 
+def check_new(workdir: str | Path) -> None:
+    """Raises UserError if a workdir holds a run already."""
+    if (Path(workdir) / CONFIG_FILE).exists():
+        raise UserError(
+            f"{workdir} already holds a run; add --resume to continue it, or name another --workdir"
+        )
+
+
 @contextlib.contextmanager
 def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]:
     """Yields what `TrainConfig.save` wrote; if the block cannot use it, it is reported as damaged.
@@ -201,14 +209,14 @@ def reading_record(workdir: str | Path, remedy: str) -> Iterator[dict[str, Any]]
     """
     path = Path(workdir) / CONFIG_FILE
     try:
-        yield json.loads(path.read_text(encoding="utf-8"))
+        yield read_json(path, f"restore it, or {remedy}")
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{workdir} is not a training folder: it has no {CONFIG_FILE}; "
             "name the --workdir of a training"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); restore it, or {remedy}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(path, str(error), f"restore it, or {remedy}") from None
 
 
 def library_versions() -> dict[str, Any]:

@@ -3,20 +3,28 @@
 A service has one dispatcher, and a server on each machine that makes batches.
 
 Example:
-  shufflenet data-server --port=5050
-  shufflenet data-server --dispatcher=grpc://10.0.0.5:5050 --host=10.0.0.6
+  shufflenet data-server --port=5050 --listen=0.0.0.0
+  shufflenet data-server --dispatcher=grpc://10.0.0.5:5050 --host=10.0.0.6 --listen=0.0.0.0
   shufflenet train --data_service=grpc://10.0.0.5:5050 …
 
-Anyone who can reach the ports can make this machine compute and read files: use them only inside a
-network that you trust.
+Without --listen=0.0.0.0, only this machine can reach the ports. With it, anyone who can reach them
+can make this machine compute and read files: use it only inside a network that you trust.
 """
 
+import contextlib
 import re
 import socket
 
 from absl import flags
 
 from common import cli
+from trainers.loopback import (
+    EVERYWHERE,
+    LOOPBACK,
+    kept_to_this_machine,
+    listening_ports,
+    warn_of_open_ports,
+)
 from trainers.settings import DATA_SERVICE
 from trainers.startup import import_tensorflow
 
@@ -28,10 +36,18 @@ _DISPATCHER = flags.DEFINE_string(
 _HOST = flags.DEFINE_string(
     "host",
     None,
-    "Name or address under which trainings reach this machine (default: its host name).",
+    "Name or address under which trainings reach this machine (default: its host name, or "
+    "localhost with --listen=127.0.0.1).",
 )
 _PORT = flags.DEFINE_integer(
     "port", 0, "Port to listen on; 0: any free port.", lower_bound=0, upper_bound=65535
+)
+_LISTEN = flags.DEFINE_enum(
+    "listen",
+    LOOPBACK,
+    (LOOPBACK, EVERYWHERE),
+    f"Who can reach the port: {LOOPBACK}, this machine alone; {EVERYWHERE}, every machine on the "
+    "network.",
 )
 flags.register_validator(
     "dispatcher",
@@ -45,13 +61,18 @@ def main() -> None:
     import_tensorflow()
     from trainers.data import data_service
 
-    if _DISPATCHER.value is None:
-        server = data_service.start_dispatcher(_PORT.value)
-        print(f"dispatcher at {server.target}", flush=True)
-    else:
-        host = _HOST.value or socket.gethostname()
-        server = data_service.start_server(_DISPATCHER.value, host, _PORT.value)
-        print(f"serving {_DISPATCHER.value} as {host}", flush=True)
+    local = _LISTEN.value == LOOPBACK
+    with kept_to_this_machine() if local else contextlib.nullcontext():
+        if _DISPATCHER.value is None:
+            server = data_service.start_dispatcher(_PORT.value)
+            done = f"dispatcher at {server.target}"
+        else:
+            host = _HOST.value or ("localhost" if local else socket.gethostname())
+            server = data_service.start_server(_DISPATCHER.value, host, _PORT.value)
+            done = f"serving {_DISPATCHER.value} as {host}"
+    print(f"{done}, for {'this machine alone' if local else 'every machine'}", flush=True)
+    if not local:
+        warn_of_open_ports(sorted(listening_ports()))
     server.join()
 
 

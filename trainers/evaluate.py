@@ -107,12 +107,12 @@ def _counter(
 def _litert_counter(
     path: Path, config: ImageConfig, classes: int
 ) -> "tuple[Callable[[tuple], Counts], tuple]":
-    from common.tflite.litert import LiteRTModel
+    from common.tflite.isolated import IsolatedModel
     from common.tflite.operators import ends_with_softmax
     from trainers import evaluation
     from trainers.networks import classifiers
 
-    model = LiteRTModel(path)
+    model = IsolatedModel(path)
     classifiers.check_shapes(model.input_shape, model.output_shape, config, classes, path)
     gives_probabilities = ends_with_softmax(path)
 

@@ -5,7 +5,8 @@ Example:
 
 Use it to try --strategy=multiworker, or to share a machine's cores or GPUs between processes. All
 flags except those below are passed on to `shufflenet train`. Each line that a worker prints starts
-with its number; worker 0 is the chief, which writes the results.
+with its number; worker 0 is the chief, which writes the results. No other machine can reach the
+workers' ports.
 
 Exit codes: 0 if no worker failed, else that of the worker that ended first; 128 + N if signal N
 killed it.
@@ -20,13 +21,16 @@ from common.child_process import module_command
 from trainers.distribution.interrupts import EXIT_TERMINATED
 from trainers.distribution.local_cluster import LocalCluster
 
-_WORKERS = flags.DEFINE_integer("workers", 2, "How many processes train together.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 2, "How many processes train together.", lower_bound=1, upper_bound=64
+)
 _RESTARTS = flags.DEFINE_integer(
     "restarts",
     0,
     "How many times to start again with --resume after a worker dies. An error that a worker "
     "reports (exit code 1) ends the training, because another try would not help.",
     lower_bound=0,
+    upper_bound=1_000_000,
 )
 
 

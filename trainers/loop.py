@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +17,10 @@ from common import files
 from common.cli import UserError
 from common.memory import resident_megabytes
 from common.progress import Progress
+from common.storage.readers import read_json
 from trainers import evaluation
 from trainers.checkpoints import Checkpoints
-from trainers.config import NOT_COMPARED, TrainConfig, library_versions
+from trainers.config import NOT_COMPARED, TrainConfig, check_new, library_versions
 from trainers.data.class_names import describe, difference, read_labels, write_labels
 from trainers.data.datasets import load_sources, print_notes
 from trainers.data.pipeline import evaluation_batches, reading_errors, training_batches
@@ -64,6 +64,9 @@ def train(
     cluster = find_cluster(config.placement)
     command = f"with --workdir={config.workdir} --resume"
     with own_folder(config.workdir, cluster) as workdir, lost_workers_reported(cluster, command):
+        if not resume:
+            # Looked at under the lock: another run may have ended since the command started.
+            check_new(workdir)
         config = config.replace(workdir=workdir)
         strategy = make_strategy(
             config.placement,
@@ -360,10 +363,10 @@ def _note_devices(workdir: Path, devices: int) -> None:
     """Records how many devices share a batch; prints a note if the number has changed."""
     path = workdir / _DEVICES_FILE
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))["devices"]
+        before = read_json(path, "remove it")["devices"]
     except FileNotFoundError:
         before = devices
-    except (ValueError, KeyError, TypeError):
+    except (OSError, UserError, KeyError, TypeError):
         # Only a message depends on it, so the training does not stop.
         before = f"an unknown number ({path} cannot be read)"
     if before != devices:

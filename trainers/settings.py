@@ -29,7 +29,25 @@ FOLDER = "folder"
 # An address of --data_service.
 DATA_SERVICE = r"grpc://.+:\d+"
 WIDTHS = ("stem_channels", "stage_channels", "head_channels")
+_DATASET = r"\w[\w./:,=+@-]*"
+_SLICE = re.compile(r"[^\[\]]+\[(?P<start>\d+)(?P<unit>%?):(?P<end>\d+)(?P=unit)\].*")
+# Seeds of NumPy, and so of Keras, have 32 bits.
+MAX_SEED = 2**32 - 1
+# As in an artifact's manifest.
+MAX_SIDE = 8192
 _SHUFFLENETS_ONLY = ("padding", "convention")
+
+
+def check_split(name: str, value: str) -> None:
+    """Raises ValueError if a split has no name, or a slice whose end is not after its start."""
+    if not value.strip():
+        raise ValueError(f"{name} must be a split such as 'train' or 'train[:90%]', got {value!r}")
+    for part in value.split("+"):
+        found = _SLICE.fullmatch(part)
+        if found and int(found["start"][:20]) >= int(found["end"][:20]):
+            raise ValueError(
+                f"{name} must have a slice whose end is after its start, got {value!r}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +94,10 @@ class DataConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not re.fullmatch(_DATASET, self.dataset):
+            raise ValueError(f"dataset must be the name of a data set, got {self.dataset!r}")
+        for name in ("train_split", "eval_split"):
+            check_split(name, getattr(self, name))
         if self.dataset == FOLDER and not self.data_dir:
             raise ValueError("data_dir must name the root of the images with dataset=folder")
         if self.data_service and not re.fullmatch(f"local|{DATA_SERVICE}", self.data_service):
@@ -103,6 +125,7 @@ class NetworkConfig(Settings):
         1.0,
         "Width of the network: 0.5, 1, 1.5, 2; V1 also has 0.25. MobileNetV2 gets as many "
         "multiply-adds as ShuffleNet V2 at that scale.",
+        interval="(0, 100]",
     )
     groups: int | None = setting(None, "Groups of V1's convolutions: 1, 2, 3, 4 or 8 (default 3).")
     padding: str = setting(
@@ -192,9 +215,14 @@ class NetworkConfig(Settings):
 class ImageConfig(Settings):
     """The network's input: the size of the images and the values of their pixels."""
 
-    input_size: int = setting(224, "Height and width of the network's input, pixels.", minimum=32)
+    input_size: int = setting(
+        224, "Height and width of the network's input, pixels.", minimum=32, maximum=MAX_SIDE
+    )
     train_size: int | None = setting(
-        None, "Height and width of training images, pixels (default: --input_size).", minimum=32
+        None,
+        "Height and width of training images, pixels (default: --input_size).",
+        minimum=32,
+        maximum=MAX_SIDE,
     )
     train_size_epochs: float | None = setting(
         None,
@@ -264,7 +292,10 @@ class AugmentationConfig(Settings):
         choices=CROPS,
     )
     crop_padding: int = setting(
-        4, "Pixels of reflection added on each side, for --crop=pad.", minimum=0
+        4,
+        "Pixels of reflection added on each side, for --crop=pad.",
+        minimum=0,
+        maximum=MAX_SIDE,
     )
     crop_min_area: float = setting(
         0.25, "Smallest share of the image's area, for --crop=resized.", interval="(0, 1]"
@@ -280,16 +311,20 @@ class AugmentationConfig(Settings):
         0.0, "Share of images that lose a random rectangle.", interval="[0, 1]"
     )
     repeated_augmentation: int = setting(
-        1, "Variants of each image in a batch, which then has fewer images; 1: off.", minimum=1
+        1,
+        "Variants of each image in a batch, which then has fewer images; 1: off.",
+        minimum=1,
+        maximum=1e6,
     )
     mixup: float = setting(
-        0.0, "Blend pairs of images: alpha of Beta(alpha, alpha); 0: off.", minimum=0
+        0.0, "Blend pairs of images: alpha of Beta(alpha, alpha); 0: off.", minimum=0, maximum=1e6
     )
     cutmix: float = setting(
         0.0,
         "Paste boxes into images: alpha, as for --mixup; 0: off. With both, each image gets one "
         "of them.",
         minimum=0,
+        maximum=1e6,
     )
 
 
@@ -297,22 +332,23 @@ class AugmentationConfig(Settings):
 class OptimizationConfig(Settings):
     """How the weights are trained."""
 
-    epochs: float = setting(1.0, "Passes over the training images.", minimum=0)
+    epochs: float = setting(1.0, "Passes over the training images.", minimum=0, maximum=1e6)
     steps: int | None = setting(None, "Steps to train, instead of --epochs.", minimum=1)
     batch_size: int = setting(
         32,
         "Images per step, on all devices together; a recipe scales the learning rate with it.",
         minimum=1,
+        maximum=1e6,
     )
     learning_rate: float = setting(
-        0.1, "Peak of the schedule, reached after --warmup_epochs.", minimum=0
+        0.1, "Peak of the schedule, reached after --warmup_epochs.", minimum=0, maximum=1e6
     )
     schedule: str = setting(
         "cosine",
         f"How the learning rate falls to 0 at the end: {' or '.join(SCHEDULES)}.",
         choices=SCHEDULES,
     )
-    warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", minimum=0)
+    warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", minimum=0, maximum=1e6)
     optimizer: str = setting(
         "sgd",
         "sgd, or muon: orthogonal steps for 1x1 convolutions, SGD for the rest.",
@@ -321,7 +357,7 @@ class OptimizationConfig(Settings):
     bias_rate: float = setting(
         1.0,
         "Factor for the learning rate of biases and of BatchNorm's offsets.",
-        interval="(0, inf)",
+        interval="(0, 1000000]",
     )
     nesterov: bool = setting(True, "Use Nesterov momentum, which looks ahead.")
     weight_decay: float = setting(
@@ -352,7 +388,7 @@ class OptimizationConfig(Settings):
         "Teacher, a trained network whose logits are learnt too: a workdir, or a .keras file of "
         "any classifier.",
     )
-    temperature: float = setting(2.0, "Divides the logits for --distill.", interval="(0, inf)")
+    temperature: float = setting(2.0, "Divides the logits for --distill.", interval="(0, 1000000]")
     distill_weight: float = setting(0.5, "Share of --distill in the loss.", interval="(0, 1]")
     precision: str = setting(
         "float32",
@@ -361,7 +397,10 @@ class OptimizationConfig(Settings):
         choices=PRECISIONS,
     )
     seed: int = setting(
-        0, "Seed of the initial weights, the order of images and the augmentation.", minimum=0
+        0,
+        "Seed of the initial weights, the order of images and the augmentation.",
+        minimum=0,
+        maximum=MAX_SEED,
     )
 
     def __post_init__(self) -> None:
@@ -380,6 +419,7 @@ class PlacementConfig(Settings):
         "Number of GPUs for --strategy=mirrored; without a GPU: virtual devices on the CPU, to "
         "try it.",
         minimum=1,
+        maximum=1024,
     )
     cluster: str = setting(
         "tf_config",

@@ -61,10 +61,7 @@ def _new_config() -> config.TrainConfig:
     if made.placement.strategy == "multiworker":
         # The chief, which may have started already, checks the folder and creates it.
         return made
-    if (workdir / config.CONFIG_FILE).exists():
-        raise cli.UserError(
-            f"{workdir} already holds a run; add --resume to continue it, or name another --workdir"
-        )
+    config.check_new(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     return made
 

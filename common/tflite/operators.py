@@ -1,9 +1,10 @@
 """The operators of a .tflite file: counted by name and version, or read one by one."""
 
 import collections
+import contextlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +19,18 @@ _NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
 # What reading a flatbuffer with wrong offsets raises in pure Python.
-_BAD_FLATBUFFER = (struct.error, IndexError, KeyError, TypeError, ValueError, AttributeError)
+_BAD_FLATBUFFER = (
+    *(struct.error, IndexError, KeyError, TypeError, ValueError, AttributeError),
+    *(OverflowError, MemoryError, RecursionError),
+)
+# How many of their first inputs operators need; all others need one.
+_NEEDED_INPUTS = {
+    "CONV_2D": 2,
+    "DEPTHWISE_CONV_2D": 2,
+    "FULLY_CONNECTED": 2,
+    "TRANSPOSE_CONV": 3,
+    "VAR_HANDLE": 0,
+}
 _DTYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if name[0] != "_"}
 _Read = TypeVar("_Read")
 
@@ -145,8 +157,15 @@ def _read(path: str | os.PathLike, read: Callable[[bytes], _Read]) -> _Read:
     content = path.read_bytes()
     if len(content) < 8 or not schema.Model.ModelBufferHasIdentifier(content, 0):
         raise UserError(f"{path} is not a .tflite model; check the path")
-    try:
+    with damage_reported(path):
         return read(content)
+
+
+@contextlib.contextmanager
+def damage_reported(path: str | os.PathLike) -> Iterator[None]:
+    """Raises UserError where the block fails on a .tflite file that contradicts itself."""
+    try:
+        yield
     except _BAD_FLATBUFFER as error:
         raise UserError(f"{path} is damaged ({error}); convert it again") from error
 
@@ -206,6 +225,8 @@ def _contents(path: Path, content: bytes) -> Contents:
         )
         for operator in graph.operators
     ]
+    for number, operator in enumerate(operators):
+        _check_inputs(number, operator)
     used = {tensor.buffer for tensor in graph.tensors}
     constants = [model.buffers[index].data for index in used]
     return Contents(
@@ -213,6 +234,13 @@ def _contents(path: Path, content: bytes) -> Contents:
         inputs=tuple(tensors[index] for index in graph.inputs),
         constant_bytes=sum(len(data) for data in constants if data is not None),
     )
+
+
+def _check_inputs(number: int, operator: Operator) -> None:
+    needed = _NEEDED_INPUTS.get(operator.name, 1)
+    given = operator.inputs[:needed]
+    if len(given) < needed or None in given or not operator.outputs:
+        raise ValueError(f"operator {number}, {operator.name}, lacks an input or output")
 
 
 def _tensor(tensor: schema.TensorT, buffers: list[schema.BufferT]) -> Tensor:

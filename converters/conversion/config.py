@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.cli import UserError
+from common.cli import UserError, check_bounds
 from common.tflite.vela import ACCELERATORS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.graph.targets import LOWERINGS
@@ -13,6 +13,7 @@ from converters.options import (
     GRAPHS,
     INTEGER,
     IO_DTYPES,
+    MAX_IMAGES,
     METHODS,
     MIN_CALIBRATION_IMAGES,
     QUANTIZATIONS,
@@ -53,13 +54,10 @@ class ConversionConfig:
                 raise UserError(
                     f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
                 )
-        if self.samples < 0:
-            raise UserError(f"--samples must be at least 0; received {self.samples}")
-        if self.calibration_images < MIN_CALIBRATION_IMAGES:
-            raise UserError(
-                f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
-                f"received {self.calibration_images}"
-            )
+        check_bounds("samples", self.samples, 0, MAX_IMAGES)
+        check_bounds(
+            "calibration_images", self.calibration_images, MIN_CALIBRATION_IMAGES, MAX_IMAGES
+        )
         if "int8-qat" in self.quantizations and not self.qat_folder.is_dir():
             raise UserError(
                 "--quantization=int8-qat needs a quantization-aware training, but "

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from absl import flags
 
-from common.cli import UserError
+from common.cli import UserError, check_bounds
 from converters.graph.targets import LOWERINGS
-from converters.options import DEFAULT_METHOD, METHODS, MIN_CALIBRATION_IMAGES
+from converters.options import DEFAULT_METHOD, MAX_IMAGES, METHODS, MIN_CALIBRATION_IMAGES
 
 FLAGS = flags.FLAGS
 
@@ -50,9 +50,7 @@ class ReportConfig:
             if value is not None and value not in known:
                 raise UserError(f"--{flag} must be one of {', '.join(known)}; received {value!r}")
         for flag, least in (("images", 1), ("calibration_images", MIN_CALIBRATION_IMAGES)):
-            value = getattr(self, flag)
-            if value < least:
-                raise UserError(f"--{flag} must be at least {least}; received {value}")
+            check_bounds(flag, getattr(self, flag), least, MAX_IMAGES)
 
 
 def define(images: int, output: str) -> None:

@@ -1,12 +1,11 @@
 """Compiles files of existing artifacts for the Edge TPU, several artifacts in one run."""
 
 import contextlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.artifact import Artifact
-from common.artifact_writer import staged_folder, write_manifest
+from common.artifact_writer import updated_artifact, write_manifest
 from common.cli import UserError
 from converters.edgetpu_target.compiler import Compiler, EdgeTpuSettings
 from converters.edgetpu_target.pipeline import (
@@ -47,7 +46,7 @@ def compile_artifacts(
     names = [_choose(artifact, file) for artifact in artifacts]
     compiler = required_compiler(settings)
     with contextlib.ExitStack() as stack:
-        copies = [stack.enter_context(_copy(artifact)) for artifact in artifacts]
+        copies = [stack.enter_context(updated_artifact(artifact.folder)) for artifact in artifacts]
         entries = _describe(artifacts, names, copies, compiler)
         for artifact, name, copy, entry in zip(artifacts, names, copies, entries, strict=True):
             if settings.require_full_mapping:
@@ -75,15 +74,6 @@ def _choose(artifact: Artifact, file: str | None) -> str:
             f"{found}; name one with --file, or convert the model again"
         )
     return names[0]
-
-
-@contextlib.contextmanager
-def _copy(artifact: Artifact) -> Iterator[Path]:
-    """Yields a copy of an artifact, which replaces it when the block succeeds."""
-    # Resolved, so that a link to an artifact stays a link.
-    with staged_folder(artifact.folder.resolve(), overwrite=True) as copy:
-        shutil.copytree(artifact.folder, copy, dirs_exist_ok=True)
-        yield copy
 
 
 def _describe(

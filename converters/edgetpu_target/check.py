@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.tflite.operators import Operator, Tensor, read_operators
+from common.tflite.operators import Contents, Operator, Tensor, damage_reported, read_operators
 from converters.edgetpu_target.log import ModelLog
 from converters.edgetpu_target.operators import ON_CHIP_BYTES, OPERATORS
 
@@ -105,6 +105,11 @@ def predict(path: str | os.PathLike) -> Prediction:
       140
     """
     contents = read_operators(path)
+    with damage_reported(path):
+        return _predict(contents)
+
+
+def _predict(contents: Contents) -> Prediction:
     operators = contents.operators
     refused = next(filter(None, map(_refusal, operators)), None)
     reasons = [_reason(operator) for operator in operators]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import UserError
+from common.cli import UserError, check_bounds
 from converters.edgetpu_target.log import (
     ModelLog,
     parse_operation_log,
@@ -28,6 +28,7 @@ GET_IT = (
 _VERSION_WITH_TIMEOUT = 16
 # Time limit for asking for the version: a container's first start may fetch its image.
 _VERSION_SECONDS = 300
+_MAX_SECONDS = 1_000_000
 _CONTAINER_FOLDER = "/models"
 
 
@@ -58,6 +59,7 @@ class EdgeTpuSettings:
             raise UserError(f"--edgetpu_docker must name an image; received {self.docker!r}")
         if self.timeout < 1:
             raise UserError(f"--edgetpu_timeout must be at least 1 second; received {self.timeout}")
+        check_bounds("edgetpu_timeout", self.timeout, 1, _MAX_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from common.cli import UserError
 _MAPPED = "Mapped to Edge TPU"
 _VERSION = re.compile(r"^Edge TPU Compiler version (\S+)", re.MULTILINE)
 _SUCCESS = re.compile(r"^Models? compiled successfully", re.MULTILINE)
-_HEADER = re.compile(r"Operator\s+Count\s+Status\s*")
-_ROW = re.compile(r"(\S+)\s+(\d+)\s+(\S.*?)\s*")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)")
+_HEADER = re.compile(r"Operator\s+Count\s+Status")
+_ROW = re.compile(r"(\S+)\s+(\d{1,15})\s+(\S.*)")
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)(B|KiB|MiB|GiB)")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 # Lines that say why it failed; all others report progress.
 _TROUBLE = re.compile(
@@ -112,11 +112,12 @@ def parse_operation_log(text: str) -> tuple[OperatorStatus, ...]:
       >>> parse_operation_log(Path("model_edgetpu.log").read_text())[0].status
       'Mapped to Edge TPU'
     """
-    lines = iter(text.splitlines())
+    # Without the blanks at the end, over which an expression would go once for each of them.
+    lines = map(str.strip, text.splitlines())
     if not any(map(_HEADER.fullmatch, lines)):
         return ()
     next(lines, None)  # An empty line; another one ends the table.
-    rows = map(_ROW.fullmatch, itertools.takewhile(str.strip, lines))
+    rows = map(_ROW.fullmatch, itertools.takewhile(bool, lines))
     return tuple(OperatorStatus(row[1], int(row[2]), row[3]) for row in rows if row)
 
 
@@ -175,7 +176,7 @@ def _failure(text: str) -> str:
 
 def _number(block: str, label: str) -> int | None:
     value = _value(block, label)
-    return int(value) if value and value.isdecimal() else None
+    return int(value) if value and re.fullmatch(r"\d{1,15}", value) else None
 
 
 def _bytes(block: str, label: str) -> int | None:
@@ -184,5 +185,5 @@ def _bytes(block: str, label: str) -> int | None:
 
 
 def _value(block: str, label: str) -> str | None:
-    found = re.search(rf"(?m)^{re.escape(label)}:\s*(.*?)\s*$", block)
-    return found and found[1]
+    found = re.search(rf"(?m)^{re.escape(label)}:([^\n]*)$", block)
+    return found and found[1].strip()

@@ -1,11 +1,12 @@
 """The settings of `converters.plan`, checked before TensorFlow is imported."""
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.cli import UserError
+from common.cli import UserError, check_bounds
 from common.tflite.vela import ACCELERATORS
 from converters.planning.networks import DEFAULT_NETWORKS, check_name
 
@@ -18,6 +19,7 @@ TARGETS = {
 RANKS = ("macs", "accuracy")
 SIZES = (96, 128, 160, 192, 224)
 SMALLEST_SIZE = 32
+_MAX_SIDE = 8192
 # In the data sheets of chips, KB means 1024 bytes.
 _BYTES = {"": 1, "b": 1, "kb": 2**10, "kib": 2**10, "mb": 2**20, "mib": 2**20}
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -69,16 +71,18 @@ class PlanConfig:
             raise UserError("--networks and --sizes must each name at least one")
         if min(self.sizes) < SMALLEST_SIZE:
             raise UserError(f"--sizes must be at least {SMALLEST_SIZE}; received {min(self.sizes)}")
-        for flag in ("classes", "channels", "top"):
+        check_bounds("sizes", max(self.sizes), SMALLEST_SIZE, _MAX_SIDE)
+        for flag, high in (("classes", 1e6), ("channels", _MAX_SIDE), ("top", 1e6)):
             if getattr(self, flag) <= 0:
                 raise UserError(f"--{flag} must be above 0; received {getattr(self, flag)}")
+            check_bounds(flag, getattr(self, flag), 1, high)
         if self.budget == Budget():
             raise UserError("give what the device has: --sram, --flash or --latency")
         self._check_latency()
 
     def _check_latency(self) -> None:
         speed = self.macs_per_second
-        if speed is not None and (self.target != "micro" or speed <= 0):
+        if speed is not None and (self.target != "micro" or not 0 < speed < math.inf):
             raise UserError(
                 "--macs_per_second must be above 0 and needs --target=micro; "
                 f"received {speed} for {self.target}"
@@ -118,6 +122,6 @@ def parse_amount(flag: str, text: str | None) -> float | None:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     unit = None if match is None else units.get(match[2].lower())
     value = 0.0 if unit is None else float(match[1]) * unit
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise UserError(f"--{flag} must be above 0, such as {example}; received {text!r}")
     return value

@@ -17,6 +17,7 @@ import keras
 
 from common.cli import UserError
 from common.files import write_json
+from common.storage.readers import read_json
 from common.tflite.litert import litert_version
 from common.tflite.micro_runtime import MicroRuntime, micro_version
 from common.tflite.vela import compile_file, vela_version
@@ -73,9 +74,8 @@ def cached(
 def _read(path: Path, key: dict) -> dict:
     """Returns the values that a file has for a key, {} if it has none."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    # No file, not UTF-8, not JSON, or JSON nested too deeply: in any case not a measurement.
-    except (OSError, ValueError, RecursionError):
+        kept = read_json(path, "remove it")
+    except (OSError, UserError):
         return {}
     values = kept.get("values") if isinstance(kept, dict) and kept.get("key") == key else None
     return values if isinstance(values, dict) else {}

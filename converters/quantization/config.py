@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import os
 import shlex
 import sys
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.cli import UserError
+from common.cli import UserError, check_bounds
 from common.settings import setting
+from common.storage.readers import DamagedError, read_json
 from converters.graph.targets import LOWERINGS
-from converters.options import METHODS, MIN_CALIBRATION_IMAGES
+from converters.options import MAX_IMAGES, METHODS, MIN_CALIBRATION_IMAGES
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
 
 # Files in the training's folder.
@@ -22,6 +22,7 @@ WEIGHTS_FILE = "fake_quant.weights.h5"
 BEST_WEIGHTS_FILE = "best.weights.h5"
 RANGES_FILE = "ranges.json"
 _PACKAGES = ("tf_keras", "tensorflow-model-optimization")
+_REMEDY = "restore it, or quantize into a new folder"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,11 @@ class QatConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise UserError(f"--{name} must be one of {', '.join(choices)}; received {value!r}")
-        if self.calibration_images < MIN_CALIBRATION_IMAGES:
-            raise UserError(
-                f"--calibration_images must be at least {MIN_CALIBRATION_IMAGES}; "
-                f"received {self.calibration_images}"
-            )
-        if not self.temperature > 0:
-            raise UserError(f"--temperature must be above 0; received {self.temperature}")
+        check_bounds(
+            "calibration_images", self.calibration_images, MIN_CALIBRATION_IMAGES, MAX_IMAGES
+        )
+        if not 0 < self.temperature <= 1e6:
+            raise UserError(f"--temperature must be in (0, 1e6]; received {self.temperature}")
         if not 0 < self.distill_weight <= 1:
             raise UserError(f"--distill_weight must be in (0, 1]; received {self.distill_weight}")
 
@@ -89,7 +88,7 @@ class QatConfig:
         """
         TrainConfig.load(folder)
         path = Path(folder) / CONFIG_FILE
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path, _REMEDY)
         if "quantize" not in values:
             raise UserError(
                 f"{folder} is not a quantization-aware training; name one of shufflenet quantize"
@@ -100,9 +99,7 @@ class QatConfig:
             model = Path(os.path.normpath(Path(folder) / section.pop("model")))
             config = cls(model=model, **section)
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error!r}); restore it, or quantize into a new folder"
-            ) from None
+            raise DamagedError(path, repr(error), _REMEDY) from None
         if model_sha256(model) != sha256:
             raise UserError(
                 f"{model / 'model.keras'} has changed since {folder} was trained from it; "
@@ -147,15 +144,13 @@ def load_ranges(folder: Path) -> dict[str, tuple[float, float]]:
     """
     path = folder / RANGES_FILE
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["ranges"]
+        values: dict[str, Any] = read_json(path, _REMEDY)["ranges"]
         ranges = {name: (float(low), float(high)) for name, (low, high) in values.items()}
         for name, (low, high) in ranges.items():
             if not -float("inf") < low <= 0 <= high < float("inf") or low == high:
                 raise ValueError(f"{name}: [{low}, {high}]")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; restore it, or quantize into a new folder") from None
+        raise UserError(f"{path} is missing; {_REMEDY}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); restore it, or quantize into a new folder"
-        ) from None
+        raise DamagedError(path, str(error), _REMEDY) from None
     return ranges

@@ -26,6 +26,7 @@ _KERNELS = re.compile(r"partially executed by the delegate w/ (\d+) delegate ker
 _REFUSED = re.compile(r"Though (\w+) delegate is \w+ applied, the model graph will not be executed")
 _CREATED_XNNPACK = "Created TensorFlow Lite XNNPACK delegate for CPU"
 _ERROR = re.compile(r"^(?:ERROR: )?(.*\b(?:error|failed|fail|cannot|could not)\b.*)$", re.M | re.I)
+_LONGEST_ROW = 2000
 _REGULAR_RUNS = "Operator-wise Profiling Info for Regular Benchmark Runs"
 _CELL = rf"\s+({_NUMBER})%?"
 _COLUMN = re.compile(r"\[([^\]]+)\]")
@@ -146,7 +147,8 @@ def _table(text: str, title: str, columns: dict[str, str]) -> list[dict]:
     row = re.compile(r"^\s*(.+?)" + _CELL * len(numbers) + r"(?:\s+(\S.*))?$")
     rows = []
     for line in lines:
-        match = row.match(line)
+        # In a line of blanks the expression would look for its cells at each of them.
+        match = row.match(line) if len(line) < _LONGEST_ROW else None
         if match is None:
             break
         operator, *cells, name = match.groups()

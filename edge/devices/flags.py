@@ -8,10 +8,15 @@ from typing import Any
 
 from absl import flags
 
-from common.cli import UserError
+from common.cli import UserError, check_bounds
 from edge.devices import DEFAULT_OPTIONS
 
 FLAGS = flags.FLAGS
+# LiteRT starts as many threads as it is told.
+MAX_THREADS = 256
+MAX_RUNS = 1_000_000
+_MAX_CORE = 4095
+_MAX_SECONDS = 1e6
 
 
 def define() -> None:
@@ -67,11 +72,15 @@ def read() -> Mapping[str, Any]:
     Raises:
       UserError: a core is not a number, or the timeout is not above 0.
     """
-    if FLAGS.timeout <= 0:
+    # A comparison with a value that is not a number is False.
+    if not FLAGS.timeout > 0:
         raise UserError(f"--timeout must be above 0; received {FLAGS.timeout}")
+    check_bounds("timeout", FLAGS.timeout, 0, _MAX_SECONDS)
     texts = FLAGS.cores
     if not all(text.isascii() and text.isdigit() for text in texts):
         raise UserError(f"--cores must be numbers such as 0,1; received {','.join(texts)!r}")
+    for text in texts:
+        check_bounds("cores", int(text[:20]), 0, _MAX_CORE)
     lists = {"cores": tuple(map(int, texts))}
     lists.update({name: tuple(FLAGS[name].value) for name in ("serial", "delegates")})
     return {name: lists.get(name, FLAGS[name].value) for name in DEFAULT_OPTIONS}

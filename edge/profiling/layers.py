@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from common.tflite.operators import Operator, Tensor, read_operators
+from common.tflite.operators import Operator, Tensor, damage_reported, read_operators
 
 CONVOLUTION, DEPTHWISE, FULLY_CONNECTED = "convolution", "depthwise", "fully connected"
 POOLING, ELEMENT_WISE, DATA_MOVEMENT = "pooling", "element-wise", "data movement"
@@ -81,7 +81,10 @@ def read_layers(path: str | os.PathLike) -> list[Layer]:
       10459648
     """
     operators = read_operators(path).operators
-    return [_layer(name, operator) for name, operator in zip(_names(path), operators, strict=True)]
+    with damage_reported(path):
+        return [
+            _layer(name, operator) for name, operator in zip(_names(path), operators, strict=True)
+        ]
 
 
 def kind_of(operator: str) -> str:

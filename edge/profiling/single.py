@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from common.cli import UserError
 from common.quiet import quiet_stderr
 from common.tflite import flatbuffer
+from common.tflite.operators import damage_reported
 
 
 def operator_files(path: str | os.PathLike) -> list[bytes | None]:
@@ -30,7 +31,11 @@ def operator_files(path: str | os.PathLike) -> list[bytes | None]:
       One content per operator, in the file's order; None for an operator that only depends on
       constants.
     """
-    model = flatbuffer.unpack(Path(path).read_bytes())
+    with damage_reported(path):
+        return _operator_files(flatbuffer.unpack(Path(path).read_bytes()))
+
+
+def _operator_files(model: schema.ModelT) -> list[bytes | None]:
     graph = model.subgraphs[0]
     constant = {
         index

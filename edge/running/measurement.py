@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from common.cli import UserError
+from common.files import append_text
+from common.storage.readers import read_records
 
 # Exported here, because other modules get everything else about a measurement here, too.
 from edge.running.runner import describe_machine as describe_machine
@@ -181,27 +182,9 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def check_writable(path: Path) -> None:
-    """Raises OSError now rather than after minutes of measuring."""
-    with path.open("ab"):
-        pass
-
-
 def append_measurements(path: Path, records: list[dict]) -> None:
-    """Appends records to a JSON Lines file and waits until they are on the disk.
-
-    All lines are written at once, so that two benchmarks can share a file. If a killed run has left
-    an incomplete last line, the new records start on a new line.
-    """
-    lines = "".join(json.dumps(record) + "\n" for record in records).encode()
-    with path.open("a+b") as file:
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                lines = b"\n" + lines
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
+    """Appends records to a JSON Lines file and waits until they are on the disk."""
+    append_text(path, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def read_measurements(path: Path) -> list[dict]:
@@ -212,16 +195,7 @@ def read_measurements(path: Path) -> list[dict]:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with shufflenet benchmark")
-    records = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict):
-            records.append(record)
-        else:
-            print(f"{path}:{number} is not a complete record, skipped", file=sys.stderr)
-    return records
+    records = read_records(path, "name another file")
+    for number in records.bad:
+        print(f"{path}:{number} is not a complete record, skipped", file=sys.stderr)
+    return [record for _, record in records.found]

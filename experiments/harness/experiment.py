@@ -43,7 +43,8 @@ class Settings:
         if self.device not in DEVICES:
             raise UserError(f"--device must be one of {', '.join(DEVICES)}; got {self.device!r}")
         for name, low in {"passes": 2, "runs": 1, "seconds": 0}.items():
-            if getattr(self, name) < low:
+            # NaN is not, either.
+            if not low <= getattr(self, name) <= 1e6:
                 raise UserError(f"--{name} must be at least {low}; got {getattr(self, name)}")
         for name in ("serial", "delegates"):
             if len(self.options[name]) > 1:

@@ -9,6 +9,7 @@ import matplotlib
 
 from common.cli import UserError
 from common.files import atomic_write, write_json, write_text
+from common.storage.readers import read_json
 from common.table import format_table, markdown_table
 from edge.provenance import where_and_when
 from experiments.harness.catalogue import Experiment
@@ -62,10 +63,7 @@ def load(folder: Path, name: str) -> dict | None:
     path = folder / f"{name}.json"
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); remove it and run again") from error
+    record = read_json(path, "remove it and run again")
     known = isinstance(record, dict) and record.get("schema_version") == SCHEMA_VERSION
     if not known or not set(_FIELDS) <= record.keys():
         raise UserError(f"{path} is not a result of this version; remove it and run again")

@@ -1,6 +1,5 @@
 """Converts a checkpoint to a `.keras` file or back, with a check; lists what is in a file."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from keras_shufflenet.checkpoints.files import (
     read_tensors,
     temporary_beside,
 )
+from keras_shufflenet.checkpoints.limits import DAMAGED
 from keras_shufflenet.checkpoints.networks import describe, load_checkpoint, save_torchvision
 from keras_shufflenet.checkpoints.weights import torchvision_tensors
 from keras_shufflenet.checkpoints.weights_argument import KERAS_SUFFIXES, open_keras_file
@@ -45,7 +45,7 @@ def _keras_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with open_keras_file(str(path)) as file:
             file.visititems(visit)
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
+    except DAMAGED as error:
         raise ValueError(
             f"{str(path)!r} is damaged or not a {path.suffix} file ({error}); get it again"
         ) from error
@@ -104,6 +104,7 @@ def _export(path: Path, output: Path) -> None:
     """Writes a `.keras` model as torchvision's checkpoint."""
     # Keras's safe mode, its default, rejects files that contain code.
     try:
+        open_keras_file(str(path)).close()  # Checks its sizes.
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras lets errors of zipfile, json and h5py through.
         reason = "".join(str(error).strip().splitlines()[:1])

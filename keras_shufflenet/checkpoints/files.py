@@ -10,14 +10,14 @@ import importlib
 import os
 import pickle
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
+
+from keras_shufflenet.checkpoints.limits import DAMAGED, check_archive
 
 # Before 2.6, a malicious file could run code despite `weights_only` (CVE-2025-32434).
 MINIMUM_TORCH = (2, 6)
@@ -222,7 +222,8 @@ def _read_safetensors(path: Path, average: bool) -> dict[str, np.ndarray]:
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
+    # A type that NumPy does not have, such as F8, is a TypeError or an AttributeError.
+    except (safetensors.SafetensorError, *DAMAGED) as error:
         raise _damaged(path, error) from error
 
 
@@ -230,12 +231,10 @@ def _read_npz(path: Path, average: bool) -> dict[str, np.ndarray]:
     if average:
         raise _no_average(path)
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    # A plain array (.npy) has no `files` and is not a context manager.
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, error) from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except DAMAGED as error:
         raise _damaged(path, error) from error
 
 

@@ -15,6 +15,7 @@ import keras
 from keras_shufflenet.checkpoints import pretrained
 from keras_shufflenet.checkpoints import weights as checkpoint_weights
 from keras_shufflenet.checkpoints.files import CHECKPOINT_SUFFIXES, EMA, read_tensors
+from keras_shufflenet.checkpoints.limits import DAMAGED, check_archive, check_arrays
 from keras_shufflenet.checkpoints.names import recognize, settings_of
 from keras_shufflenet.layers import CONVENTIONS, PADDINGS, check_choice
 from keras_shufflenet.preprocessing import PREPROCESSING
@@ -171,6 +172,7 @@ def keras_settings(path: str) -> dict[str, Any]:
     try:
         if path.endswith(".weights.h5"):
             return _stem_of_arrays(path)
+        check_archive(path)
         with zipfile.ZipFile(path) as archive:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
         configs = {layer["config"]["name"]: layer["config"] for layer in layers}
@@ -183,7 +185,7 @@ def keras_settings(path: str) -> dict[str, Any]:
             "convention": unit.get("convention", _DEFAULTS["convention"]),
             "preprocessing": stem.get("preprocessing"),
         }
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return {}
     known = {name: value for name, value in found.items() if value in _CHOICES[name]}
     return {**known, **{name: value for name, value in flags.items() if isinstance(value, bool)}}
@@ -208,7 +210,7 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
     """
     try:
         stored, classes = _stored(path)
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
+    except DAMAGED as error:
         raise ValueError(f"`weights` file {path!r} is damaged: {error}; get it again") from error
     # Keras finds layers by class and position: without a warning, it would load a longer network's
     # file into a shorter network.
@@ -268,9 +270,13 @@ def open_keras_file(path: str) -> h5py.File:
     """Opens the arrays of a `.weights.h5` or `.keras` file for reading.
 
     Raises:
-      OSError, zipfile.BadZipFile, KeyError: the file is damaged.
+      One of `limits.DAMAGED`: the file is damaged, or unpacks to far more than its size.
     """
     if path.endswith(".weights.h5"):
-        return h5py.File(path, "r")
-    with zipfile.ZipFile(path) as archive:
-        return h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
+        file = h5py.File(path, "r")
+    else:
+        check_archive(path)
+        with zipfile.ZipFile(path) as archive:
+            file = h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
+    check_arrays(file, Path(path).stat().st_size)
+    return file

@@ -4,7 +4,7 @@ import pytest
 from plotly import graph_objects
 
 from common.cli import UserError
-from common.html_page import check_packages, plot, write_page
+from common.html_page import check_output, check_packages, plot, write_page
 
 TEMPLATE = (
     '{% extends "page.html" %}{% block title %}{{ name }}{% endblock %}'
@@ -50,3 +50,12 @@ def test_a_missing_package_is_told_with_the_remedy(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_plotly)
     with pytest.raises(UserError, match=r"plotly is not installed.*\[report\]"):
         check_packages()
+
+
+def test_a_file_that_is_no_page_is_not_replaced(tmp_path):
+    path = tmp_path / "thesis.txt"
+    path.write_text("years of work")
+    with pytest.raises(UserError, match=r"thesis\.txt is not an HTML page"):
+        check_output(path)
+    path.write_text("<!DOCTYPE html>")
+    check_output(path)

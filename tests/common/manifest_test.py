@@ -92,7 +92,7 @@ def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
         (["input", "preprocessing", "scale"], "1"),
         (["input", "preprocessing", "scale"], []),
         (["input", "preprocessing", "offset"], [float("nan")]),
-        (["input", "preprocessing", "offset"], [10**400]),
+        (["input", "preprocessing", "offset"], [10**18]),
         (["labels", "sha256"], "0" * 63),
         (["labels", "sha256"], None),
         (["labels", "bytes"], -1),
@@ -108,6 +108,26 @@ def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
 def test_wrong_values_are_named(tmp_path, path, value):
     with pytest.raises(UserError, match=rf"has an unusable {path[0]}"):
         read_manifest(write(tmp_path, changed(path, value)))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [(["clock_hz"], 0), (["clock_hz"], -5), (["cycles"], {"total": None}), (["memory_bytes"], {})],
+)
+def test_an_estimate_without_a_usable_clock_is_refused(tmp_path, path, value):
+    estimate = {
+        "accelerator": "ethos-u55-128",
+        "clock_hz": 500_000_000,
+        "cycles": {"total": 1},
+        "memory_bytes": {"sram": 1},
+        "compiled": {"sha256": "0" * 64, "bytes": 1, "name": "a_vela.tflite"},
+    }
+    name = "deployment_int8_ptq.tflite"
+    with pytest.raises(UserError, match=rf"ethosu\.{path[0]}"):
+        read_manifest(
+            write(tmp_path, changed(["files", name, "ethosu"], estimate | {path[0]: value}))
+        )
+    assert read_manifest(write(tmp_path, changed(["files", name, "ethosu"], estimate)))
 
 
 def test_more_sample_bytes_than_memory_are_refused(tmp_path):

@@ -31,12 +31,22 @@ def test_the_ends_of_bounds_are_in_or_out():
         ({"width": float("inf")}, "width must be a number of at least 1, got inf"),
         ({"share": 0.0}, r"share must be in \(0, 1\], got 0.0"),
         ({"share": float("nan")}, r"share must be in \(0, 1\], got nan"),
+        ({"width": 10**10}, "width must be at most 1000000000, got 10000000000"),
+        ({"width": 5.5}, "width must be an integer, got 5.5"),
+        ({"width": True}, "width must be an integer, got True"),
+        ({"share": "all"}, "share must be a number, got 'all'"),
+        ({"flash": 1}, "flash must be true or false, got 1"),
         ({"mode": "dusk"}, "mode must be one of day, night, got 'dusk'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Camera(name="a", **values)
+
+
+def test_text_of_another_type_is_refused():
+    with pytest.raises(ValueError, match="name must be text, got 5"):
+        Camera(name=5)
 
 
 COMMAND = """

@@ -43,6 +43,7 @@ def test_files_without_an_artifact_and_a_document(run_cli, artifact_dir, tmp_pat
         (["--artifact=nowhere"], "nowhere is not a folder"),
         (["--files=no.tflite"], "no.tflite does not exist or is not a file; check --files"),
         (["--files=x", "--runs=0"], "--runs must be at least 1; received 0"),
+        (["--files=x", "--threads=100000"], "--threads must be at most 256; received 100000"),
         (["--files=x", "--method=guess"], "--method must be one of auto, profiler, single"),
         (["--files=bad.tflite"], "bad.tflite is not a .tflite model"),
         (["--files=bad.tflite", "--document=page.md"], "page.md does not exist"),

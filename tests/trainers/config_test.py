@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shlex
 import sys
 
@@ -80,11 +81,34 @@ def test_the_file_has_versions_and_command(tmp_path):
         ("distill_weight", float("nan")),
         ("checkpoint_minutes", -1.0),
         ("groups", 3),
+        ("seed", 99999999999),
+        ("steps", 10**18),
+        ("epochs", 1e300),
+        ("learning_rate", 1e300),
+        ("batch_size", 10**9),
+        ("input_size", 100_000),
+        ("temperature", float("inf")),
+        ("dataset", ""),
+        ("dataset", "../mine"),
+        ("model", 5),
+        ("weights", 5),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"^{name} .*{value}"):
+    with pytest.raises(ValueError, match=f"^{name} .*{re.escape(str(value))}"):
         made(**{name: value})
+
+
+@pytest.mark.parametrize("split", ["train[5:2]", "train[50%:50%]", "test+train[90%:10%]", " "])
+@pytest.mark.parametrize("name", ["train_split", "eval_split"])
+def test_an_empty_slice_is_refused(name, split):
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        made(**{name: split})
+
+
+@pytest.mark.parametrize("split", ["train[:90%]", "train[90%:]", "train[-5:]", "train[1:2]+test"])
+def test_a_slice_of_images_is_accepted(split):
+    assert made(train_split=split).data.train_split == split
 
 
 def test_choices_are_named():

@@ -484,6 +484,13 @@ def test_a_workdir_in_use_is_refused(tmp_path, data_dir):
         loop.train(config)
 
 
+def test_a_run_that_another_process_finished_meanwhile_is_not_overwritten(tmp_path, data_dir):
+    (tmp_path / "config.json").write_text("the other's")
+    with pytest.raises(UserError, match="already holds a run; add --resume"):
+        loop.train(make_config("digits", str(tmp_path), {**VALUES, "data_dir": data_dir}))
+    assert (tmp_path / "config.json").read_text() == "the other's"
+
+
 def test_colour_statistics_need_colour(tmp_path, data_dir):
     config = make_config("digits", str(tmp_path), {"data_dir": data_dir, "preprocessing": "torch"})
     with pytest.raises(UserError, match=r"--preprocessing=torch is for colour images.*1 channel"):

@@ -114,6 +114,15 @@ def test_a_damaged_line_is_named_and_skipped(make_run, tmp_path, capsys, line, r
     assert "metrics.jsonl:4 is not an evaluation" in page
 
 
+def test_values_of_another_type_cost_themselves_alone(make_run, tmp_path):
+    workdir = make_run("a")
+    with (workdir / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 500, "epoch": 3.0, "top1": 0.5, "train_loss": "low", "top5": [1]}\n')
+        file.write('{"step": 600, "epoch": NaN, "top1": 0.5}\n')
+    assert len(report_data.read_run(workdir).records) == 4
+    assert "metrics.jsonl:5 is not an evaluation" in page_of([workdir], tmp_path)
+
+
 def test_a_run_without_evaluations_is_shown_with_its_settings(make_run, tmp_path, capsys):
     workdir = make_run("a")
     (workdir / "metrics.jsonl").unlink()

@@ -46,7 +46,7 @@ def _open(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> 
         )
     try:
         num_examples = builder.info.splits[split].num_examples
-    except (KeyError, ValueError, NotImplementedError):
+    except (KeyError, ValueError, NotImplementedError, AssertionError):
         raise UserError(
             f"dataset {config.dataset!r} has no split {split!r}; use "
             f"{', '.join(builder.info.splits)}, or a slice such as train[:90%]"
@@ -110,6 +110,9 @@ def _prepared_builder(
             f"unknown dataset {name!r}{hint}; --dataset is {Digits.name}, folder or a "
             "name from the catalogue of TensorFlow Datasets, such as cifar10"
         ) from None
+    except (ValueError, AssertionError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"dataset {name!r} cannot be opened ({reason}); check --dataset") from None
     if not builder.is_prepared():
         check(Path(builder.data_dir).parents[1], split)
         _prepare(builder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common import files
 from common.cli import UserError
+from common.storage.readers import read_lines
 from trainers.settings import FOLDER, DataConfig
 
 LABELS_FILE = "labels.txt"
@@ -26,15 +27,12 @@ def read_labels(workdir: str | Path) -> tuple[str, ...]:
     Raises:
       UserError: the file is missing, or is not UTF-8 text.
     """
-    path = Path(workdir) / LABELS_FILE
-    try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{path} is missing; restore it, or finish the training first (shufflenet train)"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason}); restore it") from None
+    return tuple(
+        read_lines(
+            Path(workdir) / LABELS_FILE,
+            "restore it, or finish the training first (shufflenet train)",
+        )
+    )
 
 
 def known_labels(model: str | Path) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ import socket
 import tensorflow as tf
 
 from common.cli import UserError
+from trainers.loopback import kept_to_this_machine
 
 # Instead of an address: a dispatcher and servers in this process, to try it.
 LOCAL = "local"
@@ -76,9 +77,10 @@ def start_server(
 
 @functools.cache
 def _local_service() -> tuple:
-    """Starts a dispatcher and servers that live as long as this process."""
-    dispatcher = start_dispatcher(0)
-    servers = [start_server(dispatcher.target, "localhost", 0) for _ in range(_LOCAL_SERVERS)]
+    """Starts a dispatcher and servers for this machine, which live as long as this process."""
+    with kept_to_this_machine():
+        dispatcher = start_dispatcher(0)
+        servers = [start_server(dispatcher.target, "localhost", 0) for _ in range(_LOCAL_SERVERS)]
     return dispatcher, servers
 
 

@@ -136,7 +136,7 @@ class ImageFolder:
         ])  # fmt: skip
         try:
             ranges = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
-        except (ValueError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError, AssertionError) as error:
             raise UserError(
                 f"{self.listing.root} has no split {split!r} ({_first_line(error)}); "
                 f"its splits are {', '.join(self.listing.names)}"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from absl import logging
 from common import files
 from common.cli import UserError
 from common.progress import Progress
+from common.storage.readers import read_json
 
 _DECODED_AT_ONCE = 64
 # The cache file lists every skipped file; the screen shows only the first ones.
@@ -86,7 +86,7 @@ def verify(
       UserError: with `must_match`, files were added, removed, damaged or repaired.
     """
     stamp = _stamp(paths, statuses)
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache and cache.exists() else None
+    known = _known(cache) if cache and cache.exists() else None
     if known and known["stamp"] == stamp:
         return _findings(known)
     facts = _facts(len(paths), read, channels)
@@ -119,6 +119,23 @@ def _findings(record: Mapping[str, Any]) -> Findings:
 def _places(bad: Sequence[str], count: int) -> tuple[int, list[tuple[str, ...]]]:
     """Returns what must stay; data that has moved has the same SPLIT/CLASS/FILE elsewhere."""
     return count, [Path(path).parts[-3:] for path in bad]
+
+
+def _known(cache: Path) -> dict | None:
+    """Returns what an earlier run found; None if the file is damaged: the images decide."""
+    try:
+        known = read_json(cache, "remove it")
+        paths = known["unreadable"]
+        if (
+            type(known["files"]) is int
+            and isinstance(known["stamp"], str)
+            and all(isinstance(path, str) for path in paths)
+        ):
+            return known
+    except (OSError, UserError, KeyError, TypeError):
+        pass
+    logging.warning("%s is damaged: the images are verified again", cache)
+    return None
 
 
 def _warn(bad: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """Finds the processes that train together, and this one's place: TF_CONFIG, SLURM, Kubernetes."""
 
-import json
 import os
 import socket
 import time
@@ -11,6 +10,7 @@ from types import ModuleType
 import tensorflow as tf
 
 from common.cli import UserError
+from common.storage.readers import parse_json
 from trainers.settings import PlacementConfig
 
 ClusterResolver = tf.distribute.cluster_resolver.ClusterResolver
@@ -85,7 +85,7 @@ def _from_environment(unused_config: PlacementConfig) -> Found:
             "name another --cluster, or try it with shufflenet launch --workers=2"
         )
     try:
-        value = json.loads(text)
+        value = parse_json(text)
         jobs, task = value["cluster"], value["task"]
         place = (jobs, task["type"], int(task["index"]))
         place[0][place[1]][place[2]]

@@ -30,7 +30,7 @@ def locked(workdir: str | Path) -> Iterator[None]:
     """
     path = Path(workdir) / LOCK_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = _opened(path)
     try:
         _lock(handle, path)
         os.ftruncate(handle, 0)
@@ -38,6 +38,14 @@ def locked(workdir: str | Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    # What a link leads to would be emptied; opening a pipe would wait for its other end.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is not a plain file; remove it, or name another --workdir")
+    return os.open(path, flags, 0o666)
 
 
 def _lock(handle: int, path: Path) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from common.cli import UserError
 from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.cluster import ALONE, Cluster
+from trainers.loopback import is_loopback, kept_to_this_machine, listening_ports, warn_of_open_ports
 from trainers.settings import PlacementConfig
 
 
@@ -42,7 +43,17 @@ def _mirrored(config: PlacementConfig, unused_cluster: Cluster) -> tf.distribute
 
 
 def _multiworker(unused_config: PlacementConfig, cluster: Cluster) -> tf.distribute.Strategy:
-    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver)
+    def make() -> tf.distribute.Strategy:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver)
+
+    resolver = cluster.resolver
+    own = resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id)
+    if is_loopback(own):
+        with kept_to_this_machine():
+            return make()
+    strategy = make()
+    warn_of_open_ports(sorted(listening_ports()))
+    return strategy
 
 
 def _tpu(config: PlacementConfig, unused_cluster: Cluster) -> tf.distribute.Strategy:

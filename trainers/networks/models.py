@@ -10,6 +10,7 @@ import keras
 import keras_shufflenet
 from common import files
 from common.cli import UserError
+from keras_shufflenet.checkpoints.weights_argument import open_keras_file
 from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.strategy import synchronize_batch_norms
 from trainers.networks.classifiers import check_precision, without_softmax
@@ -167,6 +168,7 @@ def load_model(path: str | Path) -> keras.Model:
     if not Path(path).is_file():
         raise UserError(f"model {path} does not exist; finish a training first, or check the path")
     try:
+        open_keras_file(str(path)).close()  # A small file must not fill the memory.
         return keras.saving.load_model(path, compile=False)
     # Keras passes on the errors of zip, JSON and HDF5.
     except Exception as error:

@@ -9,7 +9,11 @@ import keras
 
 from common.cli import UserError
 from keras_shufflenet import preprocessing_of
-from keras_shufflenet.checkpoints.weights_argument import IMAGENET, keras_settings
+from keras_shufflenet.checkpoints.weights_argument import (
+    IMAGENET,
+    keras_settings,
+    open_keras_file,
+)
 from trainers.data import wordnet
 from trainers.data.class_names import LABELS_FILE, difference, known_labels
 from trainers.networks.models import build_model, load_model
@@ -123,6 +127,7 @@ def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> k
     if not path.name.endswith(".weights.h5"):
         return build_model(config, images, channels, classes, weights=config.weights)
     try:
+        open_keras_file(str(path)).close()  # A small file must not fill the memory.
         if config.is_shufflenet:
             # `_check_stem` compares; the other settings are not in the file.
             config = dataclasses.replace(config, **keras_settings(str(path)))

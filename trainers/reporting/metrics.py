@@ -1,11 +1,11 @@
 """The file of a run's evaluations, one JSON object per line."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from common import files
+from common.storage.readers import parse_json, read_lines, read_records
 
 METRICS_FILE = "metrics.jsonl"
 NEVER = -1  # the step of the last evaluation if there was none
@@ -13,22 +13,19 @@ NEVER = -1  # the step of the last evaluation if there was none
 
 def append(workdir: Path, record: dict[str, Any]) -> None:
     """Appends one evaluation."""
-    with (workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    files.append_text(workdir / METRICS_FILE, json.dumps(record) + "\n")
 
 
 def keep_until(step: int, workdir: Path) -> int:
-    """Removes the evaluations after the step that a run resumes from.
+    """Removes the evaluations after the step that a run resumes from, and damaged lines.
 
     Returns:
       The step of the last remaining evaluation, or `NEVER`.
     """
-    path, records = workdir / METRICS_FILE, []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        # The last line may be incomplete, if the run was killed while writing it.
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
-    kept = [record for record in records if record["step"] <= step]
+    path = workdir / METRICS_FILE
+    records = read_records(path, "remove it").found if path.exists() else []
+    steps = ((record.get("step"), record) for _, record in records)
+    kept = [record for at, record in steps if type(at) is int and at <= step]
     files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
     return kept[-1]["step"] if kept else NEVER
 
@@ -37,12 +34,11 @@ def last_evaluation(workdir: Path) -> dict[str, Any]:
     """Returns the last evaluation of a finished run.
 
     Raises:
-      OSError, IndexError, ValueError: the file cannot be read, is empty, or its last line is
-        damaged.
+      OSError, UserError, IndexError, ValueError: the file cannot be read, is empty, or its last
+        line is damaged.
 
     Examples:
       >>> last_evaluation(Path("/tmp/digits"))["top1"]
       0.9805555555555555
     """
-    lines = (workdir / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-    return json.loads(lines[-1])
+    return parse_json(read_lines(workdir / METRICS_FILE, "train again")[-1])

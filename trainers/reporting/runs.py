@@ -1,12 +1,13 @@
 """What the report shows of a run: the settings and evaluations in its workdir."""
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.cli import UserError
+from common.storage.readers import read_records
 from trainers.config import reading_record
 from trainers.reporting.metrics import METRICS_FILE
 
@@ -64,7 +65,8 @@ def read_run(workdir: Path) -> Run:
     records, warnings = _read_metrics(workdir / METRICS_FILE)
     # The workdir is already the run's name.
     settings = {name: value for name, value in record["config"].items() if name != "workdir"}
-    versions, command = record.get("versions", {}), record.get("command", "")
+    versions, command = record.get("versions"), str(record.get("command", ""))
+    versions = versions if isinstance(versions, dict) else {}
     return Run(str(workdir), settings, versions, command, tuple(records), tuple(warnings))
 
 
@@ -84,28 +86,23 @@ def differing(runs: Sequence[Run], kind: str) -> dict[str, list[Any]]:
 def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     if not path.is_file():
         return [], [f"{path.parent} has no {path.name}: nothing was evaluated yet"]
-    by_step: dict[int, dict[str, Any]] = {}
-    warnings = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        record = _parse(line)
-        if record:
-            # If a step occurs twice, the later record counts.
-            by_step[record["step"]] = record
-        elif line.strip():
-            last = "; the run was killed while writing it" if number == len(lines) else ""
-            warnings.append(f"{path}:{number} is not an evaluation and is skipped{last}")
+    records = read_records(path, "omit this run")
+    bad = list(records.bad)
+    # If a step occurs twice, the later record counts.
+    by_step = {}
+    for number, record in records.found:
+        if all(_is_number(record.get(name)) for name in _NEEDED):
+            # What else is no number is as good as missing.
+            by_step[record["step"]] = {
+                name: value for name, value in record.items() if _is_number(value)
+            }
+        else:
+            bad.append(number)
+    warnings = [f"{path}:{line} is not an evaluation and is skipped" for line in sorted(bad)]
+    if records.incomplete:
+        warnings[-1] += "; the run was killed while writing it"
     return [by_step[step] for step in sorted(by_step)], warnings
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    whole = isinstance(record, dict) and all(_is_number(record.get(name)) for name in _NEEDED)
-    return record if whole else None
-
-
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and math.isfinite(value) and not isinstance(value, bool)

@@ -3,8 +3,11 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from common.tflite.operators import ends_with_softmax, operator_counts
+from common.tflite import flatbuffer
+from common.tflite.operators import ends_with_softmax, operator_counts, read_operators
 from converters.conversion import canonical
+from converters.edgetpu_target.check import predict
+from edge.profiling.layers import read_layers
 from keras_shufflenet import ShuffleNetV2
 
 
@@ -97,3 +100,17 @@ def test_flipped_bits_never_raise_anything_else(path, tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.tflite"):
         operator_counts(tmp_path / "none.tflite")
+
+
+@pytest.mark.parametrize("inputs", [[], [-1, -1, -1]])
+def test_operators_without_inputs_are_refused(path, tmp_path, inputs):
+    model = flatbuffer.unpack(path.read_bytes())
+    for operator in model.subgraphs[0].operators:
+        operator.inputs = inputs
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(flatbuffer.pack(model))
+    for read in (read_operators, read_layers, predict):
+        with pytest.raises(
+            UserError, match=r"broken\.tflite is damaged \(operator 0, CONV_2D, lacks"
+        ):
+            read(broken)

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,25 @@ def test_real_operation_log():
         **{"SOFTMAX": 1, "FULLY_CONNECTED": 2, "RESHAPE": 1, "CONV_2D": 2, "MAX_POOL_2D": 2}
     }
     assert all(row.mapped for row in rows)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("filling", [" ", "\n", " \n", "\t", "1", "a "])
+def test_a_log_of_a_million_blanks_is_read_at_once(filling):
+    many = filling * (1_000_000 // len(filling))
+    head = "Model compiled successfully\nInput model: a.tflite\nTotal number of operations:"
+    table = f"\nOperator Count Status\n\nCONV_2D 1 {many} x\n{many}\n"
+    start = time.monotonic()
+    parse_output(f"{head}{many}\n{table}{many}")
+    parse_operation_log(table)
+    assert time.monotonic() - start < 5
+
+
+def test_numbers_of_a_thousand_digits_are_no_numbers():
+    digits = "9" * 5000
+    text = (
+        f"Model compiled successfully\nInput model: a\nTotal number of operations: {digits}\n"
+        f"On-chip memory used for caching model parameters: {digits}MiB\n"
+    )
+    (model,) = parse_output(text).models
+    assert (model.total, model.cached_bytes) == (None, None)

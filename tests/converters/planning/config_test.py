@@ -24,7 +24,7 @@ def test_sizes_are_parsed(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["320 bananas", "-1KB", "0", "KB", "", "1,5MB", "1e3", "nan", "1GB"]
+    "text", ["320 bananas", "-1KB", "0", "KB", "", "1,5MB", "1e3", "nan", "1GB", "9" * 400]
 )
 def test_what_is_not_a_size_is_rejected(text):
     with pytest.raises(UserError, match=r"--sram must be above 0, such as 320KB, .*; received '"):
@@ -51,6 +51,9 @@ def test_times_are_parsed():
         ({"networks": ("v2-8-15-32-64-128",)}, "widths of 'v2-8-15-32-64-128' must be above 0"),
         ({"networks": ()}, "--networks and --sizes must each name at least one"),
         ({"sizes": (96, 31)}, "--sizes must be at least 32; received 31"),
+        ({"sizes": (96, 10**9)}, "--sizes must be at most 8192; received 1000000000"),
+        ({"classes": 10**12}, "--classes must be at most 1000000; received 1000000000000"),
+        ({"macs_per_second": float("nan")}, "--macs_per_second must be above 0"),
         ({"classes": 0}, "--classes must be above 0; received 0"),
         ({"budget": Budget()}, "give what the device has: --sram, --flash or --latency"),
         (

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
+from common.files import check_appendable
 from edge.running.measurement import (
     accuracy,
     append_measurements,
-    check_writable,
     compare_outputs,
     describe_machine,
     device_name,
@@ -128,7 +128,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_unwritable_output_is_found_early(tmp_path):
     with pytest.raises(OSError):
-        check_writable(tmp_path / "no folder" / "measurements.jsonl")
+        check_appendable(tmp_path / "no folder" / "measurements.jsonl")
 
 
 def test_machine_is_described_in_json():

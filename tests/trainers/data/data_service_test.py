@@ -1,4 +1,5 @@
 import itertools
+import os
 import socket
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 from common.cli import UserError
 from trainers.data import data_service, pipeline
 from trainers.data.datasets import load_source
+from trainers.loopback import _SO_BINDTODEVICE, listening_ports
 from trainers.recipes import make_config
 
 
@@ -35,6 +37,15 @@ def test_training_batches_are_the_same_images(digits_folder, tmp_path):
     }
     for images, labels in itertools.islice(made.as_numpy_iterator(), 5):
         assert {(i.tobytes(), int(c)) for i, c in zip(images, labels, strict=True)} <= known
+
+
+def test_only_this_machine_reaches_a_local_service():
+    data_service.distribute(tf.data.Dataset.range(1), data_service.LOCAL)
+    ports = listening_ports()
+    started = data_service._local_service()[0].target.rpartition(":")[2]
+    with socket.socket(fileno=os.dup(ports[int(started)])) as listener:
+        device = listener.getsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, 16)
+    assert device == b"lo\0"
 
 
 def test_an_address_without_a_service_is_refused():

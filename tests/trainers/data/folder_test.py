@@ -156,6 +156,16 @@ def test_the_result_is_kept_while_the_files_do_not_change(root, tmp_path, monkey
     assert set(load(root, tmp_path, "train").skipped) == bad
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[]", b'{"stamp": 1}', b'{"stamp": "", "files": 1, "unreadable": 5}']
+)
+def test_a_damaged_list_does_not_stop_a_resume(root, tmp_path, caplog, content):
+    bad = damage(root)
+    (tmp_path / "unreadable-train.json").write_bytes(content)
+    assert set(load(root, tmp_path, "train", must_match=True).skipped) == bad
+    assert "unreadable-train.json is damaged: the images are verified again" in caplog.text
+
+
 def test_changed_files_are_verified_again(root, tmp_path):
     damage(root)
     load(root, tmp_path, "train")

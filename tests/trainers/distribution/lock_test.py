@@ -67,3 +67,21 @@ def test_a_file_system_without_locks_is_only_a_warning(tmp_path, monkeypatch, ca
     with lock.locked(tmp_path):
         pass
     assert "cannot be locked (Operation not supported)" in caplog.text
+
+
+def test_the_lock_does_not_follow_a_link(tmp_path):
+    target = tmp_path / "diary"
+    target.write_text("dear diary")
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    (workdir / ".lock").symlink_to(target)
+    with pytest.raises(UserError, match=r"\.lock is not a plain file"), lock.locked(workdir):
+        pass
+    assert target.read_text() == "dear diary"
+
+
+@pytest.mark.timeout(20)
+def test_the_lock_does_not_wait_for_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(UserError, match=r"\.lock is not a plain file"), lock.locked(tmp_path):
+        pass

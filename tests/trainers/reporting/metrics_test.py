@@ -23,6 +23,13 @@ def test_without_a_file_it_is_named(tmp_path):
         last_evaluation(tmp_path)
 
 
+def test_damaged_lines_do_not_stop_a_resume(tmp_path):
+    path = tmp_path / METRICS_FILE
+    path.write_bytes(b'{"step": 2}\n\xff\n[]\n{"st": 1}\n{"step": "x"}\n' + b"[" * 9999 + b"\n")
+    assert keep_until(5, tmp_path) == 2
+    assert path.read_text() == '{"step": 2}\n'
+
+
 def test_evaluations_after_the_checkpoint_are_removed(tmp_path):
     path = tmp_path / METRICS_FILE
     path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')

@@ -1,0 +1,1 @@
+"""Files of users: read with limits, and replaced without a loss."""
