@@ -105,6 +105,7 @@ setup(
             "shufflenet = common.commands:main",
             "shufflenet-train = common.commands:script",
             "shufflenet-evaluate = common.commands:script",
+            "shufflenet-predict = common.commands:script",
             "shufflenet-training-report = common.commands:script",
             "shufflenet-launch = common.commands:script",
             "shufflenet-data-server = common.commands:script",

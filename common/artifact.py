@@ -12,7 +12,7 @@ import numpy as np
 
 from common.cli import UserError
 from common.files import sha256
-from common.manifest import LABELS, SAMPLES, StoredFile, read_manifest, stored_files
+from common.manifest import LABELS, MANIFEST, SAMPLES, StoredFile, read_manifest, stored_files
 from common.tflite.litert import LiteRTModel
 
 # What zipfile and numpy raise on files that are damaged, encrypted, or not archives at all.
@@ -73,6 +73,35 @@ class Artifact:
     def input_shape(self) -> tuple[int, ...]:
         """(batch, height, width, channels); the batch of files for devices is 1."""
         return tuple(self.manifest["input"]["shape"])
+
+    @property
+    def resize_size(self) -> int:
+        """Pixels that the shorter side of an image is scaled to, before its centre is cut out.
+
+        Raises:
+          UserError: the manifest does not say.
+        """
+        # Artifacts from before `input.resize` have it among the training's settings.
+        resize = self.manifest["input"].get("resize", {})
+        size = resize.get("shorter_side", self.manifest["training"].get("resize_size"))
+        if type(size) is not int or size < max(self.input_shape[1:3]):
+            raise UserError(
+                f"{self.folder / MANIFEST} does not say how images are resized; convert again"
+            )
+        return size
+
+    def default_file(self) -> str:
+        """Returns the name of the file for devices: of the deployment graph, in int8 if it has one.
+
+        Quantization-aware training comes before calibration.
+        """
+
+        def order(name: str) -> tuple[bool, int, str]:
+            entry = self.files[name]
+            rank = {"int8-qat": 0, "int8-ptq": 1}.get(entry["quantization"], 2)
+            return entry["graph"] != "deployment", rank, name
+
+        return min(self.files, key=order)
 
     def path(self, name: str) -> Path:
         """Returns the path of one of the .tflite files.
