@@ -71,6 +71,7 @@ def _open(
         channels=_CHANNELS,
         read=read_good,
         skipped=tuple(bad),
+        files=tuple(paths[number] for number in good),
     )
 
 

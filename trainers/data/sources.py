@@ -63,6 +63,7 @@ class Source:
       num_examples: number of images in the split.
       channels: 1 or 3, of the decoded images.
       skipped: files that are skipped because they cannot be decoded.
+      files: the examples' files, in the order of `ordered`; empty if they have none.
 
     Both streams are deterministic, and a worker can read only its own shard of them. An image is a
     uint8 tensor [height, width, channels] or the bytes of an encoded file as a string tensor; a
@@ -73,6 +74,7 @@ class Source:
     num_examples: int
     channels: int
     skipped: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    files: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     def ordered(self, shard: Shard = WHOLE) -> tf.data.Dataset:
         """Returns (image, label) of every example in the shard once, in a fixed order."""
