@@ -77,6 +77,23 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "files": lambda value: _is_object(value) and bool(value),
 }
 _INPUT_FIELDS = {"shape": _is_shape, "preprocessing": _is_object}
+# How a photograph becomes the images of `shape`; artifacts of older versions lack it.
+_PHOTOGRAPH_FIELDS = {
+    "channels": lambda value: value in (["red", "green", "blue"], ["grey"]),
+    "orientation": lambda value: value in ("exif", "stored"),
+    "resize": _is_object,
+    "crop": _is_object,
+}
+_RESIZE_FIELDS = {
+    "shorter_side": _is_int(1, _MAX_SIDE),
+    "filter": lambda value: value == "triangle",
+    "antialias": lambda value: type(value) is bool,
+}
+_CROP_FIELDS = {
+    "place": lambda value: value == "center",
+    "height": _is_int(1, _MAX_SIDE),
+    "width": _is_int(1, _MAX_SIDE),
+}
 _PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
 _SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES)}
 _FILE_FIELDS = {
@@ -172,6 +189,7 @@ def check_manifest(manifest: Any, path: Path) -> None:
     _check_fields(manifest["input"], _INPUT_FIELDS, path, "input.")
     preprocessing = manifest["input"]["preprocessing"]
     _check_fields(preprocessing, _PREPROCESSING_FIELDS, path, "input.preprocessing.")
+    _check_photograph(manifest["input"], path)
     channels = manifest["input"]["shape"][-1]
     if {len(preprocessing[key]) for key in _PREPROCESSING_FIELDS} - {1, channels}:
         raise _bad_field(path, "input.preprocessing", preprocessing)
@@ -188,6 +206,21 @@ def check_manifest(manifest: Any, path: Path) -> None:
         _check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
         _check_devices(entry, path, f"files[{name!r}].")
     _check_compiled_names(manifest["files"], path)
+
+
+def _check_photograph(fields: dict, path: Path) -> None:
+    if not _PHOTOGRAPH_FIELDS.keys() & fields.keys():
+        return
+    _check_fields(fields, _PHOTOGRAPH_FIELDS, path, "input.")
+    _check_fields(fields["resize"], _RESIZE_FIELDS, path, "input.resize.")
+    _check_fields(fields["crop"], _CROP_FIELDS, path, "input.crop.")
+    _, height, width, channels = fields["shape"]
+    if (fields["crop"]["height"], fields["crop"]["width"]) != (height, width):
+        raise _bad_field(path, "input.crop", fields["crop"])
+    if len(fields["channels"]) != channels:
+        raise _bad_field(path, "input.channels", fields["channels"])
+    if fields["resize"]["shorter_side"] < max(height, width):
+        raise _bad_field(path, "input.resize.shorter_side", fields["resize"]["shorter_side"])
 
 
 def _check_name(name: str, path: Path) -> None:

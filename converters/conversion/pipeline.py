@@ -254,10 +254,18 @@ def _describe_size(model: keras.Model) -> dict:
 
 
 def _describe_input(trained: TrainedModel) -> dict:
-    mode = trained.config.images.preprocessing
+    """Returns everything from a photograph to the network's input (docs/artifact.md)."""
+    images = trained.config.images
+    height, width, channels = trained.model.input_shape[1:]
+    mode = images.preprocessing
     constants = PREPROCESSING[mode]
     return {
-        "shape": [1, *trained.model.input_shape[1:]],
+        "shape": [1, height, width, channels],
+        "channels": ["grey"] if channels == 1 else ["red", "green", "blue"],
+        "orientation": "exif",
+        # As `trainers.data.crops.center_crop` does it.
+        "resize": {"shorter_side": images.resize_size, "filter": "triangle", "antialias": True},
+        "crop": {"place": "center", "height": height, "width": width},
         "preprocessing": {
             "mode": mode,
             "scale": np.atleast_1d(constants.scale).tolist(),

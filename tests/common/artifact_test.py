@@ -68,6 +68,36 @@ def test_manifest_tells_the_accuracy_and_tensors_of_each_file(artifact_dir, name
         assert (entry["input"]["scale"], entry["input"]["zero_point"]) == model.input_quantization
 
 
+def test_older_artifacts_have_the_resize_size_among_the_training_s_settings(folder):
+    assert Artifact.open(folder).resize_size == 32
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for key in ("channels", "orientation", "resize", "crop"):
+        del manifest["input"][key]
+    manifest["training"]["resize_size"] = 40
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert Artifact.open(folder).resize_size == 40
+    del manifest["training"]["resize_size"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="does not say how images are resized; convert again"):
+        _ = Artifact.open(folder).resize_size
+
+
+def test_the_default_file_is_the_one_for_devices(tmp_path):
+    def default(*kinds):
+        entries = {
+            f"{graph}_{quantization}.tflite": {"graph": graph, "quantization": quantization}
+            for graph, quantization in kinds
+        }
+        return Artifact(tmp_path, {"files": entries}, []).default_file()
+
+    ptq, qat = ("deployment", "int8-ptq"), ("deployment", "int8-qat")
+    float32, canonical = ("deployment", "none"), ("canonical", "int8-ptq")
+    assert default(canonical, float32, ptq, qat) == "deployment_int8-qat.tflite"
+    assert default(canonical, float32, ptq) == "deployment_int8-ptq.tflite"
+    assert default(canonical, float32) == "deployment_none.tflite"
+    assert default(canonical) == "canonical_int8-ptq.tflite"
+
+
 def test_unknown_file_lists_the_known(artifact_dir):
     with pytest.raises(UserError, match=r"no file 'x'; it has deployment_float32\.tflite, "):
         Artifact.open(artifact_dir).load("x")
