@@ -81,10 +81,9 @@ class Artifact:
         Raises:
           UserError: the manifest does not say.
         """
-        if "resize" in self.manifest["input"]:
-            return self.manifest["input"]["resize"]["shorter_side"]
         # Artifacts of older versions have it among the training's settings.
-        size = self.manifest["training"].get("resize_size")
+        resize = self.manifest["input"].get("resize", {})
+        size = resize.get("shorter_side", self.manifest["training"].get("resize_size"))
         if type(size) is not int or size < max(self.input_shape[1:3]):
             raise UserError(
                 f"{self.folder / MANIFEST} does not say how images are resized; convert again"

@@ -82,17 +82,12 @@ _PHOTOGRAPH_FIELDS = {
     "channels": lambda value: value in (["red", "green", "blue"], ["grey"]),
     "orientation": lambda value: value in ("exif", "stored"),
     "resize": _is_object,
-    "crop": _is_object,
+    "crop": lambda value: value == "center",
 }
 _RESIZE_FIELDS = {
     "shorter_side": _is_int(1, _MAX_SIDE),
     "filter": lambda value: value == "triangle",
     "antialias": lambda value: type(value) is bool,
-}
-_CROP_FIELDS = {
-    "place": lambda value: value == "center",
-    "height": _is_int(1, _MAX_SIDE),
-    "width": _is_int(1, _MAX_SIDE),
 }
 _PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
 _SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES)}
@@ -213,14 +208,8 @@ def _check_photograph(fields: dict, path: Path) -> None:
         return
     _check_fields(fields, _PHOTOGRAPH_FIELDS, path, "input.")
     _check_fields(fields["resize"], _RESIZE_FIELDS, path, "input.resize.")
-    _check_fields(fields["crop"], _CROP_FIELDS, path, "input.crop.")
-    _, height, width, channels = fields["shape"]
-    if (fields["crop"]["height"], fields["crop"]["width"]) != (height, width):
-        raise _bad_field(path, "input.crop", fields["crop"])
-    if len(fields["channels"]) != channels:
+    if len(fields["channels"]) != fields["shape"][-1]:
         raise _bad_field(path, "input.channels", fields["channels"])
-    if fields["resize"]["shorter_side"] < max(height, width):
-        raise _bad_field(path, "input.resize.shorter_side", fields["resize"]["shorter_side"])
 
 
 def _check_name(name: str, path: Path) -> None:

@@ -125,6 +125,19 @@ def read_operators(path: str | os.PathLike) -> Contents:
     return _read(path, lambda content: _contents(Path(path), content))
 
 
+def ends_with_softmax(path: str | os.PathLike) -> bool:
+    """Returns whether a .tflite file with one output gives probabilities, by its last operators.
+
+    Raises:
+      UserError: as for `read_operators`.
+    """
+    for operator in reversed(read_operators(path).operators):
+        # These give the same values in another type, or in another shape.
+        if operator.name not in ("DEQUANTIZE", "QUANTIZE", "RESHAPE"):
+            return operator.name == "SOFTMAX"
+    return False
+
+
 def _read(path: str | os.PathLike, read: Callable[[bytes], _Read]) -> _Read:
     path = Path(path)
     if not path.is_file():

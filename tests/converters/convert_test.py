@@ -57,7 +57,7 @@ def test_manifest_is_complete(artifact_dir):
         "channels": ["grey"],
         "orientation": "exif",
         "resize": {"shorter_side": 32, "filter": "triangle", "antialias": True},
-        "crop": {"place": "center", "height": 32, "width": 32},
+        "crop": "center",
         "preprocessing": {"mode": "tf", "scale": [1 / 127.5], "offset": [-1.0]},
     }
     assert "converters.convert" in manifest["command"]

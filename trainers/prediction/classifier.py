@@ -11,14 +11,11 @@ import tensorflow as tf
 from common.artifact import Artifact
 from common.cli import UserError
 from common.tflite.litert import LiteRTModel
-from common.tflite.operators import read_operators
+from common.tflite.operators import ends_with_softmax
 from keras_shufflenet import preprocess_input
 from trainers.config import TrainConfig
 from trainers.networks import models
 from trainers.settings import ImageConfig
-
-# Operators that only change the type of what a network gives.
-_CASTS = ("QUANTIZE", "DEQUANTIZE")
 
 
 @dataclass(frozen=True)
@@ -175,14 +172,12 @@ def _of_artifact(artifact: Artifact, file: str | None) -> Classifier:
 
 
 def _litert_network(model: LiteRTModel) -> Network:
-    operators = [operator.name for operator in read_operators(model.path).operators]
-    last = next((name for name in reversed(operators) if name not in _CASTS), None)
     return Network(
         path=model.path,
         input_shape=model.input_shape,
         output_shape=model.output_shape,
         outputs=model.predict,
-        gives_probabilities=last == "SOFTMAX",
+        gives_probabilities=ends_with_softmax(model.path),
     )
 
 
