@@ -27,7 +27,7 @@ help:
 	@echo "make experiments  measure the papers' tables and figures on this machine, into docs/experiments (half an hour)"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
-	@echo "make clean      remove $(VENV), $(VENV)-… and $(DEMO)"
+	@echo "make clean      remove $(VENV), $(VENV)-backends, $(VENV)-mediapipe and $(DEMO)"
 
 venv:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -123,4 +123,4 @@ lock:
 	  --extra bench --custom-compile-command "make lock" setup.py -o requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-backends $(DEMO)
+	rm -rf $(VENV) $(VENV)-backends $(VENV)-mediapipe $(DEMO)

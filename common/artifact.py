@@ -159,6 +159,21 @@ class Artifact:
         return images.astype(np.float32) * scale + offset
 
 
+def takes_pixels(entry: dict, preprocessing: dict) -> bool:
+    """Returns whether an integer input takes pixels 0 to 255 as they are, except for rounding.
+
+    Args:
+      entry: a file's `input` in the manifest.
+      preprocessing: the manifest's `input.preprocessing`.
+    """
+    if entry["dtype"] != "uint8":
+        return False
+    pixels = np.arange(256)[:, np.newaxis]
+    inputs = pixels * np.array(preprocessing["scale"]) + np.array(preprocessing["offset"])
+    stored = np.clip(np.rint(inputs / entry["scale"]) + entry["zero_point"], 0, 255)
+    return bool((np.abs(stored - pixels) <= 1).all())
+
+
 def _verify(path: Path, stored: StoredFile) -> None:
     # A link could point to an endless device such as /dev/zero; an artifact has plain files only.
     if path.is_symlink() or not path.is_file():

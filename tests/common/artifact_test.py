@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from common.artifact import Artifact
+from common.artifact import Artifact, takes_pixels
 from common.cli import UserError
 from common.files import sha256
 from keras_shufflenet import preprocess_input
@@ -96,6 +96,22 @@ def test_the_default_file_is_the_one_for_devices(tmp_path):
     assert default(canonical, float32, ptq) == "deployment_int8-ptq.tflite"
     assert default(canonical, float32) == "deployment_none.tflite"
     assert default(canonical) == "canonical_int8-ptq.tflite"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "offset", "taken"),
+    [
+        ("uint8", 2 / 255, 128, -1.0, True),
+        ("uint8", 2 / 255, 127, -1.0, True),
+        ("uint8", 1.5 / 255, 170, -1.0, False),  # dark images were calibrated with
+        ("uint8", 2 / 255, 128, -0.9, False),
+        ("int8", 2 / 255, 0, -1.0, False),
+        ("float32", None, None, -1.0, False),
+    ],
+)
+def test_inputs_that_take_pixels(dtype, scale, zero_point, offset, taken):
+    entry = {"dtype": dtype, "scale": scale, "zero_point": zero_point}
+    assert takes_pixels(entry, {"scale": [1 / 127.5], "offset": [offset]}) == taken
 
 
 def test_unknown_file_lists_the_known(artifact_dir):

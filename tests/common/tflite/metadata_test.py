@@ -142,11 +142,10 @@ def test_the_files_of_an_artifact_have_metadata(artifact_dir):
 def test_a_microcontroller_s_interpreter_and_vela_take_the_file(artifact_dir):
     from common.artifact import Artifact
     from common.tflite import vela
-    from common.tflite.micro_runtime import MicroRuntime, micro_version
+    from common.tflite.micro_runtime import MicroRuntime
 
+    pytest.importorskip("tflite_micro", reason="needs the extra micro")
     artifact, name = Artifact.open(artifact_dir), "deployment_int8_ptq.tflite"
-    if micro_version() is None:
-        pytest.skip("TFLite Micro's interpreter is not installed: the extra micro has it")
     model = artifact.load(name)
     images, _ = artifact.samples(5)
     inputs = model.quantize_input(artifact.preprocess(images))
@@ -154,7 +153,7 @@ def test_a_microcontroller_s_interpreter_and_vela_take_the_file(artifact_dir):
     for image in inputs:
         (scores,) = runtime.run([image[np.newaxis]])
         assert scores.argmax() == model.invoke(image[np.newaxis]).argmax()
-    pytest.importorskip("ethosu", reason="Vela is not installed: the extra ethosu has it")
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
     assert vela.compile_file(artifact.path(name), "ethos-u55-128")["cycles"]
 
 
