@@ -49,7 +49,13 @@ def write_evaluation(
         "classes": class_rows(counts, names),
         "confusion": confusion.summary(counts, names),
         "mistakes": [
-            {"picture": _picture(one.pixels, preprocessing), "one": one} for one in mistakes
+            {
+                "picture": _picture(one.pixels, preprocessing),
+                "one": one,
+                # A file's name may be no text.
+                "image": one.image.encode(errors="backslashreplace").decode(),
+            }
+            for one in mistakes
         ],
     }
     write_page(path, Path(__file__).with_name("templates"), "evaluation.html", values, plots=False)

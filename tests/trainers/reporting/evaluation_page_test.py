@@ -26,7 +26,7 @@ def test_precision_and_recall():
 def test_the_page_shows_the_mistakes_as_they_were(tmp_path, mode, channels):
     pytest.importorskip("jinja2", reason="jinja2 is not installed: the extra report has it")
     image = np.random.default_rng(0).integers(0, 256, (8, 8, channels), np.uint8)
-    mistake = Mistake("<1>.png", "cat", "dog", 0.987, preprocess_input(image, mode=mode))
+    mistake = Mistake("<1>\udcff.png", "cat", "dog", 0.987, preprocess_input(image, mode=mode))
     scores = Scores(0.95, 1.0, 0.2, 20, CONFUSION)
     path = tmp_path / "report.html"
     write_evaluation(path, {"model": "work"}, scores, ["cat", "dog", "cow"], [mistake], mode)
@@ -35,7 +35,7 @@ def test_the_page_shows_the_mistakes_as_they_were(tmp_path, mode, channels):
     shown = np.array(Image.open(io.BytesIO(base64.b64decode(picture))))
     np.testing.assert_array_equal(shown.reshape(image.shape), image)
     assert "cat → dog (98.7%)" in page
-    assert "&lt;1&gt;.png" in page and "<1>" not in page
+    assert "&lt;1&gt;\\udcff.png" in page and "<1>" not in page
     assert "top-1 95.00%, loss 0.2000" in page and "90.9%" in page
     assert "plotly" not in page
 
