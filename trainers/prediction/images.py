@@ -49,13 +49,18 @@ def find_images(paths: Sequence[str]) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     found = []
     for place, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(filter(_is_shown, folders))
         found += [
             Path(place, name)
             for name in sorted(names)
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES)
+            if _is_shown(name) and name.lower().endswith(SUFFIXES)
         ]
     return found
+
+
+def _is_shown(name: str) -> bool:
+    # What archives of macOS hold besides is hidden, too.
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def _raise(error: OSError) -> None:

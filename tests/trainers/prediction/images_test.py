@@ -16,7 +16,7 @@ def save(path, value=7, size=(40, 30)):
 
 def test_folders_are_searched_at_any_depth(tmp_path):
     wanted = [save(tmp_path / name) for name in ("a.PNG", "b.jpg", "in/deep/c.webp", "in/d.bmp")]
-    for hidden in (".x.png", ".ipynb_checkpoints/y.png", "in/.thumbs/z.png"):
+    for hidden in (".x.png", ".ipynb_checkpoints/y.png", "in/.thumbs/z.png", "__MACOSX/a.png"):
         save(tmp_path / hidden)
     (tmp_path / "notes.txt").write_text("no image")
     assert sorted(find_images([str(tmp_path)])) == sorted(wanted)
