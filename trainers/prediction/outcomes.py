@@ -68,7 +68,8 @@ class Outcomes:
             cells = (f"{value:.6g}" for value in share) if self._columns else ()
             self._writer.writerow([image, *named, f"{top:.6g}", *cells])
             if guess != label:
-                self._mistakes.append(Mistake(image, *named, top, pixels))
+                # A view would keep the whole batch in memory.
+                self._mistakes.append(Mistake(image, *named, top, pixels.copy()))
             self._count += 1
         self._mistakes = self.mistakes
 
