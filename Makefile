@@ -9,7 +9,7 @@ DEMO ?= demo
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-fast test-slow test-backends test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
+.PHONY: help demo test test-fast test-slow test-backends test-mediapipe test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-fast  only the quick tests, to run between two edits (at most three minutes)"
 	@echo "make test-slow  the tests that take minutes or need tools that a fresh machine lacks"
 	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch (installs JAX and PyTorch)"
+	@echo "make test-mediapipe  compare MediaPipe's classes, from a file alone, with predict's (installs MediaPipe)"
 	@echo "make test-arm   compare LiteRT's ARM kernels with those for x86, under qemu, on Debian"
 	@echo "make format     format the code"
 	@echo "make docs       build the site, into build/docs"
@@ -26,7 +27,7 @@ help:
 	@echo "make experiments  measure the papers' tables and figures on this machine, into docs/experiments (half an hour)"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
-	@echo "make clean      remove $(VENV), $(VENV)-backends and $(DEMO)"
+	@echo "make clean      remove $(VENV), $(VENV)-backends, $(VENV)-mediapipe and $(DEMO)"
 
 venv:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -72,6 +73,13 @@ test-backends:
 	  echo "== $$backend"; \
 	  KERAS_BACKEND=$$backend $(VENV)-backends/bin/python -m pytest tests/keras_shufflenet || exit 1; done
 
+# MediaPipe wants absl 2, tensorflow-model-optimization absl 1: it gets an environment of its own.
+test-mediapipe: venv
+	@$(PY) -m venv $(VENV)-mediapipe
+	@$(VENV)-mediapipe/bin/python -m pip install --quiet mediapipe
+	@MEDIAPIPE_PYTHON=$(CURDIR)/$(VENV)-mediapipe/bin/python \
+	  $(PY) -m pytest -m slow -k mediapipe -rs -s --timeout=3600 tests/common/tflite/metadata_test.py
+
 test-arm: venv
 	@tools/arm_python.sh build/arm
 	@$(PY) -m pytest -m slow -k arm_kernels -rs -s --timeout=3600 tests/edge/devices/ssh_test.py
@@ -115,4 +123,4 @@ lock:
 	  --extra bench --custom-compile-command "make lock" setup.py -o requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-backends $(DEMO)
+	rm -rf $(VENV) $(VENV)-backends $(VENV)-mediapipe $(DEMO)

@@ -22,6 +22,10 @@ EXTRAS = {
         "onnxruntime>=1.20",
         "openvino>=2025.0",
     ],
+    # There is no extra for MediaPipe, which `make test-mediapipe` compares with: since 0.10.30 it
+    # needs absl 2, tfmot needs absl 1, and the versions before need an older protobuf than
+    # TensorFlow. It gets an environment of its own.
+    #
     # What `make bench-training` compares with. Not in a lock file: PyPI's builds bring gigabytes of
     # CUDA packages, and the builds for CPUs are on PyTorch's own index (TORCH in the Makefile).
     "bench-torch": ["torch>=2.6", "torchvision>=0.21"],
@@ -105,6 +109,7 @@ setup(
             "shufflenet = common.commands:main",
             "shufflenet-train = common.commands:script",
             "shufflenet-evaluate = common.commands:script",
+            "shufflenet-predict = common.commands:script",
             "shufflenet-training-report = common.commands:script",
             "shufflenet-launch = common.commands:script",
             "shufflenet-data-server = common.commands:script",

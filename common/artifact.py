@@ -10,7 +10,7 @@ import numpy as np
 
 from common.cli import UserError
 from common.files import sha256
-from common.manifest import LABELS, SAMPLES, StoredFile, read_manifest, stored_files
+from common.manifest import LABELS, MANIFEST, SAMPLES, StoredFile, read_manifest, stored_files
 from common.storage.arrays import read_arrays
 from common.storage.readers import DamagedError, read_lines
 from common.tflite.litert import LiteRTModel
@@ -66,6 +66,35 @@ class Artifact:
         """(batch, height, width, channels); the batch of files for devices is 1."""
         return tuple(self.manifest["input"]["shape"])
 
+    @property
+    def resize_size(self) -> int:
+        """Pixels that the shorter side of an image is scaled to, before its centre is cut out.
+
+        Raises:
+          UserError: the manifest does not say.
+        """
+        # Artifacts of older versions have it among the training's settings.
+        resize = self.manifest["input"].get("resize", {})
+        size = resize.get("shorter_side", self.manifest["training"].get("resize_size"))
+        if type(size) is not int or size < max(self.input_shape[1:3]):
+            raise UserError(
+                f"{self.folder / MANIFEST} does not say how images are resized; convert again"
+            )
+        return size
+
+    def default_file(self) -> str:
+        """Returns the name of the file for devices: of the deployment graph, in int8 if it has one.
+
+        Quantization-aware training comes before calibration.
+        """
+
+        def order(name: str) -> tuple[bool, int, str]:
+            entry = self.files[name]
+            rank = {"int8-qat": 0, "int8-ptq": 1}.get(entry["quantization"], 2)
+            return entry["graph"] != "deployment", rank, name
+
+        return min(self.files, key=order)
+
     def path(self, name: str) -> Path:
         """Returns the path of one of the .tflite files.
 
@@ -120,6 +149,21 @@ class Artifact:
         constants = self.manifest["input"]["preprocessing"]
         scale, offset = (np.float32(constants[key]) for key in ("scale", "offset"))
         return images.astype(np.float32) * scale + offset
+
+
+def takes_pixels(entry: dict, preprocessing: dict) -> bool:
+    """Returns whether an integer input takes pixels 0 to 255 as they are, except for rounding.
+
+    Args:
+      entry: a file's `input` in the manifest.
+      preprocessing: the manifest's `input.preprocessing`.
+    """
+    if entry["dtype"] != "uint8":
+        return False
+    pixels = np.arange(256)[:, np.newaxis]
+    inputs = pixels * np.array(preprocessing["scale"]) + np.array(preprocessing["offset"])
+    stored = np.clip(np.rint(inputs / entry["scale"]) + entry["zero_point"], 0, 255)
+    return bool((np.abs(stored - pixels) <= 1).all())
 
 
 def _verify(path: Path, stored: StoredFile) -> None:

@@ -21,6 +21,7 @@ _SCRIPT = "shufflenet"
 COMMANDS = {
     "train": ("trainers.train", "train a network on images"),
     "evaluate": ("trainers.evaluate", "accuracy and confusion matrix of a model"),
+    "predict": ("trainers.predict", "classify images with a trained or converted model"),
     "training-report": ("trainers.report", "compare trainings on one HTML page"),
     "launch": ("trainers.launch", "train with several workers on this machine"),
     "data-server": ("trainers.data_server", "make training batches on other machines"),

@@ -77,6 +77,18 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "files": lambda value: _is_object(value) and bool(value),
 }
 _INPUT_FIELDS = {"shape": _is_shape, "preprocessing": _is_object}
+# How a photograph becomes the images of `shape`; artifacts of older versions lack it.
+_PHOTOGRAPH_FIELDS = {
+    "channels": lambda value: value in (["red", "green", "blue"], ["grey"]),
+    "orientation": lambda value: value in ("exif", "stored"),
+    "resize": _is_object,
+    "crop": lambda value: value == "center",
+}
+_RESIZE_FIELDS = {
+    "shorter_side": _is_int(1, _MAX_SIDE),
+    "filter": lambda value: value == "triangle",
+    "antialias": lambda value: type(value) is bool,
+}
 _PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
 _SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES)}
 _FILE_FIELDS = {
@@ -179,6 +191,7 @@ def check_manifest(manifest: Any, path: Path) -> None:
     _check_fields(manifest["input"], _INPUT_FIELDS, path, "input.")
     preprocessing = manifest["input"]["preprocessing"]
     _check_fields(preprocessing, _PREPROCESSING_FIELDS, path, "input.preprocessing.")
+    _check_photograph(manifest["input"], path)
     channels = manifest["input"]["shape"][-1]
     if {len(preprocessing[key]) for key in _PREPROCESSING_FIELDS} - {1, channels}:
         raise _bad_field(path, "input.preprocessing", preprocessing)
@@ -195,6 +208,15 @@ def check_manifest(manifest: Any, path: Path) -> None:
         _check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
         _check_devices(entry, path, f"files[{name!r}].")
     _check_compiled_names(manifest["files"], path)
+
+
+def _check_photograph(fields: dict, path: Path) -> None:
+    if not _PHOTOGRAPH_FIELDS.keys() & fields.keys():
+        return
+    _check_fields(fields, _PHOTOGRAPH_FIELDS, path, "input.")
+    _check_fields(fields["resize"], _RESIZE_FIELDS, path, "input.resize.")
+    if len(fields["channels"]) != fields["shape"][-1]:
+        raise _bad_field(path, "input.channels", fields["channels"])
 
 
 def _check_name(name: str, path: Path) -> None:

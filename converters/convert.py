@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from common import cli
+from common.artifact import takes_pixels
 from common.cli import UserError
 from common.tflite import vela
 from converters.conversion.config import ConversionConfig
@@ -80,6 +81,10 @@ edgetpu_flags.define()
 # So that --help shows them.
 flags.adopt_module_key_flags(edgetpu_flags)
 
+_NO_PIXELS = (
+    "does not take a camera's bytes as they are; compute its input as docs/artifact.md says, or "
+    "train with --preprocessing=tf"
+)
 _DEVICE_SUMMARIES = {
     "edgetpu": pipeline.summary,
     "ethosu": vela.summary,
@@ -137,6 +142,10 @@ def _print_summary(output: Path, manifest: dict) -> None:
             f"accuracy {entry['accuracy']:.1%}, same class as the Keras model "
             f"{agreement['argmax']:.1%}, rms error {agreement['rms']:.2g} standard deviations"
         )
+        if entry["input"]["dtype"] == "uint8" and not takes_pixels(
+            entry["input"], manifest["input"]["preprocessing"]
+        ):
+            print(f"warning: {name} {_NO_PIXELS}", file=sys.stderr)
         for device, summary in _DEVICE_SUMMARIES.items():
             if device in entry:
                 print(f"  {device}: {summary(entry[device])}")

@@ -6,6 +6,7 @@ here, so that `python -m keras_shufflenet.complexity` runs it only once.
 
 from keras_shufflenet.features import features
 from keras_shufflenet.layers import ChannelShuffle, ChannelSplit, SqueezeExcite
+from keras_shufflenet.loading import load_model
 from keras_shufflenet.preprocessing import (
     decode_predictions,
     preprocess_input,
@@ -26,6 +27,7 @@ __all__ = [
     "ChannelSplit",
     "SqueezeExcite",
     "features",
+    "load_model",
     "preprocess_input",
     "preprocessing_of",
     "decode_predictions",

@@ -24,6 +24,7 @@ class Preprocessing:
     offset: tuple[float, ...]
 
 
+_IMAGENET_CLASSES = 1000
 # ImageNet's mean and standard deviation of pixels in 0..1, red, green, blue, as in torchvision.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -151,10 +152,13 @@ def decode_predictions(
     """
     check_positive_int("top", top)
     preds = keras.ops.convert_to_numpy(preds)
-    classes = 1000 if class_names is None else len(class_names)
+    classes = _IMAGENET_CLASSES if class_names is None else len(class_names)
     if preds.ndim != 2 or preds.shape[1] != classes:
+        remedy = (
+            " of ImageNet; name other classes with `class_names=`" if class_names is None else ""
+        )
         raise ValueError(
-            f"`preds` must have the shape (batch, {classes}), one column per class name. "
+            f"`preds` must have the shape (batch, {classes}), one column per class name{remedy}. "
             f"Received: shape={preds.shape}"
         )
     if class_names is None:

@@ -1,26 +1,32 @@
-"""Evaluates a trained or converted model: top-1, top-5, loss and a confusion matrix.
+"""Evaluates a trained or converted model: accuracy, loss, confusions, and every prediction.
 
-WORKDIR is the folder that `shufflenet train` wrote.
+WORKDIR is the folder that `shufflenet train` wrote. The results are evaluation.json, confusion.txt
+and .png, predictions.csv (a line for each image) and report.html (a page for a browser).
 
 Example:
   shufflenet evaluate --model=WORKDIR --output=/tmp/scores
   shufflenet evaluate --model=artifact/deployment_int8_ptq.tflite --workdir=WORKDIR
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from common import cli, files
+from common import cli, files, html_page
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.data.class_names import describe, read_labels
-from trainers.settings import ImageConfig
 from trainers.startup import import_tensorflow
 
 if TYPE_CHECKING:
+    from trainers.data.sources import Source
     from trainers.evaluation import Counts, Scores
+    from trainers.prediction.classifier import Network
+    from trainers.prediction.outcomes import Mistake
+
+PREDICTIONS, PAGE = "predictions.csv", "report.html"
 
 FLAGS = flags.FLAGS
 
@@ -69,61 +75,45 @@ def _evaluate(
 ) -> None:
     # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
-    from trainers import evaluation
-    from trainers.data import datasets, pipeline
+    from trainers.data import datasets
     from trainers.networks import classifiers
+    from trainers.prediction.classifier import load_network
 
-    counter, shape = _counter(path, config.images, len(labels))
+    network = load_network(path, config.images, len(labels))
     source = datasets.load_source(config.data, split, config.workdir, labels=labels)
-    classifiers.check_channels(shape, source.channels, path, describe(config.data))
-    batch_size = config.optimization.batch_size
-    batches = pipeline.evaluation_batches(config.images, batch_size, source)
-    with pipeline.reading_errors(config.data.dataset):
-        scores = evaluation.summarize(map(counter, batches))
-    _write(scores, labels, {"model": str(path), "split": split}, output, len(source.skipped))
+    data = describe(config.data)
+    classifiers.check_channels(network.input_shape, source.channels, path, data)
+    with files.atomic_write(output / PREDICTIONS) as temporary:
+        scores, mistakes = _score(network, config, source, temporary)
+    about = {"model": str(path), "split": split}
+    _write(scores, labels, about, output, len(source.skipped))
+    _write_page(output, about, scores, labels, mistakes, config.images.preprocessing)
+    print(f"{path} on {scores.images} images of {split}: {scores.summary}; more in {output}")
 
 
-def _counter(
-    path: Path, config: ImageConfig, classes: int
-) -> "tuple[Callable[[tuple], Counts], tuple]":
-    """Returns a function that counts a batch's results with the model at `path`, and its input."""
-    if path.suffix == ".tflite":
-        return _litert_counter(path, config, classes)
-    if path.suffix != ".keras":
-        raise cli.UserError(f"{path} is not a model; name a workdir, a .keras or a .tflite file")
-    import tensorflow as tf
-
+def _score(
+    network: "Network", config: TrainConfig, source: "Source", path: Path
+) -> "tuple[Scores, list[Mistake]]":
+    """Runs the network on every image, writes a line for each and returns what is known of all."""
     from trainers import evaluation
-    from trainers.networks import classifiers, models
-
-    model = models.load_model(path)
-    classifiers.check_classifier(model, config, classes, path)
-    models.check_preprocessing(model, config.preprocessing, path)
-    # The loss is of logits.
-    model = classifiers.without_softmax(model)
-    return evaluation.make_counter(model, tf.distribute.get_strategy()), model.input_shape
-
-
-def _litert_counter(
-    path: Path, config: ImageConfig, classes: int
-) -> "tuple[Callable[[tuple], Counts], tuple]":
-    from common.tflite.isolated import IsolatedModel
-    from common.tflite.operators import ends_with_softmax
-    from trainers import evaluation
-    from trainers.networks import classifiers
-
-    model = IsolatedModel(path)
-    classifiers.check_shapes(model.input_shape, model.output_shape, config, classes, path)
-    gives_probabilities = ends_with_softmax(path)
+    from trainers.data import pipeline
+    from trainers.prediction.outcomes import Outcomes
 
     def count(batch: tuple) -> "Counts":
-        images, labels, weights = batch
-        outputs = model.predict(images.numpy())
-        if gives_probabilities:
-            outputs = evaluation.logits_of(outputs)
-        return evaluation.count(outputs, labels, weights)
+        inputs, labels, weights = batch
+        logits = network.logits(inputs.numpy())
+        # The last batch is filled up.
+        real = int(weights.numpy().sum())
+        outcomes.add(inputs.numpy()[:real], labels.numpy()[:real], logits[:real])
+        return evaluation.count(logits, labels, weights)
 
-    return count, model.input_shape
+    batch_size = config.optimization.batch_size
+    batches = pipeline.evaluation_batches(config.images, batch_size, source)
+    with path.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
+        outcomes = Outcomes(file, source.class_names, source.files)
+        with pipeline.reading_errors(config.data.dataset):
+            scores = evaluation.summarize(map(count, batches))
+    return scores, outcomes.mistakes
 
 
 def _write(
@@ -149,10 +139,25 @@ def _write(
     files.write_text(output / "confusion.txt", confusion.table(scores.confusion, labels) + "\n")
     confusion.save_picture(scores.confusion, labels, output / "confusion.png")
     print(confusion.summary(scores.confusion, labels))
-    print(
-        f"{about['model']} on {scores.images} images of {about['split']}: top-1 {scores.top1:.2%}, "
-        f"top-5 {scores.top5:.2%}, loss {scores.loss:.4f}; more in {output}"
-    )
+
+
+def _write_page(
+    output: Path,
+    about: dict[str, str],
+    scores: "Scores",
+    labels: list[str],
+    mistakes: "list[Mistake]",
+    preprocessing: str,
+) -> None:
+    from trainers.reporting.evaluation_page import write_evaluation
+
+    try:
+        html_page.check_packages()
+    # The scores do not need them.
+    except cli.UserError as error:
+        print(f"warning: {output / PAGE} is not written: {error}", file=sys.stderr)
+        return
+    write_evaluation(output / PAGE, about, scores, labels, mistakes, preprocessing)
 
 
 if __name__ == "__main__":

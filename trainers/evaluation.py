@@ -9,6 +9,7 @@ import tensorflow as tf
 
 Counts = dict[str, tf.Tensor]
 TOP = 5
+_FEW_CLASSES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Scores:
     loss: float
     images: int
     confusion: np.ndarray
+
+    @property
+    def summary(self) -> str:
+        """The scores in words; with at most ten classes, a top-5 says little."""
+        top5 = f"top-5 {self.top5:.2%}, " if len(self.confusion) > _FEW_CLASSES else ""
+        return f"top-1 {self.top1:.2%}, {top5}loss {self.loss:.4f}"
 
 
 def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:

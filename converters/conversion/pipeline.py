@@ -18,7 +18,7 @@ from common.artifact_writer import (
     write_samples,
 )
 from common.cli import UserError
-from common.tflite import vela
+from common.tflite import metadata, vela
 from common.tflite.litert import LiteRTModel
 from converters.conversion.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
 from converters.conversion.config import ConversionConfig
@@ -87,7 +87,8 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
         files = {}
         for graph, quantization in config.pairs:
             path = folder / f"{graph}_{_SUFFIXES[quantization]}.tflite"
-            path.write_bytes(CONVERTERS[graph, quantization](sources, quantization))
+            content = CONVERTERS[graph, quantization](sources, quantization)
+            path.write_bytes(_with_metadata(content, trained, config.target))
             files[path.name] = {
                 **_describe_file(path, quantization, evaluation),
                 **_describe_method(sources, graph, quantization),
@@ -111,6 +112,22 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
         if config.plot is not None:
             draw_stage(trained.model, sources.graph, config.plot)
     return fields
+
+
+def _with_metadata(content: bytes, trained: TrainedModel, target: str) -> bytes:
+    # Libraries of phones read it. A microcontroller would pay for it in flash, and compilers for
+    # accelerators have not been tried with it.
+    if target != "cpu":
+        return content
+    preprocessing = _describe_input(trained)["preprocessing"]
+    description = metadata.Description(
+        name=_name(trained),
+        labels=trained.labels,
+        shape=trained.model.input_shape[1:],
+        scale=preprocessing["scale"],
+        offset=preprocessing["offset"],
+    )
+    return metadata.add_metadata(content, description)
 
 
 def _edgetpu_step(config: ConversionConfig) -> _DeviceStep:
@@ -258,11 +275,19 @@ def _describe_size(model: keras.Model) -> dict:
 
 
 def _describe_input(trained: TrainedModel) -> dict:
-    mode = trained.config.images.preprocessing
+    """Returns everything from a photograph to the network's input (docs/artifact.md)."""
+    images = trained.config.images
+    height, width, channels = trained.model.input_shape[1:]
+    mode = images.preprocessing
     constants = PREPROCESSING[mode]
     return {
-        "shape": [1, *trained.model.input_shape[1:]],
-        "crop_share": trained.config.images.crop_share,
+        "shape": [1, height, width, channels],
+        "channels": ["grey"] if channels == 1 else ["red", "green", "blue"],
+        "orientation": "exif",
+        # As `trainers.data.crops.center_crop` does it.
+        "resize": {"shorter_side": images.resize_size, "filter": "triangle", "antialias": True},
+        "crop": "center",
+        "crop_share": images.crop_share,
         "preprocessing": {
             "mode": mode,
             "scale": np.atleast_1d(constants.scale).tolist(),

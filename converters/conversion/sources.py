@@ -13,7 +13,7 @@ from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
 from converters.options import GRAPHS
-from converters.quantization.calibration import calibrate
+from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import QatConfig
 from converters.quantization.fake_quantization import Range, fake_quant_model
 from converters.workdir import TrainedModel, calibration_inputs
@@ -44,7 +44,8 @@ class Sources:
     @cached_property
     def ranges(self) -> dict[str, Range]:
         """The calibrated range of every int8 scale of the deployment graph."""
-        return calibrate(self.graph, self.calibration, self.config.ranges)
+        pixels = pixel_range(self.trained.config.images.preprocessing)
+        return calibrate(self.graph, self.calibration, self.config.ranges, pixels)
 
     @cached_property
     def qat_config(self) -> QatConfig:

@@ -10,7 +10,7 @@ from converters.diagnosis.settings import ReportConfig
 from converters.graph.deployment import deployment_graph
 from converters.graph.operations import Graph
 from converters.options import DEFAULT_METHOD
-from converters.quantization.calibration import calibrate
+from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.fake_quantization import fake_quant_model
 from converters.workdir import TrainedModel, calibration_inputs, load_trained, split_images
 from keras_shufflenet.preprocessing import preprocess_input
@@ -66,6 +66,7 @@ def _quantize(trained: TrainedModel, config: ReportConfig) -> tuple[str, Graph, 
         return f"quantization-aware training {config.qat}", qat.graph, qat.model
     target, method = config.target or "cpu", config.ranges or DEFAULT_METHOD
     graph = deployment_graph(trained.model, target)
-    ranges = calibrate(graph, calibration_inputs(trained, config.calibration_images), method)
+    images = calibration_inputs(trained, config.calibration_images)
+    ranges = calibrate(graph, images, method, pixel_range(trained.config.images.preprocessing))
     words = f"deployment graph for {target}, {method} ranges"
     return words, graph, fake_quant_model(graph, ranges)

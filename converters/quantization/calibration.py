@@ -9,9 +9,13 @@ from converters.graph.emitter import emit
 from converters.graph.operations import SAME_SCALE, Graph, scale_groups
 from converters.options import METHODS
 from converters.quantization.fake_quantization import FIXED_RANGES, Range
+from keras_shufflenet.preprocessing import PREPROCESSING
 
 BATCH = 16
 BINS = 2048
+# The scale of the network's input.
+_INPUT = "image"
+_BRIGHTEST = 255
 # The share of all values outside a percentile range, half of it on each side.
 OUTSIDE = 1e-4
 # A tensor that is always zero, or nearly, would get a scale near zero, and XNNPACK cannot run a
@@ -21,7 +25,28 @@ SMALLEST_WIDTH, DEAD_RANGE = 1e-4, (0.0, 1.0)
 SMALLEST_SHARE, STEPS = 0.3, 71
 
 
-def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[str, Range]:
+def pixel_range(preprocessing: str) -> Range | None:
+    """Returns the range of all pixels as the network's input, or None if it differs by channel.
+
+    256 steps of it are the 256 values of a pixel, so nothing is lost where images use fewer, no
+    later image is clipped, and an integer input takes a camera's bytes as they are.
+
+    Args:
+      preprocessing: a mode of `keras_shufflenet.preprocess_input`.
+
+    Examples:
+      >>> pixel_range("tf")
+      (-1.0, 1.0)
+    """
+    mode = PREPROCESSING[preprocessing]
+    if len(mode.scale) > 1:
+        return None
+    return mode.offset[0], _BRIGHTEST * mode.scale[0] + mode.offset[0]
+
+
+def calibrate(
+    graph: Graph, images: np.ndarray, method: str = "minmax", pixels: Range | None = None
+) -> dict[str, Range]:
     """Returns the range of every shared int8 scale over calibration images.
 
     Args:
@@ -29,6 +54,7 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
       images: float32 (n, height, width, channels), preprocessed as for training.
       method: "minmax", "percentile" (99.99% of the values) or "mse" (the range whose rounding and
         clipping have the least squared error).
+      pixels: the input's range if it is known; None: that of the images.
 
     Returns:
       (minimum, maximum) by the name of the scale; each range contains zero, as padding needs.
@@ -48,6 +74,8 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
             raise ValueError(f"an activation of {name!r} is non-finite: the model is broken")
         before = extremes.get(name, (0.0, 0.0))
         extremes[name] = (min(before[0], low), max(before[1], high))
+    if pixels is not None:
+        extremes[_INPUT] = pixels
     dead = {name for name, (low, high) in extremes.items() if high - low < SMALLEST_WIDTH}
     extremes.update(dict.fromkeys(dead, DEAD_RANGE))
     if method == "minmax":
@@ -57,8 +85,8 @@ def calibrate(graph: Graph, images: np.ndarray, method: str = "minmax") -> dict[
     for name, values in _activations(graph, images):
         histograms[name] += np.histogram(values, BINS, extremes[name])[0]
     return {
-        # The input's range is known, and clipping it would clip every image.
-        name: extremes[name] if name in dead | {"image"} else choose(histogram, extremes[name])
+        # Clipping the input would clip every image.
+        name: extremes[name] if name in dead | {_INPUT} else choose(histogram, extremes[name])
         for name, histogram in histograms.items()
     }
 

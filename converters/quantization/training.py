@@ -15,7 +15,7 @@ from common.cli import UserError
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.quantization.calibration import calibrate
+from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import (
     BEST_WEIGHTS_FILE,
     RANGES_FILE,
@@ -85,7 +85,8 @@ class QatTask(Task):
             self.ranges = load_ranges(Path(config.workdir))
         else:
             images = calibration_inputs(trained, qat.calibration_images)
-            self.ranges = calibrate(self.graph, images, qat.ranges)
+            pixels = pixel_range(trained.config.images.preprocessing)
+            self.ranges = calibrate(self.graph, images, qat.ranges, pixels)
 
     def build(self, source: Source) -> tf_keras.Model:
         """Returns the fake-quantized graph; raises UserError if the data has other classes."""

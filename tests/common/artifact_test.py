@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from common.artifact import Artifact
+from common.artifact import Artifact, takes_pixels
 from common.cli import UserError
 from common.files import sha256
 from keras_shufflenet import preprocess_input
@@ -70,6 +70,52 @@ def test_manifest_tells_the_accuracy_and_tensors_of_each_file(artifact_dir, name
     assert entry["input"]["dtype"] == model.input_dtype.name
     if model.input_quantization is not None:
         assert (entry["input"]["scale"], entry["input"]["zero_point"]) == model.input_quantization
+
+
+def test_older_artifacts_have_the_resize_size_among_the_training_s_settings(folder):
+    assert Artifact.open(folder).resize_size == 32
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for key in ("channels", "orientation", "resize", "crop"):
+        del manifest["input"][key]
+    manifest["training"]["resize_size"] = 40
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert Artifact.open(folder).resize_size == 40
+    del manifest["training"]["resize_size"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="does not say how images are resized; convert again"):
+        _ = Artifact.open(folder).resize_size
+
+
+def test_the_default_file_is_the_one_for_devices(tmp_path):
+    def default(*kinds):
+        entries = {
+            f"{graph}_{quantization}.tflite": {"graph": graph, "quantization": quantization}
+            for graph, quantization in kinds
+        }
+        return Artifact(tmp_path, {"files": entries}, []).default_file()
+
+    ptq, qat = ("deployment", "int8-ptq"), ("deployment", "int8-qat")
+    float32, canonical = ("deployment", "none"), ("canonical", "int8-ptq")
+    assert default(canonical, float32, ptq, qat) == "deployment_int8-qat.tflite"
+    assert default(canonical, float32, ptq) == "deployment_int8-ptq.tflite"
+    assert default(canonical, float32) == "deployment_none.tflite"
+    assert default(canonical) == "canonical_int8-ptq.tflite"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "offset", "taken"),
+    [
+        ("uint8", 2 / 255, 128, -1.0, True),
+        ("uint8", 2 / 255, 127, -1.0, True),
+        ("uint8", 1.5 / 255, 170, -1.0, False),  # dark images were calibrated with
+        ("uint8", 2 / 255, 128, -0.9, False),
+        ("int8", 2 / 255, 0, -1.0, False),
+        ("float32", None, None, -1.0, False),
+    ],
+)
+def test_inputs_that_take_pixels(dtype, scale, zero_point, offset, taken):
+    entry = {"dtype": dtype, "scale": scale, "zero_point": zero_point}
+    assert takes_pixels(entry, {"scale": [1 / 127.5], "offset": [offset]}) == taken
 
 
 def test_unknown_file_lists_the_known(artifact_dir):

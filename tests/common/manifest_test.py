@@ -130,6 +130,47 @@ def test_an_estimate_without_a_usable_clock_is_refused(tmp_path, path, value):
     assert read_manifest(write(tmp_path, changed(["files", name, "ethosu"], estimate)))
 
 
+PHOTOGRAPH = {
+    "channels": ["red", "green", "blue"],
+    "orientation": "exif",
+    "resize": {"shorter_side": 9, "filter": "triangle", "antialias": True},
+    "crop": "center",
+}
+
+
+def of_photograph(**fields):
+    return changed(["input"], {**GOOD["input"], **PHOTOGRAPH, **fields})
+
+
+def test_how_a_photograph_is_read_may_be_said(tmp_path):
+    manifest = read_manifest(write(tmp_path, of_photograph()))
+    assert manifest["input"]["resize"]["shorter_side"] == 9
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("channels", ["grey"]),
+        ("channels", "rgb"),
+        ("orientation", None),
+        ("resize", {**PHOTOGRAPH["resize"], "shorter_side": 8.5}),
+        ("resize", {**PHOTOGRAPH["resize"], "filter": "box"}),
+        ("crop", "top"),
+        ("crop", []),
+    ],
+)
+def test_a_photograph_s_wrong_fields_are_named(tmp_path, field, value):
+    with pytest.raises(UserError, match=rf"has an unusable input\.{field}"):
+        read_manifest(write(tmp_path, of_photograph(**{field: value})))
+
+
+def test_half_a_description_of_a_photograph_is_refused(tmp_path):
+    fields = {**GOOD["input"], **PHOTOGRAPH}
+    del fields["crop"]
+    with pytest.raises(UserError, match=r"lacks the field input\.crop;"):
+        read_manifest(write(tmp_path, changed(["input"], fields)))
+
+
 def test_more_sample_bytes_than_memory_are_refused(tmp_path):
     manifest = changed(["samples", "images"], 900_000)
     manifest["input"]["shape"] = [1, 8192, 8192, 3]

@@ -52,6 +52,14 @@ def test_manifest_is_complete(artifact_dir):
     assert manifest["training"]["recipe"] == "digits"
     assert manifest["samples"]["images"] == 100
     assert manifest["calibration_images"] == 256
+    assert manifest["input"] == {
+        "shape": [1, 32, 32, 1],
+        "channels": ["grey"],
+        "orientation": "exif",
+        "resize": {"shorter_side": 32, "filter": "triangle", "antialias": True},
+        "crop": "center",
+        "preprocessing": {"mode": "tf", "scale": [1 / 127.5], "offset": [-1.0]},
+    }
     assert "converters.convert" in manifest["command"]
     assert set(manifest["versions"]) >= {"keras", "tensorflow", "ai-edge-litert", "numpy"}
     assert files["deployment_float32.tflite"]["agreement"]["max"] < 2e-4

@@ -37,6 +37,7 @@ def test_public_names():
         "preprocessing_of",
         "decode_predictions",
         "features",
+        "load_model",
     }
     for name in keras_shufflenet.__all__:
         assert getattr(keras_shufflenet, name).__doc__, name

@@ -97,6 +97,11 @@ def test_wrong_predictions_are_named(shape):
         decode_predictions(np.zeros(shape), class_names=["a", "b", "c"])
 
 
+def test_the_names_of_other_classes_than_imagenet_s_are_asked_for():
+    with pytest.raises(ValueError, match=r"1000\).*ImageNet; name other classes with `class_na"):
+        decode_predictions(np.zeros((2, 10)))
+
+
 def test_raw_pixels_stay_as_they_are():
     x = pixels()
     np.testing.assert_array_equal(preprocess_input(x, mode="raw"), x.astype("float32"))

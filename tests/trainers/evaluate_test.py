@@ -1,5 +1,6 @@
 """How accuracy is counted, and the evaluate command as a user types it."""
 
+import csv
 import json
 import re
 import shutil
@@ -55,6 +56,18 @@ def test_a_workdir_is_evaluated(run_cli, workdir, tmp_path):
     assert len(table.splitlines()) == 11
     with Image.open(tmp_path / "out" / "confusion.png") as picture:
         assert picture.format == "PNG"
+    assert "top-5" not in done.stdout
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [str(index) for index in range(100)]
+    assert sum(row["label"] == row["guess"] for row in rows) == correct
+    for row in rows:
+        shares = {str(digit): float(row[f"p_{digit}"]) for digit in range(10)}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+        assert shares[row["guess"]] == max(shares.values()) == float(row["probability"])
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"top-1 {scores['top1']:.2%}" in page
+    assert page.count("data:image/png") == min(24, 100 - correct)
 
 
 def test_a_tflite_scores_like_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):

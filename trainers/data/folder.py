@@ -78,6 +78,7 @@ def _open(
         channels=channels,
         read=read_good,
         skipped=tuple(findings.unreadable),
+        files=tuple(paths[number] for number in good),
         class_counts=tuple(counts.values()),
         notes=(describe(split, counts), *folder.listing.notes(), *notes),
     )

@@ -209,10 +209,23 @@ def _uint8_examples(
     config: ImageConfig, source: Source, examples: tf.data.Dataset
 ) -> tf.data.Dataset:
     def transform(image: tf.Tensor, label: tf.Tensor):
-        image = center_crop(image, config.resize_size, config.input_size, source.channels)
-        return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
+        return uint8_image(image, config.resize_size, config.input_size, source.channels), label
 
     return examples.map(transform, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def uint8_image(image: tf.Tensor, resize_size: int, input_size: int, channels: int) -> tf.Tensor:
+    """Returns an image as the evaluation sees it before normalization; a graph function.
+
+    Args:
+      image: bytes of a file, or uint8 [height, width, channels].
+      resize_size, input_size, channels: as in `trainers.data.crops.center_crop`.
+
+    Returns:
+      uint8 [input_size, input_size, channels].
+    """
+    image = center_crop(image, resize_size, input_size, channels)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 
 def _normalize(images: tf.Tensor, preprocessing: str) -> tf.Tensor:

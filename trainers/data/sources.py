@@ -65,6 +65,7 @@ class Source:
       skipped: files that are skipped because they cannot be decoded.
       class_counts: number of images of each class, where it is known.
       notes: lines that a user should see before a training.
+      files: the examples' files, in the order of `ordered`; empty if they have none.
 
     Both streams are deterministic, and a worker can read only its own shard of them. An image is a
     uint8 tensor [height, width, channels] or the bytes of an encoded file as a string tensor; a
@@ -75,6 +76,7 @@ class Source:
     num_examples: int
     channels: int
     skipped: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    files: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     class_counts: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
     notes: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 

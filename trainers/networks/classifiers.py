@@ -22,12 +22,16 @@ def check_classifier(model: keras.Model, images: ImageConfig, classes: int, path
       classes: number of labels of the training.
       path: the model's file, for the message.
     """
+    check_shapes(*shapes_of(model), images, classes, path)
+
+
+def shapes_of(model: keras.Model) -> tuple[Any, Any]:
+    """Returns the shapes of a model's input and output; None and None if it has no graph."""
     try:
-        inputs, outputs = model.input_shape, model.output_shape
+        return model.input_shape, model.output_shape
     # Keras's own words for a model without symbolic inputs.
     except (AttributeError, ValueError):
-        inputs = outputs = None
-    check_shapes(inputs, outputs, images, classes, path)
+        return None, None
 
 
 def check_shapes(inputs: Any, outputs: Any, images: ImageConfig, classes: int, path: Path) -> None:

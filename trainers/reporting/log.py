@@ -51,8 +51,5 @@ class Log:
         """Shows an evaluation, whose time does not count as training."""
         for name in ("top1", "top5", "loss"):
             tf.summary.scalar(f"eval/{name}", getattr(scores, name), step)
-        self._progress.say(
-            f"step {step}: top-1 {scores.top1:.2%}, top-5 {scores.top5:.2%}, "
-            f"loss {scores.loss:.4f} on {scores.images} images"
-        )
+        self._progress.say(f"step {step}: {scores.summary} on {scores.images} images")
         self._time, self._step = time.monotonic(), step

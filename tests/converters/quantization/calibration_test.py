@@ -3,7 +3,7 @@ import pytest
 
 from converters.graph.operations import Folded, Graph
 from converters.quantization import calibration
-from converters.quantization.calibration import calibrate
+from converters.quantization.calibration import calibrate, pixel_range
 
 BINS = calibration.BINS
 
@@ -72,6 +72,23 @@ def test_percentile_excludes_few_values_and_never_clips_the_image():
     assert -1 <= low <= -1 + bin_width and 1 - bin_width <= high <= 1 + bin_width
     x.flat[:4] = 20.0  # 6.3e-5: too many to exclude.
     assert calibrate(identity(80), x, "percentile")["conv"][1] == 20
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
+def test_a_known_range_of_the_input_does_not_depend_on_the_images(method):
+    dark = images([-1, -0.5], 8)
+    ranges = calibrate(identity(8), dark, method, pixel_range("tf"))
+    assert ranges["image"] == (-1, 1)
+    assert ranges["conv"][1] < 0.5
+    assert calibrate(identity(8), dark, method)["image"] == (-1, 0)
+
+
+def test_the_range_of_pixels():
+    assert (pixel_range("tf"), pixel_range("raw"), pixel_range("torch")) == (
+        (-1, 1),
+        (0, 255),
+        None,
+    )
 
 
 def test_percentile_keeps_the_end_at_zero_after_a_relu():

@@ -37,6 +37,15 @@ def test_classes_and_sizes(digits_folder, tmp_path):
     assert (source.num_examples, source.channels, source.skipped) == (120, 3, ())
 
 
+def test_files_are_in_the_order_of_the_examples(root, tmp_path):
+    (next(root.glob("test/one/*.jpg"))).write_bytes(b"no image")
+    source = load(root, tmp_path, "test")
+    assert len(source.skipped) == 1 and len(source.files) == source.num_examples == 29
+    for path, (image, label) in zip(source.files, elements(source), strict=True):
+        assert Path(path).read_bytes() == image
+        assert Path(path).parent.name == source.class_names[label]
+
+
 def test_files_are_listed_once(digits_folder, tmp_path, monkeypatch):
     opened = mock.Mock(wraps=folder.open_folder)
     monkeypatch.setattr(folder, "open_folder", opened)

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from common.cli import UserError
+from trainers.prediction.classifier import Network, load_network, open_classifier, softmax
+
+LOGITS = np.array([[1.0, 2.0, 4.0], [1000.0, 0.0, -1000.0]], np.float32)
+
+
+def network(outputs, gives_probabilities):
+    return Network(Path("x"), (1, 2), (1, 3), lambda inputs: outputs, gives_probabilities)
+
+
+def test_softmax():
+    wanted = [np.exp([1.0, 2, 4]) / np.exp([1.0, 2, 4]).sum(), [1, 0, 0]]
+    np.testing.assert_allclose(softmax(LOGITS), wanted, rtol=1e-6)
+
+
+def test_probabilities_are_not_taken_for_logits():
+    shares = softmax(LOGITS)
+    of_shares, of_logits = network(shares, True), network(LOGITS, False)
+    np.testing.assert_array_equal(of_shares.probabilities(None), shares)
+    np.testing.assert_allclose(of_logits.probabilities(None), shares)
+    np.testing.assert_array_equal(of_logits.logits(None), LOGITS)
+    assert np.isfinite(of_shares.logits(None)).all()
+    np.testing.assert_allclose(softmax(of_shares.logits(None)), shares, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["activation", "layer", "nested", "none"])
+def test_a_softmax_is_found(tmp_path, ending):
+    x = inputs = keras.Input((4, 4, 1))
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(3, activation="softmax" if ending == "activation" else None)(x)
+    if ending in ("layer", "nested"):
+        x = keras.layers.Softmax()(x)
+    model = keras.Model(inputs, x)
+    if ending == "nested":
+        outer = keras.Input((4, 4, 1))
+        model = keras.Model(outer, model(outer))
+    model.save(tmp_path / "model.keras")
+    found = load_network(tmp_path / "model.keras")
+    assert found.gives_probabilities == (ending != "none")
+    images = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype(np.float32)
+    np.testing.assert_allclose(found.probabilities(images).sum(axis=1), np.ones(5), rtol=1e-5)
+    np.testing.assert_allclose(found.outputs(images), model.predict(images, verbose=0), atol=1e-6)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"weights\.h5 is not a model"):
+        load_network(tmp_path / "weights.h5")
+
+
+def test_an_artifact_s_file_computes_what_the_workdir_s_model_computes(
+    trained_workdir, artifact_dir
+):
+    images = np.random.default_rng(0).integers(0, 255, (20, 32, 32, 1), np.uint8)
+    keras_ = open_classifier(trained_workdir, trained_workdir)
+    lite = open_classifier(artifact_dir / "deployment_float32.tflite", None)
+    assert keras_.labels == lite.labels == [str(digit) for digit in range(10)]
+    for name in ("resize_size", "input_size", "channels"):
+        assert getattr(keras_, name) == getattr(lite, name)
+    np.testing.assert_allclose(lite.probabilities(images), keras_.probabilities(images), atol=1e-5)
+    assert open_classifier(artifact_dir, None).network.path.name == "deployment_int8_ptq.tflite"

@@ -1,0 +1,1 @@
+"""From files of images to classes: what `predict` and `evaluate` share."""
