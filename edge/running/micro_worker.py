@@ -13,7 +13,7 @@ from common.tflite.litert import LiteRTModel
 from common.tflite.micro_runtime import MicroRuntime, RefusedError
 from edge.running import worker
 from edge.running.measurement import accuracy, compare_outputs, noise_images
-from edge.running.runner import pin, read_state, timed
+from edge.running.runner import pin, read_state, report_progress, timed
 
 # After the images that are timed, the other samples are computed for the accuracy, for as long.
 _ACCURACY_SECONDS = 60.0
@@ -82,6 +82,7 @@ def run_micro(
             # Not the wall clock: other processes may run on the same core.
             milliseconds.append(timed(runtime.invoke, time.process_time))
             outputs.append(runtime.outputs()[0][0])
+            report_progress()
             if time.monotonic() >= end:
                 break
     except RefusedError as error:
