@@ -4,16 +4,19 @@ import json
 import math
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.artifact import Artifact
 from common.cli import UserError
+from common.files import sha256
 from edge.devices import DeviceLostError, Job, through_runner
 from edge.devices.through_runner import Place
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
+HOSTILE = Path(__file__).resolve().parents[4] / "shared/fixtures/hostile"
 CLASSES = 10
 
 
@@ -141,6 +144,16 @@ def test_a_reply_from_afar_is_not_trusted(job, change, message):
     results = list(through_runner.measure(job, place(FakeRunner(outputs))))
     assert [result.values for result, _ in results] == [None, None]
     assert re.search(message, results[1][0].error)
+
+
+def test_a_file_that_never_ends_is_stopped_after_the_limit():
+    path = HOSTILE / "loop.tflite"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    file = {"path": str(path), "sha256": sha256(path)}
+    values = {"threads": 1, "cores": [], "library": None, "samples": None, "scale": 1, "offset": 0}
+    with pytest.raises(UserError, match="stopped after 3 seconds without progress"):
+        through_runner.call_here({"task": "single", "files": [file], **values}, 3.0)
 
 
 def test_noise_replaces_missing_samples(job, tmp_path):
