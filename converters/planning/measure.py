@@ -175,7 +175,7 @@ def _measure_edgetpu(path: Path, config: PlanConfig) -> dict[str, int]:
     prediction = predict(path)
     if prediction.mapped < len(prediction.operators):
         raise UserError("not all of its operators map to the Edge TPU")
-    return {"ram_bytes": prediction.weight_bytes, "flash_bytes": path.stat().st_size}
+    return {"ram_bytes": prediction.parameter_bytes, "flash_bytes": path.stat().st_size}
 
 
 def _measure_ethosu(path: Path, config: PlanConfig) -> dict[str, int]:
