@@ -27,7 +27,11 @@ from trainers.data.pipeline import evaluation_batches, reading_errors, training_
 from trainers.data.sources import Source
 from trainers.distribution.cluster import ALONE, find_cluster
 from trainers.distribution.interrupts import Interrupts
-from trainers.distribution.strategy import make_strategy, synchronize_batch_norms
+from trainers.distribution.strategy import (
+    make_strategy,
+    synchronize_batch_norms,
+    trains_on_cpus,
+)
 from trainers.distribution.workers import Workers, lost_workers_reported, own_folder
 from trainers.optimization.averaging import WeightAverage, reestimate_batch_norms
 from trainers.optimization.optimizers import make_optimizer
@@ -127,7 +131,10 @@ class Trainer:
         with strategy.scope():
             self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
-            self._forward = training_forward(self.model)
+            # On other devices Keras's own graph: the rewritten one was measured on CPUs alone.
+            self._forward = functools.partial(self.model, training=True)
+            if trains_on_cpus():
+                self._forward = training_forward(self.model)
             rate = learning_rate(optimization, self.total_steps, epoch)
             self.optimizer = make_optimizer(optimization, rate)
             self._learnt = task.learnt(self.model)

@@ -67,6 +67,20 @@ def make_trainer(workdir, data_dir, **overrides):
     return loop.Trainer(Task(config), tf.distribute.get_strategy(), *sources)
 
 
+@pytest.mark.parametrize(("fake", "rewritten"), [("GPU", 0), ("TPU", 0), (None, 1)])
+def test_the_rewritten_graph_trains_on_cpus_alone(tmp_path, data_dir, monkeypatch, fake, rewritten):
+    # A fake device list: no GPU and no TPU was available.
+    devices = {fake: [tf.config.LogicalDevice(f"/device:{fake}:0", fake)]}
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices.get(kind, []))
+    made = []
+    monkeypatch.setattr(loop, "training_forward", made.append)
+    trainer = make_trainer(tmp_path / "work", data_dir)
+    assert len(made) == rewritten
+    if not rewritten:
+        assert trainer._forward.func is trainer.model
+        assert trainer._forward.keywords == {"training": True}
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, data_dir):
     """A run that was never stopped: its trainer and its workdir."""

@@ -209,4 +209,6 @@ def test_every_network_maps_completely_at_224_pixels(build, arguments, padding, 
     )
     prediction = predict(deployed(model, tmp_path / "model.tflite"))
     assert_all_map(prediction)
-    assert prediction.streamed_bytes == 0
+    # V2 2x is the only one that does not fit: 7.4 MB of weights are 8.0 to 8.2 MB on the chip.
+    largest = build is ShuffleNetV2 and arguments == {"scale": 2.0}
+    assert (prediction.streamed_bytes > 0) == largest
