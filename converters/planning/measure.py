@@ -183,6 +183,8 @@ def _measure_ethosu(path: Path, config: PlanConfig) -> dict[str, int]:
     estimate = compile_file(path, config.accelerator, compiled)
     return {
         "ram_bytes": estimate["memory_bytes"]["sram"],
+        # 0 for a U55. A U65 and a U85 use the SRAM as a cache of what is in DRAM.
+        "dram_bytes": estimate["memory_bytes"].get("dram", 0),
         "flash_bytes": compiled.stat().st_size,
         "cycles": estimate["cycles"]["total"],
         "clock_hz": estimate["clock_hz"],
@@ -215,7 +217,9 @@ class _Tool(NamedTuple):
 _TOOLS = {
     "micro": _Tool(_measure_micro, _required_micro_version),
     "ethosu": _Tool(
-        _measure_ethosu, vela_version, ("ram_bytes", "flash_bytes", "cycles", "clock_hz")
+        _measure_ethosu,
+        vela_version,
+        ("ram_bytes", "dram_bytes", "flash_bytes", "cycles", "clock_hz"),
     ),
     "edgetpu": _Tool(_measure_edgetpu, litert_version),
 }
