@@ -179,11 +179,8 @@ def test_a_real_estimate_counts_the_dram(tmp_path):
     pytest.importorskip("ethosu", reason="needs the extra ethosu")
     values = {"networks": (SMALL,), "sizes": (32,), "channels": 1, "classes": 2}
     for accelerator, has_dram in (("ethos-u55-128", False), ("ethos-u65-256", True)):
-        settings = config(
-            **values, cache=tmp_path, target="ethosu", accelerator=accelerator, budget=BUDGET
-        )
-        settings = dataclasses.replace(settings, budget=Budget(flash=2**20))
-        (fit,) = make_plan(settings).fits
+        where = {"target": "ethosu", "accelerator": accelerator, "cache": tmp_path}
+        (fit,) = make_plan(config(**values, **where, budget=Budget(flash=2**20))).fits
         assert (fit.dram_bytes > 0) == has_dram
 
 
