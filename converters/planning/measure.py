@@ -36,6 +36,7 @@ _RANGE = (-4.0, 4.0)
 _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
+    "converters/edgetpu_target/parameters.py",
 )
 
 
