@@ -52,7 +52,7 @@ def test_times_are_parsed():
         ({"networks": ()}, "--networks and --sizes must each name at least one"),
         ({"sizes": (96, 31)}, "--sizes must be at least 32; received 31"),
         ({"classes": 0}, "--classes must be above 0; received 0"),
-        ({"budget": Budget()}, "give what the device has: --sram, --flash or --latency"),
+        ({"budget": Budget()}, "give what the device has: --sram, --dram, --flash or --latency"),
         (
             {"budget": Budget(latency_ms=9.0)},
             "--latency with --target=micro needs --macs_per_second",
