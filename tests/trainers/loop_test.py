@@ -524,7 +524,7 @@ def test_early_evaluations_have_batch_norms_statistics_that_fit(tmp_path, data_d
 
 
 def test_fast_weights_end_after_the_warm_up_or_200_steps(tmp_path, data_dir):
-    trainer = make_trainer(tmp_path / "work", data_dir, warmup_epochs=1, steps=5000)
+    trainer = make_trainer(tmp_path / "work", data_dir, warmup_epochs=0, steps=5000)
     assert trainer._fast_until == 200
     trainer = make_trainer(tmp_path / "other", data_dir, warmup_epochs=18, steps=5000)
     assert trainer._fast_until == round(20 * EPOCH)
