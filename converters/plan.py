@@ -31,6 +31,7 @@ flags.DEFINE_string(
     + ", ".join(f"{ram} ({target})" for target, (ram, _) in TARGETS.items())
     + ".",
 )
+flags.DEFINE_string("dram", None, "For ethosu: DRAM beside the SRAM, such as 2MB.")
 flags.DEFINE_string(
     "flash",
     None,
@@ -76,6 +77,7 @@ def main() -> None:
     config = PlanConfig(
         budget=Budget(
             sram=parse_amount("sram", FLAGS.sram),
+            dram=parse_amount("dram", FLAGS.dram),
             flash=parse_amount("flash", FLAGS.flash),
             latency_ms=parse_amount("latency", FLAGS.latency),
         ),

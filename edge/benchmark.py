@@ -57,7 +57,7 @@ _AGREEMENT_IMAGES = flags.DEFINE_integer(
     "agreement_images",
     32,
     "Images on which micro-sim is timed and compared with LiteRT, in LSB (steps of the integer "
-    "output).",
+    "output). Its accuracy is of all samples, or of those that one more minute allows.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", "measurements.jsonl", "File to which one JSON line per measurement is appended."
@@ -210,7 +210,7 @@ def _row(record: dict) -> list[str]:
         record["file"],
         device_name(record),
         _scaled(record["bytes"], 1e3),
-        _percent(record["accuracy"]),
+        _accuracy(record),
         f"~{latency['mean']:.3f}" if median is None else f"{median:.3f}",
         *(_milliseconds(latency[key]) for key in ("p10", "p90", "min")),
         _scaled(record.get("initialization_ms"), 1),
@@ -219,6 +219,12 @@ def _row(record: dict) -> list[str]:
         *_agreement(record.get("agreement")),
         *_agreement(record.get("agreement_reference")),
     ]
+
+
+def _accuracy(record: dict) -> str:
+    share = record["accuracy"]
+    # Devices may differ in the number of images.
+    return _NONE if share is None else f"{_percent(share)} of {record['accuracy_images']}"
 
 
 def _agreement(agreement: dict | None) -> list[str]:

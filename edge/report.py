@@ -31,7 +31,8 @@ _TITLE = flags.DEFINE_string("title", "Measurements", "The page's title.")
 
 _COLUMNS = (
     *(Column("file"), Column("model"), Column("graph"), Column("quantization"), Column("device")),
-    *(Column("accuracy, %", 1), Column("median ms", 3), Column("p10", 3), Column("p90", 3)),
+    *(Column("accuracy, %", 1), Column("of images", 0)),
+    *(Column("median ms", 3), Column("p10", 3), Column("p90", 3)),
     *(Column("KB", 1), Column("init ms", 1), Column("peak MB", 1), Column("arena KB", 1)),
     Column("date"),
 )
@@ -118,8 +119,20 @@ def _accuracy(data: ReportData) -> Section:
         "Higher and further left is better. Filled: deployment graphs, which this project writes; "
         "open: canonical graphs, as TensorFlow's converter writes them. The line is a device's "
         "Pareto front: the files that no other file beats in both. Latencies of different devices "
-        "are side by side; simulated ones say nothing about a device.",
+        f"are side by side; simulated ones say nothing about a device.{_images_note(data)}",
         figures=[latency_against_accuracy(data.points)],
+    )
+
+
+def _images_note(data: ReportData) -> str:
+    """Returns a sentence if the accuracies are not all of the same number of images."""
+    known = [point for point in data.points if point.accuracy is not None]
+    counts = sorted({count for point in known if (count := point.number("accuracy_images"))})
+    if len(counts) < 2:
+        return ""
+    return (
+        f" The accuracies are of {counts[0]:.0f} to {counts[-1]:.0f} images, as each point says: "
+        "compare only those of equally many."
     )
 
 
@@ -176,7 +189,8 @@ def _table(data: ReportData) -> Section:
     rows = [
         [
             *(point.label, *map(point.text, ("model", "graph", "quantization")), point.group),
-            *(_percent(point), point.ms, point.low, point.high),
+            *(_percent(point), point.number("accuracy_images")),
+            *(point.ms, point.low, point.high),
             _scaled(point, "bytes", 1e3),
             point.number("initialization_ms"),
             _scaled(point, "peak_memory_bytes", 1e6),

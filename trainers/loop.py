@@ -27,9 +27,13 @@ from trainers.data.pipeline import evaluation_batches, reading_errors, training_
 from trainers.data.sources import Source
 from trainers.distribution.cluster import ALONE, find_cluster
 from trainers.distribution.interrupts import Interrupts
-from trainers.distribution.strategy import make_strategy, synchronize_batch_norms
+from trainers.distribution.strategy import (
+    make_strategy,
+    synchronize_batch_norms,
+    trains_on_cpus,
+)
 from trainers.distribution.workers import Workers, lost_workers_reported, own_folder
-from trainers.optimization.averaging import WeightAverage, reestimate_batch_norms
+from trainers.optimization.averaging import BatchNormStatistics, WeightAverage
 from trainers.optimization.optimizers import make_optimizer
 from trainers.optimization.schedules import learning_rate
 from trainers.reporting import metrics
@@ -39,6 +43,11 @@ from trainers.training_graph.build import training_forward
 
 # Steps between two reads of the loss, because each makes the host wait for the device.
 _LOG_EVERY = 20
+# Until these steps, and these epochs after the warm-up, weights change so fast that evaluations
+# estimate BatchNorm's statistics again, from these batches.
+_FAST_STEPS = 200
+_FAST_EPOCHS = 2
+_FITTING_BATCHES = 4
 _DEVICES_FILE = "devices.json"
 
 
@@ -122,6 +131,8 @@ class Trainer:
         self.total_steps = optimization.steps or max(1, round(optimization.epochs * epoch))
         # The step from which the images have their final size, if they are smaller before.
         self._grows_at = round((config.images.train_size_epochs or 0) * epoch)
+        warmup = (optimization.warmup_epochs + _FAST_EPOCHS) * epoch
+        self._fast_until = max(_FAST_STEPS, round(warmup))
         self._eval_every = config.records.eval_every or max(1.0, epoch)
         self._checkpoint_every = config.records.checkpoint_every or self._eval_every
         # Not earlier, because preparing a data set draws from the same generators.
@@ -130,7 +141,10 @@ class Trainer:
         with strategy.scope():
             self.model = task.build(train_source)
             synchronize_batch_norms(self.model, strategy.num_replicas_in_sync > 1)
-            self._forward = training_forward(self.model)
+            # On other devices Keras's own graph: the rewritten one was measured on CPUs alone.
+            self._forward = functools.partial(self.model, training=True)
+            if trains_on_cpus():
+                self._forward = training_forward(self.model)
             rate = learning_rate(optimization, self.total_steps, epoch)
             self.optimizer = make_optimizer(optimization, rate)
             self._learnt = task.learnt(self.model)
@@ -142,6 +156,7 @@ class Trainer:
         self._best = tf.Variable(-1.0, trainable=False, name="best_top1")
         self._evaluated = metrics.NEVER  # step of the last evaluation
         self._count = evaluation.make_counter(self.model, strategy)
+        self._batch_norms = BatchNormStatistics(self.model, strategy)
         self._checkpoints = Checkpoints(
             self._workdir / "checkpoints",
             self.model,
@@ -279,7 +294,20 @@ class Trainer:
     def _reestimate_batch_norms(self, iterator: Iterator, check: Callable[[], None]) -> None:
         batches = itertools.islice(iterator, self._config.optimization.batch_norm_steps)
         with self._averaged():
-            reestimate_batch_norms(self.model, self._strategy, batches, check)
+            self._batch_norms.reestimate(batches, check)
+
+    def _fitted_batch_norms(
+        self, step: int, check: Callable[[], None]
+    ) -> contextlib.AbstractContextManager[None]:
+        """In the block, early in a training, BatchNorm's statistics fit the present weights.
+
+        They come from the batches that follow, so that a run that was stopped gets the same ones.
+        The last evaluation is of what is saved.
+        """
+        if not 0 < step < min(self._fast_until, self.total_steps):
+            return contextlib.nullcontext()
+        batches = itertools.islice(iter(self._training_batches(step)), _FITTING_BATCHES)
+        return self._batch_norms.fitted(batches, check)
 
     def _step(self) -> int:
         return int(self.optimizer.iterations.numpy())
@@ -329,7 +357,7 @@ class Trainer:
             check()
             return self._count(batch)
 
-        with self._averaged():
+        with self._averaged(), self._fitted_batch_norms(step, check):
             counts = map(count, self._evaluation_batches())
             scores = evaluation.summarize(counts, self._workers.add)
             if scores.top1 > float(self._best):

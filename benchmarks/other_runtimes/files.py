@@ -17,7 +17,7 @@ from converters.random_weights import SEED
 from edge.running import worker
 from keras_shufflenet import preprocess_input
 from trainers.distribution.strategy import batch_norms
-from trainers.optimization.averaging import reestimate_batch_norms
+from trainers.optimization.averaging import BatchNormStatistics
 
 IMAGES = 40
 # Images for the int8 ranges; the runtimes' outputs are compared on the others.
@@ -126,7 +126,7 @@ def settle_batch_norms(model: keras.Model, images: np.ndarray) -> None:
     every image, and a runtime that computes something else would not be noticed. Channels that
     hardly vary are not scaled up: that would magnify rounding errors, also those of float32.
     """
-    reestimate_batch_norms(model, tf.distribute.get_strategy(), [(images,)])
+    BatchNormStatistics(model, tf.distribute.get_strategy()).reestimate([(images,)])
     for norm in batch_norms(model):
         variance = np.asarray(norm.moving_variance)
         norm.moving_variance.assign(np.maximum(variance, SMALLEST_VARIANCE * variance.mean()))

@@ -54,6 +54,9 @@ BOUNDS: dict[str, Bound] = {
     "int8-qat": Bound(max=2.0, rms=0.4, argmax=0.75),
     "int16x8": Bound(max=0.4, rms=0.06, argmax=0.95),
 }
+# Integer files with this share of other top classes, or more, are kept with a warning.
+WARN_FROM = 0.02
+_WARNED = ("int8-ptq", "int8-qat")
 
 
 def measure_agreement(expected: np.ndarray, actual: np.ndarray) -> Agreement:
@@ -100,3 +103,29 @@ def check_agreement(agreement: Agreement, bound: Bound, name: str) -> None:
             f"{name} does not compute what the Keras model computes on {agreement.images} images, "
             f"in standard deviations of the logits: {', '.join(broken)}; nothing was written"
         )
+
+
+def disagreement(agreement: Agreement, quantization: str, name: str) -> str | None:
+    """Returns a warning with its remedies if an int8 file changes the class of many images.
+
+    Args:
+      agreement: with the Keras model, within its bound.
+      quantization: a key of `BOUNDS`.
+      name: the file's name.
+
+    Returns:
+      One line; None for other files and for fewer than `WARN_FROM` of the images.
+
+    Examples:
+      >>> disagreement(Agreement(max=0.9, rms=0.2, argmax=0.98, images=100), "int8-ptq", "x.tflite")
+      'x.tflite: 2.0% of 100 images get another class than from the Keras model; …'
+    """
+    share = 1 - agreement.argmax
+    # Rounded, because 1 - 0.98 is a little more than 0.02, and 1 - 0.97 less than 0.03.
+    if quantization not in _WARNED or round(share, 6) < WARN_FROM:
+        return None
+    return (
+        f"{name}: {share:.1%} of {agreement.images} images get another class than from the Keras "
+        "model; try other ranges (--ranges=minmax or percentile), train it quantized (shufflenet "
+        "quantize), or find the layers (shufflenet layer-error)"
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from absl import logging
 
 from common.artifact_writer import (
     describe_tflite,
@@ -20,7 +21,13 @@ from common.artifact_writer import (
 from common.cli import UserError
 from common.tflite import metadata, vela
 from common.tflite.litert import LiteRTModel
-from converters.conversion.check import BOUNDS, CHECK_IMAGES, check_agreement, measure_agreement
+from converters.conversion.check import (
+    BOUNDS,
+    CHECK_IMAGES,
+    check_agreement,
+    disagreement,
+    measure_agreement,
+)
 from converters.conversion.config import ConversionConfig
 from converters.conversion.sources import CONVERTERS, Sources
 from converters.edgetpu_target import pipeline
@@ -235,6 +242,8 @@ def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> di
     logits = LiteRTModel(path).predict(evaluation.inputs)
     agreement = measure_agreement(evaluation.logits, logits)
     check_agreement(agreement, BOUNDS[quantization], path.name)
+    if warning := disagreement(agreement, quantization, path.name):
+        logging.warning("%s", warning)
     return {
         **describe_tflite(path),
         "agreement": asdict(agreement),

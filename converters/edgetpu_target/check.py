@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from common.tflite.operators import Contents, Operator, Tensor, damage_reported, read_operators
 from converters.edgetpu_target.log import ModelLog
 from converters.edgetpu_target.operators import ON_CHIP_BYTES, OPERATORS
+from converters.edgetpu_target.parameters import parameter_bytes
 
 _IMAGE_DIMENSIONS = 3
 _TYPES = ("int8", "uint8")
 # Biases, axes and sizes are int32; the compiler only accepts them as constants.
 _CONSTANT_TYPES = (*_TYPES, "int32")
+# Further types of single operators: an LSTM's state.
+_MORE_TYPES = {"UNIDIRECTIONAL_SEQUENCE_LSTM": ("int16",)}
 _STRANDED = "an operator before it does not map, and a file has one Edge TPU part"
 _REFUSED = "the compiler rejects the whole file because of another operator's version"
 
@@ -43,12 +46,14 @@ class Prediction:
     Attributes:
       operators: the operators' predictions, in the file's order.
       refused: why the compiler rejects the whole file; None if it does not.
-      weight_bytes: bytes of weights, biases and other constants.
+      weight_bytes: bytes of weights, biases and other constants in the file.
+      parameter_bytes: the estimated bytes that those of the mapped operators take on the chip.
     """
 
     operators: tuple[Predicted, ...]
     refused: str | None
     weight_bytes: int
+    parameter_bytes: int
 
     @property
     def mapped(self) -> int:
@@ -64,7 +69,7 @@ class Prediction:
     @property
     def streamed_bytes(self) -> int:
         """Bytes of weights that do not fit on the chip and are sent at every inference."""
-        return max(0, self.weight_bytes - ON_CHIP_BYTES)
+        return max(0, self.parameter_bytes - ON_CHIP_BYTES)
 
     def as_json(self) -> dict:
         """Returns the manifest's field (docs/artifact.md)."""
@@ -76,6 +81,7 @@ class Prediction:
             "unmapped": self._grouped("reason"),
             "doubtful": self._grouped("doubt"),
             "weight_bytes": self.weight_bytes,
+            "parameter_bytes": self.parameter_bytes,
             "streamed_bytes": self.streamed_bytes,
         }
 
@@ -127,6 +133,11 @@ def _predict(contents: Contents) -> Prediction:
         ),
         refused=refused,
         weight_bytes=contents.constant_bytes,
+        parameter_bytes=sum(
+            parameter_bytes(operator)
+            for operator, reason in zip(operators, reasons, strict=True)
+            if reason is None
+        ),
     )
 
 
@@ -170,9 +181,10 @@ def _strand(reasons: list[str | None], start: int = 0) -> list[str | None]:
 
 
 def _leading_conversions(operators: tuple[Operator, ...]) -> int:
-    """Returns how many operators only quantize a float input; on the CPU, they strand no others."""
+    """Returns how many operators only convert the input; on the CPU, they strand no others."""
     for index, operator in enumerate(operators):
-        if operator.name != "QUANTIZE" or operator.inputs[0].dtype != "float32":
+        quantizes = operator.name == "QUANTIZE" and operator.inputs[0].dtype == "float32"
+        if not quantizes and operator.name != "CAST":
             return index
     return len(operators)
 
@@ -197,15 +209,17 @@ def _reason(operator: Operator) -> str | None:
     if limits is None:
         return "it is not among the documented operators"
     # Types and shapes first: the rules rely on them.
-    general = next(filter(None, map(_tensor_reason, operator.tensors)), None)
+    types = (*_TYPES, *_MORE_TYPES.get(operator.name, ()))
+    reasons = (_tensor_reason(tensor, types) for tensor in operator.tensors)
+    general = next(filter(None, reasons), None)
     return general or next(filter(None, (rule(operator) for rule in limits.rules)), None)
 
 
-def _tensor_reason(tensor: Tensor) -> str | None:
+def _tensor_reason(tensor: Tensor, types: tuple[str, ...]) -> str | None:
     if not tensor.fixed:
         return "a tensor's size is not constant"
     constant = tensor.values is not None
-    if tensor.dtype not in (_CONSTANT_TYPES if constant else _TYPES):
+    if tensor.dtype not in (_CONSTANT_TYPES if constant else types):
         return f"it works on {tensor.dtype}, not on int8"
     if constant:
         return None

@@ -15,6 +15,7 @@ from converters.edgetpu_target.compiler import (
     EdgeTpuSettings,
     find_compiler,
 )
+from converters.edgetpu_target.parameters import read_compiled
 
 SUFFIX = "_edgetpu.tflite"
 _COMPILE_LATER = "then run shufflenet edgetpu --artifact=FOLDER"
@@ -111,8 +112,10 @@ def summary(entry: dict) -> str:
     if log is None:
         return f"{text}; {entry['status']}"
     text += f", {log['mapped']} of {log['total']} map in {log['subgraphs']} parts"
-    if log["streamed_bytes"]:
-        text += f", {log['streamed_bytes']:,} bytes of weights streamed at every inference"
+    # Exact, where the file could be read; the compiler rounds.
+    streamed = entry["compiled"].get("streamed_bytes", log["streamed_bytes"])
+    if streamed:
+        text += f", {streamed:,} bytes of weights streamed at every inference"
     if entry["differences"]:
         text += f"; different from the prediction: {'; '.join(entry['differences'])}"
     return text
@@ -138,6 +141,7 @@ def _compiled(
 ) -> dict:
     target = folder / (path.stem + SUFFIX)
     shutil.copyfile(model.path, target)
+    parameters = read_compiled(target)
     rows = [{**asdict(row), "mapped": row.mapped} for row in model.log.operators]
     return _entry(
         prediction,
@@ -145,7 +149,10 @@ def _compiled(
         version=compiler.version,
         log={**asdict(model.log), "operators": rows, "models_compiled_together": together},
         differences=differences(prediction, model.log) if rows else None,
-        compiled={"name": target.name, **stored_file(target)},
+        compiled={
+            **{"name": target.name, **stored_file(target)},
+            **(parameters._asdict() if parameters else {}),
+        },
     )
 
 

@@ -32,6 +32,7 @@ class Budget:
     """A device's limits: bytes of memory, and milliseconds for one image; None is no limit."""
 
     sram: float | None = None
+    dram: float | None = None
     flash: float | None = None
     latency_ms: float | None = None
 
@@ -77,7 +78,9 @@ class PlanConfig:
                 raise UserError(f"--{flag} must be above 0; received {getattr(self, flag)}")
             check_bounds(flag, getattr(self, flag), 1, high)
         if self.budget == Budget():
-            raise UserError("give what the device has: --sram, --flash or --latency")
+            raise UserError("give what the device has: --sram, --dram, --flash or --latency")
+        if self.budget.dram is not None and self.target != "ethosu":
+            raise UserError(f"--dram needs --target=ethosu; received {self.target}")
         self._check_latency()
 
     def _check_latency(self) -> None:
@@ -106,7 +109,7 @@ def parse_amount(flag: str, text: str | None) -> float | None:
     """Returns a size in bytes or a time in milliseconds; None for None.
 
     Args:
-      flag: "sram", "flash" or "latency".
+      flag: "sram", "dram", "flash" or "latency".
       text: a number with its unit: none, B, KB, KiB (both 1024 bytes), MB or MiB; us, ms or s.
 
     Raises:

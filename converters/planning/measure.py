@@ -37,6 +37,7 @@ _RANGE = (-4.0, 4.0)
 _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
+    "converters/edgetpu_target/parameters.py",
 )
 
 
@@ -175,7 +176,7 @@ def _measure_edgetpu(path: Path, config: PlanConfig) -> dict[str, int]:
     prediction = predict(path)
     if prediction.mapped < len(prediction.operators):
         raise UserError("not all of its operators map to the Edge TPU")
-    return {"ram_bytes": prediction.weight_bytes, "flash_bytes": path.stat().st_size}
+    return {"ram_bytes": prediction.parameter_bytes, "flash_bytes": path.stat().st_size}
 
 
 def _measure_ethosu(path: Path, config: PlanConfig) -> dict[str, int]:
@@ -183,6 +184,8 @@ def _measure_ethosu(path: Path, config: PlanConfig) -> dict[str, int]:
     estimate = compile_file(path, config.accelerator, compiled)
     return {
         "ram_bytes": estimate["memory_bytes"]["sram"],
+        # 0 for a U55. A U65 and a U85 use the SRAM as a cache of what is in DRAM.
+        "dram_bytes": estimate["memory_bytes"].get("dram", 0),
         "flash_bytes": compiled.stat().st_size,
         "cycles": estimate["cycles"]["total"],
         "clock_hz": estimate["clock_hz"],
@@ -215,7 +218,9 @@ class _Tool(NamedTuple):
 _TOOLS = {
     "micro": _Tool(_measure_micro, _required_micro_version),
     "ethosu": _Tool(
-        _measure_ethosu, vela_version, ("ram_bytes", "flash_bytes", "cycles", "clock_hz")
+        _measure_ethosu,
+        vela_version,
+        ("ram_bytes", "dram_bytes", "flash_bytes", "cycles", "clock_hz"),
     ),
     "edgetpu": _Tool(_measure_edgetpu, litert_version),
 }

@@ -15,7 +15,10 @@ _NONE = "-"
 # Channels of images that can be trained on, and those of `--recipe=folder`.
 _TRAINED_CHANNELS, _DEFAULT_CHANNELS = (1, 3), 3
 # What a network can need too much of.
-_WORDS = {"sram": "bytes of SRAM", "flash": "bytes of flash", "latency_ms": "ms"}
+_WORDS = {
+    **{"sram": "bytes of SRAM", "dram": "bytes of DRAM", "flash": "bytes of flash"},
+    "latency_ms": "ms",
+}
 # What a network needs at least, known without converting it, by target. TFLite Micro holds the
 # stem's input and output at the same time, and a .tflite file has a byte for each weight. Neither
 # is true after Vela, which cuts feature maps into stripes and packs weights.
@@ -37,6 +40,7 @@ class Fit:
       ram_bytes, flash_bytes: measured; `config.TARGETS` says what they are for each target.
       latency_ms: time for one image by the planner's rule, or None.
       accuracy: published top-1 accuracy on ImageNet at this resolution, percent, or None.
+      dram_bytes: bytes of DRAM beside the SRAM, for ethosu; None for other targets.
     """
 
     network: str
@@ -46,6 +50,7 @@ class Fit:
     flash_bytes: int
     latency_ms: float | None
     accuracy: float | None
+    dram_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Miss:
 
     Attributes:
       candidate: as text, such as "v2-0.5x at 96 px".
-      what: "sram", "flash" or "latency_ms".
+      what: "sram", "dram", "flash" or "latency_ms".
       needed: how much it needs.
       limit: how much there is.
       at_least: whether `needed` is a lower bound, because the network was not converted.
@@ -130,13 +135,16 @@ def _judge(candidate: Candidate, config: PlanConfig) -> Fit | Miss:
     if miss := _worst(candidate, bounds, config.budget, at_least=True):
         return miss
     found, latency = candidate.footprint, candidate.latency_ms
-    ram, flash = found["ram_bytes"], found["flash_bytes"]
-    needs = {"sram": ram, "flash": flash, "latency_ms": latency}
+    ram, dram, flash = found["ram_bytes"], found.get("dram_bytes"), found["flash_bytes"]
+    needs = {"sram": ram, "dram": dram, "flash": flash, "latency_ms": latency}
     if miss := _worst(candidate, needs, config.budget, at_least=False):
         return miss
     published = PUBLISHED_ACCURACY if candidate.size == PUBLISHED_SIZE else {}
     accuracy = published.get(candidate.network)
-    return Fit(candidate.network, candidate.size, counted["macs"], ram, flash, latency, accuracy)
+    return Fit(
+        *(candidate.network, candidate.size, counted["macs"], ram, flash, latency, accuracy),
+        dram_bytes=dram,
+    )
 
 
 def _worst(
@@ -173,14 +181,17 @@ def report(plan: Plan, config: PlanConfig) -> str:
     nearest = f"the nearest: {plan.misses[0]}" if plan.misses else None
     if not plan.fits:
         raise UserError(f"no network fits; {nearest}; add smaller --networks or --sizes")
-    rows = [_row(fit) for fit in plan.fits[: config.top]]
+    rows = [_row(fit, config) for fit in plan.fits[: config.top]]
     lines = [format_table(_headers(config), rows, left_columns=1)]
     if len(plan.fits) > config.top:
         lines.append(f"{len(plan.fits) - config.top} more fit; --top={len(plan.fits)} lists all.")
     ram, flash = TARGETS[config.target]
     lines.append(f"RAM: {ram}. Flash: {flash}. {config.classes} classes, KB of 1024 bytes.")
     if config.target == "ethosu":
-        lines.append(f"Time: Vela's estimate for {config.accelerator}, not a measurement.")
+        lines.append(
+            "DRAM: what Vela plans there, beside the SRAM. "
+            f"Time: Vela's estimate for {config.accelerator}, not a measurement."
+        )
     if nearest:
         lines.append(f"Of those that do not fit, {nearest}.")
     if config.channels in _TRAINED_CHANNELS:
@@ -198,16 +209,20 @@ def training_command(fit: Fit, config: PlanConfig) -> str:
 
 
 def _headers(config: PlanConfig) -> tuple[str, ...]:
-    latency = "estimated ms" if config.target == "ethosu" else "ms by rate"
-    return ("network", "px", "million MACs", "RAM KB", "flash KB", latency, "published top-1")
+    ethosu = config.target == "ethosu"
+    dram, latency = (("DRAM KB",), "estimated ms") if ethosu else ((), "ms by rate")
+    memory = ("RAM KB", *dram, "flash KB")
+    return ("network", "px", "million MACs", *memory, latency, "published top-1")
 
 
-def _row(fit: Fit) -> tuple[str, ...]:
+def _row(fit: Fit, config: PlanConfig) -> tuple[str, ...]:
+    dram = _NONE if fit.dram_bytes is None else f"{fit.dram_bytes / 1024:,.1f}"
     return (
         fit.network,
         str(fit.size),
         f"{fit.macs / 1e6:.2f}",
         f"{fit.ram_bytes / 1024:,.1f}",
+        *([dram] if config.target == "ethosu" else []),
         f"{fit.flash_bytes / 1024:,.1f}",
         _NONE if fit.latency_ms is None else f"{fit.latency_ms:,.2f}",
         _NONE if fit.accuracy is None else f"{fit.accuracy:.1f}%",

@@ -132,7 +132,7 @@ class AdbDevice:
         }
 
     def _benchmark(self, command: list[str]) -> str:
-        done = self._shell.execute(*command)
+        done = self._folder.execute(*command)
         # Versions differ in what they print to stdout and what to stderr.
         text = f"{done.stdout}\n{done.stderr}".replace("\r", "")
         if done.returncode:

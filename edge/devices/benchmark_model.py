@@ -5,6 +5,7 @@ that come and go, "Peak memory footprint" or "Memory footprint delta"; newer ver
 and percentiles to the line of the timed runs.
 """
 
+import math
 import re
 
 from common.cli import UserError
@@ -160,7 +161,15 @@ def _table(text: str, title: str, columns: dict[str, str]) -> list[dict]:
 
 
 def _milliseconds(microseconds: str | None) -> float | None:
-    return None if microseconds is None else float(microseconds) / 1e3
+    if microseconds is None:
+        return None
+    try:
+        found = float(microseconds) / 1e3
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found) or found < 0:
+        raise UserError(f"benchmark_model printed {microseconds} as a time in us; run it again")
+    return found
 
 
 def _bytes(megabytes: float | None) -> int | None:

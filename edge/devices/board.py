@@ -75,7 +75,8 @@ class Board:
           DeviceLostError: the board does not answer.
           UserError: the runner reported a mistake, or failed.
         """
-        done = self._shell.execute(self._python, self._runner, text=json.dumps(request))
+        line = json.dumps({**request, "attended": True}) + "\n"
+        done = self._folder.execute(self._python, self._runner, text=line)
         if done.returncode:
             raise UserError(
                 f"the runner failed on {shells.explain(self._shell, done)}; it needs Python 3.7 or "

@@ -15,8 +15,9 @@ from edge.devices.through_runner import Place
 class Coral:
     """Measures compiled files with LiteRT and libedgetpu; over ssh if `host` is given.
 
-    `first_ms` includes loading the weights into the Edge TPU, the latencies do not. Outputs are
-    compared with those of the uncompiled file on this machine's CPU.
+    `first_ms` includes loading the weights into the Edge TPU; the latencies do not, because all
+    runs of a file are made before those of the next. Outputs are compared with those of the
+    uncompiled file on this machine's CPU.
     """
 
     def __init__(self):
@@ -62,7 +63,8 @@ class Coral:
         library = job.options["edgetpu_library"]
         with through_runner.samples_file(job) as samples:
             if self._board is None:
-                place = Place(through_runner.call_here, files, str(samples), library)
+                here = through_runner.place_here(job, str(samples))
+                place = replace(here, files=files, library=library)
             else:
                 place = Place(self._board.call, *self._board.put(files, samples), library)
             for result in through_runner.measure_and_compare(job, place, samples):

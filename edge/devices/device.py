@@ -13,7 +13,7 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         # CPU cores to which the measurement is pinned; () for all. Not for ethosu-model.
         "cores": (),
-        # The longest that one command on a device may take, in seconds.
+        # The longest that one command on a device may be silent, in seconds.
         "timeout": 900.0,
         # ssh and coral: user@board, or a name from the user's ssh configuration.
         "host": None,

@@ -25,7 +25,9 @@ def define() -> None:
         "cores", [], "CPU cores to measure on, such as 4,5,6,7; by default all of the device's."
     )
     flags.DEFINE_float(
-        "timeout", DEFAULT_OPTIONS["timeout"], "Seconds that a command on a device may take."
+        "timeout",
+        DEFAULT_OPTIONS["timeout"],
+        "Seconds that a command on a device, or an inference, may take without a sign of progress.",
     )
     flags.DEFINE_string("host", None, "ssh, coral: the board, such as pi@raspberrypi.")
     flags.DEFINE_string(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from common.manifest import SAMPLES
 from edge.devices import through_runner
 from edge.devices.device import Job, Result
-from edge.devices.through_runner import Place
 
 
 class Host:
@@ -26,7 +25,7 @@ class Host:
         """Measures the files; one that LiteRT refuses does not stop the others."""
         has_samples = job.artifact.manifest["samples"] is not None
         samples = str((job.artifact.folder / SAMPLES).resolve()) if has_samples else None
-        place = Place(through_runner.call_here, through_runner.files_here(job), samples)
+        place = through_runner.place_here(job, samples)
         for result, _ in through_runner.measure(job, place):
             yield result
 

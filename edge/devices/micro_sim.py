@@ -38,14 +38,8 @@ class MicroSim:
     def run(self, job: Job) -> Iterator[Result]:
         """Measures each file in a separate process, so that the interpreter may crash there."""
         for name in job.files:
-            request = {
-                "artifact": str(job.artifact.folder),
-                "file": name,
-                "images": job.agreement_images,
-                "cores": list(job.options["cores"]),
-            }
             try:
-                yield Result(name, values=_values(worker.call(_WORKER, request)))
+                yield Result(name, values=_measure(job, name))
             except UserError as error:
                 yield Result(name, error=str(error))
 
@@ -53,7 +47,14 @@ class MicroSim:
         """Does nothing: the processes have ended."""
 
 
-def _values(found: dict) -> dict:
+def _measure(job: Job, name: str) -> dict:
+    request = {
+        "artifact": str(job.artifact.folder),
+        "file": name,
+        "images": job.agreement_images,
+        "cores": list(job.options["cores"]),
+    }
+    found = worker.call(_WORKER, request, job.options["timeout"])
     milliseconds = found["milliseconds"]
     return {
         "simulation": True,

@@ -6,14 +6,33 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import CompletedProcess
 
 from common.cli import UserError
 from edge.devices import shell as shells
-from edge.devices.shell import Shell
+from edge.devices.device import DeviceLostError
+from edge.devices.shell import Shell, SilentError
 from edge.running.measurement import now
 
 NAME = "shufflenet_benchmark"
 _OWNER = "owner.json"
+_PROCESS = "process"
+# A process is known by its number and the time of its start (field 22 of its stat file): another
+# one may get its number. A zombie computes no more. No user input is in these lines.
+_STARTED = """started() { sed -n 's/.*) [^ZX] //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f19; }
+"""
+_START = _STARTED + 'echo "$$ $(started $$)" >"$0" && exec "$@"'
+_STOP = (
+    _STARTED
+    + """read process start <"$0" || exit 0
+waited=0
+while [ "$(started "$process")" = "$start" ]; do
+  kill -9 "$process" 2>/dev/null
+  [ $waited -lt 100 ] || exit 1
+  waited=$((waited + 1))
+  sleep 0.1
+done"""
+)
 
 
 class RemoteFolder:
@@ -48,6 +67,12 @@ class RemoteFolder:
             if self._shell.execute("test", "-d", self.path).returncode:
                 raise shells.CommandError(shells.explain(self._shell, done))
             self._check_abandoned()
+            # It would disturb the next benchmark.
+            if not self._stop():
+                raise UserError(
+                    f"{self._shell.name} is busy: what an ended benchmark started there cannot be "
+                    "stopped; restart it"
+                )
             shells.run(self._shell, "rm", "-rf", self.path)
             shells.run(self._shell, "mkdir", "-m", "700", self.path)
         self._created = True
@@ -64,6 +89,20 @@ class RemoteFolder:
         self._shell.push(source, target)
         return target
 
+    def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
+        """Runs a program on the machine as `Shell.execute` does; if it is silent, stops it there.
+
+        Raises:
+          DeviceLostError: it was silent for too long, or the machine does not answer; the message
+            says whether it was stopped.
+        """
+        process = f"{self.path}/{_PROCESS}"
+        try:
+            return self._shell.execute("sh", "-c", _START, process, *arguments, text=text)
+        except SilentError as error:
+            end = "was stopped" if self._stop() else "could not be stopped and may still run"
+            raise DeviceLostError(f"{error}; what ran there {end}") from error
+
     def remove(self) -> None:
         """Removes the folder if it was made; says on stderr if it cannot be removed."""
         if not self._created:
@@ -77,6 +116,14 @@ class RemoteFolder:
                 "the next benchmark from this machine removes it",
                 file=sys.stderr,
             )
+
+    def _stop(self) -> bool:
+        """Ends what `execute` started and waits for its end; returns whether nothing runs."""
+        process = f"{self.path}/{_PROCESS}"
+        try:
+            return self._shell.execute("sh", "-c", _STOP, process).returncode == 0
+        except DeviceLostError:
+            return False
 
     def _sign(self) -> None:
         owner = {"machine": socket.gethostname(), "process": os.getpid(), "since": now()}

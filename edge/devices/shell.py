@@ -3,14 +3,17 @@
 Both pass one string to a shell there: arguments are quoted, and we choose the paths there.
 """
 
+import contextlib
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Protocol
 
 from common.cli import UserError
 from edge.devices.device import DeviceLostError
+from edge.running import attended
 from edge.running.worker import last_line
 
 # A board must answer within this time; it is lost after this many silent intervals.
@@ -27,6 +30,10 @@ class CommandError(UserError):
     """A command ran on the device and failed."""
 
 
+class SilentError(DeviceLostError):
+    """Nothing came from a command on the device for too long; it may still be running there."""
+
+
 class Shell(Protocol):
     """Another machine that runs commands.
 
@@ -37,9 +44,14 @@ class Shell(Protocol):
     name: str
 
     def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
-        """Runs a command with `text` as its input and waits for it; the command may fail.
+        """Runs a command and waits for it; the command may fail.
+
+        Args:
+          *arguments: the command.
+          text: the beginning of its input, which ends with this process.
 
         Raises:
+          SilentError: it printed nothing for too long.
           DeviceLostError: the machine does not answer.
         """
 
@@ -92,17 +104,27 @@ class SshShell:
 
     def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
         """See `Shell`."""
-        return self._run(shlex.join(arguments), text.encode())
+        command = [*self._command, shlex.join(arguments)]
+        return self._answered(call(command, self.name, self._seconds, text))
 
     def push(self, source: Path, target: str) -> None:
         """See `Shell`."""
         # Not scp: its server is missing on small boards, and it interprets file names.
-        done = self._run(f"cat > {shlex.quote(target)}", source.read_bytes())
+        command = [*self._command, f"cat > {shlex.quote(target)}"]
+        with _explained(command, self.name, self._seconds):
+            done = subprocess.run(
+                command,
+                input=source.read_bytes(),
+                capture_output=True,
+                timeout=self._seconds,
+                check=False,
+            )
+        texts = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+        done = self._answered(CompletedProcess(command, done.returncode, *texts))
         if done.returncode:
             raise CommandError(explain(self, done))
 
-    def _run(self, command: str, content: bytes) -> CompletedProcess:
-        done = call([*self._command, command], self.name, self._seconds, content)
+    def _answered(self, done: CompletedProcess) -> CompletedProcess:
         if done.returncode == _SSH_FAILED:
             reason = last_line(done.stderr) or "no reason given"
             raise DeviceLostError(
@@ -122,7 +144,7 @@ class AdbShell:
 
     def execute(self, *arguments: str, text: str = "") -> CompletedProcess:
         """See `Shell`."""
-        return self._run(["shell", shlex.join(arguments)], text.encode())
+        return self._run(["shell", shlex.join(arguments)], text)
 
     def push(self, source: Path, target: str) -> None:
         """See `Shell`."""
@@ -130,9 +152,9 @@ class AdbShell:
         if done.returncode:
             raise CommandError(explain(self, done))
 
-    def _run(self, arguments: list[str], content: bytes = b"") -> CompletedProcess:
+    def _run(self, arguments: list[str], text: str = "") -> CompletedProcess:
         command = [self._adb, "-s", self.name]
-        done = call([*command, *arguments], self.name, self._seconds, content)
+        done = call([*command, *arguments], self.name, self._seconds, text)
         if done.returncode:
             # adb's own failures and those of the command have the same exit code.
             state = call([*command, "get-state"], self.name, _CONNECT_SECONDS)
@@ -144,30 +166,33 @@ class AdbShell:
         return done
 
 
-def call(command: list[str], name: str, seconds: float, content: bytes = b"") -> CompletedProcess:
+def call(command: list[str], name: str, seconds: float, text: str = "") -> CompletedProcess:
     """Runs a program on this machine.
 
     Args:
       command: ssh or adb, with its arguments.
       name: the device that should answer, for messages.
-      seconds: the longest time to wait.
-      content: the program's input.
+      seconds: the longest silence.
+      text: the beginning of the program's input, which ends with this process.
 
     Raises:
       UserError: the program cannot be run.
-      DeviceLostError: there was no answer in time.
+      SilentError: there was no answer in time.
     """
+    with _explained(command, name, seconds):
+        return attended.run(command, text, seconds)
+
+
+@contextlib.contextmanager
+def _explained(command: list[str], name: str, seconds: float) -> Iterator[None]:
+    """Raises what `call` raises for the failures of a program that the block runs."""
     try:
-        done = subprocess.run(
-            command, input=content, capture_output=True, timeout=seconds, check=False
-        )
+        yield
     except (FileNotFoundError, PermissionError) as error:
         remedy = _REMEDIES.get(command[0], "install Android's platform-tools, or use --adb=PATH")
         raise UserError(f"the program {command[0]!r} cannot be run; {remedy}") from error
     except subprocess.TimeoutExpired as error:
-        raise DeviceLostError(
+        raise SilentError(
             f"{name} did not answer within {seconds:g} seconds; "
             "check that it still runs, or allow more time with --timeout"
         ) from error
-    texts = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
-    return CompletedProcess(command, done.returncode, *texts)

@@ -1,11 +1,14 @@
 """Measures with `edge.running.runner`: what host, ssh and coral have in common."""
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +20,8 @@ from edge.running.measurement import accuracy, compare_outputs, drift, noise_ima
 
 _DTYPES = ("float32", "int8", "uint8", "int16")
 _MEASURED = ("initialization_ms", "first_ms", "peak_memory_bytes", "model_memory_bytes")
+_Key = TypeVar("_Key")
+_Found = TypeVar("_Found")
 _DISTURBANCES = ("warmup", "warmup_stable", "state_before", "state_after", "machine")
 
 
@@ -37,13 +42,22 @@ class Place:
     library: str | None = None
 
 
-def call_here(request: dict) -> dict:
-    """Runs the runner in a fresh process on this machine."""
-    return worker.call("edge.running.runner", request)
+def call_here(request: dict, silence: float) -> dict:
+    """Runs the runner in a fresh process here, which may be without progress for some seconds."""
+    return worker.call("edge.running.runner", request, silence)
+
+
+def place_here(job: Job, samples: str | None) -> Place:
+    """Returns this machine's CPU as a place for the job's files."""
+    call = partial(call_here, silence=job.options["timeout"])
+    return Place(call, files_here(job), samples)
 
 
 def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]]:
     """Measures the job's files: each in its own process, then all in interleaved rounds in one.
+
+    With a delegate, they are timed in blocks, each in one more process of its own: an accelerator
+    loads the weights again whenever another file takes its turn.
 
     Yields:
       Each file's result, and its raw outputs [n, classes] for the samples.
@@ -51,29 +65,17 @@ def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]
     Raises:
       DeviceLostError: the place does not answer any more.
     """
-    singles, errors = {}, {}
-    for name in job.files:
-        try:
-            reply = place.call({"task": "single", **_request(job, place, [name])})
-            singles[name] = (reply, _decode(reply["outputs"], job, name))
-        except DeviceLostError:
-            raise
-        except UserError as error:
-            errors[name] = str(error)
-    timings, common = _time_together(job, place, list(singles))
+    singles, errors = _each(job.files, lambda name: _measure_single(job, place, name))
+    groups = [(name,) for name in singles] if place.library else [tuple(singles)]
+    timed, more = _each(filter(None, groups), lambda names: _time_together(job, place, names))
+    errors.update({name: error for names, error in more.items() for name in names})
+    timings = {name: found[name] for found in timed.values() for name in found}
     for name in job.files:
         if name in errors:
             yield Result(name, error=errors[name]), None
         else:
-            reply, outputs = singles[name]
-            values = {
-                "latency_ms": statistics(timings[name]),
-                "drift": drift(timings[name]),
-                **{key: reply[key] for key in _MEASURED},
-                **common,
-                **_accuracy(job, outputs),
-            }
-            yield Result(name, values=values), outputs
+            values, outputs = singles[name]
+            yield Result(name, values={**timings[name], **values}), outputs
 
 
 def measure_and_compare(job: Job, place: Place, samples: Path) -> Iterator[Result]:
@@ -120,10 +122,10 @@ def samples_file(job: Job) -> Iterator[Path]:
 
 
 def _compared(job: Job, result: Result, outputs: np.ndarray, samples: Path) -> Result:
-    here = Place(call_here, files_here(job), str(samples))
+    here = place_here(job, str(samples))
     request = {**_request(job, here, [result.file]), "cores": [], "threads": 1}
     try:
-        reply = call_here({"task": "single", **request})
+        reply = here.call({"task": "single", **request})
         expected = _decode(reply["outputs"], job, result.file)
     except UserError as error:
         return Result(result.file, error=f"this machine cannot run it to compare: {error}")
@@ -133,13 +135,52 @@ def _compared(job: Job, result: Result, outputs: np.ndarray, samples: Path) -> R
     return replace(result, values={**result.values, "agreement": agreement})
 
 
-def _time_together(job: Job, place: Place, names: list[str]) -> tuple[dict, dict]:
-    if not names:
-        return {}, {}
+def _each(keys: Iterable[_Key], task: Callable[[_Key], _Found]) -> tuple[dict, dict[_Key, str]]:
+    """Returns the results of a task, and the errors where it failed, both by key."""
+    found, errors = {}, {}
+    for key in keys:
+        try:
+            found[key] = task(key)
+        except DeviceLostError:
+            raise
+        except UserError as error:
+            errors[key] = str(error)
+    return found, errors
+
+
+def _measure_single(job: Job, place: Place, name: str) -> tuple[dict, np.ndarray | None]:
+    reply = place.call({"task": "single", **_request(job, place, [name])})
+    values = {key: _number(reply.get(key), key) for key in _MEASURED}
+    outputs = _decode(reply.get("outputs"), job, name)
+    return {**values, **_accuracy(job, outputs)}, outputs
+
+
+def _time_together(job: Job, place: Place, names: tuple[str, ...]) -> dict[str, dict]:
+    """Returns the timings of files that take turns in one process, by name."""
     request = {**_request(job, place, names), "warmup": job.warmup, "runs": job.runs}
     reply = place.call({"task": "together", **request})
-    timings = dict(zip(names, reply["milliseconds"], strict=True))
-    return timings, {key: reply[key] for key in _DISTURBANCES}
+    common = {key: reply.get(key) for key in _DISTURBANCES}
+    return {
+        name: {"latency_ms": statistics(times), "drift": drift(times), **common}
+        for name, times in zip(names, _timings(reply, len(names), job.runs), strict=True)
+    }
+
+
+def _timings(reply: dict, files: int, runs: int) -> list[list[float]]:
+    """Returns the times of each file, checked: the reply may come from another machine."""
+    found = reply.get("milliseconds")
+    complete = isinstance(found, list) and [isinstance(x, list) and len(x) for x in found]
+    if complete != [runs] * files:
+        raise UserError(f"the runner's reply lacks times of {runs} runs; run it again")
+    return [[_number(time, "a time") for time in times] for times in found]
+
+
+def _number(value: Any, name: str) -> float:
+    """Returns a time or size of a reply, checked."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:
+        raise UserError(f"the runner's reply has {value!r} as {name}; run it again")
+    return value
 
 
 def _accuracy(job: Job, outputs: np.ndarray | None) -> dict:
@@ -148,7 +189,7 @@ def _accuracy(job: Job, outputs: np.ndarray | None) -> dict:
     return accuracy(outputs, None if samples is None or outputs is None else samples[1])
 
 
-def _request(job: Job, place: Place, names: list[str]) -> dict:
+def _request(job: Job, place: Place, names: Sequence[str]) -> dict:
     constants = job.artifact.manifest["input"]["preprocessing"]
     return {
         "files": [place.files[name] for name in names],

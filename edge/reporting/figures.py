@@ -67,7 +67,7 @@ def _points(group: str, points: Sequence[Point], color: str) -> graph_objects.Sc
         name=figure_text(group),
         customdata=[point.anchor for point in points],
         text=[figure_text(point.label) for point in points],
-        hovertemplate="%{text}<br>%{x:.3f} ms, %{y:.1f}%",
+        hovertemplate=["%{text}<br>%{x:.3f} ms, %{y:.1f}%" + _images(point) for point in points],
     )
 
 
@@ -126,6 +126,12 @@ def breakdown_bars(breakdowns: Sequence[Breakdown]) -> graph_objects.Figure:
         legend={**_LEGEND, "traceorder": "normal", "y": 1, "yanchor": "bottom"},
     )
     return figure
+
+
+def _images(point: Point) -> str:
+    """Returns of how many images an accuracy is, such as " of 300 images"; "" if unknown."""
+    count = point.number("accuracy_images")
+    return "" if count is None else f" of {count:.0f} images"
 
 
 def _spread(points: Sequence[Point]) -> dict:

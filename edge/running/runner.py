@@ -3,9 +3,11 @@
 It imports nothing from this project and only uses the syntax of Python 3.7 (a Coral Dev Board's):
 `--device=ssh` copies it to a board that has numpy and ai-edge-litert (or tflite-runtime),
 `--device=host` runs it on this machine, so that both measure in the same way. It reads a request
-from stdin and prints its reply to stdout, both as JSON:
+from stdin, one line, and prints its reply to stdout, both as JSON:
 
   echo '{"task": "describe"}' | python runner.py
+
+Between inferences it prints lines of `PROGRESS` to stderr, so that a silent one can be given up.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +27,9 @@ from typing import Any
 
 import numpy as np
 
+# What a process prints to stderr, at most once a second, while its work goes on.
+PROGRESS = "..."
+_progress = {"reported": 0.0}
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 _INVOKES_FOR_MEMORY = 3
 # The warm-up ends when the medians of two consecutive windows differ by at most this share.
@@ -53,16 +59,28 @@ class RunnerError(Exception):
 def serve(task: Callable[[dict], dict], mistakes: tuple[type, ...] = (RunnerError,)) -> None:
     """Reads a request from stdin, runs `task` on it and prints the reply to stdout.
 
-    Exceptions of the types in `mistakes` are reported in the reply, as {"error": …}.
+    Exceptions of the types in `mistakes` are reported in the reply, as {"error": …}. If the request
+    is `attended`, stdin stays open, and its end ends this process: nobody waits for the reply.
     """
     # Libraries print to stdout from C++: they get stderr, and only the reply gets the real stdout.
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
         try:
-            values = task(json.load(sys.stdin))
+            request = json.loads(sys.stdin.readline())
+            if request.pop("attended", False):
+                threading.Thread(target=_end_with_stdin, daemon=True).start()
+            values = task(request)
         except mistakes as error:
             values = {"error": str(error)}
         json.dump(values, replies)
+
+
+def report_progress() -> None:
+    """Says on stderr that the work goes on; call it after each inference."""
+    now = time.monotonic()
+    if now - _progress["reported"] >= 1:
+        _progress["reported"] = now
+        print(PROGRESS, file=sys.stderr, flush=True)
 
 
 def measure(request: dict) -> dict:
@@ -250,7 +268,15 @@ class Model:
             self.set_input(self.quantize(x))
             self.run()
             rows.append(self._interpreter.get_tensor(self._output["index"])[0])
+            report_progress()
         return np.stack(rows)
+
+
+def _end_with_stdin() -> None:
+    # Not sys.stdin: at its own end Python could not close it while this thread reads.
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
 
 
 def _single(request: dict) -> dict:
@@ -324,6 +350,7 @@ def _interleaved_rounds(models: list, inputs: list, runs: int) -> list[list[floa
             # Every time, because a runtime may reuse the input's memory.
             model.set_input(inputs[index])
             timings[index].append(timed(model.run))
+            report_progress()
     return timings
 
 

@@ -6,39 +6,43 @@ this process, not the benchmark.
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from threading import Thread
 
 from common.child_process import module_command
 from common.cli import UserError
-from edge.running import runner
+from edge.running import attended, runner
 
 _CLOCKS = {"wall": time.perf_counter, "process": time.process_time}
 
 
-def call(module: str, request: dict) -> dict:
+def call(module: str, request: dict, silence: float | None = None) -> dict:
     """Runs a module on a request in a fresh process, and returns its reply.
+
+    The process ends with this one, even if this one is killed.
 
     Args:
       module: a module whose main part is `serve(task)`.
       request: JSON values.
+      silence: seconds without progress after which the process is killed; None for no limit.
 
     Raises:
-      UserError: the worker reported a mistake, or died.
+      UserError: the worker reported a mistake, made no progress, or died.
     """
-    done = subprocess.run(
-        module_command(module),
-        input=json.dumps(request),
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    line = json.dumps({**request, "attended": True}) + "\n"
+    try:
+        done = attended.run(module_command(module), line, silence, _environment())
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"its process was stopped after {silence:g} seconds without progress; "
+            "allow more time with --timeout"
+        ) from error
     if done.returncode:
         raise UserError(f"its process died with {_describe_exit(done)}")
     values = json.loads(done.stdout)
@@ -48,8 +52,9 @@ def call(module: str, request: dict) -> dict:
 
 
 def last_line(text: str) -> str:
-    """Returns the last line that is not empty, or ""; in a traceback it is the exception."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    """Returns the last line that says something, or ""; in a traceback it is the exception."""
+    lines = (line.strip() for line in reversed(text.splitlines()))
+    return next((line for line in lines if line not in ("", runner.PROGRESS)), "")
 
 
 def serve(task: Callable[[dict], dict]) -> None:
@@ -121,15 +126,26 @@ class PersistentWorker:
 
 def serve_turns(make: Callable[[dict], Callable[[], object]]) -> None:
     """Runs the steps that `make` returns for the first request; a persistent worker's main."""
-    step = make(json.loads(sys.stdin.readline()))
+    lines: queue.Queue[str] = queue.Queue()
+    Thread(target=_forward_lines, args=(lines,), daemon=True).start()
+    step = make(json.loads(lines.get()))
     step()
     print("{}", flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
+    while True:
+        request = json.loads(lines.get())
         clock = _CLOCKS[request["clock"]]
         step()
         times = [runner.timed(step, clock) for _ in range(request["steps"])]
         print(json.dumps({"milliseconds": times}), flush=True)
+
+
+def _forward_lines(lines: queue.Queue) -> None:
+    """Puts the lines of stdin into the queue; at its end nobody asks any more, so all ends."""
+    # Not sys.stdin: at its own end Python could not close it while this thread reads.
+    with os.fdopen(os.dup(0)) as stdin:
+        for line in stdin:
+            lines.put(line)
+    os._exit(0)
 
 
 def _environment() -> dict[str, str]:

@@ -69,7 +69,12 @@ def test_micro_sim_equals_the_reference_kernels(run_cli, artifact_dir, tmp_path)
     assert (record["file"], record["simulation"]) == (INT8, True)
     assert record["agreement_reference"]["max_lsb"] <= 1
     assert record["agreement_reference"]["exact"] >= 0.98
-    assert record["agreement"]["images"] == record["accuracy_images"] == 8
+    assert record["agreement"]["images"] == record["latency_ms"]["runs"] == 8
+    # As on the host: of all samples, not of those that were timed.
+    manifest = json.loads((artifact_dir / "manifest.json").read_text())
+    assert record["accuracy_images"] == manifest["samples"]["images"] == 100
+    assert record["accuracy"] == pytest.approx(manifest["files"][INT8]["accuracy"], abs=0.02)
+    assert f"{100 * record['accuracy']:.1f}% of 100" in done.stdout
     # The two largest tensors alone: 32x32x24 in and 32x32x24 out, next to the stem.
     assert 2 * 32 * 32 * 24 <= record["arena_bytes"] <= 200_000
     # It cannot take float files; unless one is asked for, they are skipped without a message.

@@ -21,6 +21,7 @@ def _record(file=_INT8, ms=1.0, accuracy=0.9, **changes):
         "sha256": "0" * 64,
         "bytes": 500_000,
         "accuracy": accuracy,
+        "accuracy_images": 300,
         "latency_ms": {"median": ms, "p10": ms - 0.1, "p90": ms + 0.1, "runs": 50},
         "machine": {"cpu": "EPYC"},
         **changes,

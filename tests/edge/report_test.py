@@ -21,7 +21,15 @@ def measurements(record, tmp_path):
     records = [
         record(DEPLOYMENT, accuracy=0.857, latency_ms=latency),
         record(CANONICAL, 9.5, 0.75),
-        record(HOSTILE, 100.0, None, device="micro-sim", simulation=True, model=HOSTILE),
+        record(
+            HOSTILE,
+            100.0,
+            None,
+            accuracy_images=0,
+            device="micro-sim",
+            simulation=True,
+            model=HOSTILE,
+        ),
         {"file": "canonical.tflite", "device": "host", "operator_profile": PROFILE},
     ]
     path.write_text("".join(json.dumps(one) + "\n" for one in records))
@@ -41,9 +49,20 @@ def test_a_page_is_written(run_cli, measurements, tmp_path):
     for title in ("Phones", *titles, "Where the time goes", "All measurements"):
         assert f">{title}</h" in text
     assert '<p class="warning">measurements.jsonl:5 is not a complete record, skipped</p>' in text
+    # All accuracies are of 300 images, so the section does not mention it.
+    assert '<td data-number="300.0"' in text and "The accuracies are of" not in text
     # 9.5 ms against 10.25 ms: here the deployment graph is the slower one.
     assert '<td data-number="0.926829' in text and "The artifact artifact does not exist" in text
     assert HOSTILE not in text
+
+
+def test_accuracies_of_unequal_numbers_of_images_are_said(run_cli, record, tmp_path):
+    records = [record(DEPLOYMENT), record(DEPLOYMENT, device="micro-sim", accuracy_images=32)]
+    path = tmp_path / "measurements.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    run_cli(MODULE, path.name, "--output=page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "The accuracies are of 32 to 300 images" in text
 
 
 @pytest.mark.parametrize(
@@ -117,7 +136,7 @@ def _check_sorting_and_filter(page):
     assert sorted(names()) == [CANONICAL, DEPLOYMENT]
     assert box.locator("output").inner_text() == "2 of 3"
     cells = rows.first.locator("td").all_inner_texts()
-    assert cells[5:9] == ["85.7", "10.250", "9.225", "12.300"]
+    assert cells[5:10] == ["85.7", "300", "10.250", "9.225", "12.300"]
     box.get_by_role("searchbox").fill("")
 
 

@@ -77,7 +77,7 @@ for where in (two, one):
     for _ in range(2):
         trainer._train_step(iterator)
     with trainer._averaged():
-        averaging.reestimate_batch_norms(trainer.model, where, [next(iterator)])
+        averaging.BatchNormStatistics(trainer.model, where).reestimate([next(iterator)])
     assert abs(trainer.model.trainable_variables[0].numpy() - start).max() > 1e-3
     weights.append([weight.numpy() for weight in trainer.model.weights + trainer._average.shadows])
 difference = max(abs(first - second).max() for first, second in zip(*weights))

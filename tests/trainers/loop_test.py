@@ -17,9 +17,10 @@ from trainers.config import TrainConfig
 from trainers.data import pipeline
 from trainers.data.datasets import load_source
 from trainers.distribution.lock import locked
+from trainers.distribution.strategy import batch_norms
 from trainers.networks.models import build_model, load_model
 from trainers.networks.whitening import whiten_stem
-from trainers.optimization.averaging import reestimate_batch_norms
+from trainers.optimization.averaging import BatchNormStatistics
 from trainers.recipes import make_config
 from trainers.task import Task
 
@@ -65,6 +66,20 @@ def make_trainer(workdir, data_dir, **overrides):
     data = config.data
     sources = [load_source(data, split) for split in (data.train_split, data.eval_split)]
     return loop.Trainer(Task(config), tf.distribute.get_strategy(), *sources)
+
+
+@pytest.mark.parametrize(("fake", "rewritten"), [("GPU", 0), ("TPU", 0), (None, 1)])
+def test_the_rewritten_graph_trains_on_cpus_alone(tmp_path, data_dir, monkeypatch, fake, rewritten):
+    # A fake device list: no GPU and no TPU was available.
+    devices = {fake: [tf.config.LogicalDevice(f"/device:{fake}:0", fake)]}
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices.get(kind, []))
+    made = []
+    monkeypatch.setattr(loop, "training_forward", made.append)
+    trainer = make_trainer(tmp_path / "work", data_dir)
+    assert len(made) == rewritten
+    if not rewritten:
+        assert trainer._forward.func is trainer.model
+        assert trainer._forward.keywords == {"training": True}
 
 
 @pytest.fixture(scope="module")
@@ -425,7 +440,7 @@ def test_batch_norms_statistics_are_those_of_the_batches_after_the_last(whole_of
     saved = [weight.numpy() for weight in model.weights]
     config = dataclasses.replace(trainer._config, images=trainer._config.images.grown())
     batches = pipeline.training_batches(config, trainer._train_source, STEPS).take(2)
-    reestimate_batch_norms(model, tf.distribute.get_strategy(), batches)
+    BatchNormStatistics(model, tf.distribute.get_strategy()).reestimate(batches)
     for before, weight in zip(saved, model.weights, strict=True):
         # The run's statistics are computed in float16.
         np.testing.assert_allclose(weight, before, rtol=0.02, atol=2e-3, err_msg=weight.path)
@@ -495,3 +510,28 @@ def test_colour_statistics_need_colour(tmp_path, data_dir):
     config = make_config("digits", str(tmp_path), {"data_dir": data_dir, "preprocessing": "torch"})
     with pytest.raises(UserError, match=r"--preprocessing=torch is for colour images.*1 channel"):
         loop.train(config)
+
+
+def test_early_evaluations_have_batch_norms_statistics_that_fit(tmp_path, data_dir):
+    """Otherwise a network that learns is shown with a loss of 801."""
+    trainer = make_trainer(tmp_path / "work", data_dir)
+    variance = batch_norms(trainer.model)[0].moving_variance
+    variance.assign(np.full(variance.shape, 1e-6))
+    with trainer._fitted_batch_norms(3, lambda: None):
+        found = variance.numpy()
+    np.testing.assert_array_equal(variance, np.full(variance.shape, 1e-6, np.float32))
+    # At the end, what is evaluated is what is saved; before the start, nothing has moved.
+    for step in (0, STEPS):
+        with trainer._fitted_batch_norms(step, lambda: None):
+            np.testing.assert_array_equal(variance, np.full(variance.shape, 1e-6, np.float32))
+    batches = pipeline.training_batches(trainer._config, trainer._train_source, 3).take(4)
+    BatchNormStatistics(trainer.model, tf.distribute.get_strategy()).reestimate(batches)
+    np.testing.assert_allclose(found, variance, rtol=1e-5)
+    assert found.min() > 1e-5
+
+
+def test_fast_weights_end_after_the_warm_up_or_200_steps(tmp_path, data_dir):
+    trainer = make_trainer(tmp_path / "work", data_dir, warmup_epochs=0, steps=5000)
+    assert trainer._fast_until == 200
+    trainer = make_trainer(tmp_path / "other", data_dir, warmup_epochs=18, steps=5000)
+    assert trainer._fast_until == round(20 * EPOCH)

@@ -104,6 +104,11 @@ def _devices(count: int) -> list[str]:
     return [f"CPU:{index}" for index in range(count)]
 
 
+def trains_on_cpus() -> bool:
+    """Returns whether TensorFlow computes on CPUs alone; with a GPU or a TPU, it uses that."""
+    return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+
+
 def synchronize_batch_norms(model: keras.Model, synchronized: bool) -> None:
     """Sets whether every BatchNormalization uses the batch statistics of all devices.
 

@@ -78,43 +78,73 @@ class WeightAverage(tf.Module):
             self._strategy.extended.update(shadow, function, args=(weight,))
 
 
-def reestimate_batch_norms(
-    model: keras.Model,
-    strategy: tf.distribute.Strategy,
-    batches: Iterable[tuple],
-    check: Callable[[], None] = lambda: None,
-) -> None:
-    """Replaces BatchNorm's moving statistics with the mean of the statistics of `batches`.
+class BatchNormStatistics:
+    """BatchNorm's moving statistics, estimated again with the present weights.
 
-    The papers' code does this at the end, because the moving statistics of a training lag behind
-    its weights. The previous statistics have no effect.
+    The moving statistics of a training lag behind its weights: at its start so much that a network
+    which learns well is evaluated as useless.
 
     Args:
       model: the network.
       strategy: where it runs.
-      batches: distributed batches, the images first.
-      check: called before each batch; if it raises, the statistics are incomplete.
+
+    Examples:
+      >>> with BatchNormStatistics(model, strategy).fitted(batches):
+      ...     evaluate(model)
     """
-    norms = batch_norms(model)
-    momenta = [layer.momentum for layer in norms]
-    statistics = [value for layer in norms for value in (layer.moving_mean, layer.moving_variance)]
 
+    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy):
+        self._model, self._strategy = model, strategy
+        self._norms = batch_norms(model)
+        self._statistics = [
+            value for layer in self._norms for value in (layer.moving_mean, layer.moving_variance)
+        ]
+
+    def reestimate(
+        self, batches: Iterable[tuple], check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Replaces the moving statistics with the mean of the statistics of `batches`.
+
+        The papers' code does this at the end. The previous statistics have no effect.
+
+        Args:
+          batches: distributed batches, the images first.
+          check: called before each batch; if it raises, the statistics are incomplete.
+        """
+        momenta = [layer.momentum for layer in self._norms]
+        sums, count = [np.float64(0)] * len(self._statistics), 0
+        try:
+            for layer in self._norms:
+                # The moving statistics are then those of the batch.
+                layer.momentum = 0.0
+            for batch in batches:
+                check()
+                self._forward(batch)
+                values = (value.numpy() for value in self._statistics)
+                sums = [s + value for s, value in zip(sums, values, strict=True)]
+                count += 1
+        finally:
+            for layer, momentum in zip(self._norms, momenta, strict=True):
+                layer.momentum = momentum
+        for value, total in zip(self._statistics, sums, strict=True):
+            value.assign(total / count)
+
+    @contextlib.contextmanager
+    def fitted(
+        self, batches: Iterable[tuple], check: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """In the block, the statistics are those of `batches`; after it, the previous ones."""
+        previous = [value.numpy() for value in self._statistics]
+        try:
+            self.reestimate(batches, check)
+            yield
+        finally:
+            for value, before in zip(self._statistics, previous, strict=True):
+                value.assign(before)
+
+    # Always traced and called with a momentum of 0.
     @tf.function(autograph=False)
-    def forward(batch: tuple) -> None:
-        strategy.run(lambda images, *unused_rest: model(images, training=True), args=batch)
-
-    sums, count = [np.float64(0)] * len(statistics), 0
-    try:
-        for layer in norms:
-            # The moving statistics are then those of the batch.
-            layer.momentum = 0.0
-        for batch in batches:
-            check()
-            forward(batch)
-            sums = [s + value.numpy() for s, value in zip(sums, statistics, strict=True)]
-            count += 1
-    finally:
-        for layer, momentum in zip(norms, momenta, strict=True):
-            layer.momentum = momentum
-    for value, total in zip(statistics, sums, strict=True):
-        value.assign(total / count)
+    def _forward(self, batch: tuple) -> None:
+        self._strategy.run(
+            lambda images, *unused_rest: self._model(images, training=True), args=batch
+        )

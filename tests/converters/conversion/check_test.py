@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from converters.conversion.check import BOUNDS, Agreement, check_agreement, measure_agreement
+from converters.conversion.check import (
+    BOUNDS,
+    Agreement,
+    check_agreement,
+    disagreement,
+    measure_agreement,
+)
 
 
 def logits(images=64, classes=10):
@@ -67,3 +73,19 @@ def test_each_number_is_checked_alone():
             check_agreement(
                 Agreement(**{**vars(good), **change}), BOUNDS["int8-ptq"], "model.tflite"
             )
+
+
+@pytest.mark.parametrize("quantization", ["int8-ptq", "int8-qat"])
+def test_two_percent_of_other_classes_are_a_warning_with_remedies(quantization):
+    few, many = (Agreement(max=0.5, rms=0.1, argmax=x, images=200) for x in (0.985, 0.98))
+    check_agreement(many, BOUNDS[quantization], "model.tflite")
+    assert disagreement(few, quantization, "model.tflite") is None
+    warning = disagreement(many, quantization, "model.tflite")
+    assert warning.startswith("model.tflite: 2.0% of 200 images get another class than from the K")
+    for remedy in ("--ranges=", "shufflenet quantize", "shufflenet layer-error"):
+        assert remedy in warning
+
+
+def test_only_int8_files_are_warned_about():
+    found = Agreement(max=0.01, rms=0.001, argmax=0.96, images=64)
+    assert disagreement(found, "float16", "model.tflite") is None

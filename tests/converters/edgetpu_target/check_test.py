@@ -150,6 +150,14 @@ def test_everything_after_an_unmapped_operator_is_stranded(predicted):
     assert reasons == [None, unknown, stranded, unknown, stranded]
 
 
+def test_a_leading_cast_stays_on_the_cpu_and_strands_nothing(predicted):
+    prediction = predicted(map(operator, ["CAST", "ADD", "CAST", "ADD"]))
+    unknown = "it is not among the documented operators"
+    stranded = "an operator before it does not map, and a file has one Edge TPU part"
+    reasons = [entry.reason for entry in prediction.operators]
+    assert reasons == [unknown, None, unknown, stranded]
+
+
 def test_a_doubt_that_comes_true_strands_the_rest(predicted):
     prediction = predicted(map(operator, ["ADD", "ADD", "TRANSPOSE", "ADD"]))
     assert (prediction.mapped, prediction.certain) == (4, 2)
@@ -165,8 +173,12 @@ def test_a_version_that_is_too_new_rejects_the_file(predicted):
 
 
 def test_weights_beyond_the_chip_are_streamed(predicted):
-    assert predicted([operator("ADD")], 8_000_000).streamed_bytes == 0
-    assert predicted([operator("ADD")], 8_000_001).streamed_bytes == 1
+    # 8,000,000 bytes: 1,984 weights and 16 more bytes for each of 4,000 outputs.
+    weights = dataclasses.replace(tensor(4000, 1984), values=np.zeros(1, np.int8))
+    inputs = (tensor(1, 1984), weights)
+    full = dataclasses.replace(operator("FULLY_CONNECTED", tensor(1, 4000)), inputs=inputs)
+    assert predicted([full]).streamed_bytes == 0
+    assert predicted([full, full]).streamed_bytes == 8_000_000
 
 
 def test_differences_are_reported_by_kind(predicted):
@@ -197,4 +209,6 @@ def test_every_network_maps_completely_at_224_pixels(build, arguments, padding, 
     )
     prediction = predict(deployed(model, tmp_path / "model.tflite"))
     assert_all_map(prediction)
-    assert prediction.streamed_bytes == 0
+    # V2 2x is the only one that does not fit: 7.4 MB of weights are 8.0 to 8.2 MB on the chip.
+    largest = build is ShuffleNetV2 and arguments == {"scale": 2.0}
+    assert (prediction.streamed_bytes > 0) == largest

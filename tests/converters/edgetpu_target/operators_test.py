@@ -53,11 +53,6 @@ ZEROS, ONES = (tensor(1, 8, 8, 4, values=[value] * 4, zero_point=3) for value in
             unary(dilationHFactor=2, dilationWFactor=2),
             unary(dilationHFactor=2, dilationWFactor=1),
         ),
-        (
-            "no_dilation",
-            unary(dilationHFactor=1, dilationWFactor=1),
-            unary(dilationHFactor=2, dilationWFactor=2),
-        ),
         ("ungrouped", convolution(4), convolution(2)),
         (
             "default_weights",
@@ -106,7 +101,7 @@ def test_rules_at_their_limits(rule, good, bad):
 def test_every_rule_belongs_to_an_operator():
     used = {rule.__name__ for entry in limits.OPERATORS.values() for rule in entry.rules}
     assert used == {
-        *("no_activation", "even_dilation", "no_dilation", "ungrouped", "default_weights"),
+        *("no_activation", "even_dilation", "ungrouped", "default_weights"),
         *("constants_pad", "reduces_image", "keeps_batch", "pads_image", "packs_no_batch"),
         *("splits_no_batch", "unit_strides", "squeezes_front", "small_vector", "channel_slopes"),
     }

@@ -55,7 +55,7 @@ def test_times_are_parsed():
         ({"classes": 10**12}, "--classes must be at most 1000000; received 1000000000000"),
         ({"macs_per_second": float("nan")}, "--macs_per_second must be above 0"),
         ({"classes": 0}, "--classes must be above 0; received 0"),
-        ({"budget": Budget()}, "give what the device has: --sram, --flash or --latency"),
+        ({"budget": Budget()}, "give what the device has: --sram, --dram, --flash or --latency"),
         (
             {"budget": Budget(latency_ms=9.0)},
             "--latency with --target=micro needs --macs_per_second",

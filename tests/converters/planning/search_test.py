@@ -161,6 +161,29 @@ def test_only_the_best_are_listed_and_an_estimate_is_called_one():
     assert "Vela's estimate for ethos-u55-128, not a measurement." in text
 
 
+def test_dram_is_a_column_and_a_limit_for_an_ethos_u(candidates, monkeypatch):
+    found = {"ram_bytes": 300, "dram_bytes": 1_740_800, "flash_bytes": 100}
+    monkeypatch.setattr(FakeCandidate, "footprint", found)
+    settings = config(sizes=(224,), networks=("v2-0.5x",), target="ethosu", budget=BUDGET)
+    header, row, *_ = report(make_plan(settings), settings).splitlines()
+    assert "RAM KB  DRAM KB  flash KB" in header and "1,700.0" in row.split()
+    tight = dataclasses.replace(settings, budget=Budget(dram=2**20))
+    assert [str(miss) for miss in make_plan(tight).misses] == [
+        "v2-0.5x at 224 px needs 1,740,800 bytes of DRAM, 692,224 too many"
+    ]
+    with pytest.raises(UserError, match="--dram needs --target=ethosu; received micro"):
+        config(budget=Budget(dram=2**20))
+
+
+def test_a_real_estimate_counts_the_dram(tmp_path):
+    pytest.importorskip("ethosu", reason="needs the extra ethosu")
+    values = {"networks": (SMALL,), "sizes": (32,), "channels": 1, "classes": 2}
+    for accelerator, has_dram in (("ethos-u55-128", False), ("ethos-u65-256", True)):
+        where = {"target": "ethosu", "accelerator": accelerator, "cache": tmp_path}
+        (fit,) = make_plan(config(**values, **where, budget=Budget(flash=2**20))).fits
+        assert (fit.dram_bytes > 0) == has_dram
+
+
 def test_nothing_fits():
     with pytest.raises(UserError, match="no network fits; the nearest: v2-1x at 96 px needs 2,000"):
         report(Plan((), (MISS,)), PlanConfig(BUDGET))

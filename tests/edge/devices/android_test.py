@@ -301,8 +301,11 @@ def test_one_device_needs_no_serial(phones, job):
     assert result.values["place"] == "B2"
 
 
-def test_a_command_that_takes_too_long_is_given_up(phones, job):
-    executable(phones.home / "benchmark_model", "#!/bin/sh\nexec sleep 20\n")
-    with pytest.raises(DeviceLostError, match=r"did not answer within 2 seconds"):
+def test_a_command_that_takes_too_long_is_given_up_and_stopped(phones, job):
+    executable(phones.home / "benchmark_model", '#!/bin/sh\necho $$ >"$ROOT/pid"\nexec sleep 20\n')
+    message = r"did not answer within 2 seconds; .*; what ran there was stopped"
+    with pytest.raises(DeviceLostError, match=message):
         run(job, timeout=2)
+    stat = Path(f"/proc/{(phones.home / 'A1/pid').read_text().strip()}/stat")
+    assert not stat.exists() or ") Z " in stat.read_text()
     assert phones.temporary("A1") == []

@@ -203,3 +203,13 @@ def test_failures_are_reported_by_their_cause(text, message):
     assert failure(text) == message
     with pytest.raises(UserError, match="benchmark_model measured nothing"):
         parse(text)
+
+
+@pytest.mark.parametrize("time", ["-1000", "1.2.3", "1e999", "nan"])
+def test_a_time_that_cannot_be_is_an_error(time):
+    text = NEW.replace("median=", "ignored=", 1)
+    assert "Init: " in text and parse(text)
+    timings = "Inference timings in us: Init: "
+    before, _, after = text.rpartition(timings)
+    with pytest.raises(UserError, match=r"as a time in us|measured nothing"):
+        parse(f"{before}{timings}{time},{after.partition(',')[2]}")

@@ -27,10 +27,10 @@ def test_without_the_library_the_remedy_is_reported(job):
 def test_the_compiled_file_is_compared_with_the_file_it_was_made_of(job, monkeypatch):
     requests, real = [], through_runner.call_here
 
-    def call(request):
+    def call(request, silence):
         """The runner, with the CPU instead of an Edge TPU."""
         requests.append(request)
-        return real({**request, "library": None})
+        return real({**request, "library": None}, silence)
 
     monkeypatch.setattr(through_runner, "call_here", call)
     _, result = Coral().run(job)

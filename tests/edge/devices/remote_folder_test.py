@@ -1,8 +1,10 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +80,27 @@ def test_what_a_dead_process_left_is_taken_over(folder, tmp_path):
     assert not (tmp_path / NAME / "old").exists()
     owner = json.loads((tmp_path / NAME / "owner.json").read_text())
     assert (owner["machine"], owner["process"]) == (socket.gethostname(), os.getpid())
+
+
+def test_what_a_dead_benchmark_started_is_stopped(folder, tmp_path):
+    """As after a benchmark that was killed while its program computed."""
+    process = subprocess.Popen(["sleep", "60"])
+    start = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()[19]
+    dead = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True)
+    leave(tmp_path, machine=socket.gethostname(), process=int(dead.stdout), since="noon")
+    (tmp_path / NAME / "process").write_text(f"{process.pid} {start}\n")
+    folder.create()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_process_that_only_has_the_same_number_is_left_alone(folder, tmp_path):
+    folder.create()
+    process = subprocess.Popen(["sleep", "60"])
+    (tmp_path / NAME / "process").write_text(f"{process.pid} 1\n")
+    assert folder._stop()
+    assert process.poll() is None
+    process.kill()
+    process.wait()
 
 
 def test_a_place_where_nothing_can_be_made_is_reported(tmp_path):

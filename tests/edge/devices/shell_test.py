@@ -7,6 +7,7 @@ from common.cli import UserError
 from edge.devices import shell as shells
 from edge.devices.device import DeviceLostError
 from edge.devices.shell import AdbShell, CommandError, SshShell
+from edge.running import attended
 
 HOSTILE = "a b'$(touch pwned)"
 
@@ -23,11 +24,18 @@ def calls(monkeypatch):
             raise found
         return subprocess.CompletedProcess(command, *found)
 
+    def attend(command, text, silence):
+        done = answer(command, text.encode())
+        return subprocess.CompletedProcess(
+            command, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
     def made_up():
         return made
 
     made_up.answers = []
     monkeypatch.setattr(subprocess, "run", answer)
+    monkeypatch.setattr(attended, "run", attend)
     return made_up
 
 

@@ -17,6 +17,7 @@ import pytest
 from common.artifact import Artifact
 from common.cli import UserError
 from edge.devices import Coral, Job, Ssh
+from edge.devices.board import Board
 from edge.devices.device import DeviceLostError
 from edge.devices.shell import CommandError, SshShell
 from edge.running.measurement import read_measurements
@@ -24,7 +25,8 @@ from edge.running.measurement import read_measurements
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
 HOSTILE = "a b'\"$(touch pwned)`touch pwned`;touch pwned;é.tflite"
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-ARM_PYTHON = Path(__file__).resolve().parents[3] / "build/arm/python"
+ROOT = Path(__file__).resolve().parents[3]
+ARM_PYTHON = ROOT / "build/arm/python"
 SERVER = """
 Port {port}
 ListenAddress 127.0.0.1
@@ -48,6 +50,19 @@ Host board
   ControlMaster auto
   ControlPath {folder}/c
   ControlPersist 60
+"""
+# A benchmark whose runner never ends.
+KILLED = f"""import json, sys
+sys.path.insert(0, {str(ROOT)!r})
+from common.artifact import Artifact
+from edge.devices.board import Board
+from edge.devices.device import Job
+
+values = json.loads(sys.stdin.readline())
+board = Board(Job(Artifact.open(values["artifact"]), (), 1, 1, 2, 8, values["options"]))
+board.prepare()
+board._python = values["program"]
+board.call({{"task": "describe"}})
 """
 
 
@@ -127,6 +142,22 @@ def run(device, job):
         device.clean_up()
 
 
+def is_running(process):
+    """Returns whether a process computes; a zombie does not."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def program(tmp_path, text):
     path = tmp_path / "program"
     path.write_text(f"#!/bin/sh\n{text}")
@@ -179,7 +210,7 @@ def test_a_board_that_vanishes_is_reported_and_left_clean(server, job, tmp_path)
     # It lets the runner describe the machine, then ends the connection like a pulled plug.
     dying = program(
         tmp_path,
-        'request=$(cat)\ncase "$request" in *describe*) echo "{}";; *) kill -9 $PPID;; esac\n',
+        'read -r request\ncase "$request" in *describe*) echo "{}";; *) kill -9 $PPID;; esac\n',
     )
     device = Ssh()
     options = {**job.options, "board_python": dying}
@@ -188,10 +219,48 @@ def test_a_board_that_vanishes_is_reported_and_left_clean(server, job, tmp_path)
     assert list(server.temporary.iterdir()) == []
 
 
-def test_a_board_that_hangs_is_given_up(server, job, tmp_path):
-    options = {**job.options, "board_python": program(tmp_path, "exec sleep 30\n"), "timeout": 1.5}
-    with pytest.raises(DeviceLostError, match=r"board did not answer within 1.5 seconds; check"):
+def test_a_board_that_hangs_is_given_up_and_its_program_stopped(server, job, tmp_path):
+    hangs = program(tmp_path, f"echo $$ >{tmp_path}/pid\nexec sleep 30\n")
+    options = {**job.options, "board_python": hangs, "timeout": 1.5}
+    message = r"board did not answer within 1.5 seconds; check .*; what ran there was stopped"
+    with pytest.raises(DeviceLostError, match=message):
         run(Ssh(), replace(job, options=options))
+    assert not is_running(int((tmp_path / "pid").read_text()))
+    assert list(server.temporary.iterdir()) == []
+
+
+def test_a_board_that_makes_progress_may_take_longer_than_the_limit(server, job, tmp_path):
+    slow = "for i in 1 2 3 4 5 6; do sleep 0.5; echo ... >&2; done; echo '{\"done\": 1}'"
+    board = Board(replace(job, options={**job.options, "timeout": 1.5}))
+    board.prepare()
+    board._python = program(tmp_path, slow)
+    assert board.call({"task": "describe"}) == {"done": 1}
+    board.clean_up()
+
+
+def test_a_runner_ends_with_a_benchmark_that_is_killed(server, job, tmp_path):
+    endless = """import os, pathlib, sys, time
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+import runner
+pathlib.Path(__file__).with_name("pid").write_text(str(os.getpid()))
+runner.serve(lambda request: time.sleep(60))
+"""
+    (tmp_path / "endless.py").write_text(endless)
+    program(tmp_path, f'exec {sys.executable} {tmp_path}/endless.py "$@"\n')
+    benchmark = subprocess.Popen([sys.executable, "-c", KILLED], stdin=subprocess.PIPE, text=True)
+    values = {"artifact": str(job.artifact.folder), "options": dict(job.options)}
+    benchmark.stdin.write(json.dumps({**values, "program": str(tmp_path / "program")}) + "\n")
+    benchmark.stdin.flush()
+    wait_until((tmp_path / "pid").exists)
+    runner = int((tmp_path / "pid").read_text())
+    assert is_running(runner)
+    benchmark.kill()
+    benchmark.communicate()
+    wait_until(lambda: not is_running(runner))
+    # What it left is taken over by the next one.
+    board = Board(job)
+    board.prepare()
+    board.clean_up()
     assert list(server.temporary.iterdir()) == []
 
 

@@ -20,6 +20,11 @@ def test_a_point_a_file_and_the_front(tmp_path):
     assert list(front.x) == [1.0, 3.0] and front.showlegend
 
 
+def test_a_point_says_of_how_many_images_its_accuracy_is():
+    (dots, _) = latency_against_accuracy([point(accuracy_images=32), point()]).data
+    assert [text.partition("%{y:.1f}%")[2] for text in dots.hovertemplate] == [" of 32 images", ""]
+
+
 def test_each_device_has_its_own_front_and_far_latencies_a_logarithm():
     figure = latency_against_accuracy([point(), point(ms=80.0, group="micro-sim")])
     assert [trace.name for trace in figure.data[::2]] == ["host", "micro-sim"]

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -32,3 +34,17 @@ def test_what_micro_refuses_is_reported_in_its_words(artifact_dir, tmp_path):
     path.write_bytes(flatbuffer.pack(model))
     with pytest.raises(UserError, match=r"^TFLite Micro refuses it: \w"):
         run_micro(path, np.zeros((1, 32, 32, 1), np.int8))
+
+
+def test_time_waiting_is_not_counted_and_the_time_limit_ends_it(artifact_dir, monkeypatch):
+    invoke = MicroRuntime.invoke
+
+    def slow(runtime):
+        time.sleep(0.3)
+        invoke(runtime)
+
+    monkeypatch.setattr(MicroRuntime, "invoke", slow)
+    inputs = np.zeros((9, 32, 32, 1), np.int8)
+    outputs, milliseconds, _ = run_micro(artifact_dir / INT8, inputs, seconds=0.5)
+    assert len(outputs) == len(milliseconds) == 2
+    assert max(milliseconds) < 300

@@ -1,4 +1,8 @@
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -7,9 +11,9 @@ from edge.running import worker
 from edge.running.worker import PersistentWorker
 
 TASKS = """
-import os, signal, sys
+import os, signal, sys, time
 from common.cli import UserError
-from edge.running import worker
+from edge.running import runner, worker
 
 def task(request):
     what = request["what"]
@@ -17,6 +21,12 @@ def task(request):
         os.kill(os.getpid(), signal.SIGSEGV)
     if what == "mistake":
         raise UserError("no such thing")
+    if what == "slow":
+        for _ in range(6):
+            time.sleep(0.5)
+            runner.report_progress()
+    if what == "hang":
+        time.sleep(60)
     if what == "bug":
         raise ZeroDivisionError("a bug")
     print("chatter")
@@ -31,11 +41,17 @@ worker.serve(task)
 def call(tmp_path, monkeypatch):
     (tmp_path / "worker_of_test.py").write_text(TASKS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return lambda what: worker.call("worker_of_test", {"what": what})
+    return lambda what, *limit: worker.call("worker_of_test", {"what": what}, *limit)
 
 
 def test_reply_is_separate_from_other_output(call):
     assert call("ä") == {"echo": "ä"}
+
+
+def test_the_limit_is_for_silence_not_for_the_task(call):
+    assert call("slow", 2.0) == {"echo": "slow"}
+    with pytest.raises(UserError, match="its process was stopped after 2 seconds without progress"):
+        call("hang", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +65,43 @@ def test_reply_is_separate_from_other_output(call):
 def test_failures_are_reported_in_one_line(call, what, message):
     with pytest.raises(UserError, match=message):
         call(what)
+
+
+ENDLESS = """
+import os, pathlib, sys, time
+from edge.running import worker
+
+def work(*unused):
+    pathlib.Path(__file__).with_name("pid").write_text(str(os.getpid()))
+    time.sleep(60)
+"""
+SERVED = {
+    "worker.call('endless', {})": "worker.serve(work)",
+    "worker.PersistentWorker('endless', {})": "worker.serve_turns(lambda request: work)",
+}
+
+
+@pytest.mark.parametrize(("starts", "serves"), SERVED.items())
+def test_a_worker_ends_when_its_benchmark_is_killed(tmp_path, starts, serves):
+    (tmp_path / "endless.py").write_text(f"{ENDLESS}\n{serves}\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    code = f"from edge.running import worker; {starts}"
+    benchmark = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}
+    )
+    process = tmp_path / "pid"
+    _wait_until(lambda: process.exists() and process.read_text())
+    stat = Path(f"/proc/{process.read_text()}/stat")
+    benchmark.kill()
+    benchmark.wait()
+    _wait_until(lambda: not stat.exists() or ") Z " in stat.read_text())
+
+
+def _wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 STEPS = """

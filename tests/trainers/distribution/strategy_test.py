@@ -5,7 +5,11 @@ import tensorflow as tf
 
 from common.cli import UserError
 from trainers.distribution.cluster import Cluster
-from trainers.distribution.strategy import make_strategy, moments_over_devices
+from trainers.distribution.strategy import (
+    make_strategy,
+    moments_over_devices,
+    trains_on_cpus,
+)
 from trainers.settings import PlacementConfig
 
 
@@ -40,3 +44,11 @@ def test_moments_are_those_of_keras():
     expected = keras.ops.moments(x, [0, 1, 2], synchronized=True)
     for mine, theirs in zip(moments_over_devices(x), expected, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "cpus"), [("GPU", False), ("TPU", False), (None, True)])
+def test_other_devices_than_cpus_are_found(monkeypatch, kind, cpus):
+    # A fake device list: no GPU and no TPU was available.
+    fake = {kind: [tf.config.LogicalDevice(f"/device:{kind}:0", kind)]}
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda wanted: fake.get(wanted, []))
+    assert trains_on_cpus() == cpus

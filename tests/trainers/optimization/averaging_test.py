@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.optimization.averaging import WeightAverage, reestimate_batch_norms
+from trainers.optimization.averaging import BatchNormStatistics, WeightAverage
 
 ONE = tf.distribute.get_strategy()
 
@@ -71,7 +71,7 @@ def test_batch_norm_gets_the_mean_of_the_batches_statistics(model):
     norm = model.layers[1]
     norm.moving_mean.assign(tf.fill([4], 99.0))  # must not matter
     trained = norm.gamma.numpy(), norm.beta.numpy(), norm.momentum
-    reestimate_batch_norms(model, ONE, [(batch, None) for batch in batches])
+    BatchNormStatistics(model, ONE).reestimate([(batch, None) for batch in batches])
     np.testing.assert_allclose(norm.moving_mean, np.mean([x.mean(0) for x in inner], 0), atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance, np.mean([x.var(0) for x in inner], 0),
                                rtol=1e-5)  # fmt: skip
@@ -84,5 +84,19 @@ def test_batch_norms_momentum_is_restored_if_the_estimate_is_stopped(model):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reestimate_batch_norms(model, ONE, [(tf.zeros([2, 3]),)], stop)
+        BatchNormStatistics(model, ONE).reestimate([(tf.zeros([2, 3]),)], stop)
     assert model.layers[1].momentum == 0.99
+
+
+def test_batch_norm_has_the_batches_statistics_in_the_block_and_its_own_after_it(model):
+    batches = [(tf.constant(np.random.default_rng(0).normal(2, 3, (16, 3)), tf.float32),)]
+    norm, statistics = model.layers[1], BatchNormStatistics(model, ONE)
+    norm.moving_mean.assign(tf.fill([4], 1 / 3))
+    before = values(model)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), statistics.fitted(batches):
+            inner = model.layers[0](batches[0][0]).numpy()
+            np.testing.assert_allclose(norm.moving_mean, inner.mean(0), atol=1e-5)
+            _ = 1 / 0
+        for mine, now in zip(before, values(model), strict=True):
+            np.testing.assert_array_equal(mine, now)
