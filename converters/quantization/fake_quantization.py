@@ -14,26 +14,38 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from converters.graph.emitter import (
+from converters.graph.emitted_layers import (
     ChannelSlice,
     ChannelTranspose,
+    Crop,
     EdgeFactor,
+    Function,
     GroupedPointwise,
+    Resize,
     SpatialReduction,
     WindowAverage,
-    emit,
     register,
 )
+from converters.graph.emitter import emit
 from converters.graph.operations import SAME_SCALE, Graph, Op, scale_groups
 from converters.quantization.tfmot_internals import AnnotatedAlone
 
 Range = tuple[float, float]
 
-# TFLite fixes the int8 scale of these outputs at 1/256.
-FIXED_RANGES: dict[str, Range] = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256)}
+# TFLite fixes the int8 scale of these outputs at 1/256, or 1/128.
+FIXED_RANGES: dict[str, Range] = {
+    "sigmoid": (0.0, 255 / 256),
+    "softmax": (0.0, 255 / 256),
+    "tanh": (-1.0, 127 / 128),
+}
 # The attribute of the weights and its axis of output channels, by kind of operator. TFLite needs
 # one scale for a whole fully connected layer.
-_WEIGHTS = {"conv": ("kernel", 3), "depthwise": ("depthwise_kernel", 2), "dense": ("kernel", None)}
+_WEIGHTS = {
+    "conv": ("kernel", 3),
+    "depthwise": ("depthwise_kernel", 2),
+    "conv_transpose": ("kernel", 2),
+    "dense": ("kernel", None),
+}
 # Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
 _FACTOR_STEP = 1 / 4
 # Weights that are all zero need a range, too.
@@ -164,10 +176,13 @@ CUSTOM_OBJECTS = {
     for cls in (
         ChannelSlice,
         ChannelTranspose,
+        Crop,
         EdgeFactor,
+        Function,
         GroupedPointwise,
         QuantizedEdgeFactor,
         QuantizedWindowAverage,
+        Resize,
         SpatialReduction,
         SharedRange,
         WeightConfig,
