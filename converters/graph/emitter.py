@@ -115,9 +115,7 @@ MAKERS: dict[str, Callable[[Op], Layer]] = {
     "sigmoid": lambda op: _LAYERS.Activation("sigmoid", name=op.name),
     "softmax": lambda op: _LAYERS.Activation("softmax", name=op.name),
     "gelu": _gelu,
-    **{
-        kind: lambda op: Function(op.kind, name=op.name) for kind in ("elu", "hard_swish", "tanh")
-    },
+    **{kind: lambda op: Function(op.kind, name=op.name) for kind in ("elu", "hard_swish", "tanh")},
     "pad": lambda op: _LAYERS.ZeroPadding2D(op.settings["amounts"], name=op.name),
     "crop": lambda op: Crop(op.settings["amounts"], name=op.name),
     "max_pool": _pool(_LAYERS.MaxPooling2D),
@@ -132,7 +130,7 @@ MAKERS: dict[str, Callable[[Op], Layer]] = {
     "reshape": lambda op: _LAYERS.Reshape(op.shape, name=op.name),
 }
 # Operators that TFLite computes an activation with, but tf_keras's layers do not.
-_SEPARATE_ACTIVATION = ("add", "subtract", "multiply")
+SEPARATE_ACTIVATION = ("add", "subtract", "multiply")
 
 
 def _batch_axis(op: Op) -> int:
@@ -168,12 +166,10 @@ def emit(
             layers[op.name] = layer
             inputs = [tensors[name] for name in op.inputs]
             x = layer(inputs if len(inputs) > 1 else inputs[0])
-            if op.kind in _SEPARATE_ACTIVATION and op.activation:
+            if op.kind in SEPARATE_ACTIVATION and op.activation:
                 x = ACTIVATIONS[op.activation](name=f"{op.name}_relu")(x)
         tensors[op.name] = after(op, x)
-    inputs, outputs = (
-        [tensors[name] for name in names] for names in (graph.inputs, graph.outputs)
-    )
+    inputs, outputs = ([tensors[name] for name in names] for names in (graph.inputs, graph.outputs))
     model = tf_keras.Model(_one_or_all(inputs), _one_or_all(outputs), name="deployment_graph")
     load_weights(model, graph)
     return model

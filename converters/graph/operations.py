@@ -200,7 +200,10 @@ class Graph:
 
         `converters.graph.simplify` moves it into a convolution beside it where there is one.
         """
-        wide = (np.broadcast_to(np.asarray(values, np.float64), x.order.shape) for values in (scale, shift))
+        wide = (
+            np.broadcast_to(np.asarray(values, np.float64), x.order.shape)
+            for values in (scale, shift)
+        )
         weights = Folded(*(values[x.order] for values in wide))
         return self._add(name, "affine", (x,), x.order, weights)
 
@@ -279,7 +282,9 @@ class Graph:
         self, x: PermutedTensor, name: str, amounts: Sequence[Sequence[int]] = _ONE_PIXEL
     ) -> PermutedTensor:
         """Adds zeros around a map: ((top, bottom), (left, right)) pixels, one each by default."""
-        extents = [extent + sum(pads) for extent, pads in zip(self.shape(x)[:2], amounts, strict=True)]
+        extents = [
+            extent + sum(pads) for extent, pads in zip(self.shape(x)[:2], amounts, strict=True)
+        ]
         shape = (*extents, x.channels)
         return self._add(name, "pad", (x,), x.order, shape=shape, amounts=amounts)
 
@@ -287,7 +292,9 @@ class Graph:
         self, x: PermutedTensor, name: str, amounts: Sequence[Sequence[int]]
     ) -> PermutedTensor:
         """Cuts ((top, bottom), (left, right)) pixels off a map."""
-        extents = [extent - sum(cut) for extent, cut in zip(self.shape(x)[:2], amounts, strict=True)]
+        extents = [
+            extent - sum(cut) for extent, cut in zip(self.shape(x)[:2], amounts, strict=True)
+        ]
         shape = (*extents, x.channels)
         return self._add(name, "crop", (x,), x.order, shape=shape, amounts=amounts)
 

@@ -11,6 +11,12 @@ def pair(value: int | Sequence[int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
+def single(value: int | Sequence[int]) -> int | tuple[int, int]:
+    """Returns one number for a setting whose height and width are equal."""
+    height, width = pair(value)
+    return height if height == width else (height, width)
+
+
 def window_extent(extent: int, window: int, stride: int, padding: str, dilation: int = 1) -> int:
     """Returns how often a window fits along one direction, pixels.
 
@@ -52,9 +58,9 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     Raises:
       ValueError: the shapes do not fit together.
     """
-    ranks = {len(shape) for shape in shapes}
-    result = tuple(max(extents) for extents in zip(*shapes, strict=len(ranks) == 1))
-    fits = all(extent in (1, wanted) for shape in shapes for extent, wanted in zip(shape, result))
-    if len(ranks) > 1 or not fits:
+    same_rank = len({len(shape) for shape in shapes}) == 1
+    axes = list(zip(*shapes, strict=True)) if same_rank else []
+    result = tuple(max(extents) for extents in axes)
+    if not same_rank or any(set(extents) - {1, max(extents)} for extents in axes):
         raise ValueError(f"the shapes {', '.join(map(str, shapes))} do not fit together")
     return result

@@ -160,8 +160,12 @@ def _rounded(op: Op, ops: dict[str, Op]) -> Op:
         return replace(op, shares=None)
     weights = Folded(*(np.asarray(values, np.float32) for values in op.weights))
     twin = ops.get(op.shares)
-    same = twin is not None and twin.activation == op.activation and all(
-        np.array_equal(np.asarray(theirs, np.float32), mine)
-        for theirs, mine in zip(twin.weights, weights, strict=True)
+    same = (
+        twin is not None
+        and twin.activation == op.activation
+        and all(
+            np.array_equal(np.asarray(theirs, np.float32), mine)
+            for theirs, mine in zip(twin.weights, weights, strict=True)
+        )
     )
     return replace(op, weights=weights, shares=op.shares if same else None)

@@ -37,9 +37,9 @@ def activate(graph: Graph, x: PermutedTensor, activation: Any, name: str) -> Per
       RuleError: the function is not one of Keras's that have an operator.
     """
     function = keras.activations.get(activation)
-    kind = getattr(function, "__name__", None)
-    if function is not keras.activations.get(kind if isinstance(kind, str) else None):
-        raise RuleError(f"the activation {activation!r} is not one of Keras's")
+    kind = getattr(function, "__name__", "")
+    if function is not getattr(keras.activations, kind, None):
+        raise RuleError(f"the activation {kind or activation!r} is not one of Keras's")
     if kind == "linear":
         return x
     if kind == "gelu":

@@ -8,6 +8,7 @@ import numpy as np
 from converters.graph.operations import Folded
 from converters.graph.rules.activations import activate
 from converters.graph.rules.registry import Call, RuleError, rules
+from converters.graph.shapes import single
 from keras_shufflenet.layers import GroupedPointwise
 from keras_shufflenet.permutations import PermutedTensor
 from keras_shufflenet.preprocessing import Conv2D as StemConv2D
@@ -35,9 +36,10 @@ def _conv(call: Call) -> PermutedTensor:
     _check_channels_last(layer)
     weights = _weights(layer.kernel, layer.bias, layer.filters)
     settings = {
-        "stride": tuple(layer.strides),
-        "padding": layer.padding,
-        "dilation": tuple(layer.dilation_rate),
+        "stride": single(layer.strides),
+        # A window of one pixel meets no border: both paddings are the same.
+        "padding": "same" if tuple(layer.kernel_size) == (1, 1) else layer.padding,
+        "dilation": single(layer.dilation_rate),
     }
     x = convolution(call, weights, layer.groups, settings)
     return activate(call.graph, x, layer.activation, f"{call.name}_activation")
@@ -76,7 +78,7 @@ def _depthwise(call: Call) -> PermutedTensor:
         weights,
         _depthwise_stride(layer),
         layer.padding,
-        tuple(layer.dilation_rate),
+        single(layer.dilation_rate),
     )
     return activate(call.graph, x, layer.activation, f"{call.name}_activation")
 
@@ -99,7 +101,7 @@ def _separable(call: Call) -> PermutedTensor:
         _weights(layer.depthwise_kernel, None, outputs),
         _depthwise_stride(layer),
         layer.padding,
-        tuple(layer.dilation_rate),
+        single(layer.dilation_rate),
     )
     x = call.graph.conv(x, call.name, _weights(layer.pointwise_kernel, layer.bias, layer.filters))
     return activate(call.graph, x, layer.activation, f"{call.name}_activation")
@@ -112,9 +114,7 @@ def _transposed(call: Call) -> PermutedTensor:
     if layer.output_padding is not None or tuple(layer.dilation_rate) != (1, 1):
         raise RuleError("output_padding and dilation_rate of a transposed convolution")
     weights = _weights(layer.kernel, layer.bias, layer.filters)
-    x = call.graph.conv_transpose(
-        call.x, call.name, weights, tuple(layer.strides), layer.padding
-    )
+    x = call.graph.conv_transpose(call.x, call.name, weights, tuple(layer.strides), layer.padding)
     return activate(call.graph, x, layer.activation, f"{call.name}_activation")
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from converters.graph.rules.registry import Call, RuleError, rules
-from converters.graph.shapes import pair
+from converters.graph.shapes import pair, single
 from keras_shufflenet.layers import ShortcutPool
 from keras_shufflenet.permutations import PermutedTensor
 
@@ -43,17 +43,17 @@ def _nothing(call: Call) -> PermutedTensor:
 def _max_pool(call: Call) -> PermutedTensor:
     layer = call.layer
     return call.graph.pool(
-        call.x, call.name, "max_pool", layer.padding, pair(layer.pool_size), pair(layer.strides)
+        call.x, call.name, "max_pool", layer.padding, single(layer.pool_size), single(layer.strides)
     )
 
 
 @rules(_LAYERS.AveragePooling2D, ShortcutPool)
 def _average_pool(call: Call) -> PermutedTensor:
     layer = call.layer
-    window, stride = pair(layer.pool_size), pair(layer.strides)
+    window, stride = single(layer.pool_size), single(layer.strides)
     # At edges the factors are only exact in int8 for 3x3 of stride 2.
-    exact = layer.padding == "valid" or (window, stride) == ((3, 3), (2, 2))
-    if call.lowering.average_pool == "depthwise" and exact and stride[0] == stride[1]:
+    exact = layer.padding == "valid" or (window, stride) == (3, 2)
+    if call.lowering.average_pool == "depthwise" and exact and isinstance(stride, int):
         return call.graph.depthwise_average(call.x, call.name, layer.padding, window, stride)
     return call.graph.pool(call.x, call.name, "average_pool", layer.padding, window, stride)
 
@@ -82,7 +82,9 @@ def _amounts(value: Any) -> tuple[tuple[int, int], ...]:
 @rules(_LAYERS.UpSampling2D)
 def _upsample(call: Call) -> PermutedTensor:
     layer = call.layer
-    size = [extent * factor for extent, factor in zip(call.shape, pair(layer.size))]
+    size = [
+        extent * factor for extent, factor in zip(call.shape[:2], pair(layer.size), strict=True)
+    ]
     return _resized(call, size, layer.interpolation)
 
 

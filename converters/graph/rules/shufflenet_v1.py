@@ -4,7 +4,6 @@ The shuffle is between two grouped convolutions. Where one of them can absorb it
 for some targets it stays a transpose (`converters.graph.targets`).
 """
 
-import keras
 import numpy as np
 
 from converters.graph import reader
@@ -137,9 +136,7 @@ class _Unit:
             segment = self.graph.concat(parts, name, self.lowering.most_concatenated)
             segment = self._depthwise(segment, str(group)).shifted(-group * per_group)
             outputs.append(self._expand_group(segment, expand, group, activation))
-        return self.graph.concat(
-            outputs, f"{self.name}_expand", self.lowering.most_concatenated
-        )
+        return self.graph.concat(outputs, f"{self.name}_expand", self.lowering.most_concatenated)
 
     def _split_input(self, x: PermutedTensor) -> list[PermutedTensor]:
         """Returns the input's groups as slices, or all of it if the convolution has one group."""
