@@ -43,7 +43,8 @@ FIXED_RANGES: dict[str, Range] = {
 _WEIGHTS = {
     "conv": ("kernel", 3),
     "depthwise": ("depthwise_kernel", 2),
-    "conv_transpose": ("kernel", 2),
+    # The converter cannot move one scale per channel through this operator's transposition.
+    "conv_transpose": ("kernel", None),
     "dense": ("kernel", None),
 }
 # Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
@@ -74,6 +75,10 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
             return tf.quantization.fake_quant_with_min_max_vars(
                 inputs, -limit, limit, narrow_range=True
             )
+        if self.axis == 2 and inputs.shape[3] > 1:
+            # Several outputs of each input channel: both axes together are the output channels.
+            flat = tf.reshape(inputs, (*inputs.shape[:2], -1))[..., tf.newaxis, :]
+            return tf.reshape(WeightQuantizer(3)(flat, training, weights), inputs.shape)
         # The operator needs the channels last; in depthwise kernels they are before the 1.
         order = [0, 1, 3, 2] if self.axis == 2 else [0, 1, 2, 3]
         w = tf.transpose(inputs, order)
