@@ -4,9 +4,72 @@ Keras promises none of it. Whatever needs a name of Keras's with an underscore g
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+from keras.src.models.functional import Functional
+from keras.src.ops import nn, numpy
+
+# The classes of what `keras.ops` adds to a functional model, and `x + 1`, by what they compute.
+ACTIVATION_OPERATIONS = {
+    nn.Elu: "elu",
+    nn.Gelu: "gelu",
+    nn.HardSigmoid: "hard_sigmoid",
+    nn.HardSilu: "hard_swish",
+    nn.LeakyRelu: "leaky_relu",
+    nn.Relu: "relu",
+    nn.Relu6: "relu6",
+    nn.Sigmoid: "sigmoid",
+    nn.Silu: "silu",
+    nn.Softmax: "softmax",
+    numpy.Tanh: "tanh",
+}
+ARITHMETIC_OPERATIONS = {
+    numpy.Add: "add",
+    numpy.Divide: "divide",
+    numpy.Maximum: "maximum",
+    numpy.Minimum: "minimum",
+    numpy.Multiply: "multiply",
+    numpy.Subtract: "subtract",
+    numpy.TrueDivide: "divide",
+}
+CONCATENATE_OPERATIONS = (numpy.Concatenate,)
+
+
+class CallNode(NamedTuple):
+    """One call of a layer, or of an operation, in a functional model.
+
+    Attributes:
+      operation: the layer.
+      inputs: the symbolic tensors that it takes.
+      outputs: the symbolic tensors that it makes.
+      arguments: all that it is called with, in order, constants too.
+    """
+
+    operation: Any
+    inputs: list
+    outputs: list
+    arguments: tuple
+
+
+def functional(layer: Any) -> keras.Model | None:
+    """Returns the graph of layers that a functional or Sequential model is, or None."""
+    if isinstance(layer, keras.Sequential):
+        return layer._functional
+    if isinstance(layer, Functional) and type(layer).call is Functional.call:
+        return layer
+    return None
+
+
+def call_nodes(model: keras.Model) -> list[CallNode]:
+    """Returns a functional model's calls in an order in which they can be computed."""
+    by_depth = model._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [
+        CallNode(node.operation, node.input_tensors, node.outputs, tuple(node.arguments.args))
+        for node in nodes
+        if not node.is_input
+    ]
 
 
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:

@@ -45,7 +45,7 @@ def v2_graph(
     for units in reader.stages(model):
         x = stage(graph, x, units)
     x = _pointwise(graph, x, "head", layers["head_conv"], layers["head_bn"])
-    x = graph.simple("mean", [x], "global_pool", keepdims=False)
+    x = graph.global_pool(x, "global_pool", "mean", keepdims=False)
     graph.dense(x, "predictions", reader.plain(layers["predictions"]))
     return graph
 
@@ -94,5 +94,5 @@ def _pad(
     graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer
 ) -> tuple[PermutedTensor, str]:
     if layer.padding == "valid":
-        return graph.simple("pad", [x], f"{name}_pad"), "valid"
+        return graph.pad(x, f"{name}_pad"), "valid"
     return x, "same"

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from converters.graph.operations import Folded, Graph, Op
-from keras_shufflenet.permutations import PermutedTensor
 
 POOL_SIZE, POOL_STRIDE = 3, 2
 
@@ -66,8 +65,9 @@ def _unpadded(graph: Graph, name: str) -> str:
 
 
 def _extents(graph: Graph, name: str) -> tuple[int, int]:
-    """Returns height and width, without the zeros of a pad."""
-    return graph.extents(PermutedTensor(name, np.arange(graph.ops[name].channels)))
+    """Returns the height and width of an operator's output."""
+    shape = graph.ops[name].shape
+    return shape[:2] if len(shape) == 3 else (1, 1)
 
 
 def _pads(graph: Graph, op: Op, size: int) -> tuple[int, int, int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from converters.graph.emitter import emit
+from converters.graph.emitter import ACTIVATIONS, SEPARATE_ACTIVATION, emit
 from converters.graph.operations import SAME_SCALE, Folded, Graph, Op, scale_groups
 from converters.quantization.fake_quantization import Range, WeightQuantizer, quantize_constants
 
@@ -118,8 +118,8 @@ class Simulation:
 
     def _apply(self, op: Op, inputs: list[tf.Tensor]) -> tf.Tensor:
         x = self._model.get_layer(op.name)(inputs if len(inputs) > 1 else inputs[0])
-        fused = op.kind in ("add", "multiply") and op.settings["activation"]
-        return tf.nn.relu(x) if fused else x
+        separate = op.kind in SEPARATE_ACTIVATION and op.activation
+        return ACTIVATIONS[op.activation]()(x) if separate else x
 
     def _round(self, op: Op, x: tf.Tensor, switches: tf.Tensor) -> tf.Tensor:
         if SAME_SCALE[op.kind]:
@@ -159,7 +159,7 @@ def _with_weights_of(model: tf_keras.Model, graph: Graph) -> Graph:
             kernel = values[wrapper.quantize_config.weight]
             op = dataclasses.replace(op, weights=Folded(kernel, values["bias"]))
         ops[op.name] = op
-    return Graph(ops, graph.output)
+    return Graph(ops, graph.outputs)
 
 
 def _plain_name(variable: tf.Variable) -> str:

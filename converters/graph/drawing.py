@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 
 from common import files
+from common.cli import UserError
 from converters.graph import reader
 from converters.graph.operations import Graph, Op
 from keras_shufflenet import ShuffleUnit, ShuffleUnitV2
@@ -49,8 +50,13 @@ def draw_stage(model: keras.Model, graph: Graph, path: str | Path, stage: int = 
     Examples:
       >>> draw_stage(model, deployment_graph(model), "stage2.png")
     """
+    stages = reader.stages(model)
+    if len(stages) < stage - 1:
+        raise UserError(
+            f"model {model.name!r} has no stage {stage} of ShuffleNet units to draw; omit --plot"
+        )
     panels = {
-        f"stage {stage} as trained": trained_stage(reader.stages(model)[stage - 2]),
+        f"stage {stage} as trained": trained_stage(stages[stage - 2]),
         f"stage {stage} of the deployment graph": deployed_stage(graph, stage),
     }
     places = [place_boxes(boxes) for boxes in panels.values()]

@@ -1,146 +1,44 @@
 """The deployment graph as a tf_keras model, which can be quantized, trained and converted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from converters.graph.emitted_layers import (
+    ChannelSlice,
+    ChannelTranspose,
+    Crop,
+    EdgeFactor,
+    Function,
+    GroupedPointwise,
+    Resize,
+    SpatialReduction,
+    WindowAverage,
+)
 from converters.graph.operations import Graph, Op
-from keras_shufflenet.layers import ungrouped_kernel
+from converters.graph.shapes import pair
 
-register = tf_keras.utils.register_keras_serializable(package="keras_shufflenet")
 Layer = tf_keras.layers.Layer
-
-
-@register
-class ChannelSlice(Layer):
-    """Channels `start` to `stop` of (batch, height, width, channels)."""
-
-    def __init__(self, start: int, stop: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.start = start
-        self.stop = stop
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns the slice."""
-        # XNNPACK only accepts explicit sizes; these indices give them if the batch is fixed.
-        return inputs[..., self.start : self.stop]
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "start": self.start, "stop": self.stop}
-
-
-@register
-class ChannelTranspose(Layer):
-    """A channel shuffle of `groups` groups as a transpose of three dimensions."""
-
-    def __init__(self, groups: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.groups = groups
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns `inputs` with channel i * n + j moved to j * groups + i."""
-        _, height, width, channels = inputs.shape
-        x = tf.reshape(inputs, (-1, self.groups, channels // self.groups))
-        x = tf.transpose(x, (0, 2, 1))
-        return tf.reshape(x, (-1, height, width, channels))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "groups": self.groups}
-
-
-@register
-class SpatialReduction(Layer):
-    """The mean or maximum over height and width; `kind` is "mean" or "max"."""
-
-    def __init__(self, kind: str, keepdims: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.kind = kind
-        self.keepdims = keepdims
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns (batch, channels), or (batch, 1, 1, channels) with `keepdims`."""
-        reduce = {"mean": tf.reduce_mean, "max": tf.reduce_max}[self.kind]
-        return reduce(inputs, (1, 2), keepdims=self.keepdims)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "kind": self.kind, "keepdims": self.keepdims}
-
-
-@register
-class WindowAverage(Layer):
-    """Averages 3x3 pixels at stride 2 with a depthwise convolution of constant weights.
-
-    Zeros that pad the image count as pixels. `padding` is "same" or "valid".
-    """
-
-    def __init__(self, padding: str, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.padding = padding
-
-    def kernel(self, channels: int) -> tf.Tensor:
-        """Returns the weights (3, 3, channels, 1)."""
-        return tf.fill((3, 3, channels, 1), 1 / 9)
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns the averages."""
-        kernel = self.kernel(inputs.shape[-1])
-        return tf.nn.depthwise_conv2d(inputs, kernel, (1, 2, 2, 1), self.padding.upper())
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "padding": self.padding}
-
-
-@register
-class EdgeFactor(Layer):
-    """Multiplies every pixel by the factor of its row and of its column."""
-
-    def __init__(self, rows: Sequence[float], columns: Sequence[float], **kwargs: Any):
-        super().__init__(**kwargs)
-        self.rows = rows
-        self.columns = columns
-
-    def factors(self) -> tf.Tensor:
-        """Returns the products of the factors, (1, height, width, 1)."""
-        return tf.constant(np.outer(self.rows, self.columns)[None, ..., None], tf.float32)
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns the products."""
-        return inputs * self.factors()
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "rows": self.rows, "columns": self.columns}
-
-
-@register
-class GroupedPointwise(tf_keras.layers.Conv2D):
-    """A grouped 1x1 convolution that trains fast, as in `keras_shufflenet.layers`."""
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Returns the convolution; in training, as a product with the block-diagonal matrix."""
-        if not training:
-            return super().call(inputs)
-        matrix = tf.squeeze(ungrouped_kernel(self.kernel, self.groups), (0, 1))
-        return self.activation(tf.tensordot(inputs, matrix, axes=1) + self.bias)
+# The layer of each activation that stands by itself.
+ACTIVATIONS = {"relu": tf_keras.layers.ReLU, "relu6": partial(tf_keras.layers.ReLU, 6.0)}
 
 
 def _conv(op: Op) -> Layer:
-    grouped = op.settings["groups"] > 1
-    layer = GroupedPointwise if grouped else tf_keras.layers.Conv2D
+    # Other grouped convolutions are not in ShuffleNets, and train as slowly as TensorFlow's.
+    pointwise = op.weights.kernel.shape[:2] == (1, 1) and pair(op.settings["stride"]) == (1, 1)
+    layer = GroupedPointwise if op.settings["groups"] > 1 and pointwise else tf_keras.layers.Conv2D
     return layer(
         op.channels,
         op.weights.kernel.shape[:2],
         op.settings["stride"],
         padding=op.settings["padding"],
+        dilation_rate=op.settings["dilation"],
         groups=op.settings["groups"],
-        activation=op.settings["activation"],
+        activation=_activation(op),
         name=op.name,
     )
 
@@ -148,8 +46,49 @@ def _conv(op: Op) -> Layer:
 def _depthwise(op: Op) -> Layer:
     settings = op.settings
     return tf_keras.layers.DepthwiseConv2D(
-        3, settings["stride"], padding=settings["padding"], name=op.name
+        op.weights.kernel.shape[:2],
+        settings["stride"],
+        padding=settings["padding"],
+        depth_multiplier=op.weights.kernel.shape[3],
+        dilation_rate=settings["dilation"],
+        activation=_activation(op),
+        name=op.name,
     )
+
+
+def _conv_transpose(op: Op) -> Layer:
+    settings = op.settings
+    return tf_keras.layers.Conv2DTranspose(
+        op.channels,
+        op.weights.kernel.shape[:2],
+        settings["stride"],
+        padding=settings["padding"],
+        activation=_activation(op),
+        name=op.name,
+    )
+
+
+def _activation(op: Op) -> Any:
+    return tf.nn.relu6 if op.activation == "relu6" else op.activation
+
+
+def _pool(layer: type[Layer]) -> Callable[[Op], Layer]:
+    def make(op: Op) -> Layer:
+        settings = op.settings
+        return layer(settings["window"], settings["stride"], settings["padding"], name=op.name)
+
+    return make
+
+
+def _window_average(op: Op) -> Layer:
+    settings = op.settings
+    return WindowAverage(
+        settings["padding"], pair(settings["window"]), pair(settings["stride"]), name=op.name
+    )
+
+
+def _gelu(op: Op) -> Layer:
+    return Function("gelu_approximate" if op.settings["approximate"] else "gelu", name=op.name)
 
 
 def _plain(layer: type[Layer]) -> Callable[[Op], Layer]:
@@ -161,22 +100,43 @@ _LAYERS = tf_keras.layers
 MAKERS: dict[str, Callable[[Op], Layer]] = {
     "conv": _conv,
     "depthwise": _depthwise,
-    "dense": lambda op: _LAYERS.Dense(op.channels, name=op.name),
+    "conv_transpose": _conv_transpose,
+    "dense": lambda op: _LAYERS.Dense(op.channels, _activation(op), name=op.name),
     "add": _plain(_LAYERS.Add),
+    "subtract": _plain(_LAYERS.Subtract),
     "multiply": _plain(_LAYERS.Multiply),
+    "maximum": _plain(_LAYERS.Maximum),
+    "minimum": _plain(_LAYERS.Minimum),
     "mean": lambda op: SpatialReduction("mean", op.settings["keepdims"], name=op.name),
     "global_max": lambda op: SpatialReduction("max", op.settings["keepdims"], name=op.name),
+    "relu": _plain(_LAYERS.ReLU),
+    "relu6": lambda op: _LAYERS.ReLU(6.0, name=op.name),
+    "leaky_relu": lambda op: _LAYERS.LeakyReLU(op.settings["slope"], name=op.name),
     "sigmoid": lambda op: _LAYERS.Activation("sigmoid", name=op.name),
     "softmax": lambda op: _LAYERS.Activation("softmax", name=op.name),
-    "pad": lambda op: _LAYERS.ZeroPadding2D(1, name=op.name),
-    "max_pool": lambda op: _LAYERS.MaxPooling2D(3, 2, op.settings["padding"], name=op.name),
-    "average_pool": lambda op: _LAYERS.AveragePooling2D(3, 2, op.settings["padding"], name=op.name),
-    "window_average": lambda op: WindowAverage(op.settings["padding"], name=op.name),
+    "gelu": _gelu,
+    **{kind: lambda op: Function(op.kind, name=op.name) for kind in ("elu", "hard_swish", "tanh")},
+    "pad": lambda op: _LAYERS.ZeroPadding2D(op.settings["amounts"], name=op.name),
+    "crop": lambda op: Crop(op.settings["amounts"], name=op.name),
+    "max_pool": _pool(_LAYERS.MaxPooling2D),
+    "average_pool": _pool(_LAYERS.AveragePooling2D),
+    "window_average": _window_average,
     "edge_factor": lambda op: EdgeFactor(op.settings["rows"], op.settings["columns"], name=op.name),
+    "resize": lambda op: Resize(op.settings["size"], op.settings["method"], name=op.name),
     "slice": lambda op: ChannelSlice(op.settings["start"], op.settings["stop"], name=op.name),
-    "concat": lambda op: _LAYERS.Concatenate(name=op.name),
+    "concat": lambda op: _LAYERS.Concatenate(_batch_axis(op), name=op.name),
     "transpose": lambda op: ChannelTranspose(op.settings["groups"], name=op.name),
+    "permute": lambda op: _LAYERS.Permute([axis + 1 for axis in op.settings["axes"]], name=op.name),
+    "reshape": lambda op: _LAYERS.Reshape(op.shape, name=op.name),
 }
+# Operators that TFLite computes an activation with, but tf_keras's layers do not.
+SEPARATE_ACTIVATION = ("add", "subtract", "multiply")
+
+
+def _batch_axis(op: Op) -> int:
+    """Returns the axis of a concatenation as tf_keras counts it: with the batch."""
+    axis = op.settings.get("axis")
+    return -1 if axis is None else axis + 1
 
 
 def emit(
@@ -197,20 +157,26 @@ def emit(
       >>> logits = emit(deployment_graph(model))(images)
     """
     tensors: dict[str, Any] = {}
+    layers: dict[str, Layer] = {}
     for op in graph.ops.values():
         if op.kind == "input":
-            image = tf_keras.layers.Input(op.settings["shape"], name=op.name)
-            tensors[op.name] = after(op, image)
-            continue
-        inputs = [tensors[name] for name in op.inputs]
-        x = wrap(op, MAKERS[op.kind](op))(inputs if len(inputs) > 1 else inputs[0])
-        if op.kind in ("add", "multiply") and op.settings["activation"]:
-            # TFLite fuses it into the operator before it.
-            x = tf_keras.layers.ReLU(name=f"{op.name}_relu")(x)
+            x = tf_keras.layers.Input(op.shape, name=op.name)
+        else:
+            layer = layers[op.shares] if op.shares else wrap(op, MAKERS[op.kind](op))
+            layers[op.name] = layer
+            inputs = [tensors[name] for name in op.inputs]
+            x = layer(inputs if len(inputs) > 1 else inputs[0])
+            if op.kind in SEPARATE_ACTIVATION and op.activation:
+                x = ACTIVATIONS[op.activation](name=f"{op.name}_relu")(x)
         tensors[op.name] = after(op, x)
-    model = tf_keras.Model(image, tensors[graph.output], name="deployment_graph")
+    inputs, outputs = ([tensors[name] for name in names] for names in (graph.inputs, graph.outputs))
+    model = tf_keras.Model(_one_or_all(inputs), _one_or_all(outputs), name="deployment_graph")
     load_weights(model, graph)
     return model
+
+
+def _one_or_all(tensors: list) -> Any:
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def load_weights(model: tf_keras.Model, graph: Graph) -> None:

@@ -7,43 +7,38 @@ nothing if a convolution follows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from converters.graph.shapes import Shape, broadcast, transposed_extent, windows
 from keras_shufflenet import permutations
 from keras_shufflenet.layers import ungrouped_kernel
 from keras_shufflenet.permutations import PermutedTensor
 
-# The kinds of operators, and whether the output has the input's int8 scale (TFLite requires it for
-# every operator that only moves or selects values).
-SAME_SCALE = {
-    "input": False,
-    "conv": False,
-    "depthwise": False,
-    "dense": False,
-    "add": False,
-    "multiply": False,
-    "mean": False,
-    "sigmoid": False,
-    "softmax": False,
-    "global_max": True,
-    "pad": True,
-    "max_pool": True,
-    "average_pool": True,
-    "window_average": False,
-    "edge_factor": False,
-    "slice": True,
-    "concat": True,
-    "transpose": True,
-}
+# Operators that compute in an int8 scale of their own.
+_COMPUTE = (
+    *("input", "conv", "depthwise", "conv_transpose", "dense", "affine"),
+    *("add", "subtract", "multiply", "mean", "window_average", "edge_factor"),
+    *("relu", "relu6", "leaky_relu", "prelu", "hard_swish", "gelu", "elu"),
+    *("sigmoid", "tanh", "softmax"),
+)
+# Operators that move or select values: TFLite requires their output to have the input's int8 scale.
+_MOVE = (
+    *("pad", "crop", "slice", "concat", "transpose", "permute", "reshape", "reorder", "resize"),
+    *("max_pool", "average_pool", "global_max", "maximum", "minimum"),
+)
+# The kinds of operators, and whether the output has the input's int8 scale.
+SAME_SCALE = {**dict.fromkeys(_COMPUTE, False), **dict.fromkeys(_MOVE, True)}
 
 # It computes, but in its input's int8 scale, so that a factor of 1 does not change the integers.
 _TIED = {"edge_factor"}
-# A pool's window, in pixels per direction, and its stride.
+# The window of ShuffleNet's pools, in pixels per direction, and their stride.
 _WINDOW, _STRIDE = 3, 2
+# One pixel on each side: what a 3x3 window of PyTorch's has.
+_ONE_PIXEL = ((1, 1), (1, 1))
 
 
 class Folded(NamedTuple):
@@ -55,21 +50,44 @@ class Folded(NamedTuple):
 
 @dataclass(frozen=True)
 class Op:
-    """One operator: the names of its inputs, its output channels, its weights and its settings."""
+    """One operator of the graph.
+
+    Attributes:
+      name: its name, which no other operator has.
+      kind: one of `SAME_SCALE`.
+      inputs: the names of the operators that make its inputs.
+      shape: its output's shape without the batch; the channels are last.
+      weights: its weights, in the physical order of its input and output.
+      settings: what else it needs, by name.
+      shares: the name of an earlier operator with the same weights, which a file contains once.
+    """
 
     name: str
     kind: str
     inputs: tuple[str, ...]
-    channels: int
+    shape: Shape
     weights: Folded | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    shares: str | None = None
+
+    @property
+    def channels(self) -> int:
+        """Number of output channels."""
+        return self.shape[-1]
+
+    @property
+    def activation(self) -> str | None:
+        """The activation that is part of the operator: "relu", "relu6" or None."""
+        return self.settings.get("activation")
 
 
 @dataclass
 class Graph:
-    """Operators in the order of execution; `output` is the name of the last one.
+    """Operators in the order of execution; the methods append one and return its output.
 
-    The methods append an operator and return its output.
+    Attributes:
+      ops: the operators by name.
+      outputs: the names of the operators that make the network's outputs.
 
     Examples:
       >>> graph = Graph()
@@ -78,12 +96,25 @@ class Graph:
     """
 
     ops: dict[str, Op] = field(default_factory=dict)
-    output: str = ""
+    outputs: tuple[str, ...] = ()
 
-    def input(self, shape: Sequence[int]) -> PermutedTensor:
-        """Adds the input of `shape` (height, width, channels)."""
-        channels = shape[-1]
-        return self._add("image", "input", (), np.arange(channels), shape=tuple(shape))
+    @property
+    def output(self) -> str:
+        """The name of the operator that makes the only, or the first, output."""
+        return self.outputs[0]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs, in the model's order."""
+        return tuple(op.name for op in self.ops.values() if op.kind == "input")
+
+    def input(self, shape: Sequence[int], name: str = "image") -> PermutedTensor:
+        """Adds an input of `shape` (height, width, channels), or of any other without the batch."""
+        return self._add(name, "input", (), np.arange(shape[-1]), shape=tuple(shape))
+
+    def shape(self, x: PermutedTensor) -> Shape:
+        """Returns a tensor's shape without the batch."""
+        return self.ops[x.tensor].shape
 
     def conv(
         self,
@@ -91,9 +122,10 @@ class Graph:
         name: str,
         folded: Folded,
         *,
-        stride: int = 1,
+        stride: int | Sequence[int] = 1,
         padding: str = "same",
         groups: int = 1,
+        dilation: int | Sequence[int] = 1,
         activation: str | None = None,
         order: np.ndarray | None = None,
     ) -> PermutedTensor:
@@ -110,28 +142,77 @@ class Graph:
         """
         order = np.arange(folded.kernel.shape[-1]) if order is None else order
         kernel = _permuted_kernel(folded.kernel, x.order, order, groups, name)
-        settings = {"stride": stride, "padding": padding, "groups": groups}
+        settings = {
+            "stride": stride,
+            "padding": padding,
+            "groups": groups,
+            "dilation": dilation,
+            "activation": activation,
+        }
+        extents = windows(self.shape(x), kernel.shape[:2], stride, padding, dilation)
         weights = Folded(kernel, folded.bias[order])
-        return self._add(name, "conv", (x,), order, weights, activation=activation, **settings)
+        return self._add(name, "conv", (x,), order, weights, (*extents, len(order)), **settings)
 
     def depthwise(
-        self, x: PermutedTensor, name: str, folded: Folded, stride: int, padding: str
+        self,
+        x: PermutedTensor,
+        name: str,
+        folded: Folded,
+        stride: int = 1,
+        padding: str = "same",
+        dilation: int | Sequence[int] = 1,
     ) -> PermutedTensor:
-        """Adds a depthwise convolution; channels keep the order of `x`."""
-        weights = Folded(folded.kernel[:, :, x.order, :], folded.bias[x.order])
-        return self._add(name, "depthwise", (x,), x.order, weights, stride=stride, padding=padding)
+        """Adds a depthwise convolution; its channels keep the order of `x`.
+
+        `folded.kernel` is (height, width, channels, multiplier).
+        """
+        multiplier = folded.kernel.shape[-1]
+        # The channels that are made from one are neighbours, in the model and in the tensor.
+        order = (x.order[:, np.newaxis] * multiplier + np.arange(multiplier)).ravel()
+        weights = Folded(folded.kernel[:, :, x.order, :], folded.bias[order])
+        extents = windows(self.shape(x), folded.kernel.shape[:2], stride, padding, dilation)
+        settings = {"stride": stride, "padding": padding, "dilation": dilation}
+        shape = (*extents, len(order))
+        return self._add(name, "depthwise", (x,), order, weights, shape, **settings)
+
+    def conv_transpose(
+        self, x: PermutedTensor, name: str, folded: Folded, stride: tuple[int, int], padding: str
+    ) -> PermutedTensor:
+        """Adds a transposed convolution; `folded.kernel` is (height, width, outputs, inputs)."""
+        kernel = folded.kernel[..., x.order]
+        extents = zip(self.shape(x)[:2], kernel.shape[:2], stride, strict=True)
+        height, width = (transposed_extent(*each, padding) for each in extents)
+        shape = (height, width, kernel.shape[2])
+        settings = {"stride": stride, "padding": padding}
+        weights = Folded(kernel, folded.bias)
+        order = np.arange(shape[-1])
+        return self._add(name, "conv_transpose", (x,), order, weights, shape, **settings)
 
     def dense(self, x: PermutedTensor, name: str, folded: Folded) -> PermutedTensor:
         """Adds a fully connected layer; `folded.kernel` is (channels, units)."""
         weights = Folded(folded.kernel[x.order], folded.bias)
         return self._add(name, "dense", (x,), np.arange(folded.kernel.shape[-1]), weights)
 
+    def affine(
+        self, x: PermutedTensor, name: str, scale: np.ndarray, shift: np.ndarray
+    ) -> PermutedTensor:
+        """Adds `x * scale + shift`, one of each a channel, or one for all.
+
+        `converters.graph.simplify` moves it into a convolution beside it where there is one.
+        """
+        wide = (
+            np.broadcast_to(np.asarray(values, np.float64), x.order.shape)
+            for values in (scale, shift)
+        )
+        weights = Folded(*(values[x.order] for values in wide))
+        return self._add(name, "affine", (x,), x.order, weights)
+
     def slice(self, x: PermutedTensor, name: str, start: int, stop: int) -> PermutedTensor:
         """Adds a slice of the physical channels from `start` up to `stop`."""
         return self._add(name, "slice", (x,), x.order[start:stop], start=start, stop=stop)
 
     def concat(self, tensors: Sequence[PermutedTensor], name: str, most: int) -> PermutedTensor:
-        """Adds a concatenation, nested so that no operator has more than `most` inputs.
+        """Adds a concatenation of channels, nested so that no operator has more than `most` inputs.
 
         A single tensor is returned as it is.
         """
@@ -145,33 +226,147 @@ class Graph:
     def _concat(self, tensors: Sequence[PermutedTensor], name: str) -> PermutedTensor:
         return self._add(name, "concat", tensors, np.concatenate([x.order for x in tensors]))
 
-    def pool(self, x: PermutedTensor, name: str, kind: str, padding: str) -> PermutedTensor:
-        """Adds a 3x3 pool of stride 2; `kind` is "max_pool" or "average_pool"."""
-        return self._add(name, kind, (x,), x.order, padding=padding, stride=_STRIDE)
+    def concat_along(
+        self, tensors: Sequence[PermutedTensor], name: str, axis: int
+    ) -> PermutedTensor:
+        """Adds a concatenation of rows, columns or points: any axis but the channels'.
 
-    def depthwise_average(self, x: PermutedTensor, name: str, padding: str) -> PermutedTensor:
-        """Adds a 3x3 average of stride 2 as a depthwise convolution with constant weights 1/9.
-
-        With padding "same" an average only counts pixels inside the image, so the outputs at the
-        edges are multiplied by 9 / the number of pixels inside.
+        The tensors' channels must be in one order (`aligned`).
         """
-        average = self._add(name, "window_average", (x,), x.order, padding=padding, stride=_STRIDE)
+        shape = list(self.shape(tensors[0]))
+        shape[axis] = sum(self.shape(x)[axis] for x in tensors)
+        return self._add(name, "concat", tensors, tensors[0].order, shape=tuple(shape), axis=axis)
+
+    def pool(
+        self,
+        x: PermutedTensor,
+        name: str,
+        kind: str,
+        padding: str,
+        window: int | Sequence[int] = _WINDOW,
+        stride: int | Sequence[int] = _STRIDE,
+    ) -> PermutedTensor:
+        """Adds a pool, 3x3 of stride 2 by default; `kind` is "max_pool" or "average_pool"."""
+        shape = (*windows(self.shape(x), window, stride, padding), x.channels)
+        settings = {"padding": padding, "window": window, "stride": stride}
+        return self._add(name, kind, (x,), x.order, shape=shape, **settings)
+
+    def depthwise_average(
+        self,
+        x: PermutedTensor,
+        name: str,
+        padding: str,
+        window: int | Sequence[int] = _WINDOW,
+        stride: int | Sequence[int] = _STRIDE,
+    ) -> PermutedTensor:
+        """Adds an average pool as a depthwise convolution with constant weights.
+
+        With padding "same", which is only supported for 3x3 of stride 2, an average only counts
+        pixels inside the image, so the outputs at the edges are multiplied by 9 / the number of
+        pixels inside.
+        """
+        average = self.pool(x, name, "window_average", padding, window, stride)
         if padding == "valid":
             return average
-        rows, columns = (window_factors(extent) for extent in self.extents(x))
+        rows, columns = (window_factors(extent) for extent in self.shape(x)[:2])
         return self.simple("edge_factor", [average], f"{name}_edges", rows=rows, columns=columns)
 
-    def extents(self, x: PermutedTensor) -> tuple[int, int]:
-        """Returns height and width, without the zeros that an explicit pad adds.
+    def global_pool(
+        self, x: PermutedTensor, name: str, kind: str, keepdims: bool
+    ) -> PermutedTensor:
+        """Adds the mean ("mean") or maximum ("global_max") over height and width."""
+        shape = (1, 1, x.channels) if keepdims else (x.channels,)
+        return self._add(name, kind, (x,), x.order, shape=shape, keepdims=keepdims)
 
-        With any padding, a stride divides them and rounds up.
+    def pad(
+        self, x: PermutedTensor, name: str, amounts: Sequence[Sequence[int]] = _ONE_PIXEL
+    ) -> PermutedTensor:
+        """Adds zeros around a map: ((top, bottom), (left, right)) pixels, one each by default."""
+        extents = [
+            extent + sum(pads) for extent, pads in zip(self.shape(x)[:2], amounts, strict=True)
+        ]
+        shape = (*extents, x.channels)
+        return self._add(name, "pad", (x,), x.order, shape=shape, amounts=amounts)
+
+    def crop(
+        self, x: PermutedTensor, name: str, amounts: Sequence[Sequence[int]]
+    ) -> PermutedTensor:
+        """Cuts ((top, bottom), (left, right)) pixels off a map."""
+        extents = [
+            extent - sum(cut) for extent, cut in zip(self.shape(x)[:2], amounts, strict=True)
+        ]
+        shape = (*extents, x.channels)
+        return self._add(name, "crop", (x,), x.order, shape=shape, amounts=amounts)
+
+    def resize(
+        self, x: PermutedTensor, name: str, size: Sequence[int], method: str
+    ) -> PermutedTensor:
+        """Resizes a map to (height, width); `method` is "bilinear" or "nearest"."""
+        settings = {"size": tuple(size), "method": method}
+        return self._add(name, "resize", (x,), x.order, shape=(*size, x.channels), **settings)
+
+    def reshape(self, x: PermutedTensor, name: str, shape: Sequence[int]) -> PermutedTensor:
+        """Gives a tensor another shape; one that has it is returned as it is."""
+        before, shape = self.shape(x), tuple(shape)
+        if shape == before:
+            return x
+        if len(shape) == 1:  # Flattened: the channels' numbers repeat at every pixel.
+            pixels = np.arange(int(np.prod(before[:-1])))[:, np.newaxis]
+            order = (pixels * before[-1] + x.order).ravel()
+        elif shape[-1] == before[-1]:
+            order = x.order
+        else:
+            x = self.in_order(x, f"{name}_order")
+            order = np.arange(shape[-1])
+        return self._add(name, "reshape", (x,), order, shape=shape)
+
+    def permute(self, x: PermutedTensor, name: str, axes: Sequence[int]) -> PermutedTensor:
+        """Swaps axes; `axes` are numbered from 0 and without the batch."""
+        if axes[-1] != len(axes) - 1:
+            x = self.in_order(x, f"{name}_order")
+        before = self.shape(x)
+        shape = tuple(before[axis] for axis in axes)
+        order = x.order if axes[-1] == len(axes) - 1 else np.arange(shape[-1])
+        return self._add(name, "permute", (x,), order, shape=shape, axes=tuple(axes))
+
+    def in_order(
+        self, x: PermutedTensor, name: str, order: np.ndarray | None = None
+    ) -> PermutedTensor:
+        """Returns `x` with its channels in an order, the model's by default.
+
+        A tensor that is in another order costs an operator: a slice if the wanted channels are
+        neighbours, else a product with a matrix of zeros and ones, which every target can run.
         """
-        op, divisor = self.ops[x.tensor], 1
-        while op.kind != "input":
-            divisor *= op.settings.get("stride", 1)
-            op = self.ops[op.inputs[0]]
-        height, width, _ = op.settings["shape"]
-        return -(-height // divisor), -(-width // divisor)
+        order = np.arange(x.channels) if order is None else np.asarray(order)
+        if np.array_equal(order, x.order):
+            return x
+        positions = permutations.inverse(x.order, int(max(x.order.max(), order.max())) + 1)[order]
+        start = int(positions[0])
+        if np.array_equal(positions, np.arange(start, start + len(positions))):
+            return self.slice(x, name, start, start + len(positions))
+        settings = {"positions": tuple(positions.tolist())}
+        return self._add(name, "reorder", (x,), order, **settings)
+
+    def aligned(self, tensors: Sequence[PermutedTensor], name: str) -> list[PermutedTensor]:
+        """Returns the tensors with all channels in the order of the first that has several."""
+        first = max(tensors, key=lambda x: x.channels)
+        return [
+            x if x.channels == 1 else self.in_order(x, f"{name}_order{index}", first.order)
+            for index, x in enumerate(tensors)
+        ]
+
+    def combine(
+        self, kind: str, tensors: Sequence[PermutedTensor], name: str, activation: str | None = None
+    ) -> PermutedTensor:
+        """Adds an operator of two tensors, pixel by pixel: "add", "multiply", "maximum", …
+
+        Raises:
+          ValueError: the shapes do not fit together.
+        """
+        tensors = self.aligned(tensors, name)
+        shape = broadcast([self.shape(x) for x in tensors])
+        order = max(tensors, key=lambda x: x.channels).order
+        return self._add(name, kind, tensors, order, shape=shape, activation=activation)
 
     def simple(
         self, kind: str, tensors: Sequence[PermutedTensor], name: str, **settings: Any
@@ -184,6 +379,12 @@ class Graph:
         order = x.order[permutations.shuffle(x.channels, groups)]
         return self._add(name, "transpose", (x,), order, groups=groups)
 
+    def note_twin(self, name: str, twin: str) -> None:
+        """Notes that an operator may have the same weights as an earlier one, `twin`."""
+        op, other = self.ops[name], self.ops.get(twin)
+        if other is not None and op.weights is not None and other.kind == op.kind:
+            self.ops[name] = replace(op, shares=other.shares or twin)
+
     def _add(
         self,
         name: str,
@@ -191,13 +392,16 @@ class Graph:
         inputs: Sequence[PermutedTensor],
         order: np.ndarray,
         weights: Folded | None = None,
+        shape: Shape | None = None,
         **settings: Any,
     ) -> PermutedTensor:
         if name in self.ops:
             raise ValueError(f"two operators have the name {name!r}")
+        if shape is None:
+            shape = (*self.shape(inputs[0])[:-1], len(order))
         sources = tuple(x.tensor for x in inputs)
-        self.ops[name] = Op(name, kind, sources, len(order), weights, settings)
-        self.output = name
+        self.ops[name] = Op(name, kind, sources, tuple(shape), weights, settings)
+        self.outputs = (name,)
         return PermutedTensor(name, np.asarray(order))
 
 

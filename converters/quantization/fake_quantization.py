@@ -14,26 +14,39 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from converters.graph.emitter import (
+from converters.graph.emitted_layers import (
     ChannelSlice,
     ChannelTranspose,
+    Crop,
     EdgeFactor,
+    Function,
     GroupedPointwise,
+    Resize,
     SpatialReduction,
     WindowAverage,
-    emit,
     register,
 )
+from converters.graph.emitter import emit
 from converters.graph.operations import SAME_SCALE, Graph, Op, scale_groups
 from converters.quantization.tfmot_internals import AnnotatedAlone
 
 Range = tuple[float, float]
 
-# TFLite fixes the int8 scale of these outputs at 1/256.
-FIXED_RANGES: dict[str, Range] = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256)}
+# TFLite fixes the int8 scale of these outputs at 1/256, or 1/128.
+FIXED_RANGES: dict[str, Range] = {
+    "sigmoid": (0.0, 255 / 256),
+    "softmax": (0.0, 255 / 256),
+    "tanh": (-1.0, 127 / 128),
+}
 # The attribute of the weights and its axis of output channels, by kind of operator. TFLite needs
 # one scale for a whole fully connected layer.
-_WEIGHTS = {"conv": ("kernel", 3), "depthwise": ("depthwise_kernel", 2), "dense": ("kernel", None)}
+_WEIGHTS = {
+    "conv": ("kernel", 3),
+    "depthwise": ("depthwise_kernel", 2),
+    # The converter cannot move one scale per channel through this operator's transposition.
+    "conv_transpose": ("kernel", None),
+    "dense": ("kernel", None),
+}
 # Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
 _FACTOR_STEP = 1 / 4
 # Weights that are all zero need a range, too.
@@ -62,6 +75,10 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
             return tf.quantization.fake_quant_with_min_max_vars(
                 inputs, -limit, limit, narrow_range=True
             )
+        if self.axis == 2 and inputs.shape[3] > 1:
+            # Several outputs of each input channel: both axes together are the output channels.
+            flat = tf.reshape(inputs, (*inputs.shape[:2], -1))[..., tf.newaxis, :]
+            return tf.reshape(WeightQuantizer(3)(flat, training, weights), inputs.shape)
         # The operator needs the channels last; in depthwise kernels they are before the 1.
         order = [0, 1, 3, 2] if self.axis == 2 else [0, 1, 2, 3]
         w = tf.transpose(inputs, order)
@@ -164,10 +181,13 @@ CUSTOM_OBJECTS = {
     for cls in (
         ChannelSlice,
         ChannelTranspose,
+        Crop,
         EdgeFactor,
+        Function,
         GroupedPointwise,
         QuantizedEdgeFactor,
         QuantizedWindowAverage,
+        Resize,
         SpatialReduction,
         SharedRange,
         WeightConfig,

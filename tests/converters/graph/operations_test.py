@@ -78,7 +78,7 @@ def depthwise_average(shape, padding):
     graph = Graph()
     x = graph.input(shape)
     if padding == "valid":
-        x = graph.simple("pad", [x], "pad")
+        x = graph.pad(x, "pad")
     return graph, graph.depthwise_average(x, "average", padding)
 
 
@@ -108,11 +108,11 @@ def test_explicit_zeros_leave_nothing_to_correct():
     assert list(graph.ops) == ["image", "pad", "average"]
 
 
-def test_extents_follow_strides_and_no_pad():
+def test_shapes_follow_strides_and_pads():
     graph = Graph()
     x = graph.conv(graph.input((37, 44, 2)), "conv", _folded(2, 2), stride=2)
-    x = graph.pool(graph.simple("pad", [x], "pad"), "pool", "max_pool", "valid")
-    assert graph.extents(x) == (10, 11)
+    x = graph.pool(graph.pad(x, "pad"), "pool", "max_pool", "valid")
+    assert graph.shape(x) == (10, 11, 2)
 
 
 def test_two_operators_of_one_name_are_rejected():
