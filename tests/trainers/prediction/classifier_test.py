@@ -6,7 +6,9 @@ import pytest
 
 from common.cli import UserError
 from trainers.prediction.classifier import Network, load_network, open_classifier, softmax
+from trainers.settings import ImageConfig
 
+IMAGES = ImageConfig(input_size=32)
 LOGITS = np.array([[1.0, 2.0, 4.0], [1000.0, 0.0, -1000.0]], np.float32)
 
 
@@ -30,27 +32,29 @@ def test_probabilities_are_not_taken_for_logits():
 
 
 @pytest.mark.parametrize("ending", ["activation", "layer", "nested", "none"])
-def test_a_softmax_is_found(tmp_path, ending):
-    x = inputs = keras.Input((4, 4, 1))
+def test_a_softmax_is_removed(tmp_path, ending):
+    x = inputs = keras.Input((32, 32, 1))
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(3, activation="softmax" if ending == "activation" else None)(x)
     if ending in ("layer", "nested"):
         x = keras.layers.Softmax()(x)
     model = keras.Model(inputs, x)
     if ending == "nested":
-        outer = keras.Input((4, 4, 1))
+        outer = keras.Input((32, 32, 1))
         model = keras.Model(outer, model(outer))
     model.save(tmp_path / "model.keras")
-    found = load_network(tmp_path / "model.keras")
-    assert found.gives_probabilities == (ending != "none")
-    images = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype(np.float32)
+    found = load_network(tmp_path / "model.keras", IMAGES, 3)
+    assert not found.gives_probabilities
+    images = np.random.default_rng(0).normal(size=(5, 32, 32, 1)).astype(np.float32)
     np.testing.assert_allclose(found.probabilities(images).sum(axis=1), np.ones(5), rtol=1e-5)
-    np.testing.assert_allclose(found.outputs(images), model.predict(images, verbose=0), atol=1e-6)
+    expected = model.predict(images, verbose=0)
+    found = found.outputs(images) if ending == "none" else found.probabilities(images)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"weights\.h5 is not a model"):
-        load_network(tmp_path / "weights.h5")
+        load_network(tmp_path / "weights.h5", IMAGES, 3)
 
 
 def test_an_artifact_s_file_computes_what_the_workdir_s_model_computes(
