@@ -156,20 +156,21 @@ def emit(
     Examples:
       >>> logits = emit(deployment_graph(model))(images)
     """
+    inputs: list[Any] = []
     tensors: dict[str, Any] = {}
     layers: dict[str, Layer] = {}
     for op in graph.ops.values():
         if op.kind == "input":
             x = tf_keras.layers.Input(op.shape, name=op.name)
+            inputs.append(x)
         else:
             layer = layers[op.shares] if op.shares else wrap(op, MAKERS[op.kind](op))
             layers[op.name] = layer
-            inputs = [tensors[name] for name in op.inputs]
-            x = layer(inputs if len(inputs) > 1 else inputs[0])
+            x = layer(_one_or_all([tensors[name] for name in op.inputs]))
             if op.kind in SEPARATE_ACTIVATION and op.activation:
                 x = ACTIVATIONS[op.activation](name=f"{op.name}_relu")(x)
         tensors[op.name] = after(op, x)
-    inputs, outputs = ([tensors[name] for name in names] for names in (graph.inputs, graph.outputs))
+    outputs = [tensors[name] for name in graph.outputs]
     model = tf_keras.Model(_one_or_all(inputs), _one_or_all(outputs), name="deployment_graph")
     load_weights(model, graph)
     return model
