@@ -39,6 +39,8 @@ def folder(model, tmp_path_factory):
     """Where examples are run: with a checkpoint of `model`."""
     folder = tmp_path_factory.mktemp("examples")
     save_torchvision(model, folder / "model.safetensors")
+    (folder / "work").mkdir()
+    model.save(folder / "work" / "model.keras")
     return folder
 
 

@@ -27,12 +27,12 @@ def read_labels(workdir: str | Path) -> tuple[str, ...]:
     Raises:
       UserError: the file is missing, or is not UTF-8 text.
     """
-    return tuple(
-        read_lines(
-            Path(workdir) / LABELS_FILE,
-            "restore it, or finish the training first (shufflenet train)",
-        )
-    )
+    path = Path(workdir) / LABELS_FILE
+    remedy = "restore it, or finish the training first (shufflenet train)"
+    try:
+        return tuple(read_lines(path, remedy))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is missing; {remedy}") from None
 
 
 def known_labels(model: str | Path) -> tuple[str, ...] | None:

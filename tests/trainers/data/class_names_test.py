@@ -105,7 +105,7 @@ def test_a_run_does_not_resume_on_renamed_classes(photos, tmp_path, monkeypatch)
     write_labels(workdir, ["one", "two", "zero"])
     rename(photos, "zero", "alpha")
     # Before any image is read.
-    monkeypatch.setattr(verification, "unreadable", None)
+    monkeypatch.setattr(verification, "verify", None)
     with pytest.raises(UserError, match=r"photos has other .*'zero' is missing, 'alpha' is new"):
         loop.train(make_folder_config(photos, workdir), resume=True)
     assert {path.name for path in workdir.iterdir()} == {LOCK_FILE, "labels.txt"}
