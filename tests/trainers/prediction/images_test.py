@@ -31,7 +31,7 @@ def test_a_file_that_is_named_is_taken_whatever_its_name(tmp_path):
 def test_nothing_to_read_is_said(tmp_path):
     with pytest.raises(UserError, match=r"gone does not exist"):
         find_images([str(tmp_path / "gone")])
-    with pytest.raises(UserError, match=r"there is no image \(\.bmp, .*in "):
+    with pytest.raises(UserError, match=r"there is no image \(\.jpg, .*in "):
         find_images([str(tmp_path)])
 
 
