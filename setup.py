@@ -74,7 +74,7 @@ setup(
     ),
     package_data={
         "keras_shufflenet": ["py.typed"],
-        "common": ["templates/*.html"],
+        "common.pages": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
         "converters.micro_target": ["templates/*", "templates/*/*"],
         "edge.reporting": ["templates/*.html"],

@@ -16,8 +16,8 @@ from absl import flags
 from common import cli
 from common.artifact import Artifact
 from common.cli import UserError
-from common.document import read_document, replace_section
 from common.files import sha256, write_text
+from common.pages.document import read_document, replace_section
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
 from edge.profiling.picture import save_picture
 from edge.profiling.run import AUTO, ProfileRequest, profile_files

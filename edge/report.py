@@ -12,7 +12,7 @@ from absl import flags
 
 from common import cli
 from common.cli import UserError
-from common.html_page import check_packages
+from common.pages.html_page import check_packages
 from edge.reporting.data import (
     Point,
     ReportData,

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from common import cli
-from common.html_page import check_packages
+from common.pages.html_page import check_packages
 from experiments import command
 from trainers.startup import import_tensorflow
 

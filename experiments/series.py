@@ -9,8 +9,8 @@ from pathlib import Path
 
 from common.choices import choose
 from common.cli import UserError
-from common.document import read_document, replace_section
 from common.files import write_text
+from common.pages.document import read_document, replace_section
 from experiments.command import perform
 from experiments.harness.catalogue import EXPERIMENTS, Experiment
 from experiments.harness.experiment import Settings

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from common import cli, files, html_page
+from common import cli, files
+from common.pages import html_page
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.data.class_names import describe, read_labels
 from trainers.startup import import_tensorflow

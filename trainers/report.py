@@ -12,7 +12,8 @@ from pathlib import Path
 
 from absl import flags
 
-from common import cli, html_page
+from common import cli
+from common.pages import html_page
 from trainers.reporting.page import write_report
 
 _OUTPUT = flags.DEFINE_string("output", "report.html", "HTML file to write.")

@@ -14,8 +14,8 @@ from pathlib import Path
 from absl import flags
 
 from common.cli import UserError
-from common.document import read_document, replace_section
 from common.files import write_json, write_text
+from common.pages.document import read_document, replace_section
 from converters.source_digest import versions
 from edge.provenance import describe, describe_run, warn_if_busy
 from edge.running.side_by_side import Turns

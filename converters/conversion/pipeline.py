@@ -293,7 +293,7 @@ def _describe_input(trained: TrainedModel) -> dict:
         "shape": [1, height, width, channels],
         "channels": ["grey"] if channels == 1 else ["red", "green", "blue"],
         "orientation": "exif",
-        # As `trainers.data.crops.center_crop` does it.
+        # As `trainers.data.images.crops.center_crop` does it.
         "resize": {"shorter_side": images.resize_size, "filter": "triangle", "antialias": True},
         "crop": "center",
         "crop_share": images.crop_share,

@@ -1,6 +1,7 @@
 """A page of sections with plots, tables to sort and filter, and details to open.
 
-`edge.report` and other reports use it to write their pages; common.html_page has the skeleton.
+`edge.report` and other reports use it to write their pages; `common.pages.html_page` has the
+skeleton.
 """
 
 import os
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.html_page import plot, write_page
+from common.pages.html_page import plot, write_page
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from common.html_page import write_page
+from common.pages.html_page import write_page
 from experiments.harness.results import measured_on
 
 _TEMPLATES = Path(__file__).with_name("templates")

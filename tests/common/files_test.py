@@ -8,8 +8,8 @@ import pytest
 
 from common import memory
 from common.cli import UserError
-from common.document import read_document, replace_section
 from common.files import atomic_write, write_json
+from common.pages.document import read_document, replace_section
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):

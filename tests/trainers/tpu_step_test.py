@@ -16,7 +16,7 @@ from tensorflow.python.framework import kernels
 
 import keras_shufflenet
 from trainers.config import TrainConfig
-from trainers.data.mixing import mixes
+from trainers.data.images.mixing import mixes
 from trainers.data.sources import Source
 from trainers.loop import Trainer
 from trainers.recipes import make_config

@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
 from common.cli import UserError
-from trainers.data.decoding import decode
 from trainers.data.digits import Digits
+from trainers.data.images.decoding import decode
 from trainers.data.sources import IndexedSource, RecordSource, Source
 from trainers.data.wordnet import readable
 from trainers.settings import DataConfig

@@ -15,10 +15,11 @@ import tensorflow as tf
 from common.cli import UserError
 from keras_shufflenet.preprocessing import PREPROCESSING
 from trainers.config import TrainConfig
-from trainers.data import data_service, mixing
-from trainers.data.augmentation import augment
-from trainers.data.crops import center_crop
+from trainers.data import data_service
 from trainers.data.datasets import load_source
+from trainers.data.images import mixing
+from trainers.data.images.augmentation import augment
+from trainers.data.images.crops import center_crop
 from trainers.data.sources import Shard, Source
 from trainers.settings import ImageConfig
 
@@ -219,7 +220,7 @@ def uint8_image(image: tf.Tensor, resize_size: int, input_size: int, channels: i
 
     Args:
       image: bytes of a file, or uint8 [height, width, channels].
-      resize_size, input_size, channels: as in `trainers.data.crops.center_crop`.
+      resize_size, input_size, channels: as in `trainers.data.images.crops.center_crop`.
 
     Returns:
       uint8 [input_size, input_size, channels].

@@ -56,7 +56,7 @@ class Classifier:
     Attributes:
       network: the file.
       labels: class names, in the order of the outputs.
-      resize_size, input_size, channels: as in `trainers.data.crops.center_crop`.
+      resize_size, input_size, channels: as in `trainers.data.images.crops.center_crop`.
       normalize: from uint8 images to the network's input.
     """
 

@@ -73,7 +73,7 @@ def read_images(
 
     Args:
       paths: of files of any kind.
-      resize_size, input_size, channels: as in `trainers.data.crops.center_crop`.
+      resize_size, input_size, channels: as in `trainers.data.images.crops.center_crop`.
 
     Yields:
       At most `BATCH` pairs: the path, and uint8 [input_size, input_size, channels], or the reason

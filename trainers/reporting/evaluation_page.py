@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from common.html_page import write_page
+from common.pages.html_page import write_page
 from keras_shufflenet.preprocessing import PREPROCESSING
 from trainers.evaluation import Scores
 from trainers.prediction.outcomes import Mistake

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.html_page import plot, write_page
+from common.pages.html_page import plot, write_page
 from trainers.reporting.runs import Run, differing, read_runs
 
 if TYPE_CHECKING:

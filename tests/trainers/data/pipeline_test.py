@@ -8,7 +8,7 @@ from common.cli import UserError
 from keras_shufflenet import preprocess_input
 from trainers.data import pipeline
 from trainers.data.datasets import load_source
-from trainers.data.decoding import decode
+from trainers.data.images.decoding import decode
 from trainers.data.sources import IndexedSource
 from trainers.recipes import make_config
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
-from trainers.data import image_ops
+from trainers.data.images import image_ops
 
 
 @pytest.fixture(scope="module")

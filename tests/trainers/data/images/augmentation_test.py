@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.data import augmentation
-from trainers.data.crops import center_crop
+from trainers.data.images import augmentation
+from trainers.data.images.crops import center_crop
 from trainers.recipes import make_config
 
 

@@ -79,7 +79,7 @@ def write_page(
       path: the HTML file.
       folder: the template's folder.
       template: file in `folder` that begins with `{% extends "page.html" %}`, the skeleton in
-        common/templates, and fills its blocks `title` and `content`.
+        common/pages/templates, and fills its blocks `title` and `content`.
       values: for the template. All text is escaped, except what `plot` returns.
       plots: whether the page has plots; without them it is 4 megabytes smaller.
 

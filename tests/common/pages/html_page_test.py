@@ -4,7 +4,7 @@ import pytest
 from plotly import graph_objects
 
 from common.cli import UserError
-from common.html_page import check_output, check_packages, plot, write_page
+from common.pages.html_page import check_output, check_packages, plot, write_page
 
 TEMPLATE = (
     '{% extends "page.html" %}{% block title %}{{ name }}{% endblock %}'

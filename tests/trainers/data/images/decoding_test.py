@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from trainers.data import crops
-from trainers.data.augmentation import augment
-from trainers.data.decoding import decode, orientation
+from trainers.data.images import crops
+from trainers.data.images.augmentation import augment
+from trainers.data.images.decoding import decode, orientation
 from trainers.recipes import make_config
 
-HOSTILE = Path(__file__).resolve().parents[4] / "shared/fixtures/hostile"
+HOSTILE = Path(__file__).resolve().parents[5] / "shared/fixtures/hostile"
 _SIZE = (80, 120)
 
 

@@ -4,8 +4,8 @@ import functools
 
 import tensorflow as tf
 
-from trainers.data import image_ops
-from trainers.data.crops import center_crop, resized_crop
+from trainers.data.images import image_ops
+from trainers.data.images.crops import center_crop, resized_crop
 from trainers.settings import AugmentationConfig, ImageConfig
 
 # Folded into an example's key, so that no two decisions share their random numbers.

@@ -5,7 +5,7 @@ An image is uint8 [height, width, channels], or the bytes of a file as a string 
 
 import tensorflow as tf
 
-from trainers.data.decoding import decode, decode_part
+from trainers.data.images.decoding import decode, decode_part
 
 # Width to height of a random crop, as in Inception's and the papers' training.
 _ASPECT_RATIOS = (3 / 4, 4 / 3)

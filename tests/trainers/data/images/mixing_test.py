@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.data import mixing
+from trainers.data.images import mixing
 from trainers.recipes import make_config
 
 BATCH, SIZE = 256, 24

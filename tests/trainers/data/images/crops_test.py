@@ -6,9 +6,9 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from trainers.data import crops
-from trainers.data.augmentation import augment
-from trainers.data.decoding import decode
+from trainers.data.images import crops
+from trainers.data.images.augmentation import augment
+from trainers.data.images.decoding import decode
 from trainers.recipes import make_config
 
 

@@ -1,0 +1,1 @@
+"""What commands write for people: HTML pages, and sections of Markdown documents."""

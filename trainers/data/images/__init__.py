@@ -1,0 +1,1 @@
+"""An image on its way to the network: decoded, cropped, augmented."""
