@@ -1,5 +1,6 @@
 """Runs Python modules in separate processes."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,3 +23,8 @@ def module_command(module: str, *arguments: str) -> list[str]:
       >>> subprocess.run(module_command("trainers.train", "--recipe=digits", "--workdir=work"))
     """
     return [sys.executable, "-c", _RUN, str(_ROOT), module, *arguments]
+
+
+def module_environment() -> dict[str, str]:
+    """Returns an environment in which a module finds the same packages as this process."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

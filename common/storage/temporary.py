@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 _PREFIX = ".part-"
@@ -25,7 +25,7 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
       OSError: the parent folder cannot be written.
     """
     remove_abandoned(beside)
-    handle, path = _locked(beside, _make_folder)
+    handle, path = _locked_folder(beside)
     try:
         apply_umask(path, 0o777)
         yield path
@@ -36,18 +36,15 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_file(beside: Path) -> Iterator[Path]:
-    """Yields a new, empty file next to `beside`, as `temporary_folder` does.
+    """Yields a new, empty file, to be renamed to `beside`; it is removed at the end, if it is not.
 
-    Its name ends with that of `beside`: writers such as Keras choose the format by the suffix.
+    It has the name of `beside` (writers such as Keras choose the format by the suffix) in a
+    temporary folder next to it, which has the lock: HDF5 wants one of its own on each file.
     """
-    remove_abandoned(beside)
-    handle, path = _locked(beside, _make_file)
-    try:
-        apply_umask(path, 0o666)
+    with temporary_folder(beside) as folder:
+        path = folder / beside.name
+        path.touch()
         yield path
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
 
 
 def remove_abandoned(beside: Path) -> None:
@@ -76,27 +73,17 @@ def apply_umask(path: Path, mode: int) -> None:
     path.chmod(mode & ~umask)
 
 
-def _make_folder(beside: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=beside.parent, prefix=_PREFIX, suffix=f".{beside.name}"))
-
-
-def _make_file(beside: Path) -> Path:
-    handle, name = tempfile.mkstemp(dir=beside.parent, prefix=_PREFIX, suffix=f".{beside.name}")
-    os.close(handle)
-    return Path(name)
-
-
-def _locked(beside: Path, make: Callable[[Path], Path]) -> tuple[int, Path]:
-    """Makes and locks; again, if another run removed it as abandoned before it was locked."""
+def _locked_folder(beside: Path) -> tuple[int, Path]:
+    """Makes and locks one; again, if another run removed it as abandoned before it was locked."""
     while True:
-        path = make(beside)
+        name = tempfile.mkdtemp(dir=beside.parent, prefix=_PREFIX, suffix=f".{beside.name}")
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             continue
         _lock(handle)
-        if path.exists():
-            return handle, path
+        if Path(name).exists():
+            return handle, Path(name)
         os.close(handle)
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from common.child_process import module_command
+from common.child_process import module_command, module_environment
 from common.cli import UserError
 from common.tflite.litert import LiteRTModel
 
@@ -50,7 +50,7 @@ class IsolatedModel:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=module_environment(),
         )
         shapes = self._ask(None)
         self.input_shape, self.output_shape = (tuple(map(int, shape)) for shape in shapes)

@@ -18,23 +18,6 @@ from keras_shufflenet import permutations
 from keras_shufflenet.layers import ungrouped_kernel
 from keras_shufflenet.permutations import PermutedTensor
 
-# Operators that compute in an int8 scale of their own.
-_COMPUTE = (
-    *("input", "conv", "depthwise", "conv_transpose", "dense", "affine"),
-    *("add", "subtract", "multiply", "mean", "window_average", "edge_factor"),
-    *("relu", "relu6", "leaky_relu", "prelu", "hard_swish", "gelu", "elu"),
-    *("sigmoid", "tanh", "softmax"),
-)
-# Operators that move or select values: TFLite requires their output to have the input's int8 scale.
-_MOVE = (
-    *("pad", "crop", "slice", "concat", "transpose", "permute", "reshape", "reorder", "resize"),
-    *("max_pool", "average_pool", "global_max", "maximum", "minimum"),
-)
-# The kinds of operators, and whether the output has the input's int8 scale.
-SAME_SCALE = {**dict.fromkeys(_COMPUTE, False), **dict.fromkeys(_MOVE, True)}
-
-# It computes, but in its input's int8 scale, so that a factor of 1 does not change the integers.
-_TIED = {"edge_factor"}
 # The window of ShuffleNet's pools, in pixels per direction, and their stride.
 _WINDOW, _STRIDE = 3, 2
 # One pixel on each side: what a 3x3 window of PyTorch's has.
@@ -54,7 +37,7 @@ class Op:
 
     Attributes:
       name: its name, which no other operator has.
-      kind: one of `SAME_SCALE`.
+      kind: one of `converters.graph.scales.SAME_SCALE`.
       inputs: the names of the operators that make its inputs.
       shape: its output's shape without the batch; the channels are last.
       weights: its weights, in the physical order of its input and output.
@@ -282,21 +265,21 @@ class Graph:
         self, x: PermutedTensor, name: str, amounts: Sequence[Sequence[int]] = _ONE_PIXEL
     ) -> PermutedTensor:
         """Adds zeros around a map: ((top, bottom), (left, right)) pixels, one each by default."""
-        extents = [
-            extent + sum(pads) for extent, pads in zip(self.shape(x)[:2], amounts, strict=True)
-        ]
-        shape = (*extents, x.channels)
-        return self._add(name, "pad", (x,), x.order, shape=shape, amounts=amounts)
+        return self._framed(x, name, "pad", amounts, 1)
 
     def crop(
         self, x: PermutedTensor, name: str, amounts: Sequence[Sequence[int]]
     ) -> PermutedTensor:
         """Cuts ((top, bottom), (left, right)) pixels off a map."""
-        extents = [
-            extent - sum(cut) for extent, cut in zip(self.shape(x)[:2], amounts, strict=True)
-        ]
-        shape = (*extents, x.channels)
-        return self._add(name, "crop", (x,), x.order, shape=shape, amounts=amounts)
+        return self._framed(x, name, "crop", amounts, -1)
+
+    def _framed(
+        self, x: PermutedTensor, name: str, kind: str, amounts: Sequence[Sequence[int]], sign: int
+    ) -> PermutedTensor:
+        frames = (sign * sum(pixels) for pixels in amounts)
+        height, width = (n + frame for n, frame in zip(self.shape(x)[:2], frames, strict=True))
+        shape = (height, width, x.channels)
+        return self._add(name, kind, (x,), x.order, shape=shape, amounts=amounts)
 
     def resize(
         self, x: PermutedTensor, name: str, size: Sequence[int], method: str
@@ -322,11 +305,11 @@ class Graph:
 
     def permute(self, x: PermutedTensor, name: str, axes: Sequence[int]) -> PermutedTensor:
         """Swaps axes; `axes` are numbered from 0 and without the batch."""
-        if axes[-1] != len(axes) - 1:
+        moves_channels = axes[-1] != len(axes) - 1
+        if moves_channels:
             x = self.in_order(x, f"{name}_order")
-        before = self.shape(x)
-        shape = tuple(before[axis] for axis in axes)
-        order = x.order if axes[-1] == len(axes) - 1 else np.arange(shape[-1])
+        shape = tuple(self.shape(x)[axis] for axis in axes)
+        order = np.arange(shape[-1]) if moves_channels else x.order
         return self._add(name, "permute", (x,), order, shape=shape, axes=tuple(axes))
 
     def in_order(
@@ -441,23 +424,3 @@ def window_factors(extent: int) -> tuple[float, ...]:
     starts -= (starts[-1] + _WINDOW - extent) // 2
     inside = np.minimum(starts + _WINDOW, extent) - np.maximum(starts, 0)
     return tuple(float(factor) for factor in _WINDOW / inside)
-
-
-def scale_groups(graph: Graph) -> dict[str, str]:
-    """Returns the name of each operator's int8 scale; operators with equal names share a scale.
-
-    Operators that only move values tie their inputs and output together: the connected
-    components of these ties are the scales. Therefore nothing needs to be requantized.
-    """
-    parent = {name: name for name in graph.ops}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for op in graph.ops.values():
-        if SAME_SCALE[op.kind] or op.kind in _TIED:
-            for source in op.inputs:
-                parent[root(op.name)] = root(source)
-    return {name: root(name) for name in graph.ops}

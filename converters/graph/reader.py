@@ -17,21 +17,29 @@ def fold(layer: keras.layers.Layer, batch_norm: keras.layers.Layer) -> Folded:
 
     Computed in float64, so that folding adds no error beyond float32 rounding.
     """
-    names = ("gamma", "beta", "moving_mean", "moving_variance")
-    gamma, beta, mean, variance = (_numpy(getattr(batch_norm, name)) for name in names)
-    factor = gamma / np.sqrt(variance + batch_norm.epsilon)
-    kernel = _numpy(layer.kernel)
+    factor, shift = scale_and_shift(batch_norm)
+    kernel = array(layer.kernel)
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     kernel = kernel * (factor[:, None] if depthwise else factor)
-    return Folded(kernel.astype(np.float32), (beta - mean * factor).astype(np.float32))
+    return Folded(kernel.astype(np.float32), shift.astype(np.float32))
+
+
+def scale_and_shift(batch_norm: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a BatchNormalization computes in inference, `x * scale + shift`, [channels]."""
+    mean, variance = array(batch_norm.moving_mean), array(batch_norm.moving_variance)
+    gamma = 1 if batch_norm.gamma is None else array(batch_norm.gamma)
+    beta = 0 if batch_norm.beta is None else array(batch_norm.beta)
+    factor = gamma / np.sqrt(variance + batch_norm.epsilon)
+    return factor, beta - mean * factor
 
 
 def plain(layer: keras.layers.Layer) -> Folded:
     """Returns the kernel and bias of a layer without a BatchNormalization after it."""
-    return Folded(_numpy(layer.kernel, np.float32), _numpy(layer.bias, np.float32))
+    return Folded(array(layer.kernel, np.float32), array(layer.bias, np.float32))
 
 
-def _numpy(variable: Any, dtype: type = np.float64) -> np.ndarray:
+def array(variable: Any, dtype: type = np.float64) -> np.ndarray:
+    """Returns a variable's values, in float64 unless they are only copied."""
     return np.asarray(keras.ops.convert_to_numpy(variable), dtype)
 
 

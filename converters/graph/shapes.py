@@ -17,6 +17,12 @@ def single(value: int | Sequence[int]) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 
 
+def map_shape(shape: Shape) -> Shape:
+    """Returns the (height, width, channels) that hold at most two axes of points and channels."""
+    height, width = (*shape[:-1], 1, 1)[:2]
+    return height, width, shape[-1]
+
+
 def window_extent(extent: int, window: int, stride: int, padding: str, dilation: int = 1) -> int:
     """Returns how often a window fits along one direction, pixels.
 

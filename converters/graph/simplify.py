@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from converters.graph.operations import Folded, Graph, Op
-from converters.graph.shapes import Shape
+from converters.graph.shapes import Shape, map_shape
 
 # The axis of a kernel's output channels and of its input channels. A depthwise kernel has both in
 # its last two axes.
@@ -145,11 +145,8 @@ def _as_convolution(op: Op, shape: Shape) -> dict[str, Op]:
     if len(op.shape) == 3:
         return {op.name: conv}
     # Of points or of single values: as a map and back.
-    pixels = (*op.shape[:-1], 1, 1)[:2]
-    as_map = Op(f"{op.name}_map", "reshape", op.inputs, (*pixels, shape[-1]))
-    conv = replace(
-        conv, name=f"{op.name}_conv", inputs=(as_map.name,), shape=(*pixels, op.channels)
-    )
+    as_map = Op(f"{op.name}_map", "reshape", op.inputs, map_shape(shape))
+    conv = replace(conv, name=f"{op.name}_conv", inputs=(as_map.name,), shape=map_shape(op.shape))
     back = Op(op.name, "reshape", (conv.name,), op.shape)
     return {each.name: each for each in (as_map, conv, back)}
 

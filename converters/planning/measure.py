@@ -24,7 +24,7 @@ from common.tflite.vela import compile_file, vela_version
 from converters.conversion.tflite import convert_fake_quant
 from converters.edgetpu_target.check import predict
 from converters.graph.deployment import deployment_graph
-from converters.graph.operations import scale_groups
+from converters.graph.scales import scale_groups
 from converters.planning.config import PlanConfig
 from converters.planning.networks import build
 from converters.quantization.fake_quantization import fake_quant_model

@@ -6,7 +6,8 @@ import numpy as np
 import tf_keras
 
 from converters.graph.emitter import emit
-from converters.graph.operations import SAME_SCALE, Graph, scale_groups
+from converters.graph.operations import Graph
+from converters.graph.scales import SAME_SCALE, scale_groups
 from converters.options import METHODS
 from converters.quantization.fake_quantization import FIXED_RANGES, Range
 from keras_shufflenet.preprocessing import PREPROCESSING

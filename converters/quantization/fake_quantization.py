@@ -2,7 +2,7 @@
 
 The same graph serves post-training quantization (calibrated ranges, no step) and
 quantization-aware training (the same ranges, more steps). Activations that TFLite ties to one
-scale share one range (`converters.graph.operations.scale_groups`), so that the converter has
+scale share one range (`converters.graph.scales.scale_groups`), so that the converter has
 nothing to requantize; weights have one range per output channel, computed from the current
 weights.
 """
@@ -14,20 +14,10 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from converters.graph.emitted_layers import (
-    ChannelSlice,
-    ChannelTranspose,
-    Crop,
-    EdgeFactor,
-    Function,
-    GroupedPointwise,
-    Resize,
-    SpatialReduction,
-    WindowAverage,
-    register,
-)
+from converters.graph.emitted_layers import EdgeFactor, WindowAverage, register
 from converters.graph.emitter import emit
-from converters.graph.operations import SAME_SCALE, Graph, Op, scale_groups
+from converters.graph.operations import Graph, Op
+from converters.graph.scales import SAME_SCALE, scale_groups
 from converters.quantization.tfmot_internals import AnnotatedAlone
 
 Range = tuple[float, float]
@@ -176,25 +166,6 @@ class SharedRange(tf_keras.layers.Layer):
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
-CUSTOM_OBJECTS = {
-    cls.__name__: cls
-    for cls in (
-        ChannelSlice,
-        ChannelTranspose,
-        Crop,
-        EdgeFactor,
-        Function,
-        GroupedPointwise,
-        QuantizedEdgeFactor,
-        QuantizedWindowAverage,
-        Resize,
-        SpatialReduction,
-        SharedRange,
-        WeightConfig,
-        WeightQuantizer,
-        WindowAverage,
-    )
-}
 # The layer with int8 weights for each kind of operator with constant weights.
 _QUANTIZED_LAYERS = {
     "window_average": QuantizedWindowAverage,
@@ -244,5 +215,5 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
         return layers[name](x)
 
     annotated = emit(graph, annotate, quantize)
-    with tfmot.quantization.keras.quantize_scope(CUSTOM_OBJECTS):
+    with tfmot.quantization.keras.quantize_scope():
         return tfmot.quantization.keras.quantize_apply(annotated, scheme=AnnotatedAlone())

@@ -9,13 +9,12 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from threading import Thread
 
-from common.child_process import module_command
+from common.child_process import module_command, module_environment
 from common.cli import UserError
 from edge.running import attended, runner
 
@@ -37,7 +36,7 @@ def call(module: str, request: dict, silence: float | None = None) -> dict:
     """
     line = json.dumps({**request, "attended": True}) + "\n"
     try:
-        done = attended.run(module_command(module), line, silence, _environment())
+        done = attended.run(module_command(module), line, silence, module_environment())
     except subprocess.TimeoutExpired as error:
         raise UserError(
             f"its process was stopped after {silence:g} seconds without progress; "
@@ -87,7 +86,7 @@ class PersistentWorker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**_environment(), **(environment or {})},
+            env={**module_environment(), **(environment or {})},
             text=True,
             errors="replace",
         )
@@ -146,11 +145,6 @@ def _forward_lines(lines: queue.Queue) -> None:
         for line in stdin:
             lines.put(line)
     os._exit(0)
-
-
-def _environment() -> dict[str, str]:
-    """Returns a worker's environment, in which it finds the same packages as this process."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _describe_exit(done: subprocess.CompletedProcess) -> str:

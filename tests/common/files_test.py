@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -24,9 +25,19 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
 
 def test_the_suffix_is_kept_and_the_file_is_readable(tmp_path):
     with atomic_write(tmp_path / "model.keras") as temporary:
-        assert temporary.suffix == ".keras" and temporary.parent == tmp_path
+        assert temporary.suffix == ".keras"
         temporary.write_text("x")
     assert (tmp_path / "model.keras").stat().st_mode & 0o400
+
+
+def test_hdf5_can_lock_the_temporary_file(tmp_path):
+    with (
+        atomic_write(tmp_path / "model.weights.h5") as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
+        file["bias"] = np.zeros(3)
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        assert file["bias"].shape == (3,)
 
 
 DOCUMENT = "# Title\n<!-- latency: begin -->\nold\n<!-- latency: end -->\nrest\n"

@@ -58,6 +58,7 @@ def test_manifest_is_complete(artifact_dir):
         "orientation": "exif",
         "resize": {"shorter_side": 32, "filter": "triangle", "antialias": True},
         "crop": "center",
+        "crop_share": 1.0,
         "preprocessing": {"mode": "tf", "scale": [1 / 127.5], "offset": [-1.0]},
     }
     assert "converters.convert" in manifest["command"]

@@ -44,7 +44,7 @@ def assert_error(done, pattern):
         (["--target=gpu"], r"--target must be one of cpu, micro, edgetpu, ethosu; received 'gpu'"),
         (["--ranges=x"], r"--ranges must be one of minmax, percentile, mse; received 'x'"),
         (["--calibration_images=3"], r"--calibration_images must be at least 32; received 3"),
-        (["--temperature=0"], r"--temperature must be above 0; received 0"),
+        (["--temperature=0"], r"--temperature must be in \(0, 1e6\]; received 0"),
         (["--distill_weight=1.5"], r"--distill_weight must be in \(0, 1\]; received 1\.5"),
         (["--epochs=0"], r"--epochs must be above 0"),
         (["--batch_size=0"], r"--batch_size must be .*1, got 0"),

@@ -31,8 +31,8 @@ from converters.conversion import canonical
 from converters.edgetpu_target.check import predict
 from converters.edgetpu_target.log import parse_operation_log, parse_output
 from edge.profiling.layers import read_layers
-from edge.report import _sections
 from edge.reporting.data import read_report_data
+from edge.reporting.sections import sections
 from keras_shufflenet.checkpoints.files import read_tensors
 from keras_shufflenet.checkpoints.limits import DAMAGED
 from keras_shufflenet.checkpoints.weights_argument import open_keras_file
@@ -242,7 +242,7 @@ def test_measurements(lines):
     folder = folder_with("m.jsonl", b"\n".join([*lines, good, b""]))
     data = read_report_data([folder / "m.jsonl"])
     assert data.points
-    _sections(data, (folder,))
+    sections(data, (folder,))
 
 
 @pytest.fixture(scope="module")

@@ -166,12 +166,17 @@ def _has(kind: str, folder: str) -> bool:
     return any(found == kind for *_, found in _entries(folder, Counter()))
 
 
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder of this name is not meant to be seen."""
+    return name.startswith(".") or name == _MACOSX
+
+
 def _kind(entry: os.DirEntry) -> str:
     """Returns image, folder, or what is skipped; nothing is opened."""
-    is_hidden = entry.name.startswith(".") or entry.name == _MACOSX
+    hidden = is_hidden(entry.name)
     try:
         if entry.is_dir():
-            return "hidden folder" if is_hidden else _FOLDER
+            return "hidden folder" if hidden else _FOLDER
         is_file = entry.is_file()
     except OSError:  # a link to itself
         is_file = False
@@ -179,7 +184,7 @@ def _kind(entry: os.DirEntry) -> str:
         # For example a FIFO, which would be waited for.
         is_broken = entry.is_symlink() and not Path(entry.path).exists()
         return "broken link" if is_broken else "special file"
-    if is_hidden:
+    if hidden:
         return "hidden file"
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
     if suffix in SUFFIXES:

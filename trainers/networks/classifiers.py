@@ -22,16 +22,12 @@ def check_classifier(model: keras.Model, images: ImageConfig, classes: int, path
       classes: number of labels of the training.
       path: the model's file, for the message.
     """
-    check_shapes(*shapes_of(model), images, classes, path)
-
-
-def shapes_of(model: keras.Model) -> tuple[Any, Any]:
-    """Returns the shapes of a model's input and output; None and None if it has no graph."""
     try:
-        return model.input_shape, model.output_shape
+        inputs, outputs = model.input_shape, model.output_shape
     # Keras's own words for a model without symbolic inputs.
     except (AttributeError, ValueError):
-        return None, None
+        inputs = outputs = None
+    check_shapes(inputs, outputs, images, classes, path)
 
 
 def check_shapes(inputs: Any, outputs: Any, images: ImageConfig, classes: int, path: Path) -> None:

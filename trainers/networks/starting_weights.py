@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import keras
 
 from common.cli import UserError
@@ -127,7 +126,6 @@ def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> k
     if not path.name.endswith(".weights.h5"):
         return build_model(config, images, channels, classes, weights=config.weights)
     try:
-        open_keras_file(str(path)).close()  # A small file must not fill the memory.
         if config.is_shufflenet:
             # `_check_stem` compares; the other settings are not in the file.
             config = dataclasses.replace(config, **keras_settings(str(path)))
@@ -144,6 +142,7 @@ def _source(model: keras.Model, config: NetworkConfig, images: ImageConfig) -> k
 
 def _classes(path: Path) -> int:
     """Returns the number of classes of the network in a weights file."""
-    with h5py.File(path) as file:
+    # With its limits: a small file must not fill the memory.
+    with open_keras_file(str(path)) as file:
         # Keras names a layer after its class; the network has one Dense, with kernel and bias.
         return file["layers/dense/vars/1"].shape[0]

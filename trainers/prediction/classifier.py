@@ -103,7 +103,7 @@ def open_classifier(model: Path, workdir: Path | None, file: str | None = None) 
     network = load_network(path, images, len(labels))
     return Classifier(
         network=network,
-        labels=labels,
+        labels=list(labels),
         resize_size=images.resize_size,
         input_size=images.input_size,
         channels=network.input_shape[-1],
@@ -153,7 +153,7 @@ def _of_artifact(artifact: Artifact, file: str | None) -> Classifier:
         raise UserError(f"{artifact.folder} is for images of {width}x{height} pixels, not squares")
     return Classifier(
         network=_litert_network(artifact.load(file or artifact.default_file())),
-        labels=artifact.labels,
+        labels=list(artifact.labels),
         resize_size=artifact.resize_size,
         input_size=height,
         channels=channels,

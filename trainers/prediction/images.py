@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from trainers.data.listing import SUFFIXES
+from trainers.data.listing import SUFFIXES, is_hidden
 
 _THREADS = 4
 # Images that are read at once, and then classified together.
@@ -48,18 +48,13 @@ def find_images(paths: Sequence[str]) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     found = []
     for place, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(filter(_is_shown, folders))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         found += [
             Path(place, name)
             for name in sorted(names)
-            if _is_shown(name) and name.lower().endswith(SUFFIXES)
+            if not is_hidden(name) and name.lower().endswith(SUFFIXES)
         ]
     return found
-
-
-def _is_shown(name: str) -> bool:
-    # What archives of macOS hold besides is hidden, too.
-    return not name.startswith(".") and name != "__MACOSX"
 
 
 def _raise(error: OSError) -> None:

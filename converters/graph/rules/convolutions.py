@@ -5,10 +5,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from converters.graph import reader
 from converters.graph.operations import Folded
 from converters.graph.rules.activations import activate
 from converters.graph.rules.registry import Call, RuleError, rules
-from converters.graph.shapes import single
+from converters.graph.shapes import map_shape, single
 from keras_shufflenet.layers import GroupedPointwise
 from keras_shufflenet.permutations import PermutedTensor
 from keras_shufflenet.preprocessing import Conv2D as StemConv2D
@@ -16,13 +17,11 @@ from keras_shufflenet.preprocessing import Conv2D as StemConv2D
 _LAYERS = keras.layers
 
 
-def array(variable: Any) -> np.ndarray:
-    """Returns a layer's variable in float32."""
-    return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
-
-
 def _weights(kernel: Any, bias: Any, outputs: int) -> Folded:
-    return Folded(array(kernel), np.zeros(outputs, np.float32) if bias is None else array(bias))
+    kernel = reader.array(kernel, np.float32)
+    if bias is None:
+        return Folded(kernel, np.zeros(outputs, np.float32))
+    return Folded(kernel, reader.array(bias, np.float32))
 
 
 def _check_channels_last(layer: Any) -> None:
@@ -134,11 +133,10 @@ def _dense(call: Call) -> PermutedTensor:
 
 def as_map(call: Call, add: Any) -> PermutedTensor:
     """Calls `add` with the input as (height, width, channels); the result has the input's axes."""
-    graph, *points = call.graph, *call.shape[:-1]
+    graph, points = call.graph, call.shape[:-1]
     if len(points) > 2:
         raise RuleError(f"an input of {len(points) + 1} axes")
-    size = [*points, 1, 1][:2]
-    x = add(graph.reshape(call.x, f"{call.name}_map", (*size, call.shape[-1])))
+    x = add(graph.reshape(call.x, f"{call.name}_map", map_shape(call.shape)))
     return graph.reshape(x, f"{call.name}_points", (*points, x.channels))
 
 
@@ -148,13 +146,4 @@ def _batch_norm(call: Call) -> PermutedTensor:
     axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
     if axis not in (-1, rank):
         raise RuleError(f"axis={layer.axis}: only the last axis is supported")
-    mean, variance = (_double(layer.moving_mean), _double(layer.moving_variance))
-    factor = 1 / np.sqrt(variance + layer.epsilon)
-    if layer.gamma is not None:
-        factor = _double(layer.gamma) / np.sqrt(variance + layer.epsilon)
-    beta = 0 if layer.beta is None else _double(layer.beta)
-    return call.graph.affine(call.x, call.name, factor, beta - mean * factor)
-
-
-def _double(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+    return call.graph.affine(call.x, call.name, *reader.scale_and_shift(layer))

@@ -1,6 +1,5 @@
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
 from common.tflite.flatbuffer import operator_code, pack, unpack
@@ -19,21 +18,13 @@ def two_layers():
     return tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
 
 
-def output(content, x):
-    interpreter = litert.Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-
-
 def weight_offsets(content):
     model = schema.Model.GetRootAs(content)
     buffers = map(model.Buffers, range(model.BuffersLength()))
     return [b._tab.Vector(b._tab.Offset(4)) for b in buffers if b.DataLength()]
 
 
-def test_a_packed_model_computes_the_same_from_aligned_weights():
+def test_a_packed_model_computes_the_same_from_aligned_weights(output):
     content = two_layers()
     packed = pack(unpack(content))
     x = np.random.default_rng(1).normal(size=(1, 5)).astype(np.float32)

@@ -3,7 +3,6 @@
 import signal
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,20 +10,8 @@ import tensorflow as tf
 from common.cli import UserError
 from common.tflite.isolated import IsolatedModel
 from common.tflite.litert import LiteRTModel
-from converters.conversion import canonical
 
 HOSTILE = Path(__file__).resolve().parents[4] / "shared/fixtures/hostile"
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3, activation="relu")(image)
-    x = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
-    path = tmp_path_factory.mktemp("isolated") / "good.tflite"
-    images = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32)
-    path.write_bytes(canonical.convert(keras.Model(image, x), "int8-ptq", images))
-    return path
 
 
 def test_it_computes_what_litert_computes_here(good):

@@ -11,20 +11,8 @@ from edge.profiling.layers import read_layers
 from keras_shufflenet import ShuffleNetV2
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3, activation="relu")(image)
-    x = keras.layers.Conv2D(4, 3, activation="relu")(x)
-    x = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
-    path = tmp_path_factory.mktemp("operators") / "model.tflite"
-    images = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32)
-    path.write_bytes(canonical.convert(keras.Model(image, x), "int8-ptq", images))
-    return path
-
-
-def test_operators_are_counted_with_their_versions(path):
-    counts = operator_counts(path)
+def test_operators_are_counted_with_their_versions(good):
+    counts = operator_counts(good)
     assert {name: entry["count"] for name, entry in counts.items()} == {
         "CONV_2D": 2,
         "FULLY_CONNECTED": 1,
@@ -73,17 +61,17 @@ def test_usual_conversion_of_shufflenet_v2_has_its_16_shuffles(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0, 0.002, 0.05, 0.3, 0.6, 0.9, 0.98])
-def test_truncated_file_is_named(path, tmp_path, share):
-    content = path.read_bytes()
+def test_truncated_file_is_named(good, tmp_path, share):
+    content = good.read_bytes()
     short = tmp_path / "short.tflite"
     short.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError, match=r"short\.tflite"):
         operator_counts(short)
 
 
-def test_flipped_bits_never_raise_anything_else(path, tmp_path):
+def test_flipped_bits_never_raise_anything_else(good, tmp_path):
     random = np.random.default_rng(0)
-    content = bytearray(path.read_bytes())
+    content = bytearray(good.read_bytes())
     damaged = tmp_path / "damaged.tflite"
     refused = 0
     for position in random.integers(0, len(content), 200):
@@ -103,8 +91,8 @@ def test_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("inputs", [[], [-1, -1, -1]])
-def test_operators_without_inputs_are_refused(path, tmp_path, inputs):
-    model = flatbuffer.unpack(path.read_bytes())
+def test_operators_without_inputs_are_refused(good, tmp_path, inputs):
+    model = flatbuffer.unpack(good.read_bytes())
     for operator in model.subgraphs[0].operators:
         operator.inputs = inputs
     broken = tmp_path / "broken.tflite"

@@ -10,7 +10,7 @@ from converters.edgetpu_target import check as edgetpu_check
 from converters.edgetpu_target.check import differences, predict
 from converters.edgetpu_target.log import ModelLog, OperatorStatus
 from converters.graph.deployment import deployment_graph
-from converters.graph.operations import scale_groups
+from converters.graph.scales import scale_groups
 from converters.quantization.fake_quantization import fake_quant_model
 from converters.random_weights import randomize_batch_norms
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2

@@ -175,7 +175,8 @@ def edited(model, change):
     config = model.get_config()
     change({layer["name"]: layer for layer in config["layers"]})
     copy = keras.Model.from_config(config)
-    copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        layer.set_weights(model.get_layer(layer.name).get_weights())
     return copy
 
 

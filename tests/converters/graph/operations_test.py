@@ -3,13 +3,8 @@ import pytest
 import tensorflow as tf
 
 from converters.graph.emitter import GroupedPointwise, emit
-from converters.graph.operations import (
-    Folded,
-    Graph,
-    dense_kernel,
-    scale_groups,
-    window_factors,
-)
+from converters.graph.operations import Folded, Graph, dense_kernel, window_factors
+from converters.graph.scales import scale_groups
 from keras_shufflenet.permutations import PermutedTensor
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from common.tflite.litert import LiteRTModel
 from converters.conversion.tflite import convert_fake_quant
 from converters.graph.deployment import deployment_graph
-from converters.graph.operations import SAME_SCALE, scale_groups
+from converters.graph.scales import SAME_SCALE, scale_groups
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import (
     FIXED_RANGES,

@@ -18,7 +18,7 @@ from trainers.settings import ImageConfig
 
 L = keras.layers
 PATH = Path("work/model.keras")
-IMAGES = ImageConfig(input_size=32, resize_size=32)
+IMAGES = ImageConfig(input_size=32, crop_share=1.0)
 
 
 def network(activation=None, shape=(32, 32, 3), classes=5):

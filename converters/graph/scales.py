@@ -1,0 +1,41 @@
+"""Which operators of the deployment graph have an int8 scale of their own, and which share one."""
+
+from converters.graph.operations import Graph
+
+# Operators that compute in an int8 scale of their own.
+_COMPUTE = (
+    *("input", "conv", "depthwise", "conv_transpose", "dense", "affine"),
+    *("add", "subtract", "multiply", "mean", "window_average", "edge_factor"),
+    *("relu", "relu6", "leaky_relu", "hard_swish", "gelu", "elu"),
+    *("sigmoid", "tanh", "softmax"),
+)
+# Operators that move or select values: TFLite requires their output to have the input's int8 scale.
+_MOVE = (
+    *("pad", "crop", "slice", "concat", "transpose", "permute", "reshape", "reorder", "resize"),
+    *("max_pool", "average_pool", "global_max", "maximum", "minimum"),
+)
+# The kinds of operators, and whether the output has the input's int8 scale.
+SAME_SCALE = {**dict.fromkeys(_COMPUTE, False), **dict.fromkeys(_MOVE, True)}
+
+# It computes, but in its input's int8 scale, so that a factor of 1 does not change the integers.
+_TIED = {"edge_factor"}
+
+
+def scale_groups(graph: Graph) -> dict[str, str]:
+    """Returns the name of each operator's int8 scale; operators with equal names share a scale.
+
+    Operators that only move values tie their inputs and output together: the connected
+    components of these ties are the scales. Therefore nothing needs to be requantized.
+    """
+    parent = {name: name for name in graph.ops}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for op in graph.ops.values():
+        if SAME_SCALE[op.kind] or op.kind in _TIED:
+            for source in op.inputs:
+                parent[root(op.name)] = root(source)
+    return {name: root(name) for name in graph.ops}
