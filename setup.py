@@ -12,6 +12,8 @@ EXTRAS = {
     "ethosu": ["ethos-u-vela>=4.0"],
     # PyTorch checkpoints (.pth), and weights="imagenet".
     "torch": ["torch>=2.6"],
+    # A QR code of the page's address, for phones.
+    "browser": ["segno>=1.6"],
     # The HTML pages of edge.report and trainers.report.
     "report": ["jinja2>=3.1", "plotly>=6.0"],
     # The runtimes that `make bench` compares with, and the packages that write their files.
@@ -77,6 +79,7 @@ setup(
         "common.pages": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
         "converters.micro_target": ["templates/*", "templates/*/*"],
+        "edge.browser": ["templates/*"],
         "edge.reporting": ["templates/*.html"],
         "experiments.harness": ["templates/*.html"],
     },
@@ -121,6 +124,7 @@ setup(
             "shufflenet-edgetpu = common.commands:script",
             "shufflenet-benchmark = common.commands:script",
             "shufflenet-profile = common.commands:script",
+            "shufflenet-serve = common.commands:script",
             "shufflenet-report = common.commands:script",
             "shufflenet-checkpoints = common.commands:script",
             "shufflenet-complexity = common.commands:script",

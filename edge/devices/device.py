@@ -29,6 +29,17 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "delegates": ("xnnpack",),
         # ethosu-model: the NPU; None for the manifest's.
         "accelerator": None,
+        # browser: what computes, of wasm, webgpu and webnn.
+        "browser_accelerators": ("wasm",),
+        # browser: a program; None for the first that is found.
+        "browser": None,
+        # browser: how many phones to wait for, instead of a browser on this machine.
+        "wait": 0,
+        # browser: where its server listens; with a certificate and its key, by https.
+        "listen": "127.0.0.1",
+        "port": 0,
+        "certificate": None,
+        "key": None,
     }
 )
 

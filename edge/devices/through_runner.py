@@ -121,12 +121,25 @@ def samples_file(job: Job) -> Iterator[Path]:
         yield path
 
 
-def _compared(job: Job, result: Result, outputs: np.ndarray, samples: Path) -> Result:
+def outputs_here(job: Job, file: str, samples: Path) -> np.ndarray | None:
+    """Returns a file's raw outputs [n, classes] on this machine's CPU.
+
+    Args:
+      job: the file's.
+      file: its name.
+      samples: an .npz file with the images.
+
+    Raises:
+      UserError: this machine cannot run it.
+    """
     here = place_here(job, str(samples))
-    request = {**_request(job, here, [result.file]), "cores": [], "threads": 1}
+    request = {**_request(job, here, [file]), "cores": [], "threads": 1}
+    return _decode(here.call({"task": "single", **request})["outputs"], job, file)
+
+
+def _compared(job: Job, result: Result, outputs: np.ndarray, samples: Path) -> Result:
     try:
-        reply = here.call({"task": "single", **request})
-        expected = _decode(reply["outputs"], job, result.file)
+        expected = outputs_here(job, result.file, samples)
     except UserError as error:
         return Result(result.file, error=f"this machine cannot run it to compare: {error}")
     if expected is None or expected.dtype != outputs.dtype:
