@@ -148,11 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _name(self) -> str | None:
         """Returns the path below the token, or None without the token."""
-        path = self.path.partition("?")[0]
-        _, token, *rest = [*path.split("/", 2), ""][:3]
-        if not hmac.compare_digest(token.encode("latin-1", "replace"), self.token.encode()):
-            return None
-        return rest[0]
+        token, slash, name = self.path.partition("?")[0][1:].partition("/")
+        is_known = hmac.compare_digest(token.encode(errors="replace"), self.token.encode())
+        return name if slash and is_known else None
 
     def _refuse(self, status: int) -> None:
         # The body was not read, so nothing else can come through this connection.

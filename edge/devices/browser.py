@@ -53,7 +53,8 @@ class Browser:
             server = stack.enter_context(make_server(job, make_site(plan, True), collection))
             chromium = None
             if job.options["wait"]:
-                print(f"Open this on a phone:\n{addresses(server, job.options['listen'])}")
+                where = addresses(server, job.options["listen"])
+                print(f"Open this on a phone:\n{where}", flush=True)
             else:
                 url = server.url("localhost")
                 chromium = stack.enter_context(Chromium(url, job.options["browser"]))

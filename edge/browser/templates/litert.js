@@ -14,8 +14,17 @@ export async function missing(accelerator) {
     return isSecureContext ? `this browser has no ${name}` : `${name} needs https or localhost`;
   }
   if (!(await supportsFeature('jspi'))) return `${name} needs a browser with JSPI for WebAssembly`;
-  if (accelerator === 'webgpu' && !(await gpuAdapter())) return 'there is no GPU';
-  return null;
+  if (accelerator !== 'webgpu') return null;
+  const adapter = await gpuAdapter();
+  if (!adapter) return 'there is no GPU';
+  // A CPU's time is never reported as a GPU's.
+  return isSoftware(adapter) ? 'the GPU is emulated by the CPU' : null;
+}
+
+function isSoftware(adapter) {
+  const {vendor, architecture, description} = adapter.info ?? {};
+  return Boolean(adapter.isFallbackAdapter || adapter.info?.isFallbackAdapter)
+    || /swiftshader|llvmpipe|basic render/i.test([vendor, architecture, description].join(' '));
 }
 
 /** Returns how many threads an accelerator really gets. */
@@ -121,7 +130,7 @@ async function gpuName() {
   const adapter = await gpuAdapter();
   if (!adapter) return null;
   const {vendor, architecture, device, description} = adapter.info ?? {};
-  const software = adapter.isFallbackAdapter || adapter.info?.isFallbackAdapter ? '(software)' : '';
+  const software = isSoftware(adapter) ? '(software)' : '';
   return [vendor, architecture, device, description, software].filter(Boolean).join(' ') || 'unnamed';
 }
 

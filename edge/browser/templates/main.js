@@ -2,7 +2,7 @@
 import {Stopped, measure, median, percentile} from './benchmark.js';
 import {Kept} from './keep.js';
 import {describe, missing} from './litert.js';
-import {Classifier, connect, element} from './try.js';
+import {Classifier, connect, element, wrapped} from './try.js';
 
 const ACCELERATORS = {wasm: 'WebAssembly (CPU)', webgpu: 'WebGPU', webnn: 'WebNN'};
 const byId = (id) => document.getElementById(id);
@@ -77,7 +77,7 @@ function connectMeasure(config, kept, use, classifier) {
     try {
       await use(() => {
         classifier.unload();
-        return measure(config, chosen, control.signal, {state: showState, rows: showRows, message});
+        return measure(config, chosen, control.signal, {state: showState, rows: (pass) => showRows(pass, config.samples.images), message});
       });
       say('Measured');
     } catch (problem) {
@@ -113,7 +113,12 @@ function showState(text, share) {
   else bar.value = share;
 }
 
-function showRows(pass) {
+function summary(times) {
+  const range = `${percentile(times, 0.1).toFixed(3)}–${percentile(times, 0.9).toFixed(3)}`;
+  return element('span', {}, median(times).toFixed(3), element('br'), element('small', {}, range));
+}
+
+function showRows(pass, images) {
   const table = byId('results');
   table.hidden = false;
   const body = table.tBodies[0];
@@ -124,19 +129,13 @@ function showRows(pass) {
     const times = file.milliseconds;
     const cells = file.error
       ? [file.error]
-      : [times.length ? median(times).toFixed(3) : '…',
-        times.length ? `${percentile(times, 0.1).toFixed(3)}–${percentile(times, 0.9).toFixed(3)}` : '',
-        file.right === null ? '–' : `${((100 * file.right) / imagesOf(file)).toFixed(1)}%`];
-    row.replaceChildren(element('td', {}, file.file), element('td', {}, where),
-      ...cells.map((text) => element('td', file.error ? {colSpan: 3, className: 'bad'} : {}, text)));
+      : [times.length ? summary(times) : '…', file.right === null ? '–' : `${((100 * file.right) / images).toFixed(1)}%`];
+    row.replaceChildren(element('td', {}, ...wrapped(file.file)), element('td', {}, where),
+      ...cells.map((content) => element('td', file.error ? {colSpan: 2, className: 'bad'} : {}, content)));
   }
 }
 
-let images = 1;
-const imagesOf = () => images;
-
 function connectKept(config, kept) {
-  images = config.samples.images;
   byId('send').hidden = !config.has_server;
   byId('send').addEventListener('click', async () => {
     await kept.send();
@@ -151,7 +150,7 @@ function connectKept(config, kept) {
     kept.forget();
     showKept(config, kept);
   });
-  for (const message of kept.messages) if (message.pass) showRows(message.pass);
+  for (const message of kept.messages) if (message.pass) showRows(message.pass, config.samples.images);
   showKept(config, kept);
 }
 

@@ -147,7 +147,7 @@ function answer(place, source, found) {
     const times = [...(recent.get(name) ?? []), ms].slice(-FRAMES);
     recent.set(name, times);
     const mean = times.reduce((a, b) => a + b) / times.length;
-    const box = element('div', {className: 'answers'}, element('h3', {}, name), element('p', {className: 'why'}, `${mean.toFixed(2)} ms per frame`));
+    const box = element('div', {className: 'answers'}, element('h3', {}, ...wrapped(name)), element('p', {className: 'why'}, `${mean.toFixed(2)} ms per frame`));
     box.append(...top.map(({label, share}) => {
       const bar = element('div', {className: 'bar'});
       bar.style.width = `${100 * share}%`;
@@ -158,6 +158,12 @@ function answer(place, source, found) {
     return box;
   }));
   place.dataset.image = source;
+}
+
+/** Returns a file's name as nodes that may wrap after each underscore. */
+export function wrapped(name) {
+  const parts = name.replace(/\.tflite$/, '').split('_');
+  return parts.flatMap((part, i) => (i < parts.length - 1 ? [`${part}_`, document.createElement('wbr')] : [part]));
 }
 
 export function element(name, properties, ...children) {
