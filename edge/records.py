@@ -33,6 +33,7 @@ def make_record(job: Job, command: str, device: str, result: Result, machine: di
         "threads": job.threads,
         "cores": list(job.options["cores"]),
         "warmup": job.warmup,
+        "cooldown": job.options["cooldown"],
         "machine": machine,
         **result.values,
     }

@@ -44,6 +44,7 @@ _OUTPUT = flags.DEFINE_string(
 _EXPORT = flags.DEFINE_string(
     "export", None, "Instead of serving, write the page into this folder, for any web server."
 )
+device_flags.define_cooldown()
 device_flags.define_browser(port=8000)
 flags.adopt_module_key_flags(device_flags)
 
@@ -82,7 +83,7 @@ def _job() -> Job:
     artifact = Artifact.open(_ARTIFACT.value)
     for name in _FILES.value:
         artifact.path(name)  # Rejects an unknown name.
-    named = ("listen", "port", "certificate", "key")
+    named = ("cooldown", "listen", "port", "certificate", "key")
     return Job(
         artifact=artifact,
         files=tuple(_FILES.value) or tuple(sorted(artifact.files)),

@@ -174,6 +174,7 @@ def make_plan(job: Job, samples: Path, sends: bool = False, starts: bool = False
         threads=job.threads,
         warmup=job.warmup,
         runs=job.runs,
+        cooldown=job.options["cooldown"],
         sends=sends,
         starts=starts,
     )

@@ -15,6 +15,8 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "cores": (),
         # The longest that one command on a device may be silent, in seconds.
         "timeout": 900.0,
+        # Seconds of pause between two rounds of timed runs. Not for micro-sim and ethosu-model.
+        "cooldown": 0.0,
         # ssh and coral: user@board, or a name from the user's ssh configuration.
         "host": None,
         "ssh_config": None,

@@ -17,6 +17,7 @@ MAX_THREADS = 256
 MAX_RUNS = 1_000_000
 _MAX_CORE = 4095
 _MAX_SECONDS = 1e6
+_MAX_COOLDOWN = 600
 _LISTS = ("serial", "delegates", "browser_accelerators")
 
 
@@ -30,6 +31,7 @@ def define() -> None:
         DEFAULT_OPTIONS["timeout"],
         "Seconds that a command on a device, or an inference, may take without a sign of progress.",
     )
+    define_cooldown()
     flags.DEFINE_string("host", None, "ssh, coral: the board, such as pi@raspberrypi.")
     flags.DEFINE_string(
         "ssh_config", None, "ssh, coral: configuration file to use instead of ~/.ssh/config."
@@ -83,6 +85,17 @@ def define() -> None:
         "phones.",
         lower_bound=0,
         upper_bound=1000,
+    )
+
+
+def define_cooldown() -> None:
+    """Defines the flag `cooldown`."""
+    flags.DEFINE_float(
+        "cooldown",
+        DEFAULT_OPTIONS["cooldown"],
+        "Seconds of pause between two rounds of timed runs, so that a phone or a board stays cool.",
+        lower_bound=0,
+        upper_bound=_MAX_COOLDOWN,
     )
 
 

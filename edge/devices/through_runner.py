@@ -170,7 +170,10 @@ def _measure_single(job: Job, place: Place, name: str) -> tuple[dict, np.ndarray
 
 def _time_together(job: Job, place: Place, names: tuple[str, ...]) -> dict[str, dict]:
     """Returns the timings of files that take turns in one process, by name."""
-    request = {**_request(job, place, names), "warmup": job.warmup, "runs": job.runs}
+    request = {
+        **_request(job, place, names),
+        **{"warmup": job.warmup, "runs": job.runs, "cooldown": job.options["cooldown"]},
+    }
     reply = place.call({"task": "together", **request})
     common = {key: reply.get(key) for key in _DISTURBANCES}
     return {

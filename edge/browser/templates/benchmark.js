@@ -175,7 +175,11 @@ async function warmUp(loaded, pass, least, turn) {
 async function timedRounds(loaded, pass, runs, cooldown, turn, on, send) {
   let sent = performance.now();
   for (let done = 0; done < runs; done++) {
-    if (cooldown) await new Promise((resolve) => setTimeout(resolve, 1e3 * cooldown));
+    if (cooldown) {
+      await new Promise((resolve) => setTimeout(resolve, 1e3 * cooldown));
+      // A processor that has rested runs slowly at first.
+      await rounds(loaded, 1, pass.per_time, turn);
+    }
     const times = await rounds(loaded, 1, pass.per_time, turn);
     times.forEach(([time], i) => loaded[i].file.milliseconds.push(time));
     pass.interruptions = turn.interruptions;
