@@ -121,6 +121,8 @@ class Collection:
             self._heard = time.monotonic()
             if "pass" in message:
                 self._take(run, message)
+            elif message.get("leaving"):
+                self._finish_all(run)
             elif message.get("finished"):
                 self._end(run, _optional_text(message, "error"))
             else:
@@ -195,9 +197,12 @@ class Collection:
             self.finished.put(found)
 
     def _end(self, run: str, error: str | None) -> None:
+        self._finish_all(run)
+        self.finished.put(Ending(run, error))
+
+    def _finish_all(self, run: str) -> None:
         for key in [key for key in self._drafts if key[0] == run]:
             self._finish(key)
-        self.finished.put(Ending(run, error))
 
 
 def _need(mapping: Any, key: str, is_good: Callable[[Any], Any]) -> Any:

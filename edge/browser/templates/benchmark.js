@@ -181,7 +181,8 @@ async function timedRounds(loaded, pass, runs, cooldown, turn, on, send) {
       await rounds(loaded, 1, pass.per_time, turn);
     }
     const times = await rounds(loaded, 1, pass.per_time, turn);
-    times.forEach(([time], i) => loaded[i].file.milliseconds.push(time));
+    // Nanoseconds are enough, and shorter to send.
+    times.forEach(([time], i) => loaded[i].file.milliseconds.push(Math.round(time * 1e6) / 1e6));
     pass.interruptions = turn.interruptions;
     await turn.breathe(() => {
       on.state(`${pass.accelerator}: run ${done + 1} of ${runs}`, (done + 1) / runs);

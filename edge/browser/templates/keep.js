@@ -27,12 +27,17 @@ export class Kept {
 
   /** Sends what was not received yet; returns whether all was. `last` is when the page goes away. */
   async send(last = false) {
-    for (const message of this.unsent) {
+    // A pass that still runs has grown since it was sent.
+    const grown = ({received, pass}) => !received || (last && pass && !pass.complete);
+    for (const message of this.messages.filter(grown)) {
       const {received, ...content} = message;
       if (last && content.pass) content.pass = {...content.pass, leaving: true};
       const body = JSON.stringify(content, this.without(message));
       if (last) {
-        navigator.sendBeacon('results', body);
+        // A browser lets a page that goes away send 64 KB; the computer has the rest since the last message.
+        if (!navigator.sendBeacon('results', body)) {
+          navigator.sendBeacon('results', JSON.stringify({run: message.run, leaving: true}));
+        }
         continue;
       }
       try {

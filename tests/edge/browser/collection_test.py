@@ -74,6 +74,14 @@ def test_a_tab_that_leaves_costs_nothing_that_was_measured(collection, message):
     assert next_of(collection).runs() == 4
 
 
+def test_a_page_too_large_for_its_last_message_says_that_it_leaves(collection, message):
+    collection.receive(message((1.0, 2.0)))
+    collection.receive(message((5.0,), run=OTHER))
+    collection.receive({"run": RUN, "leaving": True})
+    found = next_of(collection)
+    assert (found.run, found.runs()) == (RUN, 2) and collection.finished.empty()
+
+
 def test_a_tab_that_falls_silent_is_given_up(collection, message):
     collection.receive(message((1.0,)))
     collection.give_up(silence=60)
