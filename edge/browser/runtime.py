@@ -10,7 +10,6 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import cli
 from common.cli import UserError
 from common.storage.temporary import temporary_folder
 
@@ -87,8 +87,8 @@ def find_runtime() -> dict[str, Path]:
     return found
 
 
-def install() -> Path:
-    """Fetches the runtime unless it is there, and returns its folder.
+def install() -> None:
+    """Fetches the runtime, in place of what is there.
 
     Raises:
       UserError: the registry does not answer, or its package is not the pinned one.
@@ -102,21 +102,15 @@ def install() -> Path:
         (staged / "NOTICE.txt").write_text(_NOTICE, encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         staged.replace(target)
-    return target
 
 
-def main() -> int:
-    """Fetches the runtime and says where it is."""
+def main() -> None:
+    """Fetches the runtime unless it is there, and says where it is."""
     try:
         find_runtime()
     except UserError:
-        try:
-            install()
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+        install()
     print(folder())
-    return 0
 
 
 def _registry() -> str:
@@ -162,4 +156,4 @@ def _unpack(package: _Package, content: bytes, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from queue import Empty
@@ -9,7 +10,6 @@ from queue import Empty
 import numpy as np
 import pytest
 
-from common.artifact import Artifact
 from edge.browser.site import Page
 
 pytestmark = pytest.mark.medium
@@ -121,16 +121,24 @@ def test_what_the_network_sees_is_what_predict_sees(serve, open_page, photos):
             assert difference.max() <= 2 and difference.mean() < 0.02, path.name
 
 
-def test_photos_get_predict_s_classes(serve, open_page, photos, artifact_dir):
+@pytest.fixture
+def float_artifact(artifact_dir, tmp_path):
+    """The artifact with its float32 file alone: a step of an int8 logit may be three points."""
+    folder = shutil.copytree(artifact_dir, tmp_path / "float")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = {FLOAT: manifest["files"][FLOAT]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_photos_get_predict_s_classes(serve, open_page, photos, float_artifact):
     from trainers.prediction.classifier import open_classifier
     from trainers.prediction.images import read_images
 
-    classifier = open_classifier(artifact_dir, None)
+    classifier = open_classifier(float_artifact, None)
     sizes = classifier.resize_size, classifier.input_size, classifier.channels
     images = [image for batch in read_images(photos, *sizes) for _, image in batch]
-    files = tuple(sorted(Artifact.open(artifact_dir).files))
-    page = open_page(serve(folder=artifact_dir, files=files)[0])
-    same = 0
+    page = open_page(serve(folder=float_artifact)[0])
     for path, shares in zip(photos, classifier.probabilities(np.stack(images)), strict=True):
         page.set_input_files("#photo", path)
         page.wait_for_function(
@@ -139,11 +147,8 @@ def test_photos_get_predict_s_classes(serve, open_page, photos, artifact_dir):
         best = page.locator(".answer").first
         label = best.locator("span").first.inner_text()
         share = float(best.get_attribute("data-share"))
-        assert share == pytest.approx(shares[classifier.labels.index(label)], abs=0.02), path.name
-        # Digits are what the network knows; of raccoons it may find two equally likely.
+        assert label == classifier.labels[shares.argmax()], path.name
         assert share == pytest.approx(shares.max(), abs=0.02), path.name
-        same += label == classifier.labels[shares.argmax()]
-    assert same >= 47
 
 
 def test_a_damaged_file_does_not_stop_the_others(serve, open_page):
