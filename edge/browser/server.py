@@ -94,13 +94,13 @@ class _TlsServer(ThreadingHTTPServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Answers a connection, in its own thread: also the handshake may wait there."""
-        if self._context is not None:
-            request.settimeout(_SECONDS)
-            try:
-                request = self._context.wrap_socket(request, server_side=True)
-            except OSError:  # Among them those of TLS: a browser that does not trust us.
-                return
-        super().finish_request(request, client_address)
+        if self._context is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(_SECONDS)
+        # If it fails, the browser does not trust us, or speaks no TLS: `handle_error` is called.
+        with self._context.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Says nothing: a phone that leaves amid a reply is no error."""

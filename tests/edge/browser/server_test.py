@@ -1,6 +1,11 @@
+import contextlib
 import http.client
 import json
+import shutil
 import socket
+import ssl
+import subprocess
+import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
@@ -120,3 +125,26 @@ def test_a_certificate_that_is_none_is_named(collection, tmp_path):
     path.write_text("no certificate")
     with pytest.raises(UserError, match=r"--certificate=.*certificate\.pem and --key"):
         Server({}, collection, certificate=path, key=path)
+
+
+def test_https_and_who_speaks_none(collection, tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    site = {"index.html": Page(b"<p>page", "text/html")}
+    with Server(site, collection, certificate=certificate, key=key) as server:
+        address = server.url("localhost")
+        port = urlsplit(address).port
+        # One that waits amid the handshake, and one by plain http: others are served all the same.
+        with socket.create_connection(("127.0.0.1", port)) as idle:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    assert b"page" not in plain.recv(1000)
+            trust = ssl.create_default_context(cafile=certificate)
+            with urllib.request.urlopen(address, timeout=20, context=trust) as reply:
+                assert reply.read() == b"<p>page"
+            idle.close()
