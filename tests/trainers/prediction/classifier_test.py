@@ -1,13 +1,20 @@
+import functools
+import json
+import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from common import artifact
 from common.cli import UserError
+from common.files import sha256
+from common.tflite.isolated import IsolatedModel
 from trainers.prediction.classifier import Network, load_network, open_classifier, softmax
 from trainers.settings import ImageConfig
 
+HOSTILE = Path(__file__).resolve().parents[4] / "shared/fixtures/hostile"
 IMAGES = ImageConfig(input_size=32)
 LOGITS = np.array([[1.0, 2.0, 4.0], [1000.0, 0.0, -1000.0]], np.float32)
 
@@ -68,3 +75,27 @@ def test_an_artifact_s_file_computes_what_the_workdir_s_model_computes(
         assert getattr(keras_, name) == getattr(lite, name)
     np.testing.assert_allclose(lite.probabilities(images), keras_.probabilities(images), atol=1e-5)
     assert open_classifier(artifact_dir, None).network.path.name == "deployment_int8_ptq.tflite"
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="needs the shared fixtures")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("segv", r"ended the process that ran it \(SIGSEGV\)"),
+        ("loop", "did not answer within 5 seconds"),
+        ("noinputs", "is damaged or not supported"),
+    ],
+)
+def test_an_artifact_s_hostile_file_is_named(artifact_dir, tmp_path, monkeypatch, name, reason):
+    folder = shutil.copytree(artifact_dir, tmp_path / "artifact")
+    path = folder / "deployment_int8_ptq.tflite"
+    shutil.copy(HOSTILE / f"{name}.tflite", path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    # Its writer vouches for it.
+    manifest["files"][path.name].update(sha256=sha256(path), bytes=path.stat().st_size)
+    if name == "loop":
+        manifest["input"]["shape"] = [1, 8, 8, 1]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(artifact, "IsolatedModel", functools.partial(IsolatedModel, seconds=5))
+    with pytest.raises(UserError, match=rf"{path.name} {reason}"):
+        open_classifier(folder, None).probabilities(np.zeros((1, 8, 8, 1), np.uint8))
