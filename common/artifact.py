@@ -13,6 +13,7 @@ from common.files import sha256
 from common.manifest import LABELS, MANIFEST, SAMPLES, StoredFile, read_manifest, stored_files
 from common.storage.arrays import read_arrays
 from common.storage.readers import DamagedError, read_lines
+from common.tflite.isolated import IsolatedModel
 from common.tflite.litert import LiteRTModel
 
 _REMEDY = "convert the model again"
@@ -114,13 +115,26 @@ class Artifact:
           UserError: there is no such file, or its input or output differs from the manifest.
         """
         model = LiteRTModel(self.path(name), threads, reference_kernels)
+        self._check_shapes(model)
+        return model
+
+    def load_isolated(self, name: str) -> IsolatedModel:
+        """Loads one of the .tflite files into another process: hashes say nothing of its origin.
+
+        Raises:
+          UserError: as `load`; or the file ended that process, or took too long.
+        """
+        model = IsolatedModel(self.path(name))
+        self._check_shapes(model)
+        return model
+
+    def _check_shapes(self, model: LiteRTModel | IsolatedModel) -> None:
         expected = (self.input_shape, (self.input_shape[0], self.manifest["classes"]))
         if (model.input_shape, model.output_shape) != expected:
             raise UserError(
                 f"{model.path} maps {model.input_shape} to {model.output_shape}, "
                 f"but the manifest says {expected[0]} to {expected[1]}; convert the model again"
             )
-        return model
 
     def samples(self, limit: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns the artifact's evaluation images and labels, or None if it has none.

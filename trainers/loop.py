@@ -185,6 +185,8 @@ class Trainer:
         self._evaluated = metrics.keep_until(step, self._workdir)
         print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
         _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
+        # So that the commands after the training find data that has moved.
+        self._config.save_data_dir()
 
     def _begin(self) -> None:
         self._task.initialize(self.model, self._train_source)
