@@ -106,7 +106,7 @@ class Collection:
     @property
     def max_bytes(self) -> int:
         """The largest message that a page sends."""
-        outputs = len(self._plan.images) * self._plan.artifact.manifest["classes"] * 4 * 4 // 3
+        outputs = len(self._plan.images) * len(self._plan.artifact.labels) * 4 * 4 // 3
         each = outputs + self._plan.runs * _NUMBER_BYTES + 8 * _MAX_TEXT
         return 2**16 + len(self._plan.files) * each
 
@@ -180,7 +180,7 @@ class Collection:
     def _outputs(self, one: dict) -> np.ndarray | None:
         if one.get("outputs") is None:
             return None
-        shape = (len(self._plan.images), self._plan.artifact.manifest["classes"])
+        shape = (len(self._plan.images), len(self._plan.artifact.labels))
         try:
             content = base64.b64decode(one["outputs"], validate=True)
             return np.frombuffer(content, "<f4").reshape(shape)

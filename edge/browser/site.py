@@ -109,7 +109,8 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
     batch, height, width, channels = artifact.input_shape
     if height != width:
         raise UserError(f"{artifact.folder} is for images of {width}x{height} pixels, not squares")
-    constants = artifact.manifest["input"]["preprocessing"]
+    image = artifact.manifest["input"]
+    constants = image["preprocessing"]
     return {
         "name": artifact.name,
         "runtime": runtime.NAME,
@@ -119,7 +120,7 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
             "size": height,
             "channels": channels,
             "resize": artifact.resize_size,
-            "orientation": artifact.manifest["input"].get("orientation", "exif"),
+            "orientation": image.get("orientation", "exif"),
             "scale": _per_channel(constants["scale"], channels),
             "offset": _per_channel(constants["offset"], channels),
         },

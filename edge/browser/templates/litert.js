@@ -94,11 +94,17 @@ export async function describe() {
   return {
     browser: browserName(agent, more.fullVersionList),
     platform: platformName(agent, data, more),
-    model: more.model || (/; ([^;)]+)(?: Build\/[^;)]*)?\) /.exec(/Android/.test(agent) ? agent : '') || [])[1] || null,
+    model: more.model || androidModel(agent),
     user_agent: agent,
     cores: navigator.hardwareConcurrency ?? null,
     gpu: await gpuName(),
   };
+}
+
+function androidModel(agent) {
+  const found = /Android[^;)]*; ([^;)]+?)(?: Build\/[^;)]*)?\) /.exec(agent);
+  // Chrome says K for every phone, unless it is asked by https.
+  return found && found[1] !== 'K' ? found[1] : null;
 }
 
 function browserName(agent, list) {
