@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_shufflenet import ShuffleUnit, ShuffleUnitV2
-from keras_shufflenet.units import bottleneck_channels
+from keras_shufflenet.units.v1 import bottleneck_channels
 
 UNITS = {
     "v1_stride1": (lambda **k: ShuffleUnit(24, groups=3, **k), 24),
