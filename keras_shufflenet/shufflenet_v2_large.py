@@ -90,7 +90,13 @@ def ShuffleNetV2Large(
     and 1000 classes, next to those that Megvii states, with its top-1 error on ImageNet. Megvii's
     training adds a classifier after each stage but the last; they are not in the network:
 
-    @@TABLE@@
+    | size    | multiply-adds  | stated | parameters  | stated  | error % |
+    |---------|----------------|--------|-------------|---------|---------|
+    | large   | 12,780,652,544 | 12.7 G | 125,120,936 | 140.7 M |   18.56 |
+    | exlarge | 46,174,794,752 | 46.2 G | 255,374,504 | 254.7 M |   15.52 |
+
+    With those classifiers Megvii's code has 140,685,664 and 271,283,296 parameters; no count of its
+    "exlarge" gives the 254.7 million that are stated.
 
     The V2 paper's SE-ShuffleNet v2-164 (section 4 and appendix) is as deep as "large", but has
     depthwise convolutions where this one has grouped ones.
