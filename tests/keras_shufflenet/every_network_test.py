@@ -356,6 +356,18 @@ def test_the_deployment_graph_computes_the_same(name, model, logits):
         assert np.abs(found - logits).max() <= 1e-4 * logits.std(), target
 
 
+@on_tensorflow
+@pytest.mark.parametrize("name", ["v2", "v2_plus"], indirect=True)
+def test_the_deployment_graph_of_the_features_computes_the_same(model):
+    from converters.graph.deployment import deployment_graph
+    from converters.graph.emitter import emit
+
+    maps = features(model)
+    for found, expected in zip(emit(deployment_graph(maps))(images()), maps(images()), strict=True):
+        expected = as_array(expected)
+        assert np.abs(np.asarray(found) - expected).max() <= 1e-4 * expected.std()
+
+
 # One network of each kind: it takes seconds.
 one_of_each = pytest.mark.parametrize("name", ["v1", "v2"], indirect=True)
 
