@@ -123,8 +123,6 @@ def test_int8_of_v2_plus_moves_and_requantizes_nothing(images, tmp_path):
     assert counts["HARD_SWISH"]["count"] > 20
     model = LiteRTModel(path)
     assert model.input_dtype == model.output_dtype == np.int8
-    agreement = measure_agreement(network.predict(images, verbose=0), model.predict(images))
-    check_agreement(agreement, BOUNDS["int8-ptq"], "int8")
 
 
 @pytest.fixture(scope="module")
