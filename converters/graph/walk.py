@@ -12,14 +12,14 @@ from converters.graph.operations import Graph
 from converters.graph.rules import (  # noqa: F401 -- they register the rules
     activations,
     convolutions,
+    large,
     maps,
     merges,
     shufflenet_v1,
 )
 from converters.graph.rules.registry import Call, RuleError, rule_for
-from converters.graph.rules.shufflenet_v2 import add_stage
+from converters.graph.rules.shufflenet_v2 import UNITS, add_stage
 from converters.graph.targets import Lowering
-from keras_shufflenet import ShuffleUnitV2
 from keras_shufflenet.keras_internals import CallNode, call_nodes, functional
 from keras_shufflenet.permutations import PermutedTensor
 
@@ -187,10 +187,11 @@ def _stages(model: Any) -> list[list[CallNode]]:
 
 def _followers(node: CallNode, takers: dict[int, list[CallNode]]) -> Iterator[CallNode]:
     """Yields the units of stride 1 after one of stride 2, if nothing else takes their input."""
-    if not isinstance(node.operation, ShuffleUnitV2) or node.operation.stride != 2:
+    if not isinstance(node.operation, UNITS) or node.operation.stride != 2:
         return
+    unit_class = type(node.operation)
     while len(after := takers[id(node.outputs[0])]) == 1 and after[0] is not None:
         (node,) = after
-        if not isinstance(node.operation, ShuffleUnitV2) or node.operation.stride != 1:
+        if type(node.operation) is not unit_class or node.operation.stride != 1:
             return
         yield node
