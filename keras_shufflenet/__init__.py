@@ -4,6 +4,7 @@
 here, so that `python -m keras_shufflenet.complexity` runs it only once.
 """
 
+from keras_shufflenet.detector import ShuffleNetDetector, detector_strides
 from keras_shufflenet.features import features
 from keras_shufflenet.layers import ChannelShuffle, ChannelSplit, SqueezeExcite
 from keras_shufflenet.loading import load_model
@@ -21,11 +22,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ShuffleNetV1",
     "ShuffleNetV2",
+    "ShuffleNetDetector",
     "ShuffleUnit",
     "ShuffleUnitV2",
     "ChannelShuffle",
     "ChannelSplit",
     "SqueezeExcite",
+    "detector_strides",
     "features",
     "load_model",
     "preprocess_input",

@@ -28,6 +28,8 @@ def test_public_names():
     assert set(keras_shufflenet.__all__) == {
         "ShuffleNetV1",
         "ShuffleNetV2",
+        "ShuffleNetDetector",
+        "detector_strides",
         "ShuffleUnit",
         "ShuffleUnitV2",
         "ChannelShuffle",
