@@ -74,6 +74,7 @@ setup(
     ),
     package_data={
         "keras_shufflenet": ["py.typed"],
+        "common.detection": ["templates/*.h"],
         "common.pages": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
         "converters.micro_target": ["templates/*", "templates/*/*"],
