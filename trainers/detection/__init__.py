@@ -1,1 +1,1 @@
-"""Object detection: data sets of boxes, batches, which point learns which box, and the loss."""
+"""Object detection: batches, which point learns which box, the loss; `data` reads the boxes."""
