@@ -16,8 +16,9 @@ TOP = 10
 SCORE_POWER, OVERLAP_POWER = 0.5, 4.0
 # Points this near to the centre of a box may learn it even if it is too small to have one inside.
 NEAR = 0.75  # strides
-# Among points that do not overlap a box yet, those near its centre learn it.
-_LEAST = 1e-9
+# Where nothing overlaps a box yet, the points near its centre learn it, with this score at best:
+# otherwise it would have no gradient, and would never be found.
+_LEAST_ALIGNMENT, _LEAST_SCORE = 1e-9, 0.05
 
 
 class Assignment(NamedTuple):
@@ -56,7 +57,9 @@ def assign(scores: tf.Tensor, boxes: tf.Tensor, truth: Truth, grid: Grid) -> Ass
     own = tf.gather(scores, truth.classes, axis=2, batch_dims=1)
     inside = _is_inside(grid, truth)
     near = _is_near(grid, truth)
-    alignment = own**SCORE_POWER * overlaps**OVERLAP_POWER + _LEAST * tf.cast(near, tf.float32)
+    alignment = own**SCORE_POWER * overlaps**OVERLAP_POWER + _LEAST_ALIGNMENT * tf.cast(
+        near, tf.float32
+    )
     possible = (inside | near) & truth.wanted[:, None]
     alignment = tf.where(possible, alignment, 0.0)
     chosen = _best_box(_top(alignment), overlaps)
@@ -104,4 +107,5 @@ def _best_box(chosen: tf.Tensor, overlaps: tf.Tensor) -> tf.Tensor:
 def _scaled(alignment: tf.Tensor, overlaps: tf.Tensor) -> tf.Tensor:
     """Returns the alignment, scaled for each box so that its maximum is that of the overlaps."""
     largest = tf.reduce_max(alignment, 1, keepdims=True)
-    return tf.math.divide_no_nan(alignment, largest) * tf.reduce_max(overlaps, 1, keepdims=True)
+    best = tf.maximum(tf.reduce_max(overlaps, 1, keepdims=True), _LEAST_SCORE)
+    return tf.math.divide_no_nan(alignment, largest) * best

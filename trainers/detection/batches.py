@@ -46,7 +46,18 @@ class BatchSettings:
         return self.height, self.width
 
 
-def box_source(found: DetectionSet, channels: int = 3) -> IndexedSource:
+@dataclasses.dataclass(frozen=True)
+class BoxSource(IndexedSource):
+    """The images of a detection set, as bytes of their files, with `Boxes` instead of a label.
+
+    Args:
+      found: the set.
+    """
+
+    found: DetectionSet = dataclasses.field(kw_only=True)
+
+
+def box_source(found: DetectionSet, channels: int = 3) -> BoxSource:
     """Returns the set's images, as bytes of their files, with `Boxes` instead of a label.
 
     Each image has as many boxes as the one with the most, at least one; the rest is padding.
@@ -74,7 +85,8 @@ def box_source(found: DetectionSet, channels: int = 3) -> IndexedSource:
 
         return tf.io.read_file(tf.gather(paths, index)), Boxes(*map(padded, flat))
 
-    return IndexedSource(
+    return BoxSource(
+        found=found,
         class_names=found.class_names,
         num_examples=len(found.images),
         channels=channels,
@@ -90,7 +102,7 @@ def box_source(found: DetectionSet, channels: int = 3) -> IndexedSource:
 def training_batches(
     settings: BatchSettings,
     augmentation: BoxAugmentation,
-    source: IndexedSource,
+    source: BoxSource,
     start: int = 0,
     context: tf.distribute.InputContext = ALONE,
 ) -> tf.data.Dataset:
@@ -120,7 +132,7 @@ def training_batches(
 
 
 @tf.autograph.experimental.do_not_convert
-def evaluation_images(settings: BatchSettings, source: IndexedSource) -> tf.data.Dataset:
+def evaluation_images(settings: BatchSettings, source: BoxSource) -> tf.data.Dataset:
     """Returns every image once, as a detector on a device sees it, in the set's order.
 
     The whole image is scaled to the input's size, with an antialiasing filter, and rounded.
@@ -129,10 +141,41 @@ def evaluation_images(settings: BatchSettings, source: IndexedSource) -> tf.data
       Batches uint8 [up to batch_size, height, width, channels].
     """
 
-    def load(image: tf.Tensor, boxes: Boxes) -> tf.Tensor:
-        pixels = decode(image, settings.channels)
-        pixels, _ = cut_out(pixels, boxes, tf.constant(_WHOLE), settings.size)
-        return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
-
-    images = source.ordered().map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    images = source.ordered().map(
+        lambda image, boxes: _as_on_devices(image, boxes, settings),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     return images.batch(settings.batch_size).prefetch(2)
+
+
+@tf.autograph.experimental.do_not_convert
+def numbered_batches(
+    settings: BatchSettings, source: BoxSource, context: tf.distribute.InputContext = ALONE
+) -> tf.data.Dataset:
+    """Returns every image once with its number in the set, in full batches.
+
+    Returns:
+      Shares of batches, as in `training_batches`: float32 [share, height, width, channels],
+      normalized, and int64 [share]. The last batch is padded with images of number -1.
+    """
+    shard, total = shard_of(settings.batch_size, context), source.num_examples
+    numbers = tf.data.Dataset.range(shard.size(total + -total % settings.batch_size))
+
+    def load(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        position = shard.position(place)
+        is_image = position < total
+        # Padding is a copy of the first image: a file costs less than a second kind of branch.
+        image, boxes = source.read(tf.where(is_image, position, 0))
+        pixels = normalize(_as_on_devices(image, boxes, settings), settings.preprocessing)
+        return pixels, tf.where(is_image, position, tf.constant(-1, tf.int64))
+
+    batches = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.batch(shard.length, drop_remainder=True)
+    return divided(batches, settings.batch_size, context).prefetch(2)
+
+
+def _as_on_devices(image: tf.Tensor, boxes: Boxes, settings: BatchSettings) -> tf.Tensor:
+    """Returns uint8 [height, width, channels]: the whole image, scaled and rounded."""
+    pixels = decode(image, settings.channels)
+    pixels, _ = cut_out(pixels, boxes, tf.constant(_WHOLE), settings.size)
+    return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)

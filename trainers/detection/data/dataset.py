@@ -80,7 +80,7 @@ def open_sets(
                 f"{difference(names, labels)}; name the data that it was trained for"
             )
         names = tuple(labels)
-    return [_checked(root, split, found, names) for split, found in read.items()]
+    return [_checked(root, split, read[split], names) for split in splits]
 
 
 def _read(root: Path, split: str) -> Annotations:
