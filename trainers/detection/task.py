@@ -26,6 +26,14 @@ from trainers.networks.starting_weights import load_starting_weights
 from trainers.settings import DataConfig
 from trainers.task import Task
 
+# By group; none named: all of the group.
+_UNUSED: dict[str, tuple[str, ...]] = {
+    "network": ("whiten_stem",),
+    "images": ("train_size",),
+    "augmentation": (),
+    "optimization": ("precision", "distill", "label_smoothing", "class_weights"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class DetectorSettings:
@@ -62,14 +70,7 @@ class DetectionTask(Task):
     def __init__(self, config: TrainConfig, detector: DetectorSettings | None = None):
         super().__init__(config)
         self._detector = detector or DetectorSettings()
-        size = config.images.input_size
-        # Its last batch, with the padding, is not shared between workers yet.
-        if config.placement.strategy == "multiworker":
-            raise UserError("detectors train on one machine; name another --strategy")
-        if config.optimization.precision != "float32" or config.optimization.distill:
-            raise UserError("detectors train in float32 without a teacher; leave these flags out")
-        if size % 32:
-            raise UserError(f"--input_size must be a multiple of 32 for a detector, got {size}")
+        _check(config)
 
     def build(self, source: batches.BoxSource) -> keras.Model:
         """Returns the detector for the images and classes of `source`."""
@@ -178,6 +179,22 @@ class DetectionTask(Task):
             len(self._found.class_names),
         )
         return DetectionScores(precision, len(images))
+
+
+def _check(config: TrainConfig) -> None:
+    """Raises UserError for settings that would have no effect, or a wrong one."""
+    size = config.images.input_size
+    if size % 32:
+        raise UserError(f"--input_size must be a multiple of 32 for a detector, got {size}")
+    # What each worker finds is not put together yet.
+    if config.placement.strategy == "multiworker":
+        raise UserError("detectors train on one machine; name another --strategy")
+    for group, names in _UNUSED.items():
+        found = getattr(config, group)
+        for name in names or [field.name for field in dataclasses.fields(found)]:
+            default = type(found).__dataclass_fields__[name].default
+            if getattr(found, name) != default:
+                raise UserError(f"--{name} has no effect on detectors; leave it out")
 
 
 def open_sources(

@@ -12,6 +12,8 @@ from trainers.detection.batches import (
 )
 from trainers.detection.evaluation import evaluate
 
+pytestmark = pytest.mark.medium
+
 WIDTH, HEIGHT = 96, 64
 
 

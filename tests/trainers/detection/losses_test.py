@@ -74,6 +74,7 @@ def test_what_is_ignored_has_no_gradient():
     assert gradient[1, :, 4:].all()
 
 
+@pytest.mark.medium
 def test_a_free_output_learns_its_boxes():
     outputs, optimizer = tf.Variable(raw()), tf.keras.optimizers.Adam(0.1)
     outputs[..., 4:].assign(tf.fill((2, 20, 3), -4.0))

@@ -200,9 +200,11 @@ def test_yolo(tmp_path, layout):
 def test_a_box_turns_as_its_pixels_do(way):
     stored = np.zeros((6, 9, 1), np.uint8)
     stored[1:3, 4:9] = 1
+    import tensorflow as tf
+
     from trainers.data.images.decoding import turn
 
-    seen = turn(stored, way).numpy()[..., 0]
+    seen = turn(stored, tf.constant(way)).numpy()[..., 0]
     rows, columns = np.nonzero(seen)
     expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     header = Header(9, 6, way)
