@@ -76,6 +76,7 @@ setup(
     ),
     package_data={
         "keras_shufflenet": ["py.typed"],
+        "common.detection": ["templates/*.h"],
         "common.pages": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
         "converters.micro_target": ["templates/*", "templates/*/*"],
@@ -94,6 +95,8 @@ setup(
         "keras>=3.12,<3.16",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        # Sizes and orientations of images that have boxes.
+        "pillow>=10",
         "safetensors>=0.5",
         # The digits data set.
         "scikit-learn>=1.4",

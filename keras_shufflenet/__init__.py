@@ -4,6 +4,7 @@
 here, so that `python -m keras_shufflenet.complexity` runs it only once.
 """
 
+from keras_shufflenet.detector import ShuffleNetDetector, detector_strides
 from keras_shufflenet.features import features
 from keras_shufflenet.layers import ChannelShuffle, ChannelSplit, HardSqueezeExcite, SqueezeExcite
 from keras_shufflenet.loading import load_model
@@ -31,6 +32,7 @@ __all__ = [
     "ShuffleNetV2",
     "ShuffleNetV2Large",
     "ShuffleNetV2Plus",
+    "ShuffleNetDetector",
     "ShuffleUnit",
     "ShuffleUnitV2",
     "ShuffleUnitV2ExLarge",
@@ -40,6 +42,7 @@ __all__ = [
     "ChannelSplit",
     "HardSqueezeExcite",
     "SqueezeExcite",
+    "detector_strides",
     "features",
     "load_model",
     "preprocess_input",

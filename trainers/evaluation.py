@@ -36,6 +36,19 @@ class Scores:
         top5 = f"top-5 {self.top5:.2%}, " if shows_top5(len(self.confusion)) else ""
         return f"top-1 {self.top1:.2%}, {top5}loss {self.loss:.4f}"
 
+    @property
+    def best(self) -> float:
+        """The number by which the best weights are chosen, at least 0."""
+        return self.top1
+
+    def record(self) -> dict[str, float | None]:
+        """Returns the scores by their names in metrics.jsonl."""
+        return {"eval_loss": self.loss, "top1": self.top1, "top5": self.top5}
+
+    def scalars(self) -> dict[str, float]:
+        """Returns the scores by their names in TensorBoard."""
+        return {"top1": self.top1, "top5": self.top5, "loss": self.loss}
+
 
 def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:
     """Counts one batch; counts of batches and of devices add up.

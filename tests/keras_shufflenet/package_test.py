@@ -30,6 +30,8 @@ def test_public_names():
         "ShuffleNetV2",
         "ShuffleNetV2Large",
         "ShuffleNetV2Plus",
+        "ShuffleNetDetector",
+        "detector_strides",
         "ShuffleUnit",
         "ShuffleUnitV2",
         "ShuffleUnitV2ExLarge",
