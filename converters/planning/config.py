@@ -1,13 +1,13 @@
 """The settings of `converters.plan`, checked before TensorFlow is imported."""
 
 import math
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.cli import UserError, check_bounds
 from common.tflite.vela import ACCELERATORS
+from converters.measurement_cache import cache_folder
 from converters.planning.networks import DEFAULT_NETWORKS, check_name
 
 # What --sram and --flash are compared with, by target.
@@ -39,8 +39,7 @@ class Budget:
 
 def default_cache() -> Path:
     """Returns the folder of measurements in the user's cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "keras_shufflenet" / "plan"
+    return cache_folder("plan")
 
 
 @dataclass(frozen=True)
