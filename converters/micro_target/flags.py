@@ -5,8 +5,8 @@
 
 from absl import flags
 
+from converters.amounts import parse_amount
 from converters.micro_target.settings import BANDS, MemorySettings, parse_share
-from converters.planning.config import parse_amount
 
 FLAGS = flags.FLAGS
 

@@ -15,6 +15,7 @@ CODE = schema.BuiltinOperator
 _OPTIONS = schema.BuiltinOptions
 # The version of each operator for int8, and its options in the schema.
 _NEW = {
+    CODE.GATHER: (2, _OPTIONS.GatherOptions, schema.GatherOptionsT),
     CODE.SLICE: (2, _OPTIONS.SliceOptions, schema.SliceOptionsT),
     CODE.SPLIT_V: (2, _OPTIONS.SplitVOptions, schema.SplitVOptionsT),
     CODE.CONCATENATION: (2, _OPTIONS.ConcatenationOptions, schema.ConcatenationOptionsT),

@@ -13,9 +13,14 @@ from converters.micro_target.flat_graph import CODE, FlatGraph
 
 
 def shrink_tables(graph: FlatGraph) -> None:
-    """Rewrites a file, in place, with fewer operators and tensors: slices become splits."""
+    """Rewrites a file, in place, with fewer operators and tensors.
+
+    The slices of one tensor become a split; the reshape, transpose and reshape of a channel
+    shuffle become a gather.
+    """
     graph.operators = [_plain_slice(graph, operator) for operator in graph.operators]
     _split(graph)
+    _gather(graph)
     _share_constants(graph)
 
 
@@ -79,6 +84,43 @@ def _as_split(
         return None
     inputs = (source, graph.constant(sizes), graph.constant(np.int32(axis)))
     return graph.new(CODE.SPLIT_V, inputs, outputs, numSplits=len(outputs))
+
+
+def _gather(graph: FlatGraph) -> None:
+    """Replaces each reshape, transpose and reshape that only moves channels by one GATHER."""
+    makers = {int(output): each for each in graph.operators for output in each.outputs}
+    uses = graph.uses()
+    gone: set[int] = set()
+    gathers: dict[int, schema.OperatorT] = {}
+    for last in graph.operators:
+        chain = [last]
+        while len(chain) < 3 and int(chain[0].inputs[0]) in makers:
+            chain.insert(0, makers[int(chain[0].inputs[0])])
+        order = _channel_order(graph, chain)
+        between = [int(operator.outputs[0]) for operator in chain[:-1]]
+        if order is not None and all(uses[tensor] == 1 for tensor in between):
+            inputs = (int(chain[0].inputs[0]), graph.constant(order))
+            axis = len(graph.shape(inputs[0])) - 1
+            gathers[id(last)] = graph.new(CODE.GATHER, inputs, last.outputs, axis=axis)
+            gone.update(map(id, chain[:-1]))
+    operators = [gathers.get(id(each), each) for each in graph.operators if id(each) not in gone]
+    graph.operators = operators
+
+
+def _channel_order(graph: FlatGraph, chain: list[schema.OperatorT]) -> np.ndarray | None:
+    """Returns which channel goes where in a reshape, transpose and reshape; None if others move."""
+    if [graph.code(each) for each in chain] != [CODE.RESHAPE, CODE.TRANSPOSE, CODE.RESHAPE]:
+        return None
+    shape = graph.shape(int(chain[0].inputs[0]))
+    middle = graph.shape(int(chain[1].inputs[0]))
+    axes = graph.values(int(chain[1].inputs[1])).tolist()
+    kept = list(range(len(axes) - 2))
+    swaps_last = axes == [*kept, len(axes) - 1, len(axes) - 2]
+    if not swaps_last or middle[-2] * middle[-1] != shape[-1]:
+        return None
+    if graph.shape(int(chain[2].outputs[0])) != shape:
+        return None
+    return np.arange(shape[-1]).reshape(middle[-2:]).T.ravel()
 
 
 def _share_constants(graph: FlatGraph) -> None:
