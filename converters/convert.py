@@ -21,7 +21,7 @@ from converters.conversion.config import ConversionConfig
 from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline
 from converters.graph.targets import LOWERINGS
-from converters.micro_target import firmware
+from converters.micro_target import firmware, fitting
 from converters.micro_target import flags as micro_flags
 from converters.options import DEFAULT_METHOD, IO_DTYPES
 from trainers.startup import import_tensorflow
@@ -91,6 +91,7 @@ _NO_PIXELS = (
 _DEVICE_SUMMARIES = {
     "edgetpu": pipeline.summary,
     "ethosu": vela.summary,
+    "memory": fitting.summary,
     "micro": firmware.summary,
 }
 

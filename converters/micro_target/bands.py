@@ -69,7 +69,12 @@ class Region:
     def __init__(self, graph: FlatGraph, height: int):
         self.graph = graph
         self.height = height
-        self.members = _members(graph, height)
+        self.leading = _leading(graph)
+        self.sources = [
+            *graph.inputs,
+            *(int(tensor) for at in self.leading for tensor in graph.operators[at].outputs),
+        ]
+        self.members = _members(graph, height, self.sources)
         self.made_here = {int(t) for at in self.members for t in graph.operators[at].outputs}
         self.ends = self._ends()
         if not self.ends or {graph.shape(end)[_ROWS] for end in self.ends} != {height}:
@@ -192,14 +197,15 @@ def write_bands(graph: FlatGraph, bands: Bands) -> None:
     if not bands.stops:
         return
     region = Region(graph, bands.height)
-    operators, results = [], []
+    operators, results = [graph.operators[at] for at in region.leading], []
     for rows in _parts(bands.stops):
         written, made = region.write(rows)
         operators += written
         results.append(made)
     for end, pieces in zip(region.ends, zip(*results, strict=True), strict=True):
         operators += _joined(graph, pieces, end)
-    operators += [each for at, each in enumerate(graph.operators) if at not in region.members]
+    done = {*region.leading, *region.members}
+    operators += [each for at, each in enumerate(graph.operators) if at not in done]
     graph.operators = operators
 
 
@@ -231,8 +237,7 @@ class _Writer:
         self.operators: list[schema.OperatorT] = []
         # The band's tensor of each map, with its rows, and parts cut out of tensors.
         self.tensors = {
-            tensor: (tensor, Rows(0, self.graph.shape(tensor)[_ROWS]))
-            for tensor in self.graph.inputs
+            tensor: (tensor, Rows(0, self.graph.shape(tensor)[_ROWS])) for tensor in region.sources
         }
         self.cut: dict[tuple[int, Rows], int] = {}
 
@@ -334,17 +339,27 @@ def row_macs(graph: FlatGraph, operator: schema.OperatorT) -> int:
     return columns * int(np.prod(kernel))
 
 
-def _members(graph: FlatGraph, height: int) -> list[int]:
+def _leading(graph: FlatGraph) -> list[int]:
+    """Returns the operators that make int8 of uint8 images: TFLite Micro cuts no uint8 tensor."""
+    return [
+        at
+        for at, operator in enumerate(graph.operators)
+        if graph.code(operator) == CODE.QUANTIZE
+        and graph.tensors[int(operator.inputs[0])].type == schema.TensorType.UINT8
+    ]
+
+
+def _members(graph: FlatGraph, height: int, sources: Sequence[int]) -> list[int]:
     """Returns the operators that make maps of more rows, and those that make `height` of them."""
-    members, inside = [], set(graph.inputs)
+    members, inside = [], set(sources)
     for at, operator in enumerate(graph.operators):
-        sources = graph.computed(operator)
-        if not sources or not inside.issuperset(sources):
+        given_tensors = graph.computed(operator)
+        if not inside.issuperset(given_tensors) or inside.intersection(map(int, operator.outputs)):
             continue
-        given = {_height(graph, tensor) for tensor in sources}
+        given = {_height(graph, tensor) for tensor in given_tensors}
         made = _height(graph, int(operator.outputs[0]))
         # What only reads maps of this height comes after the bands.
-        if made >= height and (max(given) > height or made > height):
+        if given and made >= height and (max(given) > height or made > height):
             _check(graph, operator)
             members.append(at)
             inside.update(map(int, operator.outputs))

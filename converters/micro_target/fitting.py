@@ -96,13 +96,19 @@ def fit(content: bytes, settings: MemorySettings, cache: Path | None = None) -> 
       The file; None if nothing can be measured, because TFLite Micro is not installed.
 
     Raises:
-      UserError: no candidate has an arena as small as the settings demand.
+      UserError: no candidate has an arena as small as the settings demand, or it cannot be
+        measured.
 
     Examples:
       >>> fit(path.read_bytes(), MemorySettings(max_overhead=0.05)).chosen.arena_bytes
       324544
     """
     if micro_version() is None:
+        if settings.arena is not None:
+            raise UserError(
+                "--arena needs TFLite Micro's interpreter, which measures it; "
+                "pip install 'keras_shufflenet[micro]'"
+            )
         return None
     search = _Search(content, cache or cache_folder("bands"))
     candidates, message = search.candidates(settings)
@@ -112,6 +118,21 @@ def fit(content: bytes, settings: MemorySettings, cache: Path | None = None) -> 
     if chosen.bands.stops:
         message = None
     return Fit(search.rewritten(chosen.bands).pack(), chosen, search.before, message)
+
+
+def summary(entry: dict) -> str:
+    """Returns one line about a file for the terminal.
+
+    Args:
+      entry: the file's field `memory` in the manifest.
+    """
+    arena = f"arena {entry['arena_before']:,} → {entry['arena_bytes']:,} bytes"
+    if not entry["bands"]:
+        return f"{arena} without bands: {entry['message']}"
+    return (
+        f"{arena}, the maps down to {entry['height']} rows in {entry['bands']} bands, "
+        f"{entry['extra_share']:.1%} more multiply-adds"
+    )
 
 
 def _choose(

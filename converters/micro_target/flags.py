@@ -19,8 +19,7 @@ def define() -> None:
         default.bands,
         BANDS,
         "With --target=micro: compute the beginning of the network in horizontal bands if that "
-        "makes the arena smaller (auto), with the same results bit for bit; off writes int8 files "
-        "as they were converted.",
+        "makes the arena smaller (auto), with the same results bit for bit, or as a whole (off).",
     )
     flags.DEFINE_string(
         "max_overhead",

@@ -12,8 +12,8 @@ class MemorySettings:
     """How much work may be spent on a smaller arena: the flags of `converters.convert`.
 
     Attributes:
-      bands: "auto" computes the beginning in bands if that makes the arena smaller; "off" writes
-        the file as it was converted.
+      bands: "auto" computes the beginning in bands if that makes the arena smaller; "off": as
+        a whole.
       max_overhead: the most extra multiply-adds, as a share of the network's.
       arena: the bytes that the arena must not exceed, reached with the least overhead; None: as
         small as the overhead allows.

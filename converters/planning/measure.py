@@ -15,13 +15,15 @@ import keras
 
 from common.cli import UserError
 from common.tflite.litert import litert_version
-from common.tflite.micro_runtime import MicroRuntime, micro_version
+from common.tflite.micro_runtime import micro_version
 from common.tflite.vela import compile_file, vela_version
 from converters.conversion.tflite import convert_fake_quant
 from converters.edgetpu_target.check import predict
 from converters.graph.deployment import deployment_graph
 from converters.graph.scales import scale_groups
 from converters.measurement_cache import cached
+from converters.micro_target.fitting import fit
+from converters.micro_target.settings import MemorySettings
 from converters.planning.config import PlanConfig
 from converters.planning.networks import build
 from converters.quantization.fake_quantization import fake_quant_model
@@ -34,7 +36,7 @@ _RANGE = (-4.0, 4.0)
 _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
-    "converters/edgetpu_target/parameters.py",
+    *("converters/edgetpu_target/parameters.py", "converters/micro_target/*.py"),
 )
 
 
@@ -57,8 +59,8 @@ class Candidate:
 
     @functools.cached_property
     def complexity(self) -> dict[str, int]:
-        """`macs`, `parameters`, and `stem_bytes`, the size of the stem's int8 input and output."""
-        fields = ("macs", "parameters", "stem_bytes")
+        """`macs`, `parameters`, and `image_bytes`, the size of an int8 image."""
+        fields = ("macs", "parameters", "image_bytes")
         return cached(self._config.cache, self._key("complexity"), fields, self._count)
 
     @functools.cached_property
@@ -105,12 +107,10 @@ class Candidate:
 
     def _count(self) -> dict[str, int]:
         counts = complexity(self._model)
-        stem = self._model.get_layer("stem_conv").output.shape[1:]
-        image = self._model.input_shape[1:]
         return {
             "macs": counts.macs,
             "parameters": counts.parameters,
-            "stem_bytes": math.prod(image) + math.prod(stem),
+            "image_bytes": math.prod(self._model.input_shape[1:]),
         }
 
     def _convert_and(self, measure: Callable[[Path, PlanConfig], dict[str, int]]) -> dict[str, int]:
@@ -124,8 +124,9 @@ class Candidate:
 
 
 def _measure_micro(path: Path, config: PlanConfig) -> dict[str, int]:
-    runtime = MicroRuntime(path.read_bytes())
-    return {"ram_bytes": runtime.arena_bytes(), "flash_bytes": path.stat().st_size}
+    # In bands, as converters.convert writes it.
+    found = fit(path.read_bytes(), MemorySettings(), config.cache / "bands")
+    return {"ram_bytes": found.chosen.arena_bytes, "flash_bytes": len(found.content)}
 
 
 def _measure_edgetpu(path: Path, config: PlanConfig) -> dict[str, int]:
