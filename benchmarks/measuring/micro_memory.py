@@ -12,7 +12,7 @@ from common.table import markdown_table
 from common.tflite.micro_runtime import MicroRuntime
 from converters.conversion_cache import Network, convert, file_name
 from converters.graph.deployment import deployment_graph
-from converters.micro_target.bands import Region
+from converters.micro_target.bands import Region, live_bytes
 from converters.micro_target.fitting import fit
 from converters.micro_target.flat_graph import FlatGraph
 from converters.micro_target.settings import MemorySettings
@@ -76,19 +76,19 @@ def _int8_file(name: str, classes: int, graph: str, cache: Path) -> bytes:
     return (convert(one, cache) / file_name(graph, _QUANTIZATION)).read_bytes()
 
 
-def _floor(content: bytes, height: int) -> dict[str, int]:
-    """Returns what must be in memory at once, whatever the bands, in bytes.
+def _floor(content: bytes, height: int) -> int:
+    """Returns the bytes that no bands get below: of what must be whole, and the tables.
 
-    The image, the maps in which the bands end, which are whole before it is no longer needed, and
-    the interpreter's tables without bands.
+    Whole are the image, and later, when it is not needed any more, what the operators after the
+    bands need at once; the tables are those of the file without bands.
     """
     found, graph = MicroRuntime(content).allocations(), FlatGraph(content)
-    region = Region(graph, height) if height else None
-    return {
-        "input": sum(map(graph.size, graph.inputs)),
-        "maps": region.row_bytes * height if region else 0,
-        "tables": found.total - found.head,
-    }
+    whole = sum(map(graph.size, graph.inputs))
+    if height:
+        region = Region(graph, height)
+        rest = [each for at, each in enumerate(graph.operators) if at not in region.members]
+        whole = max(whole, *live_bytes(graph, rest, graph.outputs, region.ends))
+    return whole + found.total - found.head
 
 
 def _times(runtimes: dict[str, MicroRuntime], graph: FlatGraph, rounds: int) -> dict[str, float]:
@@ -124,7 +124,7 @@ def _cells(row: dict) -> list[str]:
         f"{arenas['bands'] / arenas['usual']:.0%}",
         f"{memory['bands']}, {memory['height']}" if memory["bands"] else "none",
         f"{memory['extra_share']:.1%}",
-        f"{sum(row['floor'].values()) / _KIB:,.1f}",
+        f"{row['floor'] / _KIB:,.1f}",
         f"{times['bands'] / times['usual']:.2f}",
         f"{files['bands'] / files['usual']:.2f}",
     ]

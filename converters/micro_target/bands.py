@@ -92,6 +92,13 @@ class Region:
         """The bytes of one row of all maps in which the region ends."""
         return sum(self.graph.size(end) // self.height for end in self.ends)
 
+    @cached_property
+    def source_bytes(self) -> int:
+        """The bytes of the maps that the region reads."""
+        members = (self.graph.operators[at] for at in self.members)
+        read = {tensor for operator in members for tensor in self.graph.computed(operator)}
+        return sum(self.graph.size(tensor) for tensor in read.intersection(self.sources))
+
     @cache  # noqa: B019 -- a region is short-lived
     def plan(self, rows: Rows) -> _Plan:
         """Returns which rows each operator computes for some rows of the ends."""
@@ -112,9 +119,14 @@ class Region:
 
     @cache  # noqa: B019
     def peak(self, rows: Rows) -> int:
-        """Returns the most bytes that a band's own tensors take at once, its results included."""
+        """Returns the most bytes that are needed during a band, but for earlier bands' results.
+
+        The image is needed until the last band has read it.
+        """
         operators, results = self.write(rows)
-        return max(live_bytes(self.graph, operators, results))
+        if rows.stop == self.height:
+            return max(live_bytes(self.graph, operators, results, self.sources))
+        return self.source_bytes + max(live_bytes(self.graph, operators, results))
 
     def write(self, rows: Rows) -> tuple[list[schema.OperatorT], list[int]]:
         """Returns the operators that compute some rows of the ends, and the tensors they end in."""
@@ -133,7 +145,7 @@ class Region:
 
         Later bands have fewer rows, because the results of those before them are kept.
         """
-        low, high = 0, self.row_bytes * self.height + self.peak(Rows(0, self.height))
+        low, high = 0, self.peak(Rows(0, self.height))
         best = (self.height,)
         while high - low > _TOLERANCE:
             cap = (low + high) // 2
@@ -147,18 +159,26 @@ class Region:
     def _within(self, cap: int, count: int) -> tuple[int, ...] | None:
         """Returns at most `count` bands whose tensors and earlier results fit into `cap` bytes."""
         stops: list[int] = []
-        start = 0
-        while start < self.height:
-            low, high = start, self.height
-            while low < high:
-                middle = (low + high + 1) // 2
-                fits = start * self.row_bytes + self.peak(Rows(start, middle)) <= cap
-                low, high = (middle, high) if fits else (low, middle - 1)
-            if low == start or len(stops) == count:
+        while not stops or stops[-1] < self.height:
+            if len(stops) == count:
                 return None
-            stops.append(low)
-            start = low
+            start = stops[-1] if stops else 0
+            stop = self._last_stop(start, cap - start * self.row_bytes)
+            if stop == start:
+                return None
+            stops.append(stop)
         return tuple(stops)
+
+    def _last_stop(self, start: int, cap: int) -> int:
+        """Returns where the longest band from a row on ends that needs at most `cap` bytes."""
+        if self.peak(Rows(start, self.height)) <= cap:
+            return self.height
+        low, high = start, self.height - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.peak(Rows(start, middle)) <= cap
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
 
 
 def heights(graph: FlatGraph) -> list[int]:
