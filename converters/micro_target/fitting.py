@@ -32,7 +32,7 @@ from converters.source_digest import source_digest
 # More bands than these gain less than their tables cost.
 _COUNTS = range(2, 11)
 # Of arenas that differ by less, the one with the fewest multiply-adds is chosen.
-_SIMILAR = 0.01
+_SIMILAR = 0.03
 _SOURCES = ("converters/micro_target/*.py", "common/tflite/micro_runtime.py")
 _KIB = 1024
 
