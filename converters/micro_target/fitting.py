@@ -93,7 +93,8 @@ def fit(content: bytes, settings: MemorySettings, cache: Path | None = None) -> 
       cache: folder of measurements; by default in the user's cache.
 
     Returns:
-      The file; None if nothing can be measured, because TFLite Micro is not installed.
+      The file; None if nothing can be measured, because TFLite Micro is not installed or refuses
+      the file.
 
     Raises:
       UserError: no candidate has an arena as small as the settings demand, or it cannot be
@@ -101,7 +102,7 @@ def fit(content: bytes, settings: MemorySettings, cache: Path | None = None) -> 
 
     Examples:
       >>> fit(path.read_bytes(), MemorySettings(max_overhead=0.05)).chosen.arena_bytes
-      324544
+      299680
     """
     if micro_version() is None:
         if settings.arena is not None:
@@ -110,13 +111,17 @@ def fit(content: bytes, settings: MemorySettings, cache: Path | None = None) -> 
                 "pip install 'keras_shufflenet[micro]'"
             )
         return None
-    search = _Search(content, cache or cache_folder("bands"))
+    try:
+        search = _Search(content, cache or cache_folder("bands"))
+    except RefusedError:  # What writes the firmware says which operators are missing.
+        return None
     candidates, message = search.candidates(settings)
     chosen = _choose(candidates, settings, message)
-    if not chosen.bands.stops and message is None:
-        message = "bands would not make the arena smaller"
     if chosen.bands.stops:
         message = None
+    elif message is None:
+        enough = "--arena is reached without them"
+        message = enough if settings.arena else "they would not make the arena smaller"
     return Fit(search.rewritten(chosen.bands).pack(), chosen, search.before, message)
 
 
@@ -152,7 +157,7 @@ def _unreachable(
 ) -> str:
     text = (
         f"--arena={_kb(settings.arena)} cannot be reached: the smallest arena with at most "
-        f"{settings.max_overhead:.4g} times the multiply-adds more (--max_overhead) is "
+        f"{100 * settings.max_overhead:.4g}% more multiply-adds (--max_overhead) is "
         f"{_kb(smallest.arena_bytes)}"
     )
     if message is not None:
