@@ -4,6 +4,7 @@ The rewritten file has the same weights, once, and the same int8 scales; its out
 the file before, bit for bit. Neighbouring bands compute the rows that both need twice.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -51,7 +52,6 @@ class _Plan:
 
     given: dict[int, Rows]
     made: dict[int, Rows]
-    wanted: dict[int, Rows]
 
 
 class Region:
@@ -103,13 +103,13 @@ class Region:
     def plan(self, rows: Rows) -> _Plan:
         """Returns which rows each operator computes for some rows of the ends."""
         requests = {end: Request(rows, rows) for end in self.ends}
-        plan = _Plan({}, {}, {})
+        plan = _Plan({}, {})
         for at in reversed(self.members):
             operator = self.graph.operators[at]
             wanted = [requests[int(t)] for t in operator.outputs if int(t) in requests]
-            request = wanted[0]
-            for other in wanted[1:]:
-                request = request.merge(other)
+            if not wanted:
+                raise NoBandsError("a map is not used")
+            request = functools.reduce(Request.merge, wanted)
             needed, plan.made[at] = _step(self.graph, operator, request)
             plan.given[at] = needed.rows
             for source in self.graph.computed(operator):
