@@ -4,7 +4,7 @@ No device is needed, and none is measured: arena and time are those of TFLite Mi
 on this machine, whose pointers are twice as long as a microcontroller's.
 
 Example:
-  python -m benchmarks.micro_memory --networks=v2-0.5x@96
+  python -m benchmarks.micro_memory --networks=v2-0.5x@96:1000
 """
 
 from pathlib import Path
@@ -13,17 +13,20 @@ from absl import flags
 
 from benchmarks.measuring.results import Destination, define_flags, installed_versions
 from common import cli
-from common.cli import UserError
 from converters.micro_target import flags as micro_flags
 from converters.source_digest import versions
 from trainers.startup import import_tensorflow
 
-_DEFAULT = ["v2-0.5x@224", "v2-0.5x@96", "v1-0.25x-g3@96", "v2-16-32-64-128-512@96"]
-
+_DEFAULT = [
+    *("v2-0.5x@224:1000", "v2-0.5x@96:1000", "v1-0.25x-g3@96:1000"),
+    # As small as visual wake words needs it.
+    "v2-16-32-64-128-512@96:2",
+]
 _NETWORKS = flags.DEFINE_list(
-    "networks", _DEFAULT, "The planner's networks with their pixels, separated by commas."
+    "networks",
+    _DEFAULT,
+    "The planner's networks, each with its pixels and classes, separated by commas.",
 )
-_CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of each network.", lower_bound=2)
 _CACHE = flags.DEFINE_string(
     "cache", "build/benchmarks", "Folder of converted files, kept for the next run."
 )
@@ -36,8 +39,6 @@ define_flags("micro_memory", document="docs/micro.md")
 def main() -> None:
     """Reads the flags, converts, measures, and writes the JSON file and the table."""
     destination, settings = Destination.from_flags("micro_memory"), micro_flags.read()
-    if damaged := [name for name in _NETWORKS.value if not name.partition("@")[2].isdigit()]:
-        raise UserError(f"--networks={damaged[0]} has no pixels; write it as v2-0.5x@96")
     packages = {
         **versions(),
         **installed_versions(("tflite-micro",), "pip install 'keras_shufflenet[micro]'"),
@@ -46,9 +47,7 @@ def main() -> None:
     from benchmarks.measuring.micro_memory import measure_all, memory_table
 
     run = destination.start(packages)
-    run["rows"] = measure_all(
-        _NETWORKS.value, _CLASSES.value, settings, Path(_CACHE.value), _ROUNDS.value
-    )
+    run["rows"] = measure_all(_NETWORKS.value, settings, Path(_CACHE.value), _ROUNDS.value)
     destination.write(run, memory_table(run["rows"]))
 
 

@@ -1,12 +1,14 @@
 """Measures what bands save of TFLite Micro's arena, against the usual conversion."""
 
 import functools
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from common.cli import UserError
 from common.progress import Progress
 from common.table import markdown_table
 from common.tflite.micro_runtime import MicroRuntime
@@ -25,13 +27,12 @@ _KIB = 1024
 
 
 def measure_all(
-    networks: Sequence[str], classes: int, settings: MemorySettings, cache: Path, rounds: int
+    networks: Sequence[str], settings: MemorySettings, cache: Path, rounds: int
 ) -> list[dict]:
     """Returns a row for each network.
 
     Args:
-      networks: such as "v2-0.5x@96": the planner's name of a network and its pixels.
-      classes: of their classifiers.
+      networks: such as "v2-0.5x@96:1000": the planner's name of a network, pixels and classes.
       settings: what bands may cost.
       cache: folder of converted files and measured arenas.
       rounds: how often each file runs, in turn.
@@ -39,14 +40,14 @@ def measure_all(
     rows = []
     with Progress("measuring", len(networks), unit="network") as progress:
         for name in networks:
-            rows.append(measure(name, classes, settings, cache, rounds))
+            rows.append(measure(name, settings, cache, rounds))
             progress.update(len(rows))
     return rows
 
 
-def measure(name: str, classes: int, settings: MemorySettings, cache: Path, rounds: int) -> dict:
+def measure(name: str, settings: MemorySettings, cache: Path, rounds: int) -> dict:
     """Returns the arenas, bytes and times of a network in the usual conversion and in ours."""
-    usual, ours = (_int8_file(name, classes, graph, cache) for graph in ("canonical", "deployment"))
+    usual, ours = (_int8_file(name, graph, cache) for graph in ("canonical", "deployment"))
     arenas = cache / "arenas"
     plain = fit(ours, MemorySettings(bands="off"), arenas)
     banded = fit(ours, settings, arenas)
@@ -54,7 +55,6 @@ def measure(name: str, classes: int, settings: MemorySettings, cache: Path, roun
     runtimes = {kind: MicroRuntime(content) for kind, content in files.items()}
     return {
         "network": name,
-        "classes": classes,
         "arena_bytes": {kind: each.arena_bytes() for kind, each in runtimes.items()},
         "file_bytes": {kind: len(content) for kind, content in files.items()},
         "memory": banded.describe(),
@@ -63,11 +63,23 @@ def measure(name: str, classes: int, settings: MemorySettings, cache: Path, roun
     }
 
 
-def _int8_file(name: str, classes: int, graph: str, cache: Path) -> bytes:
-    network, _, size = name.partition("@")
+def parts(name: str) -> tuple[str, int, int]:
+    """Returns the network, pixels and classes of a name such as "v2-0.5x@96:1000".
+
+    Raises:
+      UserError: the name has another form.
+    """
+    found = re.fullmatch(r"([^@:]+)@(\d+):(\d+)", name)
+    if found is None:
+        raise UserError(f"--networks must be written as v2-0.5x@96:1000; received {name!r}")
+    return found[1], int(found[2]), int(found[3])
+
+
+def _int8_file(name: str, graph: str, cache: Path) -> bytes:
+    network, size, classes = parts(name)
     one = Network(
         name=f"micro_{network}_{size}px_{classes}_{graph}",
-        build=functools.partial(build, network, int(size), 3, classes),
+        build=functools.partial(build, network, size, 3, classes),
         sources=_SOURCES,
         graphs=(graph,),
         quantizations=(_QUANTIZATION,),
@@ -116,9 +128,9 @@ def memory_table(rows: Sequence[dict]) -> str:
 
 def _cells(row: dict) -> list[str]:
     arenas, files, times = row["arena_bytes"], row["file_bytes"], row["fastest_ms"]
-    memory = row["memory"]
+    memory, (network, size, classes) = row["memory"], parts(row["network"])
     return [
-        f"{row['network'].replace('@', ', ')} ({row['classes']} classes)",
+        f"{network}, {size} ({classes} classes)",
         *(f"{arenas[kind] / _KIB:,.1f}" for kind in ("usual", "before")),
         f"**{arenas['bands'] / _KIB:,.1f}**",
         f"{arenas['bands'] / arenas['usual']:.0%}",
