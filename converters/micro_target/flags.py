@@ -14,11 +14,10 @@ FLAGS = flags.FLAGS
 def define() -> None:
     """Defines the flags; a command calls it when it is imported."""
     default = MemorySettings()
-    flags.DEFINE_enum(
+    flags.DEFINE_string(
         "bands",
         default.bands,
-        BANDS,
-        "With --target=micro: compute the beginning of the network in horizontal bands if that "
+        f"{' or '.join(BANDS)}. With --target=micro: compute the beginning of the network in horizontal bands if that "
         "makes the arena smaller (auto), with the same results bit for bit, or as a whole (off).",
     )
     flags.DEFINE_string(
