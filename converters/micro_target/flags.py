@@ -17,8 +17,9 @@ def define() -> None:
     flags.DEFINE_string(
         "bands",
         default.bands,
-        f"{' or '.join(BANDS)}. With --target=micro: compute the beginning of the network in horizontal bands if that "
-        "makes the arena smaller (auto), with the same results bit for bit, or as a whole (off).",
+        f"{' or '.join(BANDS)}. With --target=micro: compute the beginning of the network in "
+        "horizontal bands if that makes the arena smaller (auto), with the same results bit for "
+        "bit, or as a whole (off).",
     )
     flags.DEFINE_string(
         "max_overhead",
