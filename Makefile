@@ -106,6 +106,7 @@ bench: venv
 	@$(PY) -m benchmarks.latency
 	@$(PY) -m benchmarks.runtimes
 	@$(PY) -m benchmarks.micro_and_npu
+	@$(PY) -m benchmarks.micro_memory
 
 bench-training: venv
 	@$(PY) -m pip install --quiet $(TORCH) torchvision

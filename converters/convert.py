@@ -21,7 +21,8 @@ from converters.conversion.config import ConversionConfig
 from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline
 from converters.graph.targets import LOWERINGS
-from converters.micro_target import firmware
+from converters.micro_target import firmware, fitting
+from converters.micro_target import flags as micro_flags
 from converters.options import DEFAULT_METHOD, IO_DTYPES
 from trainers.startup import import_tensorflow
 
@@ -78,8 +79,10 @@ _ACCELERATOR = flags.DEFINE_string(
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
 edgetpu_flags.define()
+micro_flags.define()
 # So that --help shows them.
 flags.adopt_module_key_flags(edgetpu_flags)
+flags.adopt_module_key_flags(micro_flags)
 
 _NO_PIXELS = (
     "does not take a camera's bytes as they are; compute its input as docs/artifact.md says, or "
@@ -88,6 +91,7 @@ _NO_PIXELS = (
 _DEVICE_SUMMARIES = {
     "edgetpu": pipeline.summary,
     "ethosu": vela.summary,
+    "memory": fitting.summary,
     "micro": firmware.summary,
 }
 
@@ -112,6 +116,7 @@ def main() -> None:
         calibration_images=_CALIBRATION_IMAGES.value,
         accelerator=_ACCELERATOR.value,
         edgetpu=edgetpu_flags.read(),
+        memory=micro_flags.read(),
         overwrite=_OVERWRITE.value,
     )
     command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])

@@ -8,6 +8,7 @@ from common.cli import UserError, check_bounds
 from common.tflite.vela import ACCELERATORS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.graph.targets import LOWERINGS
+from converters.micro_target.settings import MemorySettings
 from converters.options import (
     DEFAULT_METHOD,
     GRAPHS,
@@ -38,6 +39,7 @@ class ConversionConfig:
     calibration_images: int = 256
     accelerator: str | None = None
     edgetpu: EdgeTpuSettings = field(default_factory=EdgeTpuSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     overwrite: bool = False
 
     def __post_init__(self):
@@ -85,6 +87,7 @@ class ConversionConfig:
                 "edgetpu",
                 self.edgetpu != EdgeTpuSettings(),
             ),
+            "--bands, --max_overhead or --arena": ("micro", self.memory != MemorySettings()),
         }
         for flag, (target, used) in given.items():
             if used and self.target != target:

@@ -32,7 +32,7 @@ from converters.conversion.config import ConversionConfig
 from converters.conversion.sources import CONVERTERS, Sources
 from converters.edgetpu_target import pipeline
 from converters.graph.drawing import draw_stage
-from converters.micro_target import firmware
+from converters.micro_target import firmware, fitting
 from converters.options import CALIBRATED, INTEGER
 from converters.workdir import TrainedModel, load_trained, split_images
 from keras_shufflenet.complexity import complexity
@@ -95,10 +95,12 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
         for graph, quantization in config.pairs:
             path = folder / f"{graph}_{_SUFFIXES[quantization]}.tflite"
             content = CONVERTERS[graph, quantization](sources, quantization)
+            content, memory = _fitted(content, config, graph, quantization)
             path.write_bytes(_with_metadata(content, trained, config.target))
             files[path.name] = {
                 **_describe_file(path, quantization, evaluation),
                 **_describe_method(sources, graph, quantization),
+                **memory,
                 **(
                     device_step(path, graph, trained, evaluation) if quantization in INTEGER else {}
                 ),
@@ -119,6 +121,16 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
         if config.plot is not None:
             draw_stage(trained.model, sources.graph, config.plot)
     return fields
+
+
+def _fitted(
+    content: bytes, config: ConversionConfig, graph: str, quantization: str
+) -> tuple[bytes, dict]:
+    """Returns a file for a microcontroller with a smaller arena, and what it adds to its entry."""
+    if config.target != "micro" or graph != "deployment" or quantization not in INTEGER:
+        return content, {}
+    fit = fitting.fit(content, config.memory)
+    return (content, {}) if fit is None else (fit.content, {"memory": fit.describe()})
 
 
 def _with_metadata(content: bytes, trained: TrainedModel, target: str) -> bytes:
