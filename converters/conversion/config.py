@@ -8,6 +8,7 @@ from common.cli import UserError, check_bounds
 from common.tflite.vela import ACCELERATORS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.graph.targets import LOWERINGS
+from converters.onnx_target.runtime import check_packages
 from converters.options import (
     DEFAULT_METHOD,
     GRAPHS,
@@ -16,6 +17,8 @@ from converters.options import (
     MAX_IMAGES,
     METHODS,
     MIN_CALIBRATION_IMAGES,
+    ONNX,
+    ONNX_LAYOUTS,
     QUANTIZATIONS,
 )
 
@@ -36,6 +39,7 @@ class ConversionConfig:
     plot: Path | None = None
     samples: int = 300
     calibration_images: int = 256
+    onnx_layout: str = ONNX_LAYOUTS[0]
     accelerator: str | None = None
     edgetpu: EdgeTpuSettings = field(default_factory=EdgeTpuSettings)
     overwrite: bool = False
@@ -49,7 +53,13 @@ class ConversionConfig:
                     f"--graph={graph} is not supported with --quantization={min(impossible)}, only "
                     f"with {', '.join(GRAPHS[graph])}; use --graph=deployment for it"
                 )
-        for flag, known in {"target": LOWERINGS, "io_dtype": IO_DTYPES, "ranges": METHODS}.items():
+        choices = {
+            "target": LOWERINGS,
+            "io_dtype": IO_DTYPES,
+            "ranges": METHODS,
+            "onnx_layout": ONNX_LAYOUTS,
+        }
+        for flag, known in choices.items():
             if getattr(self, flag) not in known:
                 raise UserError(
                     f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
@@ -71,7 +81,16 @@ class ConversionConfig:
                 "--io_dtype=float32 is not supported with --target=micro: the firmware takes "
                 "pixels and returns integer scores; convert with --io_dtype=int8 or uint8"
             )
+        self._check_onnx()
         self._check_device_flags()
+
+    def _check_onnx(self) -> None:
+        if set(self.quantizations) & set(ONNX):
+            check_packages()
+        elif self.onnx_layout != ONNX_LAYOUTS[0]:
+            raise UserError(
+                f"--onnx_layout needs an ONNX file; add --quantization={' or '.join(ONNX)}"
+            )
 
     def _check_device_flags(self) -> None:
         if self.accelerator is not None and self.accelerator not in ACCELERATORS:

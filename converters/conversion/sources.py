@@ -12,7 +12,7 @@ from converters.conversion.config import ConversionConfig
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.options import GRAPHS
+from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import QatConfig
 from converters.quantization.fake_quantization import Range, fake_quant_model
@@ -101,11 +101,20 @@ def _int16(sources: Sources, quantization: str) -> bytes:
     return tflite.convert_int16(emit(sources.graph), sources.calibration)
 
 
-# The function that makes the .tflite file of each (graph, quantization) in `GRAPHS`.
+def _onnx(sources: Sources, quantization: str) -> bytes:
+    # Of the extra "onnx": it may be missing.
+    from converters.onnx_target.export import onnx_model
+
+    ranges = sources.ranges if quantization == "onnx-int8" else None
+    return onnx_model(sources.graph, ranges, sources.config.onnx_layout).SerializeToString()
+
+
+# The function that makes the file of each (graph, quantization) in `GRAPHS`.
 CONVERTERS: dict[tuple[str, str], Callable[[Sources, str], bytes]] = {
     **{("canonical", quantization): _canonical for quantization in GRAPHS["canonical"]},
     **{("deployment", quantization): _float for quantization in ("none", "float16", "dynamic")},
     ("deployment", "int8-ptq"): _int8_ptq,
     ("deployment", "int8-qat"): _int8_qat,
     ("deployment", "int16x8"): _int16,
+    **{("deployment", quantization): _onnx for quantization in ONNX},
 }

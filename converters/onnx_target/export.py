@@ -10,6 +10,7 @@ from converters.graph.operations import Graph, Op
 from converters.onnx_target.int8 import Int8
 from converters.onnx_target.layout import absorbed_pads
 from converters.onnx_target.operators import OPERATORS, add_activation
+from converters.onnx_target.runtime import LAYOUT
 from converters.onnx_target.writer import Writer
 from converters.options import ONNX_LAYOUTS
 from converters.quantization.fake_quantization import Range
@@ -23,7 +24,6 @@ def onnx_model(
     graph: Graph,
     ranges: Mapping[str, Range] | None = None,
     layout: str = "nchw",
-    metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Returns a graph as an ONNX model with a batch of one and float32 inputs and outputs.
 
@@ -33,7 +33,6 @@ def onnx_model(
         QuantizeLinear and DequantizeLinear around every operator, weights in int8. None: float32.
       layout: of inputs and outputs that are maps: "nchw" (batch, channels, height, width) or
         "nhwc". Between them maps are channels first, as ONNX's operators are.
-      metadata: what the file says of itself, by name.
 
     Raises:
       UserError: an operator has no ONNX nodes; the message names it.
@@ -57,7 +56,7 @@ def onnx_model(
     model = helper.make_model(
         content, opset_imports=opsets, ir_version=IR_VERSION, producer_name=_NAME
     )
-    helper.set_model_props(model, dict(metadata or {}))
+    helper.set_model_props(model, {LAYOUT: layout})
     onnx.checker.check_model(model, full_check=True)
     return model
 
