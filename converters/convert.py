@@ -22,7 +22,7 @@ from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline
 from converters.graph.targets import LOWERINGS
 from converters.micro_target import firmware
-from converters.options import DEFAULT_METHOD, IO_DTYPES, ONNX_LAYOUTS
+from converters.options import DEFAULT_METHOD, IO_DTYPES, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
 from trainers.startup import import_tensorflow
 
 _MODEL = flags.DEFINE_string("model", None, "Workdir of a training (shufflenet train).")
@@ -59,6 +59,11 @@ _ONNX_LAYOUT = flags.DEFINE_string(
     ONNX_LAYOUTS[0],
     "Input of .onnx files: nchw (batch, channels, height, width), which compilers for devices "
     "expect, or nhwc.",
+)
+_ONNX_WEIGHT_BITS = flags.DEFINE_integer(
+    "onnx_weight_bits",
+    ONNX_WEIGHT_BITS[0],
+    "Of onnx-int8: 8, or 7 for x86 CPUs without VNNI, on which runtimes clip sums of products.",
 )
 _RANGES = flags.DEFINE_string(
     "ranges",
@@ -116,6 +121,7 @@ def main() -> None:
         io_dtype=_IO_DTYPE.value,
         ranges=_RANGES.value,
         onnx_layout=_ONNX_LAYOUT.value,
+        onnx_weight_bits=_ONNX_WEIGHT_BITS.value,
         qat=None if _QAT.value is None else Path(_QAT.value),
         plot=None if _PLOT.value is None else Path(_PLOT.value),
         samples=_SAMPLES.value,

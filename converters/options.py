@@ -26,6 +26,8 @@ ONNX = ("onnx", "onnx-int8")
 # Inputs and outputs of ONNX files that are maps: channels first or last. First is ONNX's own order,
 # which its operators have and compilers for devices expect.
 ONNX_LAYOUTS = ("nchw", "nhwc")
+# Bits of the weights of int8 ONNX files.
+ONNX_WEIGHT_BITS = (8, 7)
 # How calibration chooses a range (`converters.quantization.calibration`).
 METHODS = ("minmax", "percentile", "mse")
 DEFAULT_METHOD = "mse"

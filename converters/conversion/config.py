@@ -19,6 +19,7 @@ from converters.options import (
     MIN_CALIBRATION_IMAGES,
     ONNX,
     ONNX_LAYOUTS,
+    ONNX_WEIGHT_BITS,
     QUANTIZATIONS,
 )
 
@@ -40,6 +41,7 @@ class ConversionConfig:
     samples: int = 300
     calibration_images: int = 256
     onnx_layout: str = ONNX_LAYOUTS[0]
+    onnx_weight_bits: int = ONNX_WEIGHT_BITS[0]
     accelerator: str | None = None
     edgetpu: EdgeTpuSettings = field(default_factory=EdgeTpuSettings)
     overwrite: bool = False
@@ -58,11 +60,12 @@ class ConversionConfig:
             "io_dtype": IO_DTYPES,
             "ranges": METHODS,
             "onnx_layout": ONNX_LAYOUTS,
+            "onnx_weight_bits": ONNX_WEIGHT_BITS,
         }
         for flag, known in choices.items():
-            if getattr(self, flag) not in known:
+            if (value := getattr(self, flag)) not in known:
                 raise UserError(
-                    f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
+                    f"--{flag} must be one of {', '.join(map(str, known))}; received {value!r}"
                 )
         check_bounds("samples", self.samples, 0, MAX_IMAGES)
         check_bounds(
@@ -91,6 +94,8 @@ class ConversionConfig:
             raise UserError(
                 f"--onnx_layout needs an ONNX file; add --quantization={' or '.join(ONNX)}"
             )
+        if self.onnx_weight_bits != ONNX_WEIGHT_BITS[0] and "onnx-int8" not in self.quantizations:
+            raise UserError("--onnx_weight_bits needs an int8 file; add --quantization=onnx-int8")
 
     def _check_device_flags(self) -> None:
         if self.accelerator is not None and self.accelerator not in ACCELERATORS:

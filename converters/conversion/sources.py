@@ -105,8 +105,10 @@ def _onnx(sources: Sources, quantization: str) -> bytes:
     # Of the extra "onnx": it may be missing.
     from converters.onnx_target.export import onnx_model
 
+    config = sources.config
     ranges = sources.ranges if quantization == "onnx-int8" else None
-    return onnx_model(sources.graph, ranges, sources.config.onnx_layout).SerializeToString()
+    model = onnx_model(sources.graph, ranges, config.onnx_layout, config.onnx_weight_bits)
+    return model.SerializeToString()
 
 
 # The function that makes the file of each (graph, quantization) in `GRAPHS`.

@@ -24,6 +24,7 @@ def onnx_model(
     graph: Graph,
     ranges: Mapping[str, Range] | None = None,
     layout: str = "nchw",
+    weight_bits: int = 8,
 ) -> onnx.ModelProto:
     """Returns a graph as an ONNX model with a batch of one and float32 inputs and outputs.
 
@@ -33,6 +34,8 @@ def onnx_model(
         QuantizeLinear and DequantizeLinear around every operator, weights in int8. None: float32.
       layout: of inputs and outputs that are maps: "nchw" (batch, channels, height, width) or
         "nhwc". Between them maps are channels first, as ONNX's operators are.
+      weight_bits: of int8: 8, as in .tflite files, or 7, for x86 CPUs that add two products of 8
+        bits in 16 (docs/onnx.md).
 
     Raises:
       UserError: an operator has no ONNX nodes; the message names it.
@@ -43,14 +46,16 @@ def onnx_model(
     """
     if layout not in ONNX_LAYOUTS:
         raise ValueError(f"`layout` must be one of {ONNX_LAYOUTS}. Received: layout={layout!r}")
-    int8 = None if ranges is None else Int8(graph, ranges)
+    int8 = None if ranges is None else Int8(graph, ranges, weight_bits)
     writer = Writer(graph, int8, channels_last=layout == "nhwc")
     inputs = [writer.add_input(graph.ops[name]) for name in graph.inputs]
     absorbed = absorbed_pads(graph)
     for op in graph.ops.values():
         if op.kind != "input" and op.name not in absorbed:
             _add_operator(writer, op)
-    outputs = [writer.add_output(graph.ops[name]) for name in dict.fromkeys(graph.outputs)]
+    outputs = [
+        writer.add_output(graph.ops[name], index) for index, name in enumerate(graph.outputs)
+    ]
     content = helper.make_graph(writer.nodes, _NAME, inputs, outputs, writer.constants)
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(

@@ -9,9 +9,8 @@ from converters.graph.operations import Graph, Op
 from converters.graph.scales import SAME_SCALE, scale_groups
 from converters.quantization.fake_quantization import FIXED_RANGES, SMALLEST_WEIGHT, Range
 
-# All 256 steps of an activation; weights are symmetric and use 255 of them.
+# An activation has all 256 integers; weights are symmetric around 0.
 _LOWEST, _STEPS = -128, 255
-_LARGEST_WEIGHT = 127
 # The kinds of operators that have one scale for each output channel; others have one for all.
 _PER_CHANNEL = ("conv", "depthwise", "window_average")
 _INT32 = np.iinfo(np.int32)
@@ -40,6 +39,7 @@ class Int8:
     Args:
       graph: the deployment graph.
       ranges: (minimum, maximum) by the name of the scale, as calibration returns them.
+      weight_bits: 8 for weights from -127 to 127, as in .tflite files, or 7 for -63 to 63.
 
     Raises:
       KeyError: a range is missing.
@@ -50,7 +50,8 @@ class Int8:
       -128
     """
 
-    def __init__(self, graph: Graph, ranges: Mapping[str, Range]):
+    def __init__(self, graph: Graph, ranges: Mapping[str, Range], weight_bits: int = 8):
+        self._largest_weight = 2 ** (weight_bits - 1) - 1
         self._groups = scale_groups(graph)
         self._scales: dict[str, Scale] = {}
         for op in graph.ops.values():
@@ -70,7 +71,7 @@ class Int8:
         per_channel = op.kind in _PER_CHANNEL
         axes = tuple(range(1, kernel.ndim)) if per_channel else None
         limits = np.maximum(np.abs(kernel).max(axes, keepdims=True), SMALLEST_WEIGHT)
-        scales = (limits / _LARGEST_WEIGHT).astype(np.float32)
+        scales = (limits / self._largest_weight).astype(np.float32)
         integers = np.floor(kernel / scales + 0.5).astype(np.int8)
         return Int8Weights(integers, scales.reshape(-1) if per_channel else scales.reshape(()))
 

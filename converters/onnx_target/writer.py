@@ -74,11 +74,17 @@ class Writer:
         self.round(op, source, self.tensor(op.name))
         return self._edge(op, op.name)
 
-    def add_output(self, op: Op) -> onnx.ValueInfoProto:
-        """Adds what is between the operators and an output of the file; returns the output."""
+    def add_output(self, op: Op, index: int) -> onnx.ValueInfoProto:
+        """Adds what is between the operators and an output of the file; returns the output.
+
+        Args:
+          op: what makes the output.
+          index: of the output.
+        """
         source, output = self.tensor(op.name), op.name
-        if op.kind == "input":  # A network without operators: a name cannot be both.
-            output = self.add("Identity", [op.name], f"{op.name}/output")
+        if op.kind == "input" or op.name in self.graph.outputs[:index]:
+            # What is an input, or another output already, needs a name of its own.
+            output = self.add("Identity", [op.name], f"{op.name}/output_{index}")
         elif source != output:
             self.add("Transpose", [source], output, perm=CHANNELS_LAST)
         return self._edge(op, output)
@@ -101,7 +107,7 @@ class Writer:
     def constant(self, name: str, values: np.ndarray) -> str:
         """Adds a constant, unless there is one of that name; returns the name."""
         if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+            self._constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def integers(self, name: str, values: Sequence[int]) -> str:
