@@ -34,7 +34,7 @@ from converters.edgetpu_target import pipeline
 from converters.graph.drawing import draw_stage
 from converters.micro_target import firmware
 from converters.onnx_target.runtime import OnnxModel, describe_onnx
-from converters.options import CALIBRATED, INTEGER
+from converters.options import CALIBRATED, INTEGER, ONNX
 from converters.workdir import TrainedModel, load_trained, split_images
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
@@ -232,9 +232,10 @@ def _describe_origin(command: str) -> dict:
 def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
     """Returns how a file was made; fields that do not apply to it are null."""
     ours = graph == "deployment"
+    target = "onnx" if quantization in ONNX else sources.config.target
     return {
         "graph": graph,
-        "target": sources.config.target if ours else None,
+        "target": target if ours else None,
         "quantization": quantization,
         "ranges": _range_method(sources, quantization) if ours else None,
     }
