@@ -60,7 +60,7 @@ def test_a_file_says_how_to_use_it(folder):
     pixels = (images * scale + offset).transpose(0, 3, 1, 2)
     assert (about["layout"], about["colors"]) == ("nchw", "grey")
     logits = [session.run(None, {"image": image[np.newaxis]})[0][0] for image in pixels]
-    assert (np.argmax(logits, axis=1) == labels).mean() >= 0.9
+    assert (np.argmax(logits, axis=1) == labels).mean() >= 0.8
 
 
 def test_the_commands_for_tflite_files_pass_over_them(folder):
