@@ -123,7 +123,7 @@ accuracy: venv
 
 lock:
 	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade \
-	  --extra micro --extra ethosu --extra browser --extra report --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
+	  --extra micro --extra ethosu --extra browser --extra report --extra onnx --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
 	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade -c requirements.lock \
 	  --extra bench --custom-compile-command "make lock" setup.py -o requirements-bench.lock
 

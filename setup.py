@@ -16,6 +16,8 @@ EXTRAS = {
     "browser": ["segno>=1.6"],
     # The HTML pages of edge.report and trainers.report.
     "report": ["jinja2>=3.1", "plotly>=6.0"],
+    # ONNX files, `shufflenet convert --quantization=onnx,onnx-int8`, and what checks them.
+    "onnx": ["onnx>=1.16", "onnxruntime>=1.20"],
     # The runtimes that `make bench` compares with, and the packages that write their files.
     "bench": [
         "ncnn>=1.0.20240820",

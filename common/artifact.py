@@ -10,7 +10,15 @@ import numpy as np
 
 from common.cli import UserError
 from common.files import sha256
-from common.manifest import LABELS, MANIFEST, SAMPLES, StoredFile, read_manifest, stored_files
+from common.manifest import (
+    LABELS,
+    MANIFEST,
+    ONNX,
+    SAMPLES,
+    StoredFile,
+    read_manifest,
+    stored_files,
+)
 from common.storage.arrays import read_arrays
 from common.storage.readers import DamagedError, read_lines
 from common.tflite.isolated import IsolatedModel
@@ -59,8 +67,19 @@ class Artifact:
 
     @property
     def files(self) -> dict[str, dict]:
-        """The manifest's entries for the .tflite files, by file name."""
-        return self.manifest["files"]
+        """The manifest's entries for the .tflite files, by file name.
+
+        Raises:
+          UserError: there are none.
+        """
+        files = self.manifest["files"].items()
+        found = {name: entry for name, entry in files if not name.endswith(ONNX)}
+        if not found:
+            raise UserError(
+                f"{self.folder} has only ONNX files, which LiteRT does not run; convert with "
+                "--quantization=int8-ptq too"
+            )
+        return found
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -102,6 +121,8 @@ class Artifact:
         Raises:
           UserError: the artifact has no such file; the message lists its files.
         """
+        if name in self.manifest["files"] and name.endswith(ONNX):
+            raise UserError(f"{name} is for other runtimes than LiteRT (docs/onnx.md)")
         if name not in self.files:
             raise UserError(
                 f"{self.folder} has no file {name!r}; it has {', '.join(sorted(self.files))}"

@@ -14,6 +14,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 SAMPLES = "samples.npz"
+# The end of the names of files for other runtimes than LiteRT.
+ONNX = ".onnx"
 
 # Far above any real value; a hostile manifest must not be able to fill the memory.
 _MAX_MANIFEST_BYTES = 16 * 2**20
@@ -202,7 +204,7 @@ def check_manifest(manifest: Any, path: Path) -> None:
         if samples["images"] * math.prod(manifest["input"]["shape"]) > _MAX_SAMPLES_BYTES:
             raise _bad_field(path, "samples.images", samples["images"])
     for name, entry in manifest["files"].items():
-        _check_name(name, path)
+        _check_name(name, path, (".tflite", ONNX))
         if not _is_object(entry):
             raise _bad_field(path, f"files[{name!r}]", entry)
         _check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
@@ -219,10 +221,10 @@ def _check_photograph(fields: dict, path: Path) -> None:
         raise _bad_field(path, "input.channels", fields["channels"])
 
 
-def _check_name(name: str, path: Path) -> None:
-    if not _is_file_name(name) or not name.endswith(".tflite"):
+def _check_name(name: str, path: Path, formats: tuple[str, ...] = (".tflite",)) -> None:
+    if not _is_file_name(name) or not name.endswith(formats):
         raise UserError(
-            f"{path} lists a file {name!r} that is not a plain .tflite name; "
+            f"{path} lists a file {name!r} that is not a plain {' or '.join(formats)} name; "
             "do not use this artifact"
         )
 

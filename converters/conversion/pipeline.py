@@ -33,7 +33,8 @@ from converters.conversion.sources import CONVERTERS, Sources
 from converters.edgetpu_target import pipeline
 from converters.graph.drawing import draw_stage
 from converters.micro_target import firmware, fitting
-from converters.options import CALIBRATED, INTEGER
+from converters.onnx_target.runtime import OnnxModel, describe_onnx
+from converters.options import CALIBRATED, INTEGER, ONNX
 from converters.workdir import TrainedModel, load_trained, split_images
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
@@ -41,13 +42,17 @@ from trainers.settings import WIDTHS
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
-    "none": "float32",
-    "float16": "float16",
-    "dynamic": "dynamic",
-    "int8-ptq": "int8_ptq",
-    "int8-qat": "int8_qat",
-    "int16x8": "int16x8",
+    "none": "float32.tflite",
+    "float16": "float16.tflite",
+    "dynamic": "dynamic.tflite",
+    "int8-ptq": "int8_ptq.tflite",
+    "int8-qat": "int8_qat.tflite",
+    "int16x8": "int16x8.tflite",
+    "onnx": "float32.onnx",
+    "onnx-int8": "int8_ptq.onnx",
 }
+# How a file of each format is run and described.
+_FORMATS = {".tflite": (LiteRTModel, describe_tflite), ".onnx": (OnnxModel, describe_onnx)}
 # The training's settings that the network was built with.
 _NETWORK_FIELDS = ("model", "scale", *WIDTHS, "groups", "padding", "small_images")
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
@@ -93,10 +98,10 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
         sources = Sources(trained, config)
         files = {}
         for graph, quantization in config.pairs:
-            path = folder / f"{graph}_{_SUFFIXES[quantization]}.tflite"
+            path = folder / f"{graph}_{_SUFFIXES[quantization]}"
             content = CONVERTERS[graph, quantization](sources, quantization)
             content, memory = _fitted(content, config, graph, quantization)
-            path.write_bytes(_with_metadata(content, trained, config.target))
+            path.write_bytes(_with_metadata(content, trained, path.suffix, config.target))
             files[path.name] = {
                 **_describe_file(path, quantization, evaluation),
                 **_describe_method(sources, graph, quantization),
@@ -133,10 +138,10 @@ def _fitted(
     return (content, {}) if fit is None else (fit.content, {"memory": fit.describe()})
 
 
-def _with_metadata(content: bytes, trained: TrainedModel, target: str) -> bytes:
+def _with_metadata(content: bytes, trained: TrainedModel, suffix: str, target: str) -> bytes:
     # Libraries of phones read it. A microcontroller would pay for it in flash, and compilers for
     # accelerators have not been tried with it.
-    if target != "cpu":
+    if suffix == ".tflite" and target != "cpu":
         return content
     preprocessing = _describe_input(trained)["preprocessing"]
     description = metadata.Description(
@@ -146,6 +151,10 @@ def _with_metadata(content: bytes, trained: TrainedModel, target: str) -> bytes:
         scale=preprocessing["scale"],
         offset=preprocessing["offset"],
     )
+    if suffix == ".onnx":
+        from converters.onnx_target.metadata import add_metadata
+
+        return add_metadata(content, description)
     return metadata.add_metadata(content, description)
 
 
@@ -235,9 +244,10 @@ def _describe_origin(command: str) -> dict:
 def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
     """Returns how a file was made; fields that do not apply to it are null."""
     ours = graph == "deployment"
+    target = "onnx" if quantization in ONNX else sources.config.target
     return {
         "graph": graph,
-        "target": sources.config.target if ours else None,
+        "target": target if ours else None,
         "quantization": quantization,
         "ranges": _range_method(sources, quantization) if ours else None,
     }
@@ -246,18 +256,19 @@ def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
 def _range_method(sources: Sources, quantization: str) -> str | None:
     if quantization == "int8-qat":
         return sources.qat_config.ranges
-    return sources.config.ranges if quantization == "int8-ptq" else None
+    return sources.config.ranges if quantization in ("int8-ptq", "onnx-int8") else None
 
 
 def _describe_file(path: Path, quantization: str, evaluation: _Evaluation) -> dict:
     """Checks a converted file against the Keras model and returns its entry for the manifest."""
-    logits = LiteRTModel(path).predict(evaluation.inputs)
+    load, describe = _FORMATS[path.suffix]
+    logits = load(path).predict(evaluation.inputs)
     agreement = measure_agreement(evaluation.logits, logits)
     check_agreement(agreement, BOUNDS[quantization], path.name)
     if warning := disagreement(agreement, quantization, path.name):
         logging.warning("%s", warning)
     return {
-        **describe_tflite(path),
+        **describe(path),
         "agreement": asdict(agreement),
         "accuracy": evaluation.accuracy(logits),
         "accuracy_images": len(evaluation.labels),

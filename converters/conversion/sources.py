@@ -12,7 +12,8 @@ from converters.conversion.config import ConversionConfig
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.options import GRAPHS
+from converters.graph.targets import ONNX_LOWERING, Lowering
+from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import QatConfig
 from converters.quantization.fake_quantization import Range, fake_quant_model
@@ -25,16 +26,25 @@ class Sources:
     Attributes:
       trained: the workdir's model.
       config: the command's settings.
+      lowering: of the deployment graph; None: the target's.
     """
 
-    def __init__(self, trained: TrainedModel, config: ConversionConfig):
+    def __init__(
+        self, trained: TrainedModel, config: ConversionConfig, lowering: Lowering | None = None
+    ):
         self.trained = trained
         self.config = config
+        self.lowering = lowering
 
     @cached_property
     def graph(self) -> Graph:
-        """The deployment graph in the target's lowering."""
-        return deployment_graph(self.trained.model, self.config.target)
+        """The deployment graph in the target's lowering, or in the one that was given."""
+        return deployment_graph(self.trained.model, self.config.target, self.lowering)
+
+    @cached_property
+    def for_onnx(self) -> "Sources":
+        """The same network in the lowering of ONNX files."""
+        return Sources(self.trained, self.config, ONNX_LOWERING)
 
     @cached_property
     def calibration(self) -> np.ndarray:
@@ -101,11 +111,22 @@ def _int16(sources: Sources, quantization: str) -> bytes:
     return tflite.convert_int16(emit(sources.graph), sources.calibration)
 
 
-# The function that makes the .tflite file of each (graph, quantization) in `GRAPHS`.
+def _onnx(sources: Sources, quantization: str) -> bytes:
+    # Of the extra "onnx": it may be missing.
+    from converters.onnx_target.export import onnx_model
+
+    config, sources = sources.config, sources.for_onnx
+    ranges = sources.ranges if quantization == "onnx-int8" else None
+    model = onnx_model(sources.graph, ranges, config.onnx_layout, config.onnx_weight_bits)
+    return model.SerializeToString()
+
+
+# The function that makes the file of each (graph, quantization) in `GRAPHS`.
 CONVERTERS: dict[tuple[str, str], Callable[[Sources, str], bytes]] = {
     **{("canonical", quantization): _canonical for quantization in GRAPHS["canonical"]},
     **{("deployment", quantization): _float for quantization in ("none", "float16", "dynamic")},
     ("deployment", "int8-ptq"): _int8_ptq,
     ("deployment", "int8-qat"): _int8_qat,
     ("deployment", "int16x8"): _int16,
+    **{("deployment", quantization): _onnx for quantization in ONNX},
 }

@@ -38,9 +38,9 @@ _WEIGHTS = {
     "dense": ("kernel", None),
 }
 # Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
-_FACTOR_STEP = 1 / 4
+FACTOR_STEP = 1 / 4
 # Weights that are all zero need a range, too.
-_SMALLEST = 1e-6
+SMALLEST_WEIGHT = 1e-6
 
 
 @register
@@ -84,7 +84,7 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
 
 
 def _limit(w: tf.Tensor, axes: list[int] | None) -> tf.Tensor:
-    return tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(w), axes), _SMALLEST))
+    return tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(w), axes), SMALLEST_WEIGHT))
 
 
 @register
@@ -136,7 +136,7 @@ class QuantizedEdgeFactor(EdgeFactor):
 
     def factors(self) -> tf.Tensor:
         """Returns the products of the factors, (1, height, width, 1)."""
-        limit = 127 * _FACTOR_STEP
+        limit = 127 * FACTOR_STEP
         return tf.quantization.fake_quant_with_min_max_args(
             super().factors(), -limit, limit, narrow_range=True
         )

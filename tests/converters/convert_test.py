@@ -361,6 +361,10 @@ def test_too_few_calibration_images_are_rejected(config):
             "--io_dtype=float32 is not supported with --target=micro",
         ),
         ({"ranges": "best"}, "--ranges must be one of minmax, percentile, mse; received 'best'"),
+        ({"onnx_layout": "chwn"}, "--onnx_layout must be one of nchw, nhwc; received 'chwn'"),
+        ({"onnx_layout": "nhwc"}, "--onnx_layout needs an ONNX file; add --quantization=onnx or"),
+        ({"onnx_weight_bits": 4}, "--onnx_weight_bits must be one of 8, 7; received 4"),
+        ({"onnx_weight_bits": 7}, "--onnx_weight_bits needs an int8 file; add --quantization=onnx"),
         ({"plot": Path("stage.svg")}, "--plot must name a .png file; received 'stage.svg'"),
         ({"samples": -1}, "--samples must be at least 0; received -1"),
         ({"calibration_images": 3}, "--calibration_images must be at least 32; received 3"),
@@ -369,3 +373,9 @@ def test_too_few_calibration_images_are_rejected(config):
 def test_settings_are_checked(config, change, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(config, **change)
+
+
+def test_missing_packages_of_onnx_are_named_before_any_work(config, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"onnx and onnxruntime; pip install '.*\[onnx\]'"):
+        dataclasses.replace(config, quantizations=("none", "onnx"))
