@@ -1,5 +1,7 @@
 """Converts a tf_keras deployment graph to a .tflite file with a batch of one."""
 
+import contextlib
+import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,7 +10,10 @@ import tf_keras
 
 from common.cli import UserError
 from common.quiet import quiet_stderr
+from common.tflite.flatbuffer import pack, unpack
+from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales
+from converters.graph.emitted_layers import QuantizeBorder
 
 
 def convert_float(model: tf_keras.Model, quantization: str) -> bytes:
@@ -35,7 +40,8 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
     Args:
       model: as `quantization.fake_quantization.fake_quant_model` returns it, trained or not.
       io_dtype: type of the input and output: "int8", "uint8" or "float32"; all but int8 add a
-        QUANTIZE or DEQUANTIZE at each end.
+        QUANTIZE or DEQUANTIZE at each end. An output that stays in float32
+        (`quantization.options`) is float32 with all of them.
 
     Returns:
       The content of the .tflite file.
@@ -43,11 +49,29 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
     Examples:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
-    converter = _converter(model)
+    with _marked_borders(model):
+        converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(io_dtype)
     converter.inference_output_type = tf.as_dtype(io_dtype)
-    return _convert(converter, model)
+    return without_markers(integer_elu(_convert(converter, model)))
+
+
+@contextlib.contextmanager
+def _marked_borders(model: tf_keras.Model) -> Iterator[None]:
+    """Marks where tensors go between int8 and float32 operators, while the model is traced.
+
+    The converter would make an operator between int8 ones int8, although it has no fake
+    quantization, unless operators that it cannot quantize are around it.
+    """
+    borders = [layer for layer in model.layers if isinstance(layer, QuantizeBorder)]
+    for border in borders:
+        border.marked = True
+    try:
+        yield
+    finally:
+        for border in borders:
+            border.marked = False
 
 
 def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
@@ -74,24 +98,45 @@ def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
 
 def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
     """Traces the model for one image: devices need a batch of one, not of any size."""
-    signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
-    function = tf.function(lambda image: model(image, training=False), autograph=False)
+    signatures = [
+        tf.TensorSpec((1, *tensor.shape[1:]), tf.float32, name=name)
+        for tensor, name in zip(model.inputs, model.input_names, strict=True)
+    ]
+    one_or_all = list if len(signatures) > 1 else operator.itemgetter(0)
+    function = tf.function(
+        lambda *images: model(one_or_all(images), training=False), autograph=False
+    )
     # The second argument keeps the variables alive. The model itself would also do that, but then
     # TensorFlow exports each of its layers, which takes five times as long for the same bytes.
     holder = tf.Module()
     holder.kept = model.variables
     return tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function(signature)], holder
+        [function.get_concrete_function(*signatures)], holder
     )
 
 
 def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model) -> bytes:
     try:
         with quiet_stderr():
-            return converter.convert()
+            content = converter.convert()
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"TFLiteConverter cannot convert {model.name!r}: {reason}") from error
+    return _in_order(content, model)
+
+
+def _in_order(content: bytes, model: tf_keras.Model) -> bytes:
+    """Returns a file with the inputs and outputs in the model's order: the converter mixes them."""
+    if len(model.inputs) == len(model.outputs) == 1:
+        return content
+    file = unpack(content)
+    (graph,), (signature,) = file.subgraphs, file.signatureDefs
+    places = {place.name.decode(): place.tensorIndex for place in signature.inputs}
+    graph.inputs = np.array([places[name] for name in model.input_names], np.int32)
+    places = {place.name.decode(): place.tensorIndex for place in signature.outputs}
+    names = (f"output_{number}" for number in range(len(model.outputs)))
+    graph.outputs = np.array([places[name] for name in names], np.int32)
+    return pack(file)
 
 
 def _one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:

@@ -133,6 +133,7 @@ class _Walk:
         else:
             outputs = self._apply(nodes[0], names[0], inputs, tensors)
         self._share(prefix, nodes[0].operation, names[0], before)
+        self._note_layers(nodes, names, before)
         return outputs if isinstance(outputs, list) else [outputs]
 
     def _apply(
@@ -165,6 +166,14 @@ class _Walk:
             return
         for op in list(self.graph.ops.values())[before:]:
             self.graph.note_twin(op.name, op.name.replace(name, first, 1))
+
+    def _note_layers(self, nodes: Sequence[CallNode], names: Sequence[str], before: int) -> None:
+        """Notes of every new operator its layer; in a stage, the unit that its name begins with."""
+        units = {f"{name}_": node.operation.name for name, node in zip(names, nodes, strict=True)}
+        last = nodes[-1].operation.name
+        for name in list(self.graph.ops)[before:]:
+            layer = next((unit for start, unit in units.items() if name.startswith(start)), last)
+            self.graph.note_layer(name, layer)
 
 
 def _stages(model: Any) -> list[list[CallNode]]:

@@ -166,6 +166,18 @@ class SharedRange(tf_keras.layers.Layer):
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
+@register
+class OutputRange(SharedRange):
+    """The range of probabilities that the network returns: they are not rounded in training.
+
+    The logarithm of one that is rounded to 0 has no gradient, so such images would teach nothing.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Returns `inputs`, in inference rounded to the 256 steps of the range."""
+        return inputs if training else super().call(inputs)
+
+
 # The layer with int8 weights for each kind of operator with constant weights.
 _QUANTIZED_LAYERS = {
     "window_average": QuantizedWindowAverage,
@@ -200,18 +212,23 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
     layers: dict[str, SharedRange] = {}
 
     def annotate(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        if op.is_float:
+            return layer
         if op.kind not in _WEIGHTS:
             return quantize_constants(op, layer)
-        config = WeightConfig(*_WEIGHTS[op.kind])
+        weight, axis = _WEIGHTS[op.kind]
+        config = WeightConfig(weight, None if op.per_tensor else axis)
         return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
 
     def quantize(op: Op, x: Any) -> Any:
-        if SAME_SCALE[op.kind]:
+        if SAME_SCALE[op.kind] or op.is_float:
             return x
         name = groups[op.name]
         if name not in layers:
             low, high = FIXED_RANGES.get(op.kind) or ranges[name]
-            layers[name] = SharedRange(low, high, name=f"{name}_range")
+            probabilities = op.kind in FIXED_RANGES and op.name in graph.outputs
+            layer = OutputRange if probabilities else SharedRange
+            layers[name] = layer(low, high, name=f"{name}_range")
         return layers[name](x)
 
     annotated = emit(graph, annotate, quantize)
