@@ -377,7 +377,9 @@ def _members(graph: FlatGraph, height: int, sources: Sequence[int]) -> list[int]
         if not inside.issuperset(given_tensors) or inside.intersection(map(int, operator.outputs)):
             continue
         given = {_height(graph, tensor) for tensor in given_tensors}
-        made = _height(graph, int(operator.outputs[0]))
+        # A border of zeros makes a map larger, but belongs to what reads it.
+        pads = graph.code(operator) == CODE.PAD
+        made = max(given, default=0) if pads else _height(graph, int(operator.outputs[0]))
         # What only reads maps of this height comes after the bands.
         if given and made >= height and (max(given) > height or made > height):
             _check(graph, operator)

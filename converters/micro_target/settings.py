@@ -52,7 +52,7 @@ def parse_share(flag: str, text: str) -> float:
     try:
         value = float(number) / (100 if percent else 1)
     except ValueError:
-        rest = text
-    if rest:
+        value = None
+    if value is None or rest:
         raise UserError(f"--{flag} must be a share such as 10% or 0.1; received {text!r}")
     return value
