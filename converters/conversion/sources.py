@@ -12,7 +12,7 @@ from converters.conversion.config import ConversionConfig
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.graph.targets import ONNX_LOWERING, Lowering
+from converters.graph.targets import ONNX_LOWERING
 from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import QatConfig
@@ -26,25 +26,21 @@ class Sources:
     Attributes:
       trained: the workdir's model.
       config: the command's settings.
-      lowering: of the deployment graph; None: the target's.
     """
 
-    def __init__(
-        self, trained: TrainedModel, config: ConversionConfig, lowering: Lowering | None = None
-    ):
+    def __init__(self, trained: TrainedModel, config: ConversionConfig):
         self.trained = trained
         self.config = config
-        self.lowering = lowering
 
     @cached_property
     def graph(self) -> Graph:
-        """The deployment graph in the target's lowering, or in the one that was given."""
-        return deployment_graph(self.trained.model, self.config.target, self.lowering)
+        """The deployment graph in the target's lowering."""
+        return deployment_graph(self.trained.model, self.config.target)
 
     @cached_property
-    def for_onnx(self) -> "Sources":
-        """The same network in the lowering of ONNX files."""
-        return Sources(self.trained, self.config, ONNX_LOWERING)
+    def onnx_graph(self) -> Graph:
+        """The deployment graph in the lowering of ONNX files."""
+        return deployment_graph(self.trained.model, lowering=ONNX_LOWERING)
 
     @cached_property
     def calibration(self) -> np.ndarray:
@@ -54,8 +50,16 @@ class Sources:
     @cached_property
     def ranges(self) -> dict[str, Range]:
         """The calibrated range of every int8 scale of the deployment graph."""
+        return self._calibrated(self.graph)
+
+    @cached_property
+    def onnx_ranges(self) -> dict[str, Range]:
+        """Those of the graph of ONNX files, from the same images."""
+        return self._calibrated(self.onnx_graph)
+
+    def _calibrated(self, graph: Graph) -> dict[str, Range]:
         pixels = pixel_range(self.trained.config.images.preprocessing)
-        return calibrate(self.graph, self.calibration, self.config.ranges, pixels)
+        return calibrate(graph, self.calibration, self.config.ranges, pixels)
 
     @cached_property
     def qat_config(self) -> QatConfig:
@@ -115,9 +119,9 @@ def _onnx(sources: Sources, quantization: str) -> bytes:
     # Of the extra "onnx": it may be missing.
     from converters.onnx_target.export import onnx_model
 
-    config, sources = sources.config, sources.for_onnx
-    ranges = sources.ranges if quantization == "onnx-int8" else None
-    model = onnx_model(sources.graph, ranges, config.onnx_layout, config.onnx_weight_bits)
+    config = sources.config
+    ranges = sources.onnx_ranges if quantization == "onnx-int8" else None
+    model = onnx_model(sources.onnx_graph, ranges, config.onnx_layout, config.onnx_weight_bits)
     return model.SerializeToString()
 
 
