@@ -1,11 +1,12 @@
-"""Measures the files of an artifact on devices.
+"""Measures the files of an artifact, or any .tflite files, on devices.
 
 An artifact is the folder that converters.convert writes: .tflite files, a manifest that describes
-them, class names and a few evaluation images.
+them, class names and a few evaluation images. Other files get random inputs of their own types.
 
 Example:
   python -m edge.benchmark --artifact=artifact --device=host,micro-sim
   python -m edge.benchmark --artifact=artifact --device=ssh --host=pi@raspberrypi
+  python -m edge.benchmark --files=a.tflite,b.tflite
 """
 
 import shlex
@@ -25,6 +26,7 @@ from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
+from edge.running.loose_files import LooseFiles
 from edge.running.measurement import (
     SCHEMA_VERSION,
     append_measurements,
@@ -43,7 +45,10 @@ _DEVICE = flags.DEFINE_list(
     "simulation), ethosu-model (Vela's estimate for an Ethos-U).",
 )
 _FILES = flags.DEFINE_list(
-    "files", [], "Names of the files to measure; by default all that the device can take."
+    "files",
+    [],
+    "Names of the artifact's files to measure; by default all that the device can take. Without "
+    "--artifact, paths of .tflite files.",
 )
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.")
 _WARMUP = flags.DEFINE_integer(
@@ -76,7 +81,7 @@ _NONE = "-"
 class BenchmarkConfig:
     """The flags, checked."""
 
-    artifact: Path
+    artifact: Path | None
     devices: tuple[str, ...]
     files: tuple[str, ...]
     threads: int
@@ -87,6 +92,11 @@ class BenchmarkConfig:
     options: Mapping[str, Any]
 
     def __post_init__(self):
+        if self.artifact is None and not self.files:
+            raise UserError(
+                "--artifact is missing; name a folder that converters.convert wrote, or .tflite "
+                "files with --files"
+            )
         unknown = [name for name in self.devices if name not in DEVICES]
         if unknown or not self.devices:
             raise UserError(
@@ -99,10 +109,8 @@ class BenchmarkConfig:
 
 def main() -> None:
     """Reads the flags, measures, appends to the output and prints a table."""
-    if not _ARTIFACT.value:
-        raise UserError("--artifact is missing; name a folder that converters.convert wrote")
     config = BenchmarkConfig(
-        artifact=Path(_ARTIFACT.value),
+        artifact=Path(_ARTIFACT.value) if _ARTIFACT.value else None,
         devices=tuple(_DEVICE.value),
         files=tuple(_FILES.value),
         threads=_THREADS.value,
@@ -136,12 +144,15 @@ def entry_point() -> None:
 
 
 def _make_job(config: BenchmarkConfig) -> Job:
-    artifact = Artifact.open(config.artifact)
-    for name in config.files:
+    if config.artifact is None:
+        artifact, files = LooseFiles([Path(name) for name in config.files]), ()
+    else:
+        artifact, files = Artifact.open(config.artifact), config.files
+    for name in files:
         artifact.path(name)  # Rejects an unknown name before anything is measured.
     return Job(
         artifact=artifact,
-        files=config.files,  # If empty, `_measure` chooses them for each device.
+        files=files,  # If empty, `_measure` chooses them for each device.
         threads=config.threads,
         warmup=config.warmup,
         runs=config.runs,
@@ -179,8 +190,8 @@ def _record(job: Job, device: str, file: str, machine: dict, values: dict) -> di
         "date": now(),
         "command": shlex.join(["python", "-m", "edge.benchmark", *sys.argv[1:]]),
         "device": device,
-        "artifact": str(job.artifact.folder),
-        "model": job.artifact.name,
+        "artifact": None if job.artifact.folder is None else str(job.artifact.folder),
+        "model": job.artifact.name if job.artifact.folder is not None else Path(file).stem,
         "file": file,
         "sha256": entry["sha256"],
         "bytes": entry["bytes"],
@@ -195,7 +206,17 @@ def _record(job: Job, device: str, file: str, machine: dict, values: dict) -> di
 
 
 def _print_table(records: list[dict]) -> None:
-    print(format_table(_HEADERS, [_row(record) for record in records]))
+    rows = [_row(record) for record in records]
+    headers = _HEADERS
+    if any("keras_agreement" in record for record in records):
+        headers = (*_HEADERS, "rms error")
+        rows = [
+            [*row, _rms(record.get("keras_agreement"))]
+            for row, record in zip(rows, records, strict=True)
+        ]
+    print(format_table(headers, rows))
+    if headers != _HEADERS:
+        print("rms error: from the Keras model's outputs, in their standard deviations.")
     if any("agreement" in record for record in records):
         print("LSB: difference from LiteRT's optimized kernels, in steps of the integer output;")
         print("ref: from its reference kernels.")
@@ -231,6 +252,10 @@ def _agreement(agreement: dict | None) -> list[str]:
     if agreement is None or "max_lsb" not in agreement:
         return [_NONE, _NONE]
     return [str(agreement["max_lsb"]), _percent(agreement["within_1_lsb"])]
+
+
+def _rms(agreement: dict | None) -> str:
+    return _NONE if agreement is None else f"{agreement['rms']:.2g}"
 
 
 def _milliseconds(value: float | None) -> str:

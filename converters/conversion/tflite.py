@@ -1,6 +1,6 @@
 """Converts a tf_keras deployment graph to a .tflite file with a batch of one."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -8,34 +8,39 @@ import tf_keras
 
 from common.cli import UserError
 from common.quiet import quiet_stderr
+from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.conversion.int16_scales import share_scales
 
 
-def convert_float(model: tf_keras.Model, quantization: str) -> bytes:
+def convert_float(model: tf_keras.Model, quantization: str, ends: Ends | None = None) -> bytes:
     """Converts a deployment graph that computes in float32.
 
     Args:
       model: as `converters.graph.emitter.emit` returns it.
       quantization: "none", or only for the weights: "float16" or "dynamic" (int8).
+      ends: the names of several inputs or outputs.
 
     Returns:
       The content of the .tflite file.
     """
-    converter = _converter(model)
+    converter = _converter(model, ends)
     if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    return _convert(converter, model)
+    return _convert(converter, model, ends)
 
 
-def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
+def convert_fake_quant(
+    model: tf_keras.Model, io_dtype: str = "int8", ends: Ends | None = None
+) -> bytes:
     """Converts a fake-quantized deployment graph to full int8.
 
     Args:
       model: as `quantization.fake_quantization.fake_quant_model` returns it, trained or not.
       io_dtype: type of the input and output: "int8", "uint8" or "float32"; all but int8 add a
         QUANTIZE or DEQUANTIZE at each end.
+      ends: the names of several inputs or outputs.
 
     Returns:
       The content of the .tflite file.
@@ -43,14 +48,18 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
     Examples:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
-    converter = _converter(model)
+    converter = _converter(model, ends)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(io_dtype)
     converter.inference_output_type = tf.as_dtype(io_dtype)
-    return _convert(converter, model)
+    return _convert(converter, model, ends)
 
 
-def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
+def convert_int16(
+    model: tf_keras.Model,
+    images: np.ndarray | Sequence[np.ndarray],
+    ends: Ends | None = None,
+) -> bytes:
     """Converts a deployment graph to int16 activations and int8 weights.
 
     The converter cannot concatenate tensors with 16-bit fake quantization, so the ranges come from
@@ -58,42 +67,39 @@ def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
 
     Args:
       model: as `converters.graph.emitter.emit` returns it.
-      images: preprocessed float32 calibration images [n, height, width, channels].
+      images: preprocessed float32 calibration images [n, height, width, channels]; with several
+        inputs, an array for each.
+      ends: the names of several inputs or outputs.
 
     Returns:
       The content of the .tflite file, with float32 input and output.
     """
-    converter = _converter(model)
+    converter = _converter(model, ends)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     ]
-    converter.representative_dataset = lambda: _one_by_one(images)
-    return share_scales(_convert(converter, model))
+    converter.representative_dataset = lambda: examples(images, ends or Ends())
+    return share_scales(_convert(converter, model, ends))
 
 
-def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
+def _converter(model: tf_keras.Model, ends: Ends | None) -> tf.lite.TFLiteConverter:
     """Traces the model for one image: devices need a batch of one, not of any size."""
-    signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
-    function = tf.function(lambda image: model(image, training=False), autograph=False)
+    function, signature = traceable(model, ends or Ends())
     # The second argument keeps the variables alive. The model itself would also do that, but then
     # TensorFlow exports each of its layers, which takes five times as long for the same bytes.
     holder = tf.Module()
     holder.kept = model.variables
     return tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function(signature)], holder
+        [function.get_concrete_function(*signature)], holder
     )
 
 
-def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model) -> bytes:
+def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model, ends: Ends | None) -> bytes:
     try:
         with quiet_stderr():
-            return converter.convert()
+            content = converter.convert()
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"TFLiteConverter cannot convert {model.name!r}: {reason}") from error
-
-
-def _one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:
-    for image in images:
-        yield [image[np.newaxis]]
+    return in_order(content, ends or Ends())

@@ -1,6 +1,6 @@
 """Finds the ranges of the activations, which int8 must represent, from real images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tf_keras
@@ -46,13 +46,17 @@ def pixel_range(preprocessing: str) -> Range | None:
 
 
 def calibrate(
-    graph: Graph, images: np.ndarray, method: str = "minmax", pixels: Range | None = None
+    graph: Graph,
+    images: np.ndarray | Sequence[np.ndarray],
+    method: str = "minmax",
+    pixels: Range | None = None,
 ) -> dict[str, Range]:
     """Returns the range of every shared int8 scale over calibration images.
 
     Args:
       graph: the deployment graph.
-      images: float32 (n, height, width, channels), preprocessed as for training.
+      images: float32 (n, height, width, channels), preprocessed as for training; with several
+        inputs, an array for each.
       method: "minmax", "percentile" (99.99% of the values) or "mse" (the range whose rounding and
         clipping have the least squared error).
       pixels: the input's range if it is known; None: that of the images.
@@ -92,7 +96,9 @@ def calibrate(
     }
 
 
-def _activations(graph: Graph, images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _activations(
+    graph: Graph, images: np.ndarray | Sequence[np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yields (name of the scale, values) of every quantized tensor, batch by batch."""
     groups = scale_groups(graph)
     quantized = [
@@ -103,8 +109,10 @@ def _activations(graph: Graph, images: np.ndarray) -> Iterator[tuple[str, np.nda
     taps: dict[str, object] = {}
     model = emit(graph, after=lambda op, x: taps.setdefault(op.name, x))
     tapped = tf_keras.Model(model.input, [taps[name] for name in quantized])
-    for start in range(0, len(images), BATCH):
-        for name, values in zip(quantized, tapped(images[start : start + BATCH]), strict=True):
+    arrays = [images] if isinstance(images, np.ndarray) else list(images)
+    for start in range(0, len(arrays[0]), BATCH):
+        batch = [array[start : start + BATCH] for array in arrays]
+        for name, values in zip(quantized, tapped(batch), strict=True):
             yield groups[name], values.numpy()
 
 
