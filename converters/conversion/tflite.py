@@ -18,7 +18,7 @@ def convert_float(model: tf_keras.Model, quantization: str, ends: Ends | None = 
     Args:
       model: as `converters.graph.emitter.emit` returns it.
       quantization: "none", or only for the weights: "float16" or "dynamic" (int8).
-      ends: the names of several inputs or outputs.
+      ends: the names of several inputs or outputs; None: those in the model.
 
     Returns:
       The content of the .tflite file.
@@ -40,7 +40,7 @@ def convert_fake_quant(
       model: as `quantization.fake_quantization.fake_quant_model` returns it, trained or not.
       io_dtype: type of the input and output: "int8", "uint8" or "float32"; all but int8 add a
         QUANTIZE or DEQUANTIZE at each end.
-      ends: the names of several inputs or outputs.
+      ends: the names of several inputs or outputs; None: those in the model.
 
     Returns:
       The content of the .tflite file.
@@ -69,7 +69,7 @@ def convert_int16(
       model: as `converters.graph.emitter.emit` returns it.
       images: preprocessed float32 calibration images [n, height, width, channels]; with several
         inputs, an array for each.
-      ends: the names of several inputs or outputs.
+      ends: the names of several inputs or outputs; None: those in the model.
 
     Returns:
       The content of the .tflite file, with float32 input and output.
@@ -79,13 +79,13 @@ def convert_int16(
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     ]
-    converter.representative_dataset = lambda: examples(images, ends or Ends())
+    converter.representative_dataset = lambda: examples(images, _ends(model, ends))
     return share_scales(_convert(converter, model, ends))
 
 
 def _converter(model: tf_keras.Model, ends: Ends | None) -> tf.lite.TFLiteConverter:
     """Traces the model for one image: devices need a batch of one, not of any size."""
-    function, signature = traceable(model, ends or Ends())
+    function, signature = traceable(model, _ends(model, ends))
     # The second argument keeps the variables alive. The model itself would also do that, but then
     # TensorFlow exports each of its layers, which takes five times as long for the same bytes.
     holder = tf.Module()
@@ -102,4 +102,8 @@ def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model, ends: En
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"TFLiteConverter cannot convert {model.name!r}: {reason}") from error
-    return in_order(content, ends or Ends())
+    return in_order(content, _ends(model, ends))
+
+
+def _ends(model: tf_keras.Model, ends: Ends | None) -> Ends:
+    return ends or Ends(tuple(model.input_names), tuple(model.output_names))
