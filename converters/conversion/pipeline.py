@@ -109,24 +109,12 @@ def convert_network(
             files[path.name] = {
                 **_describe_file(path, quantization, network, evaluation),
                 **_describe_method(sources, graph, quantization),
-                **(
-                    step(path, graph, network, evaluation.samples)
-                    if quantization in INTEGER
-                    else {}
-                ),
             }
+            if quantization in INTEGER:
+                files[path.name] |= step(path, graph, network, evaluation.samples)
         calibrated = set(config.quantizations) & set(CALIBRATED)
-        description = network.description
         fields = {
-            "name": network.name,
-            "model": {**description["model"], **evaluation.accuracy(evaluation.outputs)},
-            "training": description["training"],
-            "task": network.task,
-            "inputs": [each.describe() for each in network.inputs],
-            "outputs": [
-                {"name": name, "shape": [1, *shape]}
-                for name, shape in zip(network.outputs, network.output_shapes, strict=True)
-            ],
+            **_describe_network(network, evaluation),
             "files": files,
             "calibration_images": sources.calibration_images if calibrated else 0,
             "labels": write_labels(folder, list(network.labels)) if network.labels else None,
@@ -137,6 +125,19 @@ def convert_network(
         if config.plot is not None:
             draw_stage(network.model, sources.graph, config.plot)
     return fields
+
+
+def _describe_network(network: Network, evaluation: Evaluation) -> dict:
+    description = network.description
+    pairs = zip(network.outputs, network.output_shapes, strict=True)
+    return {
+        "name": network.name,
+        "model": {**description["model"], **evaluation.accuracy(evaluation.outputs)},
+        "training": description["training"],
+        "task": network.task,
+        "inputs": [each.describe() for each in network.inputs],
+        "outputs": [{"name": name, "shape": [1, *shape]} for name, shape in pairs],
+    }
 
 
 def _with_metadata(content: bytes, network: Network, target: str) -> bytes:

@@ -67,13 +67,7 @@ def network_of_model(
     inputs = [Input(tensor.name, tuple(tensor.shape[1:])) for tensor in model.inputs]
     classes = classes_of(model)
     if not classes and (labels is not None or class_names is not None):
-        shapes = ", ".join(
-            f"{name} {x.shape}" for name, x in zip(names, model.outputs, strict=True)
-        )
-        raise UserError(
-            f"labels and class names are for one output [batch, classes], but {model.name!r} gives "
-            f"{shapes}; leave them out, or choose one with outputs="
-        )
+        raise _no_classifier(model, names)
     given = read_examples(images, labels, inputs, classes, limit)
     parts = divided(given)
     if check is not None:
@@ -100,6 +94,15 @@ def network_of_model(
         task=CLASSIFICATION if is_classifier else OTHER,
         labels=tuple(class_names) if is_classifier else (),
         description={"model": describe_size(model), "training": {}},
+    )
+
+
+def _no_classifier(model: keras.Model, names: Sequence[str]) -> UserError:
+    pairs = zip(names, model.outputs, strict=True)
+    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in pairs)
+    return UserError(
+        f"labels and class names are for one output [batch, classes], but {model.name!r} gives "
+        f"{shapes}; leave them out, or choose one with outputs="
     )
 
 
