@@ -61,7 +61,10 @@ def convert(
     try:
         with quiet_stderr():
             converter = _converter(
-                traced, quantization, lambda: examples(calibration, ends, batch), io_dtype
+                _from_functions(model, traced, ends),
+                quantization,
+                lambda: examples(calibration, ends, batch),
+                io_dtype,
             )
             return in_order(converter.convert(), ends)
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
@@ -72,15 +75,25 @@ def convert(
         ) from error
 
 
+def _from_functions(
+    model: keras.Model, traced: tf.types.experimental.ConcreteFunction, ends: Ends
+) -> tf.lite.TFLiteConverter:
+    # The second argument, the model, is omitted on purpose: given a Keras 3 model, the converter
+    # freezes NaN in place of the weights, without a warning.
+    if not ends.several:
+        return tf.lite.TFLiteConverter.from_concrete_functions([traced])
+    # Without one, the file would have no signature, which alone tells its outputs apart.
+    holder = tf.Module()
+    holder.kept = [variable.value for variable in model.variables]
+    return tf.lite.TFLiteConverter.from_concrete_functions([traced], holder)
+
+
 def _converter(
-    function: tf.types.experimental.ConcreteFunction,
+    converter: tf.lite.TFLiteConverter,
     quantization: str,
     calibration: Callable[[], Iterator],
     io_dtype: str,
 ) -> tf.lite.TFLiteConverter:
-    # The second argument, the model, is omitted on purpose: given a Keras 3 model, the converter
-    # freezes NaN in place of the weights, without a warning.
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
