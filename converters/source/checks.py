@@ -92,7 +92,8 @@ def plain(
 
 
 def _is_mapping(model: keras.Model) -> bool:
-    return isinstance(model.input, Mapping) or isinstance(model.output, Mapping)
+    inner = functional(model)
+    return isinstance(inner.input, Mapping) or isinstance(inner.output, Mapping)
 
 
 def _one_or_all(tensors: list) -> Any:
@@ -100,9 +101,10 @@ def _one_or_all(tensors: list) -> Any:
 
 
 def _output_names(model: keras.Model) -> list[str]:
-    if isinstance(model.output, Mapping):
-        return sorted(model.output)  # As Keras flattens it.
-    names = list(functional(model).output_names)
+    inner = functional(model)
+    if isinstance(inner.output, Mapping):
+        return sorted(inner.output)  # As Keras flattens it.
+    names = list(inner.output_names)
     # A layer that gives several outputs gives them one name.
     return [
         name if names.count(name) == 1 else f"{name}_{names[:index].count(name)}"
@@ -126,7 +128,7 @@ def _sized(model: keras.Model, tensor: Any, size: int | None) -> Any:
 
 
 def _check_used(model: keras.Model) -> None:
-    used = {id(tensor) for node in call_nodes(model) for tensor in node.inputs}
+    used = {id(tensor) for node in call_nodes(functional(model)) for tensor in node.inputs}
     for tensor in model.inputs:
         if id(tensor) not in used:
             raise UserError(
