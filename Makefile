@@ -9,7 +9,7 @@ DEMO ?= demo
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-fast test-slow test-backends test-mediapipe test-arm lint format docs readme bench bench-training experiments accuracy lock clean venv
+.PHONY: help demo test test-fast test-slow test-backends test-mediapipe test-arm browser lint format docs readme bench bench-training experiments accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-backends  the networks' tests on TensorFlow, JAX and PyTorch (installs JAX and PyTorch)"
 	@echo "make test-mediapipe  compare MediaPipe's classes, from a file alone, with predict's (installs MediaPipe)"
 	@echo "make test-arm   compare LiteRT's ARM kernels with those for x86, under qemu, on Debian"
+	@echo "make browser    fetch LiteRT.js, which benchmarks and tries files in a browser"
 	@echo "make format     format the code"
 	@echo "make docs       build the site, into build/docs"
 	@echo "make readme     run the commands of the README and the docs and paste their output"
@@ -84,6 +85,9 @@ test-arm: venv
 	@tools/arm_python.sh build/arm
 	@$(PY) -m pytest -m slow -k arm_kernels -rs -s --timeout=3600 tests/edge/devices/ssh_test.py
 
+browser: venv
+	@$(PY) -m edge.browser.runtime
+
 format: venv
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
@@ -102,6 +106,7 @@ bench: venv
 	@$(PY) -m benchmarks.latency
 	@$(PY) -m benchmarks.runtimes
 	@$(PY) -m benchmarks.micro_and_npu
+	@$(PY) -m benchmarks.micro_memory
 
 bench-training: venv
 	@$(PY) -m pip install --quiet $(TORCH) torchvision
@@ -118,7 +123,7 @@ accuracy: venv
 
 lock:
 	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade \
-	  --extra micro --extra ethosu --extra report --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
+	  --extra micro --extra ethosu --extra browser --extra report --extra onnx --extra dev --custom-compile-command "make lock" setup.py -o requirements.lock
 	uv pip compile --universal --python-version 3.10 --no-emit-index-url --upgrade -c requirements.lock \
 	  --extra bench --custom-compile-command "make lock" setup.py -o requirements-bench.lock
 

@@ -12,8 +12,12 @@ EXTRAS = {
     "ethosu": ["ethos-u-vela>=4.0"],
     # PyTorch checkpoints (.pth), and weights="imagenet".
     "torch": ["torch>=2.6"],
+    # A QR code of the page's address, for phones.
+    "browser": ["segno>=1.6"],
     # The HTML pages of edge.report and trainers.report.
     "report": ["jinja2>=3.1", "plotly>=6.0"],
+    # ONNX files, `shufflenet convert --quantization=onnx,onnx-int8`, and what checks them.
+    "onnx": ["onnx>=1.16", "onnxruntime>=1.20"],
     # The runtimes that `make bench` compares with, and the packages that write their files.
     "bench": [
         "ncnn>=1.0.20240820",
@@ -74,9 +78,11 @@ setup(
     ),
     package_data={
         "keras_shufflenet": ["py.typed"],
+        "common.detection": ["templates/*.h"],
         "common.pages": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
         "converters.micro_target": ["templates/*", "templates/*/*"],
+        "edge.browser": ["templates/*"],
         "edge.reporting": ["templates/*.html"],
         "experiments.harness": ["templates/*.html"],
     },
@@ -91,6 +97,8 @@ setup(
         "keras>=3.12,<3.16",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        # Sizes and orientations of images that have boxes.
+        "pillow>=10",
         "safetensors>=0.5",
         # The digits data set.
         "scikit-learn>=1.4",
@@ -121,6 +129,7 @@ setup(
             "shufflenet-edgetpu = common.commands:script",
             "shufflenet-benchmark = common.commands:script",
             "shufflenet-profile = common.commands:script",
+            "shufflenet-serve = common.commands:script",
             "shufflenet-report = common.commands:script",
             "shufflenet-checkpoints = common.commands:script",
             "shufflenet-complexity = common.commands:script",

@@ -13,9 +13,9 @@ from absl import flags
 
 from benchmarks.input_pipeline.comparison import PipelineConfig, compare, pipelines_table
 from benchmarks.input_pipeline.settings import PIPELINES, SETTINGS
-from benchmarks.measuring.results import Destination, define_flags, installed_versions
+from benchmarks.measuring.results import LAST_CORE, Destination, define_flags, installed_versions
 from common import cli
-from common.choices import choose
+from common.choices import choose, whole_numbers
 
 _SETTINGS = flags.DEFINE_list("settings", None, f"Some of {', '.join(SETTINGS)}; all by default.")
 _PIPELINES = flags.DEFINE_list(
@@ -45,7 +45,7 @@ def main() -> None:
         pipelines=choose("pipeline", _PIPELINES.value, PIPELINES),
         rounds=_ROUNDS.value,
         seconds=_SECONDS.value,
-        cores=tuple(map(int, _CORES.value)),
+        cores=whole_numbers("cores", _CORES.value, 0, LAST_CORE),
         cache=Path(_CACHE.value),
     )
     run = destination.start(_versions(config.pipelines), noisy="rates")

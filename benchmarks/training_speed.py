@@ -14,7 +14,7 @@ from absl import flags
 from benchmarks.measuring.results import Destination, define_flags, installed_versions
 from benchmarks.training.steps import SETTINGS, measure, speed_table, summary
 from common import cli
-from common.choices import choose
+from common.choices import choose, whole_numbers
 from common.progress import Progress
 
 _SETTINGS = flags.DEFINE_list(
@@ -33,12 +33,14 @@ _CLOCK = flags.DEFINE_enum(
 )
 define_flags("training_speed")
 
+_MAX_THREADS = 1024
+
 
 def main() -> None:
     """Reads the flags, measures, and writes the JSON file and the table."""
     destination = Destination.from_flags("training_speed")
     names = choose("setting", _SETTINGS.value, SETTINGS)
-    threads = _numbers(_THREADS.value)
+    threads = whole_numbers("threads", _THREADS.value, 1, _MAX_THREADS)
     packages = ("keras", "tensorflow", "torch")
     versions = installed_versions(packages, "python -m pip install -e '.[bench-torch]'")
     run = destination.start(versions)
@@ -51,14 +53,6 @@ def main() -> None:
                 run["steps"].append({"setting": name, "threads": count, **summary(times, batch)})
                 progress.update(len(run["steps"]))
     destination.write(run, speed_table(run["steps"]))
-
-
-def _numbers(values: list[str]) -> list[int]:
-    if not all(value.isdigit() and int(value) for value in values):
-        raise cli.UserError(
-            f"--threads must be whole numbers above 0, such as 1,2; got {','.join(values)!r}"
-        )
-    return [int(value) for value in values]
 
 
 if __name__ == "__main__":

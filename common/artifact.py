@@ -16,6 +16,7 @@ from common.manifest import (
     CLASSIFICATION,
     LABELS,
     MANIFEST,
+    ONNX,
     SAMPLES,
     StoredFile,
     read_manifest,
@@ -23,6 +24,7 @@ from common.manifest import (
 )
 from common.storage.arrays import read_arrays
 from common.storage.readers import DamagedError, read_lines
+from common.tflite.isolated import IsolatedModel
 from common.tflite.litert import LiteRTModel, LiteRTNetwork
 
 _REMEDY = "convert the model again"
@@ -82,8 +84,19 @@ class Artifact:
 
     @property
     def files(self) -> dict[str, dict]:
-        """The manifest's entries for the .tflite files, by file name."""
-        return self.manifest["files"]
+        """The manifest's entries for the .tflite files, by file name.
+
+        Raises:
+          UserError: there are none.
+        """
+        files = self.manifest["files"].items()
+        found = {name: entry for name, entry in files if not name.endswith(ONNX)}
+        if not found:
+            raise UserError(
+                f"{self.folder} has only ONNX files, which LiteRT does not run; convert with "
+                "--quantization=int8-ptq too"
+            )
+        return found
 
     @property
     def image_input(self) -> dict:
@@ -154,6 +167,8 @@ class Artifact:
         Raises:
           UserError: the artifact has no such file; the message lists its files.
         """
+        if name in self.manifest["files"] and name.endswith(ONNX):
+            raise UserError(f"{name} is for other runtimes than LiteRT (docs/onnx.md)")
         if name not in self.files:
             raise UserError(
                 f"{self.folder} has no file {name!r}; it has {', '.join(sorted(self.files))}"
@@ -178,8 +193,22 @@ class Artifact:
         """
         return self._checked(LiteRTNetwork(self.path(name), threads, reference_kernels))
 
+    def load_isolated(self, name: str) -> IsolatedModel:
+        """Loads one of the .tflite files into another process: hashes say nothing of its origin.
+
+        Raises:
+          UserError: as for `load`; or the file ended that process, or took too long.
+        """
+        model = IsolatedModel(self.path(name))
+        self._check_shapes(model.path, [[model.input_shape], [model.output_shape]])
+        return model
+
     def _checked(self, network: _Network) -> _Network:
-        found = [[tensor.shape for tensor in end] for end in (network.inputs, network.outputs)]
+        ends = (network.inputs, network.outputs)
+        self._check_shapes(network.path, [[tensor.shape for tensor in end] for end in ends])
+        return network
+
+    def _check_shapes(self, path: Path, found: list[list[tuple[int, ...]]]) -> None:
         expected = [
             [tuple(fields["shape"]) for fields in self.manifest[end]]
             for end in ("inputs", "outputs")
@@ -188,10 +217,7 @@ class Artifact:
             (found, expected) = (
                 " to ".join(", ".join(map(str, end)) for end in ends) for ends in (found, expected)
             )
-            raise UserError(
-                f"{network.path} maps {found}, but the manifest says {expected}; {_REMEDY}"
-            )
-        return network
+            raise UserError(f"{path} maps {found}, but the manifest says {expected}; {_REMEDY}")
 
     def samples(self, limit: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns the artifact's evaluation images and labels, or None if it has none.

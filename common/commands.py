@@ -33,6 +33,7 @@ COMMANDS = {
     "edgetpu": ("converters.edgetpu", "check and compile artifacts for the Edge TPU"),
     "benchmark": ("edge.benchmark", "measure an artifact's files on devices"),
     "profile": ("edge.profile", "show where the time of an artifact's files goes"),
+    "serve": ("edge.serve", "measure and try an artifact in a browser, also on phones"),
     "report": ("edge.report", "measurements and profiles on one HTML page"),
     "checkpoints": ("keras_shufflenet.checkpoints", "inspect and convert PyTorch checkpoints"),
     "complexity": ("keras_shufflenet.complexity", "multiply-adds and parameters of a network"),

@@ -18,6 +18,10 @@ CLASSIFICATION, DETECTION, OTHER = TASKS = ("classification", "detection", "othe
 MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 SAMPLES = "samples.npz"
+# The array of samples.npz with the pixels of a network's only input.
+PIXELS = "images"
+# The end of the names of files for other runtimes than LiteRT.
+ONNX = ".onnx"
 
 # Far above any real value; a hostile manifest must not be able to fill the memory.
 _MAX_MANIFEST_BYTES = 16 * 2**20
@@ -191,9 +195,9 @@ def sample_array(manifest: dict, index: int) -> str:
     """Returns the name of the array of samples.npz that has the samples of an input."""
     samples = manifest["samples"]
     if samples is not None:
-        return "images" if "images" in samples["arrays"] else f"input_{index}"
+        return PIXELS if PIXELS in samples["arrays"] else f"input_{index}"
     only_image = len(manifest["inputs"]) == 1 and manifest["inputs"][0]["preprocessing"] is not None
-    return "images" if only_image else f"input_{index}"
+    return PIXELS if only_image else f"input_{index}"
 
 
 def entries_of(manifest: dict) -> set[str]:
@@ -322,7 +326,7 @@ def _check_samples(samples: dict, path: Path) -> None:
 
 def _check_files(manifest: dict, path: Path) -> None:
     for name, entry in manifest["files"].items():
-        _check_name(name, path)
+        _check_name(name, path, (".tflite", ONNX))
         if not _is_object(entry):
             raise _bad_field(path, f"files[{name!r}]", entry)
         _check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
@@ -339,10 +343,10 @@ def _check_photograph(fields: dict, path: Path, where: str) -> None:
         raise _bad_field(path, f"{where}channels", fields["channels"])
 
 
-def _check_name(name: str, path: Path) -> None:
-    if not _is_file_name(name) or not name.endswith(".tflite"):
+def _check_name(name: str, path: Path, formats: tuple[str, ...] = (".tflite",)) -> None:
+    if not _is_file_name(name) or not name.endswith(formats):
         raise UserError(
-            f"{path} lists a file {name!r} that is not a plain .tflite name; "
+            f"{path} lists a file {name!r} that is not a plain {' or '.join(formats)} name; "
             "do not use this artifact"
         )
 

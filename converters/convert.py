@@ -24,8 +24,9 @@ from converters.conversion.config import ConversionConfig
 from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline
 from converters.graph.targets import LOWERINGS
-from converters.micro_target import firmware
-from converters.options import DEFAULT_METHOD, IO_DTYPES
+from converters.micro_target import firmware, fitting
+from converters.micro_target import flags as micro_flags
+from converters.options import DEFAULT_METHOD, IO_DTYPES, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
 from converters.source.flags import ModelFlags
 from trainers.startup import import_tensorflow
 
@@ -52,19 +53,33 @@ _QUANTIZATION = flags.DEFINE_list(
     "Files to write for each graph, separated by commas: none (float32), float16 (weights), "
     "dynamic (int8 weights, float32 input and output), int8-ptq (all integer, calibrated), "
     "int8-qat (all integer, trained by shufflenet quantize), int16x8 (int16 activations, int8 "
-    "weights, float32 input and output). The last two need the deployment graph.",
+    "weights, float32 input and output), onnx (float32) and onnx-int8 (calibrated, float32 input "
+    "and output) as .onnx files. The last four need the deployment graph.",
 )
 _TARGET = flags.DEFINE_string(
     "target", "cpu", "Device to write the deployment graph for: " + ", ".join(LOWERINGS) + "."
 )
 _IO_DTYPE = flags.DEFINE_string(
-    "io_dtype", "int8", "Type of the input and output of int8 files: " + ", ".join(IO_DTYPES) + "."
+    "io_dtype",
+    "int8",
+    "Type of the input and output of int8 .tflite files: " + ", ".join(IO_DTYPES) + ".",
+)
+_ONNX_LAYOUT = flags.DEFINE_string(
+    "onnx_layout",
+    ONNX_LAYOUTS[0],
+    "Input of .onnx files: nchw (batch, channels, height, width), which compilers for devices "
+    "expect, or nhwc.",
+)
+_ONNX_WEIGHT_BITS = flags.DEFINE_integer(
+    "onnx_weight_bits",
+    ONNX_WEIGHT_BITS[0],
+    "Of onnx-int8: 8, or 7 for x86 CPUs without VNNI, on which runtimes clip sums of products.",
 )
 _RANGES = flags.DEFINE_string(
     "ranges",
     DEFAULT_METHOD,
-    "How int8-ptq chooses the ranges of activations in the deployment graph: minmax, percentile "
-    "(99.99% of the values), mse (least squared error of rounding and clipping).",
+    "How int8-ptq and onnx-int8 choose the ranges of activations in the deployment graph: minmax, "
+    "percentile (99.99% of the values), mse (least squared error of rounding and clipping).",
 )
 _QAT = flags.DEFINE_string(
     "qat", None, "Folder that shufflenet quantize has written; WORKDIR/qat by default."
@@ -116,8 +131,10 @@ _ACCELERATOR = flags.DEFINE_string(
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
 edgetpu_flags.define()
+micro_flags.define()
 # So that --help shows them.
 flags.adopt_module_key_flags(edgetpu_flags)
+flags.adopt_module_key_flags(micro_flags)
 
 _NO_PIXELS = (
     "does not take a camera's bytes as they are; compute its input as docs/artifact.md says, or "
@@ -126,6 +143,7 @@ _NO_PIXELS = (
 _DEVICE_SUMMARIES = {
     "edgetpu": pipeline.summary,
     "ethosu": vela.summary,
+    "memory": fitting.summary,
     "micro": firmware.summary,
 }
 
@@ -144,12 +162,15 @@ def main() -> None:
         target=_TARGET.value,
         io_dtype=_IO_DTYPE.value,
         ranges=_RANGES.value,
+        onnx_layout=_ONNX_LAYOUT.value,
+        onnx_weight_bits=_ONNX_WEIGHT_BITS.value,
         qat=None if _QAT.value is None else Path(_QAT.value),
         plot=None if _PLOT.value is None else Path(_PLOT.value),
         samples=_SAMPLES.value,
         calibration_images=_CALIBRATION_IMAGES.value,
         accelerator=_ACCELERATOR.value,
         edgetpu=edgetpu_flags.read(),
+        memory=micro_flags.read(),
         overwrite=_OVERWRITE.value,
     )
     given = ModelFlags(

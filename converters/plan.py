@@ -11,6 +11,7 @@ from absl import flags
 from common import cli
 from common.cli import UserError
 from common.tflite.vela import ACCELERATORS
+from converters.amounts import parse_amount
 from converters.planning.config import (
     RANKS,
     SIZES,
@@ -18,7 +19,6 @@ from converters.planning.config import (
     Budget,
     PlanConfig,
     default_cache,
-    parse_amount,
 )
 from converters.planning.networks import DEFAULT_NETWORKS
 from trainers.startup import import_tensorflow

@@ -9,7 +9,6 @@ Example:
   python -m edge.benchmark --files=a.tflite,b.tflite
 """
 
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,14 +25,9 @@ from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
+from edge.records import make_record
 from edge.running.loose_files import LooseFiles
-from edge.running.measurement import (
-    SCHEMA_VERSION,
-    append_measurements,
-    describe_machine,
-    device_name,
-    now,
-)
+from edge.running.measurement import append_measurements, describe_machine, device_name
 
 _ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that converters.convert wrote.")
 _DEVICE = flags.DEFINE_list(
@@ -42,7 +36,8 @@ _DEVICE = flags.DEFINE_list(
     "Devices, separated by commas: host (LiteRT on this machine), ssh (LiteRT on a board), android "
     "(benchmark_model on phones), coral (an Edge TPU), micro-sim (TFLite Micro's interpreter on "
     "this machine: its memory, called arena, and its agreement with LiteRT; its times are a "
-    "simulation), ethosu-model (Vela's estimate for an Ethos-U).",
+    "simulation), ethosu-model (Vela's estimate for an Ethos-U), browser (LiteRT.js in a browser "
+    "here or, with --wait, on phones).",
 )
 _FILES = flags.DEFINE_list(
     "files",
@@ -172,7 +167,7 @@ def _measure(job: Job, device_name: str) -> Iterator[dict]:
             if result.error is not None:
                 print(f"{result.file} on {device_name}: {result.error}", file=sys.stderr)
             else:
-                yield _record(job, device_name, result.file, machine, result.values)
+                yield make_record(job, "benchmark", device_name, result, machine)
     finally:
         device.clean_up()
 
@@ -181,28 +176,6 @@ def _files_for(device: Device, artifact: Artifact) -> tuple[str, ...]:
     """Returns the files that a device takes; if it takes none, all, so that it says why."""
     names = sorted(artifact.files)
     return tuple(name for name in names if device.takes(artifact.files[name])) or tuple(names)
-
-
-def _record(job: Job, device: str, file: str, machine: dict, values: dict) -> dict:
-    entry = job.artifact.files[file]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "date": now(),
-        "command": shlex.join(["python", "-m", "edge.benchmark", *sys.argv[1:]]),
-        "device": device,
-        "artifact": None if job.artifact.folder is None else str(job.artifact.folder),
-        "model": job.artifact.name if job.artifact.folder is not None else Path(file).stem,
-        "file": file,
-        "sha256": entry["sha256"],
-        "bytes": entry["bytes"],
-        "graph": entry["graph"],
-        "quantization": entry["quantization"],
-        "threads": job.threads,
-        "cores": list(job.options["cores"]),
-        "warmup": job.warmup,
-        "machine": machine,
-        **values,
-    }
 
 
 def _print_table(records: list[dict]) -> None:

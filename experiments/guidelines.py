@@ -10,7 +10,7 @@ Example:
 from absl import flags
 
 from common import cli
-from common.cli import UserError
+from common.choices import whole_numbers
 from experiments import command
 
 _GUIDELINES = flags.DEFINE_list(
@@ -21,10 +21,8 @@ _MULTIPLES = flags.DEFINE_list(
 )
 
 
-def _multiples() -> list[int]:
-    if not all(text.isdigit() for text in _MULTIPLES.value):
-        raise UserError(f"--multiples must be whole numbers; got {','.join(_MULTIPLES.value)!r}")
-    return [int(text) for text in _MULTIPLES.value]
+def _multiples() -> tuple[int, ...]:
+    return whole_numbers("multiples", _MULTIPLES.value, 1, 4)
 
 
 main = command.define("guidelines", names=lambda: _GUIDELINES.value, multiples=_multiples)

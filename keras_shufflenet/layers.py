@@ -18,7 +18,7 @@ BN_MOMENTUM = 0.9
 PADDINGS = ("same", "symmetric")
 
 # Where a shuffle moves channels: as in the papers and torchvision, or as in Megvii's code, whose
-# checkpoints need it (units.py says what differs).
+# checkpoints need it (the units say what differs).
 CONVENTIONS = ("paper", "megvii")
 
 
@@ -109,8 +109,10 @@ def pointwise(filters: int, groups: int = 1, **kwargs: Any) -> keras.layers.Conv
 
 
 def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
-    """Returns a BatchNormalization with the epsilon and momentum of all networks here."""
-    return keras.layers.BatchNormalization(epsilon=BN_EPSILON, momentum=BN_MOMENTUM, **kwargs)
+    """Returns a BatchNormalization with the epsilon and momentum of the networks here."""
+    return keras.layers.BatchNormalization(
+        **{"epsilon": BN_EPSILON, "momentum": BN_MOMENTUM, **kwargs}
+    )
 
 
 class InnerLayer(NamedTuple):
@@ -336,3 +338,35 @@ class SqueezeExcite(CompositeLayer):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "reduction": self.reduction}
+
+
+@keras.saving.register_keras_serializable(package="keras_shufflenet")
+class HardSqueezeExcite(SqueezeExcite):
+    """The Squeeze-and-Excitation of ShuffleNetV2+, whose gate is a hard sigmoid.
+
+    Between its two layers, which have no bias, is a BatchNormalization.
+
+    Args:
+      reduction: the number of channels is divided by this factor between the two layers.
+
+    Input and output: (batch, height, width, channels), floating point.
+
+    Raises:
+      ValueError: `reduction` is not a positive integer.
+
+    Examples:
+      >>> y = keras_shufflenet.HardSqueezeExcite(reduction=4)(np.ones((1, 7, 7, 208)))
+    """
+
+    def create_layers(self, channels: int) -> None:
+        """Creates the pool, the two layers with what is between them, and the product."""
+        super().create_layers(channels)
+        dtype = self.dtype_policy
+        self.reduce = pointwise(self.reduce.filters, name="reduce", dtype=dtype)
+        self.reduce_bn = batch_norm(name="reduce_bn", dtype=dtype)
+        self.reduce_relu = keras.layers.ReLU(name="reduce_relu", dtype=dtype)
+        self.expand = pointwise(channels, activation="hard_sigmoid", name="expand", dtype=dtype)
+
+    def gate(self) -> list[keras.layers.Layer]:
+        """Returns the layers that compute the gate, in order."""
+        return [self.squeeze, self.reduce, self.reduce_bn, self.reduce_relu, self.expand]

@@ -1,4 +1,4 @@
-"""What ShuffleNet V1 and V2 have in common: input, stem, stages and classifier."""
+"""What the networks have in common: input, stem, stages and classifier."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import keras
 
 from keras_shufflenet.checkpoints.weights_argument import Settings, Weights
 from keras_shufflenet.layers import (
+    BN_EPSILON,
     batch_norm,
     check_channels_last,
     check_choice,
@@ -22,7 +23,7 @@ POOLINGS = (None, "avg", "max")
 
 
 def check_arguments(pooling: Any, classes: Any) -> None:
-    """Raises ValueError for the first wrong one of the arguments that both networks have."""
+    """Raises ValueError for the first wrong one of the arguments that all networks have."""
     check_channels_last()
     check_choice("pooling", pooling, POOLINGS)
     check_positive_int("classes", classes)
@@ -53,6 +54,22 @@ def check_same_length(units_per_stage: Sequence[int], stage_channels: Sequence[i
             "`units_per_stage` and `stage_channels` must have one entry for each stage. "
             f"Received: units_per_stage={units_per_stage!r}, stage_channels={stage_channels!r}"
         )
+
+
+def check_even(stage_channels: Sequence[int]) -> None:
+    """Raises ValueError unless units can split each stage's channels in halves."""
+    for channels in stage_channels:
+        if channels % 2:
+            raise ValueError(
+                "`stage_channels` must be even, because units split them in halves (e.g. "
+                f"{channels - 1} or {channels + 1}). Received: {channels} in {stage_channels}"
+            )
+
+
+def check_rate(name: str, value: Any) -> None:
+    """Raises ValueError unless `value`, the argument called `name`, is at least 0 and below 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")
 
 
 def network_input(input_tensor: Any, input_shape: Any, small_images: bool) -> Any:
@@ -103,6 +120,19 @@ def stem(x: Any, channels: int, settings: Settings, small_images: bool) -> Any:
 
     Small images (32 to 64 pixels) have no detail to spare: stride 1, no max-pool.
     """
+    x = stem_convolution(x, channels, settings, small_images)
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    return x if small_images else stem_pool(x, settings.padding)
+
+
+def stem_convolution(
+    x: Any,
+    channels: int,
+    settings: Settings,
+    small_images: bool,
+    epsilon: float = BN_EPSILON,
+) -> Any:
+    """Returns `x` after the first convolution, of stride 2 (1 for small images), and its norm."""
     padding = settings.padding
     _check_channels(x, settings.preprocessing)
     x = _downsampling_pad(x, padding, small_images, "stem_pad")
@@ -115,12 +145,13 @@ def stem(x: Any, channels: int, settings: Settings, small_images: bool) -> Any:
         preprocessing=settings.preprocessing,
         name="stem_conv",
     )(x)
-    x = batch_norm(name="stem_bn")(x)
-    x = keras.layers.ReLU(name="stem_relu")(x)
-    if small_images:
-        return x
+    return batch_norm(name="stem_bn", epsilon=epsilon)(x)
+
+
+def stem_pool(x: Any, padding: str) -> Any:
+    """Returns `x`, the output of a ReLU, after a 3x3 max-pool of stride 2."""
     # Zeros may pad a maximum here: after a ReLU nothing is smaller.
-    x = _downsampling_pad(x, padding, small_images, "stem_pool_pad")
+    x = _downsampling_pad(x, padding, False, "stem_pool_pad")
     pool_padding = "same" if padding == "same" else "valid"
     return keras.layers.MaxPooling2D(3, 2, padding=pool_padding, name="stem_pool")(x)
 
@@ -135,8 +166,8 @@ def _check_channels(x: Any, preprocessing: str | None) -> None:
 
 
 def _downsampling_pad(x: Any, padding: str, small_images: bool, name: str) -> Any:
-    # See units.py: PyTorch pads both sides by 1, TensorFlow's "same" pads an even size only at its
-    # end; with stride 1 both are equal and need no operator.
+    # See units/two_paths.py: PyTorch pads both sides by 1, TensorFlow's "same" pads an even size
+    # only at its end; with stride 1 both are equal and need no operator.
     if padding == "same" or small_images:
         return x
     return keras.layers.ZeroPadding2D(1, name=name)(x)
@@ -164,11 +195,18 @@ def stages(
 
 
 def top(
-    x: Any, include_top: bool, pooling: str | None, classes: int, classifier_activation: Any
+    x: Any,
+    include_top: bool,
+    pooling: str | None,
+    classes: int,
+    classifier_activation: Any,
+    dropout_rate: float = 0,
 ) -> Any:
     """Returns `x` after the pool and the classifier, or after the pool that `pooling` names."""
     if include_top:
         x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+        if dropout_rate:
+            x = keras.layers.Dropout(dropout_rate, name="dropout")(x)
         return keras.layers.Dense(classes, classifier_activation, name="predictions")(x)
     if pooling == "avg":
         return keras.layers.GlobalAveragePooling2D(name="global_pool")(x)

@@ -142,7 +142,7 @@ def ShuffleNetV1(
       >>> model = keras_shufflenet.ShuffleNetV1(scale=0.5, groups=8, classes=10)
     """
     network.check_arguments(pooling, classes)
-    found = find_weights(weights, "shufflenet_v1", scale, ShuffleNetV1)
+    found = find_weights(weights, "shufflenet_v1")
     settings = found.settle(padding=padding, convention=convention, preprocessing=preprocessing)
     found.check(small_images=small_images, shuffle=shuffle)
     network.check_widths(stem_channels=stem_channels)

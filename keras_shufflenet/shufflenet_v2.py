@@ -118,7 +118,7 @@ def ShuffleNetV2(
         network.check_stages("stage_channels", stage_channels)
     variant = _variant(scale, stem_channels, stage_channels, head_channels)
     network.check_same_length(units_per_stage, variant.stages)
-    _check_even(variant.stages)
+    network.check_even(variant.stages)
     inputs = network.network_input(input_tensor, input_shape, small_images)
 
     make_unit = functools.partial(
@@ -147,12 +147,3 @@ def _variant(
         variant.stages if stage_channels is None else tuple(stage_channels),
         variant.head if head is None else head,
     )
-
-
-def _check_even(stage_channels: Sequence[int]) -> None:
-    for channels in stage_channels:
-        if channels % 2:
-            raise ValueError(
-                "`stage_channels` must be even, because units split them in halves (e.g. "
-                f"{channels - 1} or {channels + 1}). Received: {channels} in {stage_channels}"
-            )

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_shufflenet import permutations
 from keras_shufflenet.layers import ChannelShuffle
-from keras_shufflenet.units import ShuffleUnitV2
+from keras_shufflenet.units.two_paths import TwoPathUnit
 
 
 class Route(NamedTuple):
@@ -28,14 +28,14 @@ class Route(NamedTuple):
     numbers: np.ndarray
 
 
-def stage_routes(units: Sequence[ShuffleUnitV2]) -> list[Route]:
+def stage_routes(units: Sequence[TwoPathUnit]) -> list[Route]:
     """Returns the routes of a stage's paths: the first unit's shortcut, then all main paths.
 
     Args:
-      units: all of a stage's, built; the first has stride 2, the others stride 1.
+      units: all of a stage's, built, of V2 or V2+; the first has stride 2, the others stride 1.
     """
     first, *others = units
-    sizes = [first.shortcut_pointwise.filters, *(unit.pointwise2.filters for unit in units)]
+    sizes = [first.shortcut_channels, *(unit.main_channels for unit in units)]
     shortcut, main, *mains = permutations.split(np.arange(sum(sizes)), sizes)
     channels = merged(first, shortcut, main)
     taken = []
@@ -50,7 +50,7 @@ def stage_routes(units: Sequence[ShuffleUnitV2]) -> list[Route]:
     return [Route(takers[made], numbers[made]) for made in (shortcut, main, *mains)]
 
 
-def merged(unit: ShuffleUnitV2, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def merged(unit: TwoPathUnit, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Returns the channels of two paths as the unit's own layers merge them."""
     channels = np.concatenate([left, right])
     for layer in unit.merge():

@@ -46,6 +46,11 @@ def _column(table, row, column):
     return cells[header.index(column)]
 
 
+def _percent(cell):
+    """Returns the figure of a cell such as "99.3% of 300"."""
+    return float(cell.partition("%")[0])
+
+
 @pytest.mark.skipif(
     Path(sys.prefix) != ROOT / ".venv" or not (ROOT / ".venv/.made-from").exists(),
     reason="runs `make demo` in the environment of `make test` only",
@@ -56,7 +61,7 @@ def test_the_pages_commands(tmp_path):
     table = _run(SHOWN[0], demo)
     for graph in ("deployment", "canonical"):
         accuracy = {
-            name: float(_column(table, (f"{graph}_{name}.tflite", "host"), "accuracy").rstrip("%"))
+            name: _percent(_column(table, (f"{graph}_{name}.tflite", "host"), "accuracy"))
             for name in ("float32", "int8_ptq")
         }
         assert accuracy["float32"] >= 97.5

@@ -121,6 +121,18 @@ class TrainConfig:
         }
         files.write_json(Path(workdir) / CONFIG_FILE, record)
 
+    def save_data_dir(self) -> None:
+        """Writes where the data is now to the run's `config.json`; all else in it stays.
+
+        Raises:
+          UserError: the file is missing or damaged.
+        """
+        with reading_record(self.workdir, "train again in a new folder") as record:
+            before = record["config"].get("data_dir")
+            record["config"]["data_dir"] = self.data.data_dir
+        if self.data.data_dir != before:
+            files.write_json(Path(self.workdir) / CONFIG_FILE, record)
+
     @classmethod
     def load(cls, workdir: str | Path) -> "TrainConfig":
         """Reads the values from `workdir/config.json`.

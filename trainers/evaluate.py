@@ -84,6 +84,7 @@ def _evaluate(
     source = datasets.load_source(config.data, split, config.workdir, labels=labels)
     data = describe(config.data)
     classifiers.check_channels(network.input_shape, source.channels, path, data)
+    datasets.print_notes(source, training=False)
     with files.atomic_write(output / PREDICTIONS) as temporary:
         scores, mistakes = _score(network, config, source, temporary)
     about = {"model": str(path), "split": split}

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainers.data.class_names import shows_top5
+
 Counts = dict[str, tf.Tensor]
 TOP = 5
-_FEW_CLASSES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +32,22 @@ class Scores:
 
     @property
     def summary(self) -> str:
-        """The scores in words; with at most ten classes, a top-5 says little."""
-        top5 = f"top-5 {self.top5:.2%}, " if len(self.confusion) > _FEW_CLASSES else ""
+        """The scores in words."""
+        top5 = f"top-5 {self.top5:.2%}, " if shows_top5(len(self.confusion)) else ""
         return f"top-1 {self.top1:.2%}, {top5}loss {self.loss:.4f}"
+
+    @property
+    def best(self) -> float:
+        """The number by which the best weights are chosen, at least 0."""
+        return self.top1
+
+    def record(self) -> dict[str, float | None]:
+        """Returns the scores by their names in metrics.jsonl."""
+        return {"eval_loss": self.loss, "top1": self.top1, "top5": self.top5}
+
+    def scalars(self) -> dict[str, float]:
+        """Returns the scores by their names in TensorBoard."""
+        return {"top1": self.top1, "top5": self.top5, "loss": self.loss}
 
 
 def count(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Counts:

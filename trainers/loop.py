@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,12 +19,11 @@ from common.cli import UserError
 from common.memory import resident_megabytes
 from common.progress import Progress
 from common.storage.readers import read_json
-from trainers import evaluation
 from trainers.checkpoints import Checkpoints
 from trainers.config import NOT_COMPARED, TrainConfig, check_new, library_versions
 from trainers.data.class_names import describe, difference, read_labels, write_labels
 from trainers.data.datasets import load_sources, print_notes
-from trainers.data.pipeline import evaluation_batches, reading_errors, training_batches
+from trainers.data.pipeline import reading_errors
 from trainers.data.sources import Source
 from trainers.distribution.cluster import ALONE, find_cluster
 from trainers.distribution.interrupts import Interrupts
@@ -52,7 +52,10 @@ _DEVICES_FILE = "devices.json"
 
 
 def train(
-    config: TrainConfig, resume: bool = False, make_task: Callable[[TrainConfig], Task] = Task
+    config: TrainConfig,
+    resume: bool = False,
+    make_task: Callable[[TrainConfig], Task] = Task,
+    load: Callable[..., list[Source]] = load_sources,
 ) -> None:
     """Trains as the config says and leaves the results in its workdir.
 
@@ -60,6 +63,7 @@ def train(
       config: the settings; its workdir already holds a run if, and only if, `resume`.
       resume: continue from the last checkpoint, bit-identical to a run that never stopped.
       make_task: makes the task to train, once the devices are set up.
+      load: opens the splits, with the arguments of `load_sources`.
 
     Raises:
       UserError: the data, a checkpoint or the disk cannot be used, another training runs in the
@@ -89,7 +93,7 @@ def train(
             splits = [config.data.train_split, config.data.eval_split]
             # The other workers' folders are new; they compare their classes with the chief's.
             labels = read_labels(workdir) if resume and cluster.is_chief else None
-            train_source, eval_source = load_sources(config.data, splits, workdir, resume, labels)
+            train_source, eval_source = load(config.data, splits, workdir, resume, labels)
         _check_sources(config, train_source, eval_source)
         if cluster.is_chief:
             print_notes(train_source, eval_source)
@@ -155,7 +159,7 @@ class Trainer:
         # Outside the scope: only the host uses it.
         self._best = tf.Variable(-1.0, trainable=False, name="best_top1")
         self._evaluated = metrics.NEVER  # step of the last evaluation
-        self._count = evaluation.make_counter(self.model, strategy)
+        self._count = task.make_counter(self.model, strategy, eval_source)
         self._batch_norms = BatchNormStatistics(self.model, strategy)
         self._checkpoints = Checkpoints(
             self._workdir / "checkpoints",
@@ -185,6 +189,8 @@ class Trainer:
         self._evaluated = metrics.keep_until(step, self._workdir)
         print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
         _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
+        # So that the commands after the training find data that has moved.
+        self._config.save_data_dir()
 
     def _begin(self) -> None:
         self._task.initialize(self.model, self._train_source)
@@ -273,7 +279,7 @@ class Trainer:
         config = self._config
         if start >= self._grows_at:
             config = dataclasses.replace(config, images=config.images.grown())
-        make = functools.partial(training_batches, config, self._train_source, start)
+        make = functools.partial(self._task.training_batches, config, self._train_source, start)
         return self._strategy.distribute_datasets_from_function(make)
 
     def _is_evaluation_due(self, step: int) -> bool:
@@ -337,14 +343,13 @@ class Trainer:
         return loss
 
     def _evaluation_batches(self) -> Iterator:
-        images, size = self._config.images, self._config.optimization.batch_size
-
         def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
             # Endless, because otherwise the workers would ask each other at every batch whether
             # it is the last.
-            return evaluation_batches(images, size, self._eval_source, context).repeat()
+            return self._task.evaluation_batches(self._eval_source, context).repeat()
 
         batches = self._strategy.distribute_datasets_from_function(make)
+        size = self._config.optimization.batch_size
         count = math.ceil(self._eval_source.num_examples / size)
         return itertools.islice(batches, count)
 
@@ -352,25 +357,23 @@ class Trainer:
         """Evaluates, saves the model if it is the best, and records the scores."""
         self._checkpoints.check_weights()
 
-        def count(batch: tuple) -> evaluation.Counts:
+        def count(batch: tuple) -> Any:
             # An evaluation can take minutes, and a scheduler does not wait that long.
             check()
             return self._count(batch)
 
         with self._averaged(), self._fitted_batch_norms(step, check):
             counts = map(count, self._evaluation_batches())
-            scores = evaluation.summarize(counts, self._workers.add)
-            if scores.top1 > float(self._best):
+            scores = self._task.summarize(counts, self._workers.add)
+            if scores.best > float(self._best):
                 self._task.save(self.model, self._workdir / self._task.best_file)
-                self._best.assign(scores.top1)
+                self._best.assign(scores.best)
         seen = step * self._config.optimization.batch_size
         record = {
             "step": step,
             "epoch": round(seen / self._train_source.num_examples, 3),
             "train_loss": log.loss,
-            "eval_loss": scores.loss,
-            "top1": scores.top1,
-            "top5": scores.top5,
+            **scores.record(),
             "eval_images": scores.images,
             "images_per_second": log.images_per_second,
             "memory_mb": resident_megabytes(),

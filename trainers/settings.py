@@ -9,7 +9,9 @@ import re
 
 from common.settings import Settings, setting
 
-MODELS = ("shufflenet_v1", "shufflenet_v2", "mobilenet_v2")
+MODELS = ("shufflenet_v1", "shufflenet_v2", "shufflenet_v2_plus", "mobilenet_v2")
+# Of shufflenet_v2_plus, which has no scales.
+SIZES = ("small", "medium", "large")
 # A model may also be a file: its architecture is trained from random weights.
 MODEL_SUFFIX = ".keras"
 PADDINGS = ("same", "symmetric")
@@ -128,6 +130,9 @@ class NetworkConfig(Settings):
         interval="(0, 100]",
     )
     groups: int | None = setting(None, "Groups of V1's convolutions: 1, 2, 3, 4 or 8 (default 3).")
+    size: str | None = setting(
+        None, f"Size of V2+, instead of --scale: {', '.join(SIZES)} (default small).", choices=SIZES
+    )
     padding: str = setting(
         "same",
         f"Padding of stride-2 convolutions: {', '.join(PADDINGS)}; symmetric is PyTorch's.",
@@ -172,6 +177,15 @@ class NetworkConfig(Settings):
             )
         if self.groups is not None and self.model != "shufflenet_v1":
             raise ValueError(f"groups is for model=shufflenet_v1 only, got {self.groups}")
+        if self.size is not None and self.model != "shufflenet_v2_plus":
+            raise ValueError(f"size is for model=shufflenet_v2_plus only, got {self.size!r}")
+        if self.model == "shufflenet_v2_plus":
+            for name, default in {"scale": 1.0, "convention": "paper"}.items():
+                value = getattr(self, name)
+                if value != default:
+                    raise ValueError(
+                        f"{name} must be {default} for model=shufflenet_v2_plus, got {value!r}"
+                    )
         self._check_widths()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

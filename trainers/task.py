@@ -1,12 +1,18 @@
-"""What a run trains: the loop gets the network, its loss and its files from a task."""
+"""What a run trains: the loop gets batches, the network, its loss,
+scores and files from a task.
+"""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from trainers import evaluation
 from trainers.config import TrainConfig
+from trainers.data import pipeline
 from trainers.data.sources import Source
 from trainers.networks.distillation import Distillation, load_distillation
 from trainers.networks.models import build_model, full_precision, save_model
@@ -37,6 +43,47 @@ class Task:
         )
         self._distillation: Distillation | None = None
         self._class_weights: np.ndarray | None = None
+
+    def training_batches(
+        self,
+        config: TrainConfig,
+        source: Source,
+        start: int,
+        context: tf.distribute.InputContext,
+    ) -> tf.data.Dataset:
+        """Returns the endless stream of (images, labels) after `start` steps.
+
+        Args:
+          config: the run's, with the sizes that images have from this step on.
+          source: the training split.
+          start: steps already taken.
+          context: this worker's number and how many there are.
+        """
+        return pipeline.training_batches(config, source, start, context)
+
+    def evaluation_batches(
+        self, source: Source, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """Returns every image once, in full batches for `make_counter`'s function."""
+        size = self.config.optimization.batch_size
+        return pipeline.evaluation_batches(self.config.images, size, source, context)
+
+    def make_counter(
+        self, model: keras.Model, strategy: tf.distribute.Strategy, source: Source
+    ) -> Callable[[tuple], Any]:
+        """Returns a function that evaluates a batch of `source`, on all devices of this worker."""
+        return evaluation.make_counter(model, strategy)
+
+    def summarize(
+        self, batches: Iterable[Any], add: Callable[[np.ndarray], np.ndarray]
+    ) -> evaluation.Scores:
+        """Returns the scores of what the counter's function returned for all batches.
+
+        Args:
+          batches: of this worker; computed while they are read.
+          add: sums an array over all workers.
+        """
+        return evaluation.summarize(batches, add)
 
     def weigh_classes(self, source: Source) -> None:
         """Sets the weights of the classes in the loss, by their numbers of images in `source`."""

@@ -4,6 +4,7 @@ Flags are defined by a call, not by the import: a module that defines flags is a
 """
 
 import importlib.metadata
+import os
 import shlex
 import statistics
 import sys
@@ -23,6 +24,9 @@ from edge.running.side_by_side import Turns
 FLAGS = flags.FLAGS
 # The flags belong to the calling command, whose --help shows them.
 flags.disclaim_key_flags()
+
+# Of this machine.
+LAST_CORE = (os.cpu_count() or 1) - 1
 
 
 def define_flags(name: str, document: str = "docs/benchmarks.md", more: str = "") -> None:
@@ -53,7 +57,7 @@ def define_turns(rounds: int) -> None:
     flags.DEFINE_integer(
         "invokes", 5, "Inferences of a file per round; their median counts.", lower_bound=1
     )
-    flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0)
+    flags.DEFINE_integer("core", 0, "CPU core to run on.", lower_bound=0, upper_bound=LAST_CORE)
 
 
 def read_turns() -> Turns:

@@ -1,6 +1,6 @@
 """The files for comparing runtimes: one network with the same weights in every format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ from converters.conversion import canonical
 from converters.conversion_cache import convert_graph
 from converters.graph.deployment import deployment_graph
 from converters.graph.operations import Graph
+from converters.quantization.calibration import calibrate
 from converters.random_weights import SEED
 from edge.running import worker
 from keras_shufflenet import preprocess_input
@@ -166,10 +167,17 @@ class _Writer:
     def _onnx(self, variant: Variant, path: Path) -> Path:
         import onnx
 
-        from benchmarks.other_runtimes.onnx_export import onnx_model
+        from converters.onnx_target.export import onnx_model
 
+        graph = self._graph(variant.graph)
+        if variant == replace(variant, graph="deployment", precision="int8"):
+            # What `shufflenet convert --quantization=onnx-int8` writes, for every CPU.
+            path = path.with_suffix(".onnx")
+            ranges = calibrate(graph, self.calibration)
+            onnx.save(onnx_model(graph, ranges, weight_bits=7), path)
+            return path
         source = self.folder / f"{variant.graph}.onnx"
-        onnx.save(onnx_model(self._graph(variant.graph)), source)
+        onnx.save(onnx_model(graph), source)
         if variant.precision == "float32":
             return source
         target = path.with_suffix(".xml" if variant.runtime == "openvino" else ".onnx")

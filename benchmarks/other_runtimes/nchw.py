@@ -1,4 +1,4 @@
-"""A graph as ONNX and ncnn need it: channels first, explicit pads, one split for all slices."""
+"""A graph as ncnn needs it: channels first, explicit pads, one split for all slices."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

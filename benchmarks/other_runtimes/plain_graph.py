@@ -11,12 +11,10 @@ from benchmarks.measuring.lower_bound import main_path, shortcut_path, v2_graph
 from converters.graph import reader
 from converters.graph.deployment import deployment_graph
 from converters.graph.operations import Graph
-from converters.graph.targets import UNLIMITED, Lowering
+from converters.graph.targets import ONNX_LOWERING, UNLIMITED
 from keras_shufflenet import ShuffleUnitV2
 from keras_shufflenet.permutations import PermutedTensor
 
-# Nothing that only XNNPACK needs; V1's shuffle remains.
-LOWERING = Lowering(most_concatenated=UNLIMITED, producers=1, grouped="group")
 _SHUFFLE_GROUPS = 2
 
 
@@ -34,12 +32,14 @@ def plain_graph(model: keras.Model) -> Graph:
     Examples:
       >>> logits = emit(plain_graph(model))(images)
     """
-    return v2_graph(model, _stage) if is_v2(model) else deployment_graph(model, lowering=LOWERING)
+    return (
+        v2_graph(model, _stage) if is_v2(model) else deployment_graph(model, lowering=ONNX_LOWERING)
+    )
 
 
 def shuffle_free_graph(model: keras.Model) -> Graph:
     """Returns the deployment graph of a ShuffleNetV2 in a lowering for any runtime."""
-    return deployment_graph(model, lowering=LOWERING)
+    return deployment_graph(model, lowering=ONNX_LOWERING)
 
 
 def _stage(graph: Graph, x: PermutedTensor, units: list[ShuffleUnitV2]) -> PermutedTensor:

@@ -1,5 +1,6 @@
 """Reads .npz files that anyone may have written: shapes and types are checked before the data."""
 
+import errno
 import lzma
 import os
 import struct
@@ -40,6 +41,7 @@ def read_arrays(
 
     Raises:
       DamagedError: the file is damaged, or an array has another shape or type.
+      OSError: it does not exist, or the disk cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -48,7 +50,11 @@ def read_arrays(
                 _check_array(archive, name, shape, np.dtype(dtype))
         with np.load(path, allow_pickle=False) as arrays:
             return [arrays[name] for name in expected]
-    except _BAD as error:
+    except (*_BAD, OSError) as error:
+        # zipfile seeks wherever the file says, also to before its start; other OSErrors are the
+        # disk's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DamagedError(path, reason, remedy) from error
 

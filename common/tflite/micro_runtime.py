@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from common.quiet import captured_stderr, quiet_stderr
 _ARENA_BYTES = 256 * 2**20
 _PACKAGE = "tflite-micro"
 _TOTAL = re.compile(r"^\[RecordingMicroAllocator\] Arena allocation total (\d+) bytes\r?$", re.M)
+_HEAD = re.compile(r"^\[RecordingMicroAllocator\] Arena allocation head (\d+) bytes\r?$", re.M)
+_TABLES = re.compile(r"^\[RecordingMicroAllocator\] '(.*)' used (\d+) bytes", re.M)
 
 
 def micro_version() -> str | None:
@@ -34,6 +37,20 @@ def arena_total(notes: str) -> int | None:
     return int(totals[-1]) if totals else None
 
 
+class Allocations(NamedTuple):
+    """What an arena holds, in bytes.
+
+    Attributes:
+      total: the smallest sufficient arena.
+      head: the feature maps, which share their places.
+      tables: the interpreter's own structures by name; they are the rest.
+    """
+
+    total: int
+    head: int
+    tables: dict[str, int]
+
+
 class RefusedError(UserError):
     """A file that TFLite Micro cannot run; `reason` is the first line of its message."""
 
@@ -48,6 +65,7 @@ class MicroRuntime:
     Args:
       content: the content of a .tflite file.
       outputs: how many outputs the file has.
+      arena_size: the bytes that it may use.
 
     Raises:
       RefusedError: TFLite Micro refuses the file; `invoke` and `run` raise it, too.
@@ -58,12 +76,12 @@ class MicroRuntime:
       >>> (scores,) = runtime.run([image])
     """
 
-    def __init__(self, content: bytes, outputs: int = 1):
+    def __init__(self, content: bytes, outputs: int = 1, arena_size: int = _ARENA_BYTES):
         try:
             from tflite_micro.python.tflite_micro import runtime
 
             with quiet_stderr():
-                self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=_ARENA_BYTES)
+                self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_size)
         except ImportError as error:
             raise UserError("it is not installed; pip install 'keras_shufflenet[micro]'") from error
         except (ValueError, RuntimeError) as error:
@@ -100,11 +118,20 @@ class MicroRuntime:
         Raises:
           UserError: it reports none.
         """
+        return self.allocations().total
+
+    def allocations(self) -> Allocations:
+        """Returns what its recording allocator reports of the arena.
+
+        Raises:
+          UserError: it reports none.
+        """
         with captured_stderr() as notes:
             self._interpreter.print_allocations()
-        total = arena_total(notes[0])
-        if total is None:
+        total, heads = arena_total(notes[0]), _HEAD.findall(notes[0])
+        if total is None or not heads:
             raise UserError(
                 f"{_PACKAGE} {micro_version()} does not report its arena; install another version"
             )
-        return total
+        tables = {name: int(used) for name, used in _TABLES.findall(notes[0])}
+        return Allocations(total, int(heads[-1]), tables)

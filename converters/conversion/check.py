@@ -55,9 +55,11 @@ BOUNDS: dict[str, Bound] = {
     "int8-qat": Bound(max=2.0, rms=0.4, argmax=0.75),
     "int16x8": Bound(max=0.4, rms=0.06, argmax=0.95),
 }
+# ONNX files compute in ONNX Runtime what the .tflite files compute.
+BOUNDS |= {"onnx": BOUNDS["none"], "onnx-int8": BOUNDS["int8-ptq"]}
 # Integer files with this share of other top classes, or more, are kept with a warning.
 WARN_FROM = 0.02
-_WARNED = ("int8-ptq", "int8-qat")
+_WARNED = ("int8-ptq", "int8-qat", "onnx-int8")
 
 
 def measure_agreement(

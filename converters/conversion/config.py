@@ -8,6 +8,8 @@ from common.cli import UserError, check_bounds
 from common.tflite.vela import ACCELERATORS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.graph.targets import LOWERINGS
+from converters.micro_target.settings import MemorySettings
+from converters.onnx_target.runtime import check_packages
 from converters.options import (
     DEFAULT_METHOD,
     GRAPHS,
@@ -16,6 +18,9 @@ from converters.options import (
     MAX_IMAGES,
     METHODS,
     MIN_CALIBRATION_IMAGES,
+    ONNX,
+    ONNX_LAYOUTS,
+    ONNX_WEIGHT_BITS,
     QUANTIZATIONS,
 )
 
@@ -39,8 +44,11 @@ class ConversionConfig:
     plot: Path | None = None
     samples: int = 300
     calibration_images: int = 256
+    onnx_layout: str = ONNX_LAYOUTS[0]
+    onnx_weight_bits: int = ONNX_WEIGHT_BITS[0]
     accelerator: str | None = None
     edgetpu: EdgeTpuSettings = field(default_factory=EdgeTpuSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     overwrite: bool = False
 
     def __post_init__(self):
@@ -52,10 +60,17 @@ class ConversionConfig:
                     f"--graph={graph} is not supported with --quantization={min(impossible)}, only "
                     f"with {', '.join(GRAPHS[graph])}; use --graph=deployment for it"
                 )
-        for flag, known in {"target": LOWERINGS, "io_dtype": IO_DTYPES, "ranges": METHODS}.items():
-            if getattr(self, flag) not in known:
+        choices = {
+            "target": LOWERINGS,
+            "io_dtype": IO_DTYPES,
+            "ranges": METHODS,
+            "onnx_layout": ONNX_LAYOUTS,
+            "onnx_weight_bits": ONNX_WEIGHT_BITS,
+        }
+        for flag, known in choices.items():
+            if (value := getattr(self, flag)) not in known:
                 raise UserError(
-                    f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
+                    f"--{flag} must be one of {', '.join(map(str, known))}; received {value!r}"
                 )
         check_bounds("samples", self.samples, 0, MAX_IMAGES)
         check_bounds(
@@ -75,7 +90,18 @@ class ConversionConfig:
                 "--io_dtype=float32 is not supported with --target=micro: the firmware takes "
                 "pixels and returns integer scores; convert with --io_dtype=int8 or uint8"
             )
+        self._check_onnx()
         self._check_device_flags()
+
+    def _check_onnx(self) -> None:
+        if set(self.quantizations) & set(ONNX):
+            check_packages()
+        elif self.onnx_layout != ONNX_LAYOUTS[0]:
+            raise UserError(
+                f"--onnx_layout needs an ONNX file; add --quantization={' or '.join(ONNX)}"
+            )
+        if self.onnx_weight_bits != ONNX_WEIGHT_BITS[0] and "onnx-int8" not in self.quantizations:
+            raise UserError("--onnx_weight_bits needs an int8 file; add --quantization=onnx-int8")
 
     def _check_device_flags(self) -> None:
         if self.accelerator is not None and self.accelerator not in ACCELERATORS:
@@ -89,6 +115,7 @@ class ConversionConfig:
                 "edgetpu",
                 self.edgetpu != EdgeTpuSettings(),
             ),
+            "--bands, --max_overhead or --arena": ("micro", self.memory != MemorySettings()),
         }
         for flag, (target, used) in given.items():
             if used and self.target != target:

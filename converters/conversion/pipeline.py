@@ -33,19 +33,25 @@ from converters.conversion.config import ConversionConfig
 from converters.conversion.devices import device_step
 from converters.conversion.sources import CONVERTERS, Sources
 from converters.graph.drawing import draw_stage
-from converters.options import CALIBRATED, INTEGER
+from converters.micro_target import fitting
+from converters.onnx_target.runtime import OnnxModel, describe_onnx
+from converters.options import CALIBRATED, INTEGER, ONNX
 from converters.source.from_workdir import network_of_workdir
 from converters.source.network import Network, Samples
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
-    "none": "float32",
-    "float16": "float16",
-    "dynamic": "dynamic",
-    "int8-ptq": "int8_ptq",
-    "int8-qat": "int8_qat",
-    "int16x8": "int16x8",
+    "none": "float32.tflite",
+    "float16": "float16.tflite",
+    "dynamic": "dynamic.tflite",
+    "int8-ptq": "int8_ptq.tflite",
+    "int8-qat": "int8_qat.tflite",
+    "int16x8": "int16x8.tflite",
+    "onnx": "float32.onnx",
+    "onnx-int8": "int8_ptq.onnx",
 }
+# How a file of each format is run and described.
+_FORMATS = {".tflite": (LiteRTNetwork, describe_tflite), ".onnx": (OnnxModel, describe_onnx)}
 _PACKAGES = ("keras_shufflenet", "keras", "tensorflow", "ai-edge-litert", "numpy")
 
 
@@ -103,12 +109,14 @@ def convert_network(
         sources = Sources(network, config)
         files = {}
         for graph, quantization in config.pairs:
-            path = folder / f"{graph}_{_SUFFIXES[quantization]}.tflite"
+            path = folder / f"{graph}_{_SUFFIXES[quantization]}"
             content = CONVERTERS[graph, quantization](sources, quantization)
-            path.write_bytes(_with_metadata(content, network, config.target))
+            content, memory = _fitted(content, config, graph, quantization)
+            path.write_bytes(_with_metadata(content, network, path.suffix, config.target))
             files[path.name] = {
                 **_describe_file(path, quantization, network, evaluation),
                 **_describe_method(sources, graph, quantization),
+                **memory,
             }
             if quantization in INTEGER:
                 files[path.name] |= step(path, graph, network, evaluation.samples)
@@ -140,10 +148,20 @@ def _describe_network(network: Network, evaluation: Evaluation) -> dict:
     }
 
 
-def _with_metadata(content: bytes, network: Network, target: str) -> bytes:
+def _fitted(
+    content: bytes, config: ConversionConfig, graph: str, quantization: str
+) -> tuple[bytes, dict]:
+    """Returns a file for a microcontroller with a smaller arena, and what it adds to its entry."""
+    if config.target != "micro" or graph != "deployment" or quantization not in INTEGER:
+        return content, {}
+    fit = fitting.fit(content, config.memory)
+    return (content, {}) if fit is None else (fit.content, {"memory": fit.describe()})
+
+
+def _with_metadata(content: bytes, network: Network, suffix: str, target: str) -> bytes:
     # Libraries of phones read it. A microcontroller would pay for it in flash, and compilers for
     # accelerators have not been tried with it.
-    if target != "cpu" or not network.is_image_classifier:
+    if not network.is_image_classifier or (suffix == ".tflite" and target != "cpu"):
         return content
     preprocessing = network.inputs[0].describe()["preprocessing"]
     description = metadata.Description(
@@ -153,6 +171,10 @@ def _with_metadata(content: bytes, network: Network, target: str) -> bytes:
         scale=preprocessing["scale"],
         offset=preprocessing["offset"],
     )
+    if suffix == ".onnx":
+        from converters.onnx_target.metadata import add_metadata
+
+        return add_metadata(content, description)
     return metadata.add_metadata(content, description)
 
 
@@ -190,9 +212,10 @@ def _describe_origin(command: str) -> dict:
 def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
     """Returns how a file was made; fields that do not apply to it are null."""
     ours = graph == "deployment"
+    target = "onnx" if quantization in ONNX else sources.config.target
     return {
         "graph": graph,
-        "target": sources.config.target if ours else None,
+        "target": target if ours else None,
         "quantization": quantization,
         "ranges": _range_method(sources, quantization) if ours else None,
     }
@@ -201,12 +224,13 @@ def _describe_method(sources: Sources, graph: str, quantization: str) -> dict:
 def _range_method(sources: Sources, quantization: str) -> str | None:
     if quantization == "int8-qat":
         return None if sources.network.quantized else sources.qat_config.ranges
-    return sources.config.ranges if quantization == "int8-ptq" else None
+    return sources.config.ranges if quantization in ("int8-ptq", "onnx-int8") else None
 
 
 def _describe_file(path: Path, quantization: str, network: Network, evaluation: Evaluation) -> dict:
     """Checks a converted file against the Keras model and returns its entry for the manifest."""
-    outputs = LiteRTNetwork(path).predict_all(evaluation.values)
+    load, describe = _FORMATS[path.suffix]
+    outputs = load(path).predict_all(evaluation.values)
     is_classifier = network.task == CLASSIFICATION
     found: dict[str, Agreement] = {}
     for name, expected, actual in zip(network.outputs, evaluation.outputs, outputs, strict=True):
@@ -218,7 +242,7 @@ def _describe_file(path: Path, quantization: str, network: Network, evaluation: 
     worst = asdict(max(found.values(), key=lambda agreement: agreement.rms))
     each = {name: asdict(agreement) for name, agreement in found.items()}
     return {
-        **describe_tflite(path),
+        **describe(path),
         "agreement": worst if len(each) == 1 else {**worst, "outputs": each},
         **evaluation.accuracy(outputs),
     }

@@ -13,7 +13,8 @@ from converters.conversion.ends import Ends
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.options import GRAPHS
+from converters.graph.targets import ONNX_LOWERING, Lowering
+from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import QatConfig
 from converters.quantization.fake_quantization import Range, fake_quant_model
@@ -26,20 +27,29 @@ class Sources:
     Attributes:
       network: the model, with its data.
       config: the command's settings.
+      lowering: of the deployment graph; None: the target's.
       ends: the model's inputs and outputs.
     """
 
-    def __init__(self, network: Network, config: ConversionConfig):
+    def __init__(
+        self, network: Network, config: ConversionConfig, lowering: Lowering | None = None
+    ):
         self.network = network
         self.config = config
+        self.lowering = lowering
         self.ends = Ends(tuple(each.name for each in network.inputs), network.outputs)
 
     @cached_property
     def graph(self) -> Graph:
-        """The deployment graph in the target's lowering."""
+        """The deployment graph in the target's lowering, or in the one that was given."""
         if self.network.quantized is not None:
             return self.network.quantized[0]
-        return deployment_graph(self.network.model, self.config.target)
+        return deployment_graph(self.network.model, self.config.target, self.lowering)
+
+    @cached_property
+    def for_onnx(self) -> "Sources":
+        """The same network in the lowering of ONNX files."""
+        return Sources(self.network, self.config, ONNX_LOWERING)
 
     @cached_property
     def calibration(self) -> np.ndarray | tuple[np.ndarray, ...]:
@@ -130,11 +140,22 @@ def _int16(sources: Sources, quantization: str) -> bytes:
     return tflite.convert_int16(emit(sources.graph), sources.calibration, sources.ends)
 
 
-# The function that makes the .tflite file of each (graph, quantization) in `GRAPHS`.
+def _onnx(sources: Sources, quantization: str) -> bytes:
+    # Of the extra "onnx": it may be missing.
+    from converters.onnx_target.export import onnx_model
+
+    config, sources = sources.config, sources.for_onnx
+    ranges = sources.ranges if quantization == "onnx-int8" else None
+    model = onnx_model(sources.graph, ranges, config.onnx_layout, config.onnx_weight_bits)
+    return model.SerializeToString()
+
+
+# The function that makes the file of each (graph, quantization) in `GRAPHS`.
 CONVERTERS: dict[tuple[str, str], Callable[[Sources, str], bytes]] = {
     **{("canonical", quantization): _canonical for quantization in GRAPHS["canonical"]},
     **{("deployment", quantization): _float for quantization in ("none", "float16", "dynamic")},
     ("deployment", "int8-ptq"): _int8_ptq,
     ("deployment", "int8-qat"): _int8_qat,
     ("deployment", "int16x8"): _int16,
+    **{("deployment", quantization): _onnx for quantization in ONNX},
 }

@@ -1,6 +1,7 @@
 """Converts a tf_keras deployment graph to a .tflite file with a batch of one."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +10,9 @@ import tf_keras
 from common.cli import UserError
 from common.quiet import quiet_stderr
 from converters.conversion.ends import Ends, examples, in_order, traceable
+from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales
+from converters.graph.emitted_layers import QuantizeBorder
 
 
 def convert_float(model: tf_keras.Model, quantization: str, ends: Ends | None = None) -> bytes:
@@ -39,7 +42,8 @@ def convert_fake_quant(
     Args:
       model: as `quantization.fake_quantization.fake_quant_model` returns it, trained or not.
       io_dtype: type of the input and output: "int8", "uint8" or "float32"; all but int8 add a
-        QUANTIZE or DEQUANTIZE at each end.
+        QUANTIZE or DEQUANTIZE at each end. An output that stays in float32
+        (`quantization.options`) is float32 with all of them.
       ends: the names of several inputs or outputs; None: those in the model.
 
     Returns:
@@ -48,11 +52,29 @@ def convert_fake_quant(
     Examples:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
-    converter = _converter(model, ends)
+    with _marked_borders(model):
+        converter = _converter(model, ends)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(io_dtype)
     converter.inference_output_type = tf.as_dtype(io_dtype)
-    return _convert(converter, model, ends)
+    return without_markers(integer_elu(_convert(converter, model, ends)))
+
+
+@contextlib.contextmanager
+def _marked_borders(model: tf_keras.Model) -> Iterator[None]:
+    """Marks where tensors go between int8 and float32 operators, while the model is traced.
+
+    The converter would make an operator between int8 ones int8, although it has no fake
+    quantization, unless operators that it cannot quantize are around it.
+    """
+    borders = [layer for layer in model.layers if isinstance(layer, QuantizeBorder)]
+    for border in borders:
+        border.marked = True
+    try:
+        yield
+    finally:
+        for border in borders:
+            border.marked = False
 
 
 def convert_int16(

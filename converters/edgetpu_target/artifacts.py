@@ -87,7 +87,7 @@ def _describe(
 
 def _update(artifact: Artifact, name: str, copy: Path, entry: dict) -> None:
     """Writes the copy's manifest with the new entry, and removes an older entry's file."""
-    files = dict(artifact.files)
+    files = dict(artifact.manifest["files"])
     old = files[name].get("edgetpu", {}).get("compiled")
     if old is not None and entry["compiled"] is None:
         (copy / old["name"]).unlink()

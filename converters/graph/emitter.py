@@ -15,6 +15,7 @@ from converters.graph.emitted_layers import (
     EdgeFactor,
     Function,
     GroupedPointwise,
+    QuantizeBorder,
     Resize,
     SpatialReduction,
     WindowAverage,
@@ -128,6 +129,8 @@ MAKERS: dict[str, Callable[[Op], Layer]] = {
     "transpose": lambda op: ChannelTranspose(op.settings["groups"], name=op.name),
     "permute": lambda op: _LAYERS.Permute([axis + 1 for axis in op.settings["axes"]], name=op.name),
     "reshape": lambda op: _LAYERS.Reshape(op.shape, name=op.name),
+    "quantize": _plain(QuantizeBorder),
+    "dequantize": _plain(QuantizeBorder),
 }
 # Operators that TFLite computes an activation with, but tf_keras's layers do not.
 SEPARATE_ACTIVATION = ("add", "subtract", "multiply")

@@ -44,6 +44,7 @@ class Op:
       weights: its weights, in the physical order of its input and output.
       settings: what else it needs, by name.
       shares: the name of an earlier operator with the same weights, which a file contains once.
+      layers: the names of the model's layers that it computes, those of nested models included.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Op:
     weights: Folded | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     shares: str | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -63,6 +65,16 @@ class Op:
     def activation(self) -> str | None:
         """The activation that is part of the operator: "relu", "relu6" or None."""
         return self.settings.get("activation")
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it stays in float32 in an int8 file (`converters.quantization.options`)."""
+        return self.settings.get("keep_float", False)
+
+    @property
+    def per_tensor(self) -> bool:
+        """Whether its int8 weights have one scale, instead of one per output channel."""
+        return self.settings.get("per_tensor", False)
 
 
 @dataclass
@@ -383,6 +395,11 @@ class Graph:
         """Adds a shuffle of the physical channels, for when nothing can absorb the order."""
         order = x.order[permutations.shuffle(x.channels, groups)]
         return self._add(name, "transpose", (x,), order, groups=groups)
+
+    def note_layer(self, name: str, layer: str) -> None:
+        """Notes that an operator computes a layer of the model, or a part of it."""
+        op = self.ops[name]
+        self.ops[name] = replace(op, layers=(*op.layers, layer))
 
     def note_twin(self, name: str, twin: str) -> None:
         """Notes that an operator may have the same weights as an earlier one, `twin`."""

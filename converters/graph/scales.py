@@ -8,6 +8,8 @@ _COMPUTE = (
     *("add", "subtract", "multiply", "mean", "window_average", "edge_factor"),
     *("relu", "relu6", "leaky_relu", "hard_swish", "gelu", "elu"),
     *("sigmoid", "tanh", "softmax"),
+    # Where a tensor goes from float32 to int8 operators, and back.
+    *("quantize", "dequantize"),
 )
 # Operators that move or select values: TFLite requires their output to have the input's int8 scale.
 _MOVE = (
@@ -25,7 +27,8 @@ def scale_groups(graph: Graph) -> dict[str, str]:
     """Returns the name of each operator's int8 scale; operators with equal names share a scale.
 
     Operators that only move values tie their inputs and output together: the connected
-    components of these ties are the scales. Therefore nothing needs to be requantized.
+    components of these ties are the scales. Therefore nothing needs to be requantized. Operators
+    that stay in float32 have no scale; their names stand for themselves.
     """
     parent = {name: name for name in graph.ops}
 
@@ -35,7 +38,7 @@ def scale_groups(graph: Graph) -> dict[str, str]:
         return name
 
     for op in graph.ops.values():
-        if SAME_SCALE[op.kind] or op.kind in _TIED:
+        if not op.is_float and (SAME_SCALE[op.kind] or op.kind in _TIED):
             for source in op.inputs:
                 parent[root(op.name)] = root(source)
     return {name: root(name) for name in graph.ops}

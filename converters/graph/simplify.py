@@ -36,17 +36,22 @@ def simplify(graph: Graph) -> Graph:
         source = ops.get(op.inputs[0]) if op.inputs else None
         if source is not None and uses[source.name] == 1:
             if (merged := _after(source, op)) is not None:
-                ops[source.name] = merged
+                ops[source.name] = _of_both(merged, source, op)
                 names[op.name] = source.name
                 uses[source.name] = uses[op.name]
                 continue
             if (merged := _before(source, op)) is not None:
                 del ops[source.name]
-                op = merged
+                op = _of_both(merged, source, op)
         ops[op.name] = op
     ops = _as_convolutions(ops)
     outputs = tuple(names.get(name, name) for name in graph.outputs)
     return Graph({name: _rounded(op, ops) for name, op in ops.items()}, outputs)
+
+
+def _of_both(merged: Op, source: Op, op: Op) -> Op:
+    """Returns an operator that computes the layers of two."""
+    return replace(merged, layers=tuple(dict.fromkeys((*source.layers, *op.layers))))
 
 
 def _after(source: Op, op: Op) -> Op | None:
@@ -141,13 +146,14 @@ def _as_convolution(op: Op, shape: Shape) -> dict[str, Op]:
         matrix = np.eye(shape[-1])[:, list(op.settings["positions"])]
         weights, kind = Folded(matrix[np.newaxis, np.newaxis], np.zeros(op.channels)), "conv"
         settings |= {"groups": 1}
-    conv = Op(op.name, kind, op.inputs, op.shape, weights, {**settings, "activation": None})
+    settings |= {"activation": None}
+    conv = Op(op.name, kind, op.inputs, op.shape, weights, settings, layers=op.layers)
     if len(op.shape) == 3:
         return {op.name: conv}
     # Of points or of single values: as a map and back.
-    as_map = Op(f"{op.name}_map", "reshape", op.inputs, map_shape(shape))
+    as_map = Op(f"{op.name}_map", "reshape", op.inputs, map_shape(shape), layers=op.layers)
     conv = replace(conv, name=f"{op.name}_conv", inputs=(as_map.name,), shape=map_shape(op.shape))
-    back = Op(op.name, "reshape", (conv.name,), op.shape)
+    back = Op(op.name, "reshape", (conv.name,), op.shape, layers=op.layers)
     return {each.name: each for each in (as_map, conv, back)}
 
 
@@ -155,14 +161,26 @@ def _rounded(op: Op, ops: dict[str, Op]) -> Op:
     """Returns the operator with float32 weights, and without a twin that is not one any more."""
     if op.weights is None:
         return replace(op, shares=None)
-    weights = Folded(*(np.asarray(values, np.float32) for values in op.weights))
+    kernel, bias = (np.asarray(values, np.float32) for values in op.weights)
+    weights = Folded(kernel, _varied(bias))
     twin = ops.get(op.shares)
     same = (
         twin is not None
         and twin.activation == op.activation
         and all(
             np.array_equal(np.asarray(theirs, np.float32), mine)
-            for theirs, mine in zip(twin.weights, weights, strict=True)
+            for theirs, mine in zip(twin.weights, (kernel, bias), strict=True)
         )
     )
     return replace(op, weights=weights, shares=op.shares if same else None)
+
+
+def _varied(bias: np.ndarray) -> np.ndarray:
+    """Returns the bias, changed in its last bit if all channels have the same.
+
+    TFLiteConverter rounds a constant of equal values with the first channel's scale for all
+    channels, which is wrong wherever the channels' scales differ.
+    """
+    if len(bias) == 1 or not bias.any() or (bias != bias[0]).any():
+        return bias
+    return np.concatenate([np.nextafter(bias[:1], np.float32(np.inf)), bias[1:]])

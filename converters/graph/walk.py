@@ -12,14 +12,14 @@ from converters.graph.operations import Graph
 from converters.graph.rules import (  # noqa: F401 -- they register the rules
     activations,
     convolutions,
+    large,
     maps,
     merges,
     shufflenet_v1,
 )
 from converters.graph.rules.registry import Call, RuleError, rule_for
-from converters.graph.rules.shufflenet_v2 import add_stage
+from converters.graph.rules.shufflenet_v2 import UNITS, add_stage
 from converters.graph.targets import Lowering
-from keras_shufflenet import ShuffleUnitV2
 from keras_shufflenet.keras_internals import CallNode, call_nodes, functional
 from keras_shufflenet.permutations import PermutedTensor
 
@@ -133,6 +133,7 @@ class _Walk:
         else:
             outputs = self._apply(nodes[0], names[0], inputs, tensors)
         self._share(prefix, nodes[0].operation, names[0], before)
+        self._note_layers(nodes, names, before)
         return outputs if isinstance(outputs, list) else [outputs]
 
     def _apply(
@@ -166,6 +167,14 @@ class _Walk:
         for op in list(self.graph.ops.values())[before:]:
             self.graph.note_twin(op.name, op.name.replace(name, first, 1))
 
+    def _note_layers(self, nodes: Sequence[CallNode], names: Sequence[str], before: int) -> None:
+        """Notes of every new operator its layer; in a stage, the unit that its name begins with."""
+        units = {f"{name}_": node.operation.name for name, node in zip(names, nodes, strict=True)}
+        last = nodes[-1].operation.name
+        for name in list(self.graph.ops)[before:]:
+            layer = next((unit for start, unit in units.items() if name.startswith(start)), last)
+            self.graph.note_layer(name, layer)
+
 
 def _stages(model: Any) -> list[list[CallNode]]:
     """Returns the calls that are written together: the units of a stage, else one by one."""
@@ -187,10 +196,11 @@ def _stages(model: Any) -> list[list[CallNode]]:
 
 def _followers(node: CallNode, takers: dict[int, list[CallNode]]) -> Iterator[CallNode]:
     """Yields the units of stride 1 after one of stride 2, if nothing else takes their input."""
-    if not isinstance(node.operation, ShuffleUnitV2) or node.operation.stride != 2:
+    if not isinstance(node.operation, UNITS) or node.operation.stride != 2:
         return
+    unit_class = type(node.operation)
     while len(after := takers[id(node.outputs[0])]) == 1 and after[0] is not None:
         (node,) = after
-        if not isinstance(node.operation, ShuffleUnitV2) or node.operation.stride != 1:
+        if type(node.operation) is not unit_class or node.operation.stride != 1:
             return
         yield node

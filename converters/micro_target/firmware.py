@@ -16,6 +16,7 @@ from common.cli import UserError
 from common.tflite.litert import LiteRTModel
 from common.tflite.micro_runtime import MicroRuntime, micro_version
 from common.tflite.operators import operator_counts
+from converters.micro_target.memory import write_report
 from converters.micro_target.operators import registrations
 from converters.micro_target.sources import (
     FirmwareData,
@@ -134,6 +135,7 @@ def write_firmware(
     for name, text in _texts(data, path).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+    write_report(data.content, folder)
     return data
 
 

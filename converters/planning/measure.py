@@ -5,26 +5,25 @@ run, each in a small file.
 """
 
 import functools
-import hashlib
-import json
 import math
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 
 from common.cli import UserError
-from common.files import write_json
-from common.storage.readers import read_json
 from common.tflite.litert import litert_version
-from common.tflite.micro_runtime import MicroRuntime, micro_version
+from common.tflite.micro_runtime import micro_version
 from common.tflite.vela import compile_file, vela_version
 from converters.conversion.tflite import convert_fake_quant
 from converters.edgetpu_target.check import predict
 from converters.graph.deployment import deployment_graph
 from converters.graph.scales import scale_groups
+from converters.measurement_cache import cached
+from converters.micro_target.fitting import fit
+from converters.micro_target.settings import MemorySettings
 from converters.planning.config import PlanConfig
 from converters.planning.networks import build
 from converters.quantization.fake_quantization import fake_quant_model
@@ -37,49 +36,8 @@ _RANGE = (-4.0, 4.0)
 _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
-    "converters/edgetpu_target/parameters.py",
+    *("converters/edgetpu_target/parameters.py", "converters/micro_target/*.py"),
 )
-
-
-def cached(
-    folder: Path, key: dict, fields: Collection[str], measure: Callable[[], dict[str, int]]
-) -> dict[str, int]:
-    """Returns the kept result of `measure` for the same key, or calls it and keeps the result.
-
-    A file that is damaged, or has another key, is measured again and replaced.
-
-    Args:
-      folder: where results are kept; made if it is missing.
-      key: everything that the result depends on, as JSON values.
-      fields: the names in the result; all values are integers of at least 0.
-      measure: the slow function.
-
-    Raises:
-      OSError: the folder cannot be written.
-
-    Examples:
-      >>> cached(Path("cache"), {"network": "v2-0.5x"}, ["macs"], lambda: {"macs": count(model)})
-    """
-    text = json.dumps(key, sort_keys=True)
-    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-    values = _read(path, key)
-    numbers = (type(value) is int and value >= 0 for value in values.values())
-    if set(values) == set(fields) and all(numbers):
-        return values
-    values = measure()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"key": key, "values": values})
-    return values
-
-
-def _read(path: Path, key: dict) -> dict:
-    """Returns the values that a file has for a key, {} if it has none."""
-    try:
-        kept = read_json(path, "remove it")
-    except (OSError, UserError):
-        return {}
-    values = kept.get("values") if isinstance(kept, dict) and kept.get("key") == key else None
-    return values if isinstance(values, dict) else {}
 
 
 class Candidate:
@@ -101,8 +59,8 @@ class Candidate:
 
     @functools.cached_property
     def complexity(self) -> dict[str, int]:
-        """`macs`, `parameters`, and `stem_bytes`, the size of the stem's int8 input and output."""
-        fields = ("macs", "parameters", "stem_bytes")
+        """`macs`, `parameters`, and `image_bytes`, the size of an int8 image."""
+        fields = ("macs", "parameters", "image_bytes")
         return cached(self._config.cache, self._key("complexity"), fields, self._count)
 
     @functools.cached_property
@@ -149,12 +107,10 @@ class Candidate:
 
     def _count(self) -> dict[str, int]:
         counts = complexity(self._model)
-        stem = self._model.get_layer("stem_conv").output.shape[1:]
-        image = self._model.input_shape[1:]
         return {
             "macs": counts.macs,
             "parameters": counts.parameters,
-            "stem_bytes": math.prod(image) + math.prod(stem),
+            "image_bytes": math.prod(self._model.input_shape[1:]),
         }
 
     def _convert_and(self, measure: Callable[[Path, PlanConfig], dict[str, int]]) -> dict[str, int]:
@@ -168,8 +124,9 @@ class Candidate:
 
 
 def _measure_micro(path: Path, config: PlanConfig) -> dict[str, int]:
-    runtime = MicroRuntime(path.read_bytes())
-    return {"ram_bytes": runtime.arena_bytes(), "flash_bytes": path.stat().st_size}
+    # In bands, as converters.convert writes it.
+    found = fit(path.read_bytes(), MemorySettings(), config.cache / "bands")
+    return {"ram_bytes": found.chosen.arena_bytes, "flash_bytes": len(found.content)}
 
 
 def _measure_edgetpu(path: Path, config: PlanConfig) -> dict[str, int]:

@@ -20,10 +20,10 @@ _WORDS = {
     "latency_ms": "ms",
 }
 # What a network needs at least, known without converting it, by target. TFLite Micro holds the
-# stem's input and output at the same time, and a .tflite file has a byte for each weight. Neither
-# is true after Vela, which cuts feature maps into stripes and packs weights.
+# whole image, and a .tflite file has a byte for each weight. Neither is true after Vela, which cuts
+# feature maps into stripes and packs weights.
 _BOUNDS = {
-    "micro": {"sram": "stem_bytes", "flash": "parameters"},
+    "micro": {"sram": "image_bytes", "flash": "parameters"},
     "edgetpu": {"sram": "parameters", "flash": "parameters"},
     "ethosu": {},
 }

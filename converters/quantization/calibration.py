@@ -104,7 +104,7 @@ def _activations(
     quantized = [
         op.name
         for op in graph.ops.values()
-        if not SAME_SCALE[op.kind] and op.kind not in FIXED_RANGES
+        if not (SAME_SCALE[op.kind] or op.is_float or op.kind in FIXED_RANGES)
     ]
     taps: dict[str, object] = {}
     model = emit(graph, after=lambda op, x: taps.setdefault(op.name, x))

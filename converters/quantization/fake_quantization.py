@@ -38,9 +38,9 @@ _WEIGHTS = {
     "dense": ("kernel", None),
 }
 # Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
-_FACTOR_STEP = 1 / 4
+FACTOR_STEP = 1 / 4
 # Weights that are all zero need a range, too.
-_SMALLEST = 1e-6
+SMALLEST_WEIGHT = 1e-6
 
 
 @register
@@ -84,7 +84,7 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
 
 
 def _limit(w: tf.Tensor, axes: list[int] | None) -> tf.Tensor:
-    return tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(w), axes), _SMALLEST))
+    return tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(w), axes), SMALLEST_WEIGHT))
 
 
 @register
@@ -136,7 +136,7 @@ class QuantizedEdgeFactor(EdgeFactor):
 
     def factors(self) -> tf.Tensor:
         """Returns the products of the factors, (1, height, width, 1)."""
-        limit = 127 * _FACTOR_STEP
+        limit = 127 * FACTOR_STEP
         return tf.quantization.fake_quant_with_min_max_args(
             super().factors(), -limit, limit, narrow_range=True
         )
@@ -164,6 +164,18 @@ class SharedRange(tf_keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "low": self.low, "high": self.high}
+
+
+@register
+class OutputRange(SharedRange):
+    """The range of probabilities that the network returns: they are not rounded in training.
+
+    The logarithm of one that is rounded to 0 has no gradient, so such images would teach nothing.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Returns `inputs`, in inference rounded to the 256 steps of the range."""
+        return inputs if training else super().call(inputs)
 
 
 # The layer with int8 weights for each kind of operator with constant weights.
@@ -200,18 +212,23 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
     layers: dict[str, SharedRange] = {}
 
     def annotate(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        if op.is_float:
+            return layer
         if op.kind not in _WEIGHTS:
             return quantize_constants(op, layer)
-        config = WeightConfig(*_WEIGHTS[op.kind])
+        weight, axis = _WEIGHTS[op.kind]
+        config = WeightConfig(weight, None if op.per_tensor else axis)
         return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
 
     def quantize(op: Op, x: Any) -> Any:
-        if SAME_SCALE[op.kind]:
+        if SAME_SCALE[op.kind] or op.is_float:
             return x
         name = groups[op.name]
         if name not in layers:
             low, high = FIXED_RANGES.get(op.kind) or ranges[name]
-            layers[name] = SharedRange(low, high, name=f"{name}_range")
+            probabilities = op.kind in FIXED_RANGES and op.name in graph.outputs
+            layer = OutputRange if probabilities else SharedRange
+            layers[name] = layer(low, high, name=f"{name}_range")
         return layers[name](x)
 
     annotated = emit(graph, annotate, quantize)

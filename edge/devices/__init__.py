@@ -1,6 +1,7 @@
 """The devices that a benchmark can use, by name."""
 
 from edge.devices.android import Android
+from edge.devices.browser import Browser
 from edge.devices.coral import Coral
 from edge.devices.device import (
     DEFAULT_OPTIONS,
@@ -21,6 +22,7 @@ DEVICES: dict[str, type[Device]] = {
     "coral": Coral,
     "micro-sim": MicroSim,
     "ethosu-model": EthosUModel,
+    "browser": Browser,
 }
 
 __all__ = ["DEFAULT_OPTIONS", "DEVICES", "Device", "DeviceLostError", "Job", "Result"]

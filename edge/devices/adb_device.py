@@ -14,7 +14,8 @@ from edge.running import runner
 # By name: benchmark_model's flags, and what it calls the delegate; None for no delegate.
 DELEGATES: dict[str, tuple[tuple[str, ...], str | None]] = {
     "xnnpack": (("--use_xnnpack=true",), "XNNPACK"),
-    "gpu": (("--use_gpu=true",), "GPU"),
+    # Said aloud, because float16 is only its default: a record's `precision` depends on it.
+    "gpu": (("--use_gpu=true", "--gpu_precision_loss_allowed=true"), "GPU"),
     # Not NNAPI's own CPU implementation, which phones also call an accelerator.
     "nnapi": (("--use_nnapi=true", "--disable_nnapi_cpu=true"), "NNAPI"),
     "none": (("--use_xnnpack=false",), None),
@@ -109,6 +110,7 @@ class AdbDevice:
             *self._pinned(),
             *(self._program, f"--graph={graph}", f"--num_threads={job.threads}"),
             *(f"--warmup_runs={max(job.warmup, 1)}", f"--num_runs={job.runs}", *flags),
+            *([f"--run_delay={job.options['cooldown']:g}"] if job.options["cooldown"] else []),
         ]
         before = self._read_state()
         text = self._benchmark(command)
@@ -121,6 +123,7 @@ class AdbDevice:
         return {
             **benchmark_model.parse(text),
             **({} if called is None else benchmark_model.delegated(text, called)),
+            **({"precision": "float16"} if delegate == "gpu" else {}),
             "drift": None,
             "accuracy": None,
             "accuracy_images": 0,

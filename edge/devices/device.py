@@ -15,6 +15,8 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "cores": (),
         # The longest that one command on a device may be silent, in seconds.
         "timeout": 900.0,
+        # Seconds of pause between two rounds of timed runs. Not for micro-sim and ethosu-model.
+        "cooldown": 0.0,
         # ssh and coral: user@board, or a name from the user's ssh configuration.
         "host": None,
         "ssh_config": None,
@@ -29,6 +31,17 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "delegates": ("xnnpack",),
         # ethosu-model: the NPU; None for the manifest's.
         "accelerator": None,
+        # browser: what computes, of wasm, webgpu and webnn.
+        "browser_accelerators": ("wasm",),
+        # browser: a program; None for the first that is found.
+        "browser": None,
+        # browser: how many phones to wait for, instead of a browser on this machine.
+        "wait": 0,
+        # browser: where its server listens; with a certificate and its key, by https.
+        "listen": "127.0.0.1",
+        "port": 0,
+        "certificate": None,
+        "key": None,
     }
 )
 

@@ -17,6 +17,8 @@ MAX_THREADS = 256
 MAX_RUNS = 1_000_000
 _MAX_CORE = 4095
 _MAX_SECONDS = 1e6
+_MAX_COOLDOWN = 600
+_LISTS = ("serial", "delegates", "browser_accelerators")
 
 
 def define() -> None:
@@ -29,6 +31,7 @@ def define() -> None:
         DEFAULT_OPTIONS["timeout"],
         "Seconds that a command on a device, or an inference, may take without a sign of progress.",
     )
+    define_cooldown()
     flags.DEFINE_string("host", None, "ssh, coral: the board, such as pi@raspberrypi.")
     flags.DEFINE_string(
         "ssh_config", None, "ssh, coral: configuration file to use instead of ~/.ssh/config."
@@ -66,6 +69,48 @@ def define() -> None:
         None,
         "ethosu-model: the NPU, such as ethos-u55-128; by default the artifact's.",
     )
+    define_browser()
+    flags.DEFINE_list(
+        "browser_accelerators",
+        list(DEFAULT_OPTIONS["browser_accelerators"]),
+        "browser: one or more of wasm, webgpu, webnn.",
+    )
+    flags.DEFINE_string(
+        "browser", None, "browser: name or path of Chromium; by default the first that is found."
+    )
+    flags.DEFINE_integer(
+        "wait",
+        DEFAULT_OPTIONS["wait"],
+        "browser: instead of starting a browser here, show the page's address and wait for so many "
+        "phones.",
+        lower_bound=0,
+        upper_bound=1000,
+    )
+
+
+def define_cooldown() -> None:
+    """Defines the flag `cooldown`."""
+    flags.DEFINE_float(
+        "cooldown",
+        DEFAULT_OPTIONS["cooldown"],
+        "Seconds of pause between two rounds of timed runs, so that a phone or a board stays cool.",
+        lower_bound=0,
+        upper_bound=_MAX_COOLDOWN,
+    )
+
+
+def define_browser(port: int = 0) -> None:
+    """Defines the flags of the server for browsers; its `port` by default is any free one, 0."""
+    flags.DEFINE_string(
+        "listen",
+        DEFAULT_OPTIONS["listen"],
+        "browser: address on which its server listens; 0.0.0.0 for phones in the same network.",
+    )
+    flags.DEFINE_integer(
+        "port", port, "browser: its server's port; 0: any.", lower_bound=0, upper_bound=65535
+    )
+    flags.DEFINE_string("certificate", None, "browser: PEM file, for https; needs --key.")
+    flags.DEFINE_string("key", None, "browser: the certificate's private key, a PEM file.")
 
 
 def read() -> Mapping[str, Any]:
@@ -84,5 +129,5 @@ def read() -> Mapping[str, Any]:
     for text in texts:
         check_bounds("cores", int(text[:20]), 0, _MAX_CORE)
     lists = {"cores": tuple(map(int, texts))}
-    lists.update({name: tuple(FLAGS[name].value) for name in ("serial", "delegates")})
+    lists.update({name: tuple(FLAGS[name].value) for name in _LISTS})
     return {name: lists.get(name, FLAGS[name].value) for name in DEFAULT_OPTIONS}

@@ -128,12 +128,25 @@ def samples_file(job: Job) -> Iterator[Path | None]:
             yield path
 
 
-def _compared(job: Job, result: Result, outputs: list[np.ndarray], samples: Path) -> Result:
+def outputs_here(job: Job, file: str, samples: Path) -> list[np.ndarray] | None:
+    """Returns a file's raw outputs, each [n, ...], on this machine's CPU.
+
+    Args:
+      job: the file's.
+      file: its name.
+      samples: an .npz file with the samples.
+
+    Raises:
+      UserError: this machine cannot run it.
+    """
     here = place_here(job, str(samples))
-    request = {**_request(job, here, [result.file]), "cores": [], "threads": 1}
+    request = {**_request(job, here, [file]), "cores": [], "threads": 1}
+    return _decode(here.call({"task": "single", **request})["outputs"], job, file)
+
+
+def _compared(job: Job, result: Result, outputs: list[np.ndarray], samples: Path) -> Result:
     try:
-        reply = here.call({"task": "single", **request})
-        expected = _decode(reply["outputs"], job, result.file)
+        expected = outputs_here(job, result.file, samples)
     except UserError as error:
         return Result(result.file, error=f"this machine cannot run it to compare: {error}")
     if expected is None or [x.dtype for x in expected] != [x.dtype for x in outputs]:
@@ -164,7 +177,10 @@ def _measure_single(job: Job, place: Place, name: str) -> tuple[dict, list[np.nd
 
 def _time_together(job: Job, place: Place, names: tuple[str, ...]) -> dict[str, dict]:
     """Returns the timings of files that take turns in one process, by name."""
-    request = {**_request(job, place, names), "warmup": job.warmup, "runs": job.runs}
+    request = {
+        **_request(job, place, names),
+        **{"warmup": job.warmup, "runs": job.runs, "cooldown": job.options["cooldown"]},
+    }
     reply = place.call({"task": "together", **request})
     common = {key: reply.get(key) for key in _DISTURBANCES}
     return {

@@ -92,7 +92,7 @@ def measure(request: dict) -> dict:
         process is pinned, [] for all; and the `library` of a delegate, or None. "single" needs
         `samples`, an .npz file, or None, and `inputs`: for each input the name of its `array` in
         that file, and the `scale` and `offset` of its uint8 pixels, or None for both. "together"
-        needs `warmup` and `runs`.
+        needs `warmup` and `runs`, and may have a `cooldown`.
 
     Raises:
       RunnerError: LiteRT is missing, a file or library cannot be loaded, or a core does not exist.
@@ -186,7 +186,7 @@ def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_coun
     return (clock() - start) * 1e3
 
 
-def time_interleaved(models: list, warmup: int, runs: int) -> dict:
+def time_interleaved(models: list, warmup: int, runs: int, cooldown: float = 0) -> dict:
     """Times models in interleaved rounds, so that a busy moment affects all of them.
 
     Args:
@@ -194,6 +194,8 @@ def time_interleaved(models: list, warmup: int, runs: int) -> dict:
       warmup: inferences of each model before the timed ones; more follow until their times are
         stable. 0 means no warm-up.
       runs: timed inferences of each model.
+      cooldown: seconds of pause before each timed round, which then starts with a round that is not
+        timed: a processor that has rested runs slowly at first.
 
     Returns:
       `milliseconds`, the times of `runs` inferences for each model, without setting the input;
@@ -203,7 +205,7 @@ def time_interleaved(models: list, warmup: int, runs: int) -> dict:
     inputs = [model.noise() for model in models]
     count, stable = _warm_up(models, inputs, warmup)
     before = read_state()
-    milliseconds = _interleaved_rounds(models, inputs, runs)
+    milliseconds = _interleaved_rounds(models, inputs, runs, cooldown)
     return {
         "milliseconds": milliseconds,
         "warmup": count,
@@ -340,7 +342,7 @@ def _together(request: dict) -> dict:
     models = [
         Model(file["path"], request["threads"], request["library"]) for file in request["files"]
     ]
-    found = time_interleaved(models, request["warmup"], request["runs"])
+    found = time_interleaved(models, request["warmup"], request["runs"], request.get("cooldown", 0))
     return {**found, "machine": machine}
 
 
@@ -375,9 +377,14 @@ def _warm_up(models: list, inputs: list, least: int) -> tuple[int, bool | None]:
     return least + window * _WINDOW, False
 
 
-def _interleaved_rounds(models: list, inputs: list, runs: int) -> list[list[float]]:
+def _interleaved_rounds(
+    models: list, inputs: list, runs: int, cooldown: float = 0
+) -> list[list[float]]:
     timings: list[list[float]] = [[] for _ in models]
     for _ in range(runs):
+        if cooldown:
+            time.sleep(cooldown)
+            _interleaved_rounds(models, inputs, 1)
         for index, model in enumerate(models):
             # Every time, because a runtime may reuse the input's memory.
             model.set_input(inputs[index])

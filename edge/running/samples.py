@@ -8,8 +8,6 @@ from common.artifact import Artifact
 from common.comparison import relative_errors
 from common.manifest import CLASSIFICATION, sample_array
 
-_PIXELS = "images"
-
 
 def sample_inputs(manifest: dict) -> list[dict]:
     """Returns for each input the name of its `array` in samples.npz, and what its pixels become.

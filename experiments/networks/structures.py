@@ -17,7 +17,7 @@ from common.cli import UserError
 from keras_shufflenet import ShuffleNetV1, network
 from keras_shufflenet.checkpoints.weights_argument import Settings
 from keras_shufflenet.layers import batch_norm, ungrouped_kernel
-from keras_shufflenet.units import bottleneck_channels
+from keras_shufflenet.units.v1 import bottleneck_channels
 
 # Millions of multiply-adds, as in V1's Table 4: those of 1x, 0.5x and 0.25x.
 COMPLEXITIES = (140, 38, 13)

@@ -10,8 +10,10 @@ from typing import Any
 
 from absl import flags
 
+from common.choices import whole_numbers
 from common.cli import UserError
 from trainers import recipes
+from trainers.settings import MAX_SEED
 
 FLAGS = flags.FLAGS
 # The flags belong to the calling command, whose --help shows them.
@@ -91,10 +93,7 @@ def read_flags(name: str) -> QueueConfig | None:
     """
     if not FLAGS.train:
         return None
-    try:
-        seeds = tuple(int(seed) for seed in FLAGS.seeds)
-    except ValueError:
-        raise UserError(f"--seeds must be whole numbers; got {','.join(FLAGS.seeds)!r}") from None
+    seeds = whole_numbers("seeds", FLAGS.seeds, 0, MAX_SEED)
     values = {name: FLAGS[name].value for name in _VALUES if FLAGS[name].value is not None}
     if "data_dir" in values:
         # Workdirs remember it, and the next command may start in another folder.

@@ -7,14 +7,10 @@ import h5py
 import keras
 import numpy as np
 
-from keras_shufflenet.checkpoints.files import (
-    CHECKPOINT_SUFFIXES,
-    file_of,
-    read_tensors,
-    temporary_beside,
-)
+from keras_shufflenet.checkpoints.files import CHECKPOINT_SUFFIXES, file_of, read_tensors
 from keras_shufflenet.checkpoints.limits import DAMAGED
 from keras_shufflenet.checkpoints.networks import describe, load_checkpoint, save_torchvision
+from keras_shufflenet.checkpoints.temporary import temporary_beside
 from keras_shufflenet.checkpoints.weights import torchvision_tensors
 from keras_shufflenet.checkpoints.weights_argument import KERAS_SUFFIXES, open_keras_file
 from keras_shufflenet.preprocessing import preprocessing_of

@@ -4,13 +4,11 @@ PyTorch and safetensors are imported only when a file needs them.
 """
 
 import argparse
-import contextlib
 import functools
 import importlib
 import os
 import pickle
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 from absl import logging
 
 from keras_shufflenet.checkpoints.limits import DAMAGED, check_archive
+from keras_shufflenet.checkpoints.temporary import temporary_beside
 
 # Before 2.6, a malicious file could run code despite `weights_only` (CVE-2025-32434).
 MINIMUM_TORCH = (2, 6)
@@ -92,17 +91,6 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) ->
     write = _by_suffix(Path(path), _WRITERS)
     with temporary_beside(path) as temporary:
         write(temporary, {name: np.asarray(array, order="C") for name, array in tensors.items()})
-
-
-@contextlib.contextmanager
-def temporary_beside(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path next to `path`, renamed to `path` when the block succeeds."""
-    path = Path(path)
-    # The suffix is kept, because Keras chooses the format by it.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        temporary.replace(path)
 
 
 def _by_suffix(path: Path, functions: Mapping[str, Callable]) -> Callable:

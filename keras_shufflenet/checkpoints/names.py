@@ -3,7 +3,7 @@
 A name here is that of a layer; the last part, the weight's, only depends on the kind of layer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -12,16 +12,20 @@ class Format(NamedTuple):
 
     Attributes:
       title: its name in messages.
-      network: "shufflenet_v1" or "shufflenet_v2".
+      network: a key of `weights_argument.NETWORKS`.
       known_by: a key that only this family has.
       layers: our layers outside the units, and theirs.
-      unit: the name of a unit; `stage` counts from 2, `unit` from 0 in its stage, `index` from 0
-        over all units.
+      unit: the name of a unit; `stage` counts from 2 and `block` from 0, `unit` from 0 in its
+        stage and `letter` from "a", `index` from 0 over all units.
       unit_layers: our layers inside a unit, and theirs; a unit has only some of them.
+      blocks: the same for units with other main paths, by their `block`.
+      stage_end: our layers after a stage's units without the stage's name, and theirs in the module
+        after its last unit.
       settings: the arguments with which our network equals theirs.
-      bias: whether the classifier has a bias; if not, it is zero in ours.
+      bias: whether the classifier has a bias; if not, it is zero in ours if ours has one.
       bgr: whether the channels are blue, green, red; the stem's weights are reversed.
       shuffles_late: whether V1's shuffle comes after the depthwise convolution, not before it.
+      ignored: a pattern of keys that are not part of the network.
     """
 
     title: str
@@ -34,9 +38,33 @@ class Format(NamedTuple):
     bias: bool = True
     bgr: bool = False
     shuffles_late: bool = False
+    blocks: dict[str, dict[str, str]] | None = None
+    stage_end: dict[str, str] | None = None
+    ignored: str | None = None
+
+
+_SHORTCUT = {
+    "shortcut_depthwise": "branch_proj.0",
+    "shortcut_depthwise_bn": "branch_proj.1",
+    "shortcut_pointwise": "branch_proj.2",
+    "shortcut_pointwise_bn": "branch_proj.3",
+}
+
+
+def _large_layers(stem: Sequence[str]) -> dict[str, str]:
+    """Returns the layers outside of the units that the two large networks have."""
+    layers = {"predictions": "fc"}
+    for ours, index in zip(stem, range(len(stem)), strict=True):
+        layers |= {
+            f"{ours}_conv": f"first_conv.{index}.conv",
+            f"{ours}_bn": f"first_conv.{index}.bn",
+        }
+    return layers
 
 
 _COLOURS = ("red", "green", "blue")
+# The classifiers of earlier stages, and the gates' layers under their second names.
+_LARGE_IGNORED = r"predict_\d+\..*|.*\.se_block\..*"
 _MEGVII = {"padding": "symmetric", "convention": "megvii", "preprocessing": "raw"}
 
 FORMATS = (
@@ -67,6 +95,60 @@ FORMATS = (
         },
         settings={"padding": "symmetric", "convention": "paper", "preprocessing": "torch"},
     ),
+    # ShuffleNetV2+/network.py and blocks.py of github.com/megvii-model/ShuffleNet-Series. It has
+    # the keys of Megvii's ShuffleNetV2, too, so it comes first.
+    Format(
+        title="Megvii's ShuffleNetV2+",
+        network="shufflenet_v2_plus",
+        known_by="LastSE.SE_opr.1.weight",
+        layers={
+            "stem_conv": "first_conv.0",
+            "stem_bn": "first_conv.1",
+            "head_conv": "conv_last.0",
+            "head_bn": "conv_last.1",
+            "head_squeeze_excite/reduce": "LastSE.SE_opr.1",
+            "head_squeeze_excite/reduce_bn": "LastSE.SE_opr.2",
+            "head_squeeze_excite/expand": "LastSE.SE_opr.4",
+            "head_dense": "fc.0",
+            "predictions": "classifier.0",
+        },
+        unit="features.{index}",
+        unit_layers={
+            **_SHORTCUT,
+            "pointwise1": "branch_main.0",
+            "pointwise1_bn": "branch_main.1",
+            "depthwise": "branch_main.3",
+            "depthwise_bn": "branch_main.4",
+            "pointwise2": "branch_main.5",
+            "pointwise2_bn": "branch_main.6",
+            "squeeze_excite/reduce": "branch_main.8.SE_opr.1",
+            "squeeze_excite/reduce_bn": "branch_main.8.SE_opr.2",
+            "squeeze_excite/expand": "branch_main.8.SE_opr.4",
+        },
+        blocks={
+            "xception": {
+                **_SHORTCUT,
+                "depthwise1": "branch_main.0",
+                "depthwise1_bn": "branch_main.1",
+                "pointwise1": "branch_main.2",
+                "pointwise1_bn": "branch_main.3",
+                "depthwise2": "branch_main.5",
+                "depthwise2_bn": "branch_main.6",
+                "pointwise2": "branch_main.7",
+                "pointwise2_bn": "branch_main.8",
+                "depthwise3": "branch_main.10",
+                "depthwise3_bn": "branch_main.11",
+                "pointwise3": "branch_main.12",
+                "pointwise3_bn": "branch_main.13",
+                "squeeze_excite/reduce": "branch_main.15.SE_opr.1",
+                "squeeze_excite/reduce_bn": "branch_main.15.SE_opr.2",
+                "squeeze_excite/expand": "branch_main.15.SE_opr.4",
+            }
+        },
+        settings={"padding": "symmetric", "preprocessing": "raw"},
+        bias=False,
+        bgr=True,
+    ),
     # ShuffleNetV2/network.py and blocks.py of github.com/megvii-model/ShuffleNet-Series
     Format(
         title="Megvii's ShuffleNetV2",
@@ -81,10 +163,7 @@ FORMATS = (
         },
         unit="features.{index}",
         unit_layers={
-            "shortcut_depthwise": "branch_proj.0",
-            "shortcut_depthwise_bn": "branch_proj.1",
-            "shortcut_pointwise": "branch_proj.2",
-            "shortcut_pointwise_bn": "branch_proj.3",
+            **_SHORTCUT,
             "pointwise1": "branch_main.0",
             "pointwise1_bn": "branch_main.1",
             "depthwise": "branch_main.3",
@@ -120,6 +199,62 @@ FORMATS = (
         bgr=True,
         shuffles_late=True,
     ),
+    # ShuffleNetV2.Large/network.py of the same. It subtracts a mean image, which no mode of
+    # `preprocess_input` does; its classifiers of earlier stages only serve training.
+    Format(
+        title="Megvii's ShuffleNetV2.Large",
+        network="shufflenet_v2_large",
+        known_by="features.0.2a.branch_main.0.conv.weight",
+        layers={
+            **_large_layers(("stem", "stem2", "stem3")),
+            "head_conv": "conv_last.conv",
+            "head_bn": "conv_last.bn",
+        },
+        unit="features.{block}.{stage}{letter}",
+        unit_layers={
+            "shortcut_conv": "proj.conv",
+            "shortcut_conv_bn": "proj.bn",
+            "pointwise1": "branch_main.0.conv",
+            "pointwise1_bn": "branch_main.0.bn",
+            "conv": "branch_main.1.conv",
+            "conv_bn": "branch_main.1.bn",
+            "pointwise2": "branch_main.2.conv",
+            "pointwise2_bn": "branch_main.2.bn",
+            "squeeze_excite/reduce": "se_fc1",
+            "squeeze_excite/expand": "se_fc2",
+            "mix": "down.conv",
+            "mix_bn": "down.bn",
+        },
+        settings={"padding": "symmetric"},
+        bgr=True,
+        ignored=_LARGE_IGNORED,
+    ),
+    # ShuffleNetV2.ExLarge/network.py of the same
+    Format(
+        title="Megvii's ShuffleNetV2.ExLarge",
+        network="shufflenet_v2_exlarge",
+        known_by="features.0.0.branch_main.3.conv.weight",
+        layers={**_large_layers(("stem", "stem2", "stem3")), "predictions": "fc.fc"},
+        unit="features.{block}.{unit}",
+        unit_layers={
+            "shortcut_conv": "proj.conv",
+            "shortcut_conv_bn": "proj.bn",
+            "pointwise1": "branch_main.0.conv",
+            "pointwise1_bn": "branch_main.0.bn",
+            "conv": "branch_main.1.conv",
+            "conv_bn": "branch_main.1.bn",
+            "depthwise": "branch_main.2.conv",
+            "depthwise_bn": "branch_main.2.bn",
+            "pointwise2": "branch_main.3.conv",
+            "pointwise2_bn": "branch_main.3.bn",
+            "squeeze_excite/reduce": "se_fc1.fc",
+            "squeeze_excite/expand": "se_fc2.fc",
+        },
+        stage_end={"mix_conv": "conv", "mix_bn": "bn"},
+        settings={"padding": "symmetric", "preprocessing": "raw"},
+        bgr=True,
+        ignored=_LARGE_IGNORED,
+    ),
 )
 TORCHVISION = FORMATS[0]
 
@@ -130,8 +265,7 @@ _BATCH_NORM = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_CONVOLUTION = {"kernel": "weight"}
-_DENSE = {"kernel": "weight", "bias": "bias"}
+_CONVOLUTION = {"kernel": "weight", "bias": "bias"}
 
 # PyTorch counts the batches of each BatchNorm; nothing depends on it at its usual momentum.
 COUNTER = "num_batches_tracked"
@@ -172,26 +306,34 @@ def stem_channels(known: Format, tensors: Mapping[str, Any]) -> int | None:
     return None if weight is None or weight.ndim != 4 else weight.shape[1]
 
 
-def key_names(known: Format, units: Iterable[str]) -> dict[str, str]:
+def key_names(known: Format, units: Mapping[str, str | None]) -> dict[str, str]:
     """Returns the checkpoint's key for each path that one of our weights can have.
 
     Args:
       known: the family.
-      units: names of the network's units, such as "stage2_unit1", in order.
+      units: the names of the network's units, such as "stage2_unit1", in order, and their blocks if
+        they have such.
     """
-    layers = dict(known.layers)
-    for index, name in enumerate(units):
-        stage, unit = name.removeprefix("stage").split("_unit")
-        theirs = known.unit.format(stage=stage, unit=int(unit) - 1, index=index)
-        layers |= {f"{name}/{one}": f"{theirs}.{two}" for one, two in known.unit_layers.items()}
+    layers, stage_end = dict(known.layers), known.stage_end or {}
+    for index, (name, block) in enumerate(units.items()):
+        inside = (known.blocks or {}).get(block, known.unit_layers)
+        theirs = _unit_name(known, name, index)
+        layers |= {f"{name}/{one}": f"{theirs}.{two}" for one, two in inside.items()}
+        # The module after the unit; only that of a stage's last unit has a place in ours.
+        stage, after = name.partition("_")[0], _unit_name(known, name, index, 1)
+        layers |= {f"{stage}_{one}": f"{after}.{two}" for one, two in stage_end.items()}
     return {
         f"{ours}/{weight}": f"{theirs}.{key}"
         for ours, theirs in layers.items()
-        for weight, key in _weights(ours).items()
+        for weight, key in (_BATCH_NORM if ours.endswith("_bn") else _CONVOLUTION).items()
     }
 
 
-def _weights(layer: str) -> dict[str, str]:
-    if layer.endswith("_bn"):
-        return _BATCH_NORM
-    return _DENSE if layer == "predictions" else _CONVOLUTION
+def _unit_name(known: Format, name: str, index: int, step: int = 0) -> str:
+    """Returns their name of a unit, or of the module so many steps after it."""
+    stage, unit = map(int, name.removeprefix("stage").split("_unit"))
+    unit += step - 1
+    letter = chr(ord("a") + unit)
+    return known.unit.format(
+        stage=stage, block=stage - 2, unit=unit, letter=letter, index=index + step
+    )

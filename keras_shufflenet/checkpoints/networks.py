@@ -14,10 +14,62 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_shufflenet import shufflenet_v1, shufflenet_v2
+from keras_shufflenet import (
+    shufflenet_v1,
+    shufflenet_v2,
+    shufflenet_v2_large,
+    shufflenet_v2_plus,
+)
 from keras_shufflenet.checkpoints.files import read_tensors, write_tensors
 from keras_shufflenet.checkpoints.names import Format, recognize, settings_of, stem_channels
 from keras_shufflenet.checkpoints.weights import torchvision_tensors
+
+
+class Table(NamedTuple):
+    """How the width of one of a checkpoint's tensors tells which of a family's networks it is.
+
+    Attributes:
+      layer: our name of the layer whose weight has the width, which is its inputs' channels.
+      dimensions: of the weight.
+      networks: the arguments of the network, by width.
+    """
+
+    layer: str
+    dimensions: int
+    networks: dict[int, dict[str, Any]]
+
+
+# By the family's network; no two networks of a table have the same width there.
+TABLES = {
+    "shufflenet_v1": Table(
+        "predictions",
+        2,
+        {
+            one.stages[-1]: {"scale": scale, "groups": groups}
+            for (scale, groups), one in shufflenet_v1.VARIANTS.items()
+        },
+    ),
+    "shufflenet_v2": Table(
+        "head_conv",
+        4,
+        {one.stages[-1]: {"scale": scale} for scale, one in shufflenet_v2.VARIANTS.items()},
+    ),
+    "shufflenet_v2_plus": Table(
+        "head_conv",
+        4,
+        {one.stages[-1]: {"size": size} for size, one in shufflenet_v2_plus.VARIANTS.items()},
+    ),
+    # Their keys tell them apart.
+    "shufflenet_v2_large": Table("predictions", 2, {1280: {"size": "large"}}),
+    "shufflenet_v2_exlarge": Table("predictions", 2, {2560: {"size": "exlarge"}}),
+}
+BUILDERS = {
+    "shufflenet_v1": shufflenet_v1.ShuffleNetV1,
+    "shufflenet_v2": shufflenet_v2.ShuffleNetV2,
+    "shufflenet_v2_plus": shufflenet_v2_plus.ShuffleNetV2Plus,
+    "shufflenet_v2_large": shufflenet_v2_large.ShuffleNetV2Large,
+    "shufflenet_v2_exlarge": shufflenet_v2_large.ShuffleNetV2Large,
+}
 
 
 class Description(NamedTuple):
@@ -25,24 +77,25 @@ class Description(NamedTuple):
 
     Attributes:
       format: the family of checkpoints.
-      scale, groups, classes: the network's arguments; groups is None for V2.
+      variant: the network's arguments that say which one of the family's it is: scale, groups or
+        size.
+      classes: number of classes.
       channels: of the images.
       settings: the arguments with which our network equals this one.
     """
 
     format: Format
-    scale: float
-    groups: int | None
+    variant: dict[str, Any]
     classes: int
     channels: int
     settings: dict[str, str]
 
     def __str__(self) -> str:
-        groups = "" if self.groups is None else f", {self.groups} groups"
+        forms = {"scale": " {}x", "groups": ", {} groups", "size": ", size {}"}
+        variant = "".join(forms[name].format(value) for name, value in self.variant.items())
         channels = "" if self.channels == 3 else f", {self.channels} input channels"
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        network = f"{self.format.title} {self.scale}x{groups}"
-        return f"{network}, {self.classes} classes{channels}: {settings}"
+        return f"{self.format.title}{variant}, {self.classes} classes{channels}: {settings}"
 
 
 def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Description:
@@ -57,24 +110,18 @@ def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Desc
     """
     known = recognize(tensors, path)
     classifier = _shape(tensors, f"{known.layers['predictions']}.weight", 2, path)
-    if known.network == "shufflenet_v2":
-        key = f"{known.layers['head_conv']}.weight"
-        variants = {one.stages[-1]: (scale, None) for scale, one in shufflenet_v2.VARIANTS.items()}
-        width = _shape(tensors, key, 4, path)[1]
-    else:
-        key = f"{known.layers['predictions']}.weight"
-        # No two networks of the table have the same last width.
-        variants = {one.stages[-1]: which for which, one in shufflenet_v1.VARIANTS.items()}
-        width = classifier[1]
-    if width not in variants:
+    table = TABLES[known.network]
+    key = f"{known.layers[table.layer]}.weight"
+    width = _shape(tensors, key, table.dimensions, path)[1]
+    if width not in table.networks:
         raise ValueError(
             f"checkpoint {str(path)!r} looks like {known.title}, but {key!r} takes {width} "
-            f"channels; the paper's networks have {', '.join(map(str, sorted(variants)))}: build "
+            f"channels; its networks have {', '.join(map(str, sorted(table.networks)))}: build "
             "yours with stage_channels=… and name the file as its weights"
         )
     channels = stem_channels(known, tensors) or 3
     settings = settings_of(known, tensors)
-    return Description(known, *variants[width], classifier[0], channels, settings)
+    return Description(known, table.networks[width], classifier[0], channels, settings)
 
 
 def _shape(
@@ -94,7 +141,7 @@ def load_checkpoint(path: str | os.PathLike, **arguments: Any) -> keras.Model:
 
     Args:
       path: a `.pth`, `.safetensors` or `.npz` file of torchvision's or Megvii's code.
-      **arguments: of `ShuffleNetV1` or `ShuffleNetV2`, in addition to those that the file implies.
+      **arguments: of the network's function, in addition to those that the file implies.
 
     Raises:
       ValueError: the file is damaged, or of another network; the message names the first key.
@@ -114,9 +161,7 @@ def load_checkpoint(path: str | os.PathLike, **arguments: Any) -> keras.Model:
         "input_shape": (size, size, described.channels),
         **arguments,
     }
-    if described.groups is None:
-        return shufflenet_v2.ShuffleNetV2(described.scale, **arguments)
-    return shufflenet_v1.ShuffleNetV1(described.scale, described.groups, **arguments)
+    return BUILDERS[described.format.network](**described.variant, **arguments)
 
 
 def save_torchvision(model: keras.Model, path: str | os.PathLike) -> None:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import keras
 
 from keras_shufflenet.checkpoints import weights
-from keras_shufflenet.checkpoints.files import read_tensors, temporary_beside
+from keras_shufflenet.checkpoints.files import read_tensors
 from keras_shufflenet.checkpoints.names import TORCHVISION, recognize
+from keras_shufflenet.checkpoints.temporary import temporary_beside
 
 
 class Source(NamedTuple):

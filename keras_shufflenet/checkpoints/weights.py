@@ -17,6 +17,12 @@ _UNIT = re.compile(r"stage\d+_unit\d+")
 _CONVOLUTION = ((2, 3, 1, 0), (3, 2, 0, 1))  # OIHW, HWIO
 _DEPTHWISE = ((2, 3, 0, 1), (2, 3, 0, 1))  # C1HW, HWC1
 _DENSE = ((1, 0), (1, 0))
+# Dense layers of theirs that are 1x1 convolutions on a 1x1 map in ours.
+_AS_CONVOLUTION = (
+    "head_dense/kernel",
+    "squeeze_excite/reduce/kernel",
+    "squeeze_excite/expand/kernel",
+)
 
 
 class Checkpoint(NamedTuple):
@@ -53,20 +59,23 @@ def load(model: keras.Model, checkpoint: Checkpoint) -> None:
         message names the key.
     """
     weights = {weight.path: weight for weight in model.weights}
-    keys = key_names(checkpoint.format, unit_names(model))
+    keys = key_names(checkpoint.format, unit_blocks(model))
     classifier = {path for path in keys if path.startswith("predictions/")}
     # If the file has no classifier, the error below names the key that is missing.
     kept = _classes(model) is not None and checkpoint.classes in (None, _classes(model))
     arrays = {}
     paths = {key: path for path, key in keys.items()}
+    ignored = re.compile(checkpoint.format.ignored or "(?!)")
     for key, tensor in checkpoint.tensors.items():
         path = paths.get(key)
-        if key.endswith(f".{COUNTER}") or (path in classifier and not kept):
+        if key.endswith(f".{COUNTER}") or ignored.fullmatch(key):
+            continue
+        if path in classifier and not kept:
             continue
         if path not in weights:
             raise _misfit(checkpoint, f"its key {key!r} has no place in this {model.name}")
         arrays[path] = _to_keras(model, checkpoint, key, tensor, path, weights[path].shape)
-    if kept and not checkpoint.format.bias:
+    if kept and not checkpoint.format.bias and "predictions/bias" in weights:
         arrays["predictions/bias"] = np.zeros(_classes(model), np.float32)
     for path in weights:
         if path not in arrays and not (path in classifier and not kept):
@@ -86,7 +95,7 @@ def torchvision_tensors(model: keras.Model) -> dict[str, np.ndarray]:
       ValueError: the model is a different one.
     """
     _check_torchvision(model)
-    keys = key_names(TORCHVISION, unit_names(model))
+    keys = key_names(TORCHVISION, unit_blocks(model))
     tensors = {}
     for weight in model.weights:
         key, axes = keys[weight.path], _axes(weight.path)
@@ -100,6 +109,11 @@ def torchvision_tensors(model: keras.Model) -> dict[str, np.ndarray]:
 def unit_names(model: keras.Model) -> list[str]:
     """Returns the names of a network's units, in order."""
     return [layer.name for layer in model.layers if _UNIT.fullmatch(layer.name)]
+
+
+def unit_blocks(model: keras.Model) -> dict[str, str | None]:
+    """Returns the names of a network's units, in order, and their blocks if they have such."""
+    return {name: getattr(model.get_layer(name), "block", None) for name in unit_names(model)}
 
 
 def _classes(model: keras.Model) -> int | None:
@@ -123,6 +137,8 @@ def _to_keras(
 ) -> np.ndarray:
     """Returns a tensor in the layout of the weight at `path`, checked."""
     axes = _axes(path)
+    if path.endswith(_AS_CONVOLUTION) and tensor.ndim == 2:
+        tensor = tensor[:, :, np.newaxis, np.newaxis]
     if tensor.ndim != len(shape):
         raise _misfit(checkpoint, f"{key!r} has {tensor.ndim} dimensions instead of {len(shape)}")
     wanted = shape if axes is None else tuple(shape[axis] for axis in axes[1])

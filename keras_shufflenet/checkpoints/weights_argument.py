@@ -24,6 +24,8 @@ KERAS_SUFFIXES = (".weights.h5", ".keras")
 IMAGENET = "imagenet"
 # What all checkpoints of PyTorch's networks have in common.
 _PYTORCHS = {"small_images": False, "shuffle": True}
+# Keras's name of the units of ShuffleNetV2+, whose stem has no max-pool.
+_WITHOUT_POOL = "shuffle_unit_v2_plus"
 _REMEDY = "build the network with the arguments that it was saved with"
 # In Keras's message about a weight that does not fit.
 _SHAPES = re.compile(
@@ -37,6 +39,27 @@ _CHOICES = {
     "padding": PADDINGS,
     "convention": CONVENTIONS,
     "preprocessing": tuple(PREPROCESSING),
+}
+
+
+class Network(NamedTuple):
+    """What weights depend on, by the network's name.
+
+    Attributes:
+      title: its name in messages.
+      classifier_arrays: number of the arrays that a network without a classifier does not have.
+    """
+
+    title: str
+    classifier_arrays: int = 2
+
+
+NETWORKS = {
+    "shufflenet_v1": Network("ShuffleNetV1"),
+    "shufflenet_v2": Network("ShuffleNetV2"),
+    "shufflenet_v2_plus": Network("ShuffleNetV2+", classifier_arrays=8),
+    "shufflenet_v2_large": Network("ShuffleNetV2.Large"),
+    "shufflenet_v2_exlarge": Network("ShuffleNetV2.ExLarge"),
 }
 
 
@@ -79,7 +102,8 @@ class Weights(NamedTuple):
                     f"Received: {name}={value!r}"
                 )
             settled[name] = value or trained or _DEFAULTS[name]
-        return Settings(**settled)
+        # Not every network has a convention.
+        return Settings(**{**_DEFAULTS, **settled})
 
     def check(self, **given: bool) -> None:
         """Raises ValueError if an argument without a None differs from that of the weights."""
@@ -94,15 +118,18 @@ class Weights(NamedTuple):
 
 
 def find_weights(
-    weights: Any, network: str, scale: float, build: Callable[..., keras.Model]
+    weights: Any,
+    network: str,
+    scale: float | None = None,
+    build: Callable[..., keras.Model] | None = None,
 ) -> Weights:
     """Returns the weights that `weights` names, after a download if necessary.
 
     Args:
       weights: None, "imagenet" or a path.
-      network: the network that gets the weights, "shufflenet_v1" or "shufflenet_v2".
-      scale: the network's scale.
-      build: the function that builds the network, `ShuffleNetV1` or `ShuffleNetV2`.
+      network: the network that gets the weights, a key of `NETWORKS`.
+      scale: ShuffleNetV2's scale; the others have no weights to download.
+      build: the function `ShuffleNetV2`, for the same.
 
     Raises:
       ValueError: `weights` is something else, or a file is damaged or of another network.
@@ -117,7 +144,7 @@ def find_weights(
     if isinstance(weights, str | os.PathLike):
         path = str(weights)
         if path.endswith(KERAS_SUFFIXES):
-            return _find_keras(path)
+            return _find_keras(path, network)
         if path.removesuffix(EMA).endswith(CHECKPOINT_SUFFIXES):
             return _find_checkpoint(path, network)
     suffixes = ", ".join((*KERAS_SUFFIXES, *CHECKPOINT_SUFFIXES))
@@ -127,11 +154,13 @@ def find_weights(
     )
 
 
-def _find_imagenet(network: str, scale: float, build: Callable[..., keras.Model]) -> Weights:
-    if network != "shufflenet_v2":
+def _find_imagenet(
+    network: str, scale: float | None, build: Callable[..., keras.Model] | None
+) -> Weights:
+    if build is None:
         raise ValueError(
-            "`weights`='imagenet' is for ShuffleNetV2: ShuffleNetV1's weights are not published "
-            "for download; name the path of one of Megvii's checkpoints"
+            f"`weights`='imagenet' is for ShuffleNetV2: {NETWORKS[network].title}'s weights are "
+            "not published for download; name the path of one of Megvii's checkpoints"
         )
     checkpoint = pretrained.imagenet(scale, build)
     return Weights(
@@ -156,11 +185,12 @@ def _find_checkpoint(path: str, network: str) -> Weights:
     )
 
 
-def _find_keras(path: str) -> Weights:
+def _find_keras(path: str, network: str) -> Weights:
     if not Path(path).is_file():
         raise FileNotFoundError(f"`weights` names a file that does not exist: {path!r}; check it")
     settings = keras_settings(path)
-    return Weights(path, settings, lambda model, top: load_keras_weights(model, path, top))
+    arrays = NETWORKS[network].classifier_arrays
+    return Weights(path, settings, lambda model, top: load_keras_weights(model, path, top, arrays))
 
 
 def keras_settings(path: str) -> dict[str, Any]:
@@ -195,15 +225,19 @@ def _stem_of_arrays(path: str) -> dict[str, bool]:
     """Returns `small_images` by the layers that a file lists, with or without weights."""
     with open_keras_file(path) as file:
         layers = set(file["layers"])
+    if _WITHOUT_POOL in layers:
+        return {}
     # A file that does not even list the input lists only layers with weights.
     return {"small_images": "max_pooling2d" not in layers} if "input_layer" in layers else {}
 
 
-def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None:
+def load_keras_weights(
+    model: keras.Model, path: str, include_top: bool, classifier_arrays: int = 2
+) -> None:
     """Loads the weights of a `.weights.h5` or `.keras` file of the same network into `model`.
 
-    The file may have a classifier when the model has none. A classifier with another number of
-    classes keeps its random weights.
+    The file may have a classifier, of so many arrays, when the model has none. A classifier with
+    another number of classes keeps its random weights.
 
     Raises:
       ValueError: the file is damaged, or is of another network.
@@ -214,7 +248,7 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
         raise ValueError(f"`weights` file {path!r} is damaged: {error}; get it again") from error
     # Keras finds layers by class and position: without a warning, it would load a longer network's
     # file into a shorter network.
-    classifier = 0 if include_top else 2
+    classifier = 0 if include_top else classifier_arrays
     if stored - len(model.weights) not in (0, classifier):
         raise ValueError(
             f"`weights` file {path!r} is of another network: it holds {stored} arrays, "
@@ -229,10 +263,11 @@ def load_keras_weights(model: keras.Model, path: str, include_top: bool) -> None
 
 def _with_classes(model: keras.Model, classes: int) -> keras.Model:
     """Returns `model`, or its layers below another classifier if `classes` differs."""
-    if model.get_layer("predictions").units == classes:
+    last = model.get_layer("predictions")
+    if last.units == classes:
         return model
-    pooled = model.get_layer("global_pool").output
-    return keras.Model(model.input, keras.layers.Dense(classes, name="predictions")(pooled))
+    classifier = keras.layers.Dense(classes, use_bias=last.use_bias, name="predictions")
+    return keras.Model(model.input, classifier(last.input))
 
 
 def _reason(error: Exception) -> str:
@@ -250,20 +285,21 @@ def _reason(error: Exception) -> str:
 def _stored(path: str) -> tuple[int, int | None]:
     """Returns the number of the layers' arrays in a weights file, and the classifier's classes.
 
-    The optimizer's arrays do not count; without a classifier, the classes are None.
+    The optimizer's arrays and the states of random generators do not count; without a classifier,
+    the classes are None.
     """
     count = 0
 
-    def visit(_: str, node: Any) -> None:
+    def visit(name: str, node: Any) -> None:
         nonlocal count
-        count += isinstance(node, h5py.Dataset)
+        count += isinstance(node, h5py.Dataset) and "seed_generator" not in name
 
     with open_keras_file(path) as file:
         file["layers"].visititems(visit)
-        # Keras names a layer after its class; the networks have one Dense, with kernel and bias.
-        bias = file["layers"].get("dense/vars/1")
-        is_vector = isinstance(bias, h5py.Dataset) and bias.ndim == 1
-        return count, bias.shape[0] if is_vector else None
+        # Keras names a layer after its class; the networks have one Dense.
+        kernel = file["layers"].get("dense/vars/0")
+        is_matrix = isinstance(kernel, h5py.Dataset) and kernel.ndim == 2
+        return count, kernel.shape[1] if is_matrix else None
 
 
 def open_keras_file(path: str) -> h5py.File:

@@ -17,6 +17,8 @@ from keras_shufflenet.shufflenet_v1 import ShuffleNetV1
 from keras_shufflenet.shufflenet_v2 import ShuffleNetV2
 
 NETWORKS = ("shufflenet_v1", "shufflenet_v2")
+# Far above any network that trains; the weights of larger ones would fill the memory.
+_LIMITS = {"input_size": 8192, "classes": 100_000, "bytes_per_value": 16}
 
 _MODEL = flags.DEFINE_string(
     "model", None, "shufflenet_v1, shufflenet_v2 or the path of a .keras file."
@@ -103,6 +105,9 @@ def show(counted: Complexity, output_format: str) -> None:
 
 def main() -> None:
     """Reads the flags, counts and prints."""
+    for name, limit in _LIMITS.items():
+        if not 1 <= (value := flags.FLAGS[name].value) <= limit:
+            raise ValueError(f"--{name} must be from 1 to {limit:,}. Received: {value}")
     options = Options(
         model=_MODEL.value,
         scale=_SCALE.value,
@@ -119,7 +124,16 @@ def main() -> None:
 
 def entry_point() -> None:
     """Runs the command: a user's mistake is one line on stderr and exit code 1."""
-    app.run(_guarded)
+    app.run(_guarded, flags_parser=_parsed)
+
+
+def _parsed(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        # Absl's own report has several lines.
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _guarded(argv: list[str]) -> int:

@@ -6,11 +6,12 @@ formula of a network.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
+from keras_shufflenet.keras_internals import CallNode, call_nodes, functional
 from keras_shufflenet.layers import CompositeLayer, InnerLayer, check_positive_int
 
 # What the papers count: not the sums of pools, additions and normalizations.
@@ -113,38 +114,43 @@ def complexity(model: keras.Model, bytes_per_value: int = 4) -> Complexity:
     check_positive_int("bytes_per_value", bytes_per_value)
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
         raise ValueError(f"`model` must be a functional keras.Model. Received: model={model!r}")
-    rows = tuple(
-        _layer_complexity(path, inner, bytes_per_value) for path, inner in _walk_model(model, "")
-    )
-    return Complexity(model.name, rows)
+    rows, seen = [], set()
+    for path, inner in _walk_model(model, ""):
+        row = _layer_complexity(path, inner, bytes_per_value)
+        # A layer that is called again has no more parameters.
+        rows.append(dataclasses.replace(row, parameters=0) if id(inner.layer) in seen else row)
+        seen.add(id(inner.layer))
+    return Complexity(model.name, tuple(rows))
 
 
 def _walk_model(model: keras.Model, prefix: str) -> Iterator[tuple[str, InnerLayer]]:
     """Yields the path and shapes of every layer of a model, and of the models inside it."""
+    calls: dict[int, list[CallNode]] = {}
+    for node in call_nodes(functional(model) or model):
+        calls.setdefault(id(node.operation), []).append(node)
     for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        if isinstance(layer, keras.Model):
-            yield from _walk_model(layer, f"{prefix}{layer.name}/")
-            continue
-        inner = InnerLayer(layer, _shapes(layer.input), _shapes(layer.output))
-        yield from _walk_layer(inner, prefix)
+        for number, node in enumerate(calls.get(id(layer), ()), 1):
+            path = prefix + layer.name + (f"_call{number}" if number > 1 else "")
+            if isinstance(layer, keras.Model):
+                yield from _walk_model(layer, f"{path}/")
+            else:
+                inner = InnerLayer(layer, _shapes(node.inputs), _shapes(node.outputs))
+                yield from _walk_layer(inner, path)
 
 
-def _walk_layer(inner: InnerLayer, prefix: str) -> Iterator[tuple[str, InnerLayer]]:
+def _walk_layer(inner: InnerLayer, path: str) -> Iterator[tuple[str, InnerLayer]]:
     """Yields the path and shapes of a layer, or of the layers inside it."""
-    path = prefix + inner.layer.name
     if not isinstance(inner.layer, CompositeLayer):
         yield path, inner
         return
     for part in inner.layer.inner_layers(inner.input_shape):
-        yield from _walk_layer(part, f"{path}/")
+        yield from _walk_layer(part, f"{path}/{part.layer.name}")
 
 
-def _shapes(tensors: Any) -> Any:
-    if isinstance(tensors, list | tuple):
-        return [tuple(tensor.shape) for tensor in tensors]
-    return tuple(tensors.shape)
+def _shapes(tensors: Sequence[Any]) -> Any:
+    """Returns the shape of the only tensor, or those of several."""
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    return shapes[0] if len(shapes) == 1 else shapes
 
 
 def _layer_complexity(path: str, inner: InnerLayer, bytes_per_value: int) -> LayerComplexity:

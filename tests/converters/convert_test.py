@@ -13,6 +13,7 @@ from converters.conversion.config import ConversionConfig
 from converters.conversion.pipeline import convert_workdir
 from converters.conversion.sources import CONVERTERS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
+from converters.micro_target.settings import MemorySettings
 from converters.options import GRAPHS
 from converters.quantization.config import QatConfig
 from trainers.config import TrainConfig
@@ -108,6 +109,11 @@ def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp
     header = tmp_path / "artifact" / deployment["micro"]["folder"] / "src/shufflenet_model.h"
     assert "using InputType = std::uint8_t;" in header.read_text()
     assert "AddQuantize" in deployment["micro"]["registrations"]
+    memory = deployment["memory"]
+    assert memory["arena_bytes"] < memory["arena_before"]
+    assert deployment["micro"]["arena"]["measured_bytes"] == memory["arena_bytes"]
+    assert f"memory: arena {memory['arena_before']:,} → " in done.stdout
+    assert "memory" not in canonical
 
 
 def test_command_without_samples(run_cli, trained_workdir, tmp_path):
@@ -342,6 +348,14 @@ def test_too_few_calibration_images_are_rejected(config):
             {"target": "edgetpu", "edgetpu": EdgeTpuSettings(require_full_mapping=True)},
             "--require_full_mapping needs an integer file; add --quantization=int8-ptq or int8-qat",
         ),
+        (
+            {"memory": MemorySettings(arena=2**17)},
+            "--bands, --max_overhead or --arena is not supported with --target=cpu; convert with",
+        ),
+        (
+            {"memory": MemorySettings(bands="off"), "target": "micro", "quantizations": ("none",)},
+            "--bands, --max_overhead or --arena needs an integer file; add --quantization=int8-ptq",
+        ),
         ({"target": "phone"}, "--target must be one of cpu, micro, edgetpu, ethosu; received 'pho"),
         ({"io_dtype": "int4"}, "--io_dtype must be one of int8, uint8, float32; received 'int4'"),
         (
@@ -349,6 +363,10 @@ def test_too_few_calibration_images_are_rejected(config):
             "--io_dtype=float32 is not supported with --target=micro",
         ),
         ({"ranges": "best"}, "--ranges must be one of minmax, percentile, mse; received 'best'"),
+        ({"onnx_layout": "chwn"}, "--onnx_layout must be one of nchw, nhwc; received 'chwn'"),
+        ({"onnx_layout": "nhwc"}, "--onnx_layout needs an ONNX file; add --quantization=onnx or"),
+        ({"onnx_weight_bits": 4}, "--onnx_weight_bits must be one of 8, 7; received 4"),
+        ({"onnx_weight_bits": 7}, "--onnx_weight_bits needs an int8 file; add --quantization=onnx"),
         ({"plot": Path("stage.svg")}, "--plot must name a .png file; received 'stage.svg'"),
         ({"samples": -1}, "--samples must be at least 0; received -1"),
         ({"calibration_images": 3}, "--calibration_images must be at least 32; received 3"),
@@ -357,3 +375,9 @@ def test_too_few_calibration_images_are_rejected(config):
 def test_settings_are_checked(config, change, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(config, **change)
+
+
+def test_missing_packages_of_onnx_are_named_before_any_work(config, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"onnx and onnxruntime; pip install '.*\[onnx\]'"):
+        dataclasses.replace(config, quantizations=("none", "onnx"))

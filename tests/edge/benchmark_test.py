@@ -31,6 +31,7 @@ def needs_micro():
         "edge.benchmark, edge.running.micro_worker, edge.running.runner",
         "edge.profile, edge.profiling.worker",
         "edge.report",
+        "edge.serve, edge.browser.runtime",
     ],
 )
 def test_no_command_imports_what_a_device_lacks(modules):

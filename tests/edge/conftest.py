@@ -1,10 +1,16 @@
-"""What the tests of `edge` share: records of measurements, and an artifact with a compiled file."""
+"""What the tests of `edge` share: records of measurements, artifacts, a browser."""
 
 import json
 import shutil
+import tarfile
+from pathlib import Path
 
 import pytest
 
+from common.cli import UserError
+from edge.browser import runtime
+
+ARCHIVE = Path(__file__).resolve().parents[1] / "fixtures/before_rooms.tar.xz"
 _INT8, _COMPILED = "deployment_int8_ptq.tflite", "compiled_edgetpu.tflite"
 
 
@@ -49,3 +55,38 @@ def compiled_artifact(artifact_dir, tmp_path):
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_artifact(tmp_path_factory):
+    """Both graphs of a network for grey images of 32 pixels, float32 and int8, with 8 samples."""
+    folder = tmp_path_factory.mktemp("small")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "before_rooms/artifact"
+
+
+@pytest.fixture(scope="session")
+def litert_js():
+    """LiteRT.js, fetched if it is not there."""
+    try:
+        runtime.find_runtime()
+    except UserError:
+        try:
+            runtime.install()
+        except UserError as error:
+            pytest.skip(f"needs LiteRT.js (make browser): {error}")
+
+
+@pytest.fixture
+def browser():
+    """Headless Chromium of the system: playwright's own browsers are not needed."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        # Its sandbox does not start as root, as in most containers.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

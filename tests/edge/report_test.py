@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import pytest
 
@@ -81,20 +80,6 @@ def test_mistakes_are_one_line(run_cli, measurements, tmp_path, arguments, messa
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ") and message in done.stderr
-
-
-@pytest.fixture
-def browser():
-    """Headless Chromium of the system: playwright's own browsers are not needed."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        # Its sandbox does not start as root, as in most containers.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def test_the_page_in_a_browser(browser, run_cli, measurements, tmp_path):

@@ -7,8 +7,9 @@ import pytest
     ("arguments", "message"),
     [
         (["guidelines", "--device=phone"], "--device must be one of host, "),
+        (["guidelines", "--multiples=²"], "--multiples must be whole numbers separated"),
         (["structures", "--complexities=38,x"], "--complexities must be different numbers above 0"),
-        (["ablations", "--train", "--seeds=0,zero"], "--seeds must be whole numbers; got '0,zero'"),
+        (["ablations", "--train", "--seeds=0,zero"], "--seeds must be whole numbers separated"),
     ],
 )
 def test_a_mistake_is_one_line(run_cli, arguments, message):

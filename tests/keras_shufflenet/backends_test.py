@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, ShuffleNetV2Large, ShuffleNetV2Plus
 from keras_shufflenet.layers import ShortcutPool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,12 @@ SHAPE = (33, 40, 3)
 NETWORKS = {
     "v1.keras": lambda: ShuffleNetV1(0.5, 3, se=True, **ARGUMENTS),
     "v2.keras": lambda: ShuffleNetV2(0.5, padding="symmetric", **ARGUMENTS),
+    "v2_plus.keras": lambda: ShuffleNetV2Plus(
+        stage_channels=(18, 24, 32, 36), head_channels=40, **ARGUMENTS
+    ),
+    "v2_large.keras": lambda: ShuffleNetV2Large(
+        units_per_stage=(2, 1, 2, 1), stage_channels=(16, 16, 32, 48), head_channels=20, **ARGUMENTS
+    ),
 }
 ARGUMENTS = {"input_shape": SHAPE, "classes": 5, "classifier_activation": None}
 

@@ -14,7 +14,14 @@ from experiments.networks.deep import Depth
 from experiments.networks.deep import build as deep
 from experiments.networks.structures import Widths
 from experiments.networks.structures import build as structure
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, features, preprocessing_of
+from keras_shufflenet import (
+    ShuffleNetV1,
+    ShuffleNetV2,
+    ShuffleNetV2Large,
+    ShuffleNetV2Plus,
+    features,
+    preprocessing_of,
+)
 from keras_shufflenet.complexity import complexity
 
 # Even and odd extents at several strides: the two paddings differ on even ones alone.
@@ -30,11 +37,13 @@ class Network(NamedTuple):
     """A small network, and what it has for images of `SHAPE` and `CLASSES` classes.
 
     Attributes:
-      build: takes the arguments of `ShuffleNetV2` that both of our networks have; those of
+      build: takes the arguments of `ShuffleNetV2` that all of our networks have; those of
         experiments take `input_shape` and `classes` and give logits.
       macs: multiply-adds.
       parameters: without moving statistics.
       channels: of the feature maps of strides 4 to 32.
+      small_stride: of the last map for small images, a stride of the stem's less than 32.
+      classifier: number of weights that only a network with a classifier has.
       targets: of the deployment graph; the others differ little, and grouped ones take long.
     """
 
@@ -43,6 +52,8 @@ class Network(NamedTuple):
     parameters: int
     channels: tuple[int, ...] = ()
     targets: tuple[str, ...] = ("cpu",)
+    small_stride: int = 8
+    classifier: int = 2
 
     def __call__(self, **arguments):
         return self.build(**arguments)
@@ -56,6 +67,22 @@ def v2(scale, units=UNITS, **options):
     return lambda **k: ShuffleNetV2(scale, units_per_stage=units, **options, **k)
 
 
+def v2_plus(**options):
+    return lambda **k: ShuffleNetV2Plus(
+        blocks=BLOCKS, stage_channels=(20, 24, 32, 36), head_channels=40, dropout_rate=0,
+        **options, **k,
+    )  # fmt: skip
+
+
+def v2_large(size, stages, **options):
+    return lambda **k: ShuffleNetV2Large(
+        size, stem_channels=(4, 6, 8), stage_channels=stages, units_per_stage=(2, 1, 2, 1),
+        dropout_rate=0, **options, **k,
+    )  # fmt: skip
+
+
+# Every block, at both strides where that makes a difference.
+BLOCKS = (("3x3", "xception"), ("5x5", "5x5"), ("7x7", "3x3", "7x7"), ("xception", "xception"))
 MEGVII = {"convention": "megvii"}
 FOUR = ("cpu", "micro", "edgetpu", "ethosu")
 OURS = {
@@ -69,6 +96,20 @@ OURS = {
     # Megvii's first unit of Stage2 has 24 and 92 channels.
     "v2_megvii": Network(
         v2(1.0, (4, 2, 1), **MEGVII), 4_985_820, 754_589, (24, 116, 232, 464), FOUR[::2]
+    ),
+}
+PLUS = {"small_stride": 16, "classifier": 8}
+OURS |= {
+    "v2_plus": Network(v2_plus(), 488_428, 19_132, (20, 24, 32, 36), FOUR, **PLUS),
+    "v2_large": Network(
+        v2_large("large", (16, 32, 32, 48), head_channels=20),
+        560_684,
+        29_377,
+        (16, 32, 32, 48),
+        FOUR[::2],
+    ),
+    "v2_exlarge": Network(
+        v2_large("exlarge", (32, 32, 64, 64)), 1_595_576, 78_353, (32, 32, 64, 64), FOUR[::2]
     ),
 }
 DEPTH = Depth(stem=(4, 8), stages=(8, 16), units=(2, 1), head=6)
@@ -161,11 +202,14 @@ def test_unknown_size(network):
 def test_small_images(network):
     model = network(small_images=True, include_top=False)
 
+    size = 32 // network.small_stride
     assert model.input_shape == (None, 32, 32, 3)
-    assert model.output_shape[1:3] == (4, 4)
+    assert model.output_shape[1:3] == (size, size)
     assert model.get_layer("stem_conv").strides == (1, 1)
     assert "stem_pool" not in [layer.name for layer in model.layers]
-    assert [output.shape[1] for output in features(model).outputs] == [32, 16, 8, 4]
+    assert [output.shape[1] for output in features(model).outputs] == [
+        size * factor for factor in (8, 4, 2, 1)
+    ]
     symmetric = network(small_images=True, include_top=False, padding="symmetric")
     assert symmetric.output_shape == model.output_shape
     assert [layer.name for layer in symmetric.layers[1:]] == [
@@ -285,7 +329,7 @@ def test_weights_from_a_file(network, randomize, tmp_path):
         again = network(input_shape=(40, 40, 3), classes=3, weights=path)
         plain = network(input_shape=(32, 32, 3), include_top=False, weights=str(path))
         assert_equal_weights(again.weights, model.weights)
-        assert_equal_weights(plain.weights, model.weights[:-2])
+        assert_equal_weights(plain.weights, model.weights[: -network.classifier])
 
 
 def test_a_clone_computes_the_same(model, logits):
@@ -310,6 +354,18 @@ def test_the_deployment_graph_computes_the_same(name, model, logits):
         found = np.asarray(emit(deployment_graph(model, target))(images()))
         # Of the logits' standard deviation; at most MEASURED was measured.
         assert np.abs(found - logits).max() <= 1e-4 * logits.std(), target
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", ["v2", "v2_plus"], indirect=True)
+def test_the_deployment_graph_of_the_features_computes_the_same(model):
+    from converters.graph.deployment import deployment_graph
+    from converters.graph.emitter import emit
+
+    maps = features(model)
+    for found, expected in zip(emit(deployment_graph(maps))(images()), maps(images()), strict=True):
+        expected = as_array(expected)
+        assert np.abs(np.asarray(found) - expected).max() <= 1e-4 * expected.std()
 
 
 # One network of each kind: it takes seconds.

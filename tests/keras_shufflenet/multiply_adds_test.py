@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, ShuffleNetV2Large, ShuffleNetV2Plus
 from keras_shufflenet.complexity import complexity
 from keras_shufflenet.shufflenet_v1 import SHALLOW_UNITS
 from keras_shufflenet.shufflenet_v1 import VARIANTS as V1
@@ -43,6 +43,16 @@ V2_COUNTS = {
     1.5: (295_759_392, 3_503_624),
     2.0: (583_253_464, 7_393_996),
 }
+# By size; these are the counts of Megvii's code, run with PyTorch.
+PLUS_COUNTS = {
+    "small": (155_845_008, 5_137_116),
+    "medium": (222_249_984, 5_679_840),
+    "large": (360_050_704, 6_768_220),
+}
+LARGE_COUNTS = {
+    "large": (12_780_652_544, 125_120_936),
+    "exlarge": (46_174_794_752, 255_374_504),
+}
 # What builds it, its counts, and the channels of its last map of 7x7.
 NETWORKS = {
     **{
@@ -69,15 +79,28 @@ NETWORKS = {
     "v2 2.0x megvii": (
         lambda: ShuffleNetV2(2.0, convention="megvii"), (590_783_000, 7_403_600), 2048,
     ),
+    **{
+        f"v2+ {size}": (lambda s=size: ShuffleNetV2Plus(s), counts, 1280)
+        for size, counts in PLUS_COUNTS.items()
+    },
+    **{
+        f"v2 {size}": (lambda s=size: ShuffleNetV2Large(s), counts, channels)
+        for (size, counts), channels in zip(LARGE_COUNTS.items(), (1280, 2560), strict=True)
+    },
 }  # fmt: skip
-# Between two edits, one of each.
-QUICK = {"v1 1.0x g=3", "v2 1.0x"}
+# Between two edits, one of each; those with a gigabyte of weights at the end.
+QUICK = {"v1 1.0x g=3", "v2 1.0x", "v2+ small"}
+SLOW = {"v2 large", "v2 exlarge"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.medium) for name in NETWORKS],
-)
+def marked(name):
+    if name in QUICK:
+        return name
+    mark = pytest.mark.slow if name in SLOW else pytest.mark.medium
+    return pytest.param(name, marks=mark)
+
+
+@pytest.mark.parametrize("name", map(marked, NETWORKS))
 def test_multiply_adds_and_parameters(name):
     build, counts, channels = NETWORKS[name]
     model = build()

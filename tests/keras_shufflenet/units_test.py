@@ -2,8 +2,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_shufflenet import ShuffleUnit, ShuffleUnitV2
-from keras_shufflenet.units import bottleneck_channels
+from keras_shufflenet import (
+    ShuffleUnit,
+    ShuffleUnitV2,
+    ShuffleUnitV2ExLarge,
+    ShuffleUnitV2Large,
+    ShuffleUnitV2Plus,
+)
+from keras_shufflenet.units.v1 import bottleneck_channels
 
 UNITS = {
     "v1_stride1": (lambda **k: ShuffleUnit(24, groups=3, **k), 24),
@@ -17,6 +23,12 @@ UNITS = {
     "v2_megvii_stride2": (lambda **k: ShuffleUnitV2(12, stride=2, convention="megvii", **k), 5),
     "v2_stride1": (lambda **k: ShuffleUnitV2(12, **k), 12),
     "v2_stride2": (lambda **k: ShuffleUnitV2(12, stride=2, **k), 7),
+    "v2_plus_stride1": (lambda **k: ShuffleUnitV2Plus(16, block="7x7", se=True, **k), 16),
+    "v2_plus_stride2": (lambda **k: ShuffleUnitV2Plus(16, stride=2, block="xception", **k), 6),
+    "v2_large": (lambda **k: ShuffleUnitV2Large(16, groups=2, **k), 16),
+    "v2_large_first": (lambda **k: ShuffleUnitV2Large(16, 4, stride=2, first=True, **k), 6),
+    "v2_exlarge": (lambda **k: ShuffleUnitV2ExLarge(16, groups=2, **k), 16),
+    "v2_exlarge_first": (lambda **k: ShuffleUnitV2ExLarge(16, 4, first=True, **k), 6),
 }
 
 
@@ -262,6 +274,10 @@ def test_no_shuffle_where_there_is_nothing_to_mix_or_none_is_wanted():
         (lambda: ShuffleUnitV2(24, stride=0), "`stride`.*stride=0"),
         (lambda: ShuffleUnitV2(23), "`filters` must be even.*filters=23"),
         (lambda: ShuffleUnitV2(24, padding="valid"), "`padding`.*padding='valid'"),
+        (lambda: ShuffleUnitV2Plus(24, block="9x9"), "`block`.*block='9x9'"),
+        (lambda: ShuffleUnitV2Plus(24, activation="silu"), "`activation`.*activation='silu'"),
+        (lambda: ShuffleUnitV2Large(24), "`filters`.*twice the groups=8.*filters=24"),
+        (lambda: ShuffleUnitV2Large(32, stride=2), "`stride` must be 1.*first=False"),
     ],
 )
 def test_wrong_arguments_are_named(make, message):
@@ -277,6 +293,9 @@ def test_wrong_arguments_are_named(make, message):
         (ShuffleUnit(24, stride=2), 11, "multiple of groups=3.*channels=11"),
         (ShuffleUnit(24, 4, stride=2), 6, "multiple of groups=4.*channels=6"),
         (ShuffleUnitV2(24), 12, "filters=24, channels=12"),
+        (ShuffleUnitV2Plus(24), 12, "filters=24, channels=12"),
+        (ShuffleUnitV2Plus(24, stride=2), 24, "must exceed.*channels=24"),
+        (ShuffleUnitV2Large(32), 16, "filters=32, channels=16"),
     ],
 )
 def test_wrong_channels_are_named(unit, channels, message):

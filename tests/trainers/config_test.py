@@ -120,12 +120,15 @@ def test_choices_are_named():
     ("model", "values"),
     [
         ("mobilenet_v2", {"padding": "symmetric"}),
+        ("shufflenet_v2", {"size": "small"}),
+        ("shufflenet_v2_plus", {"scale": 0.5}),
+        ("shufflenet_v2_plus", {"scale": 1.0, "convention": "megvii"}),
         ("net.keras", {"convention": "megvii"}),
         ("net.keras", {"precision": "mixed_float16"}),
     ],
 )
 def test_what_other_networks_do_not_have_is_refused(model, values):
-    (name,) = values
+    *_, name = values
     with pytest.raises(ValueError, match=f"^{name} .*{values[name]}"):
         made(model=model, **values)
 

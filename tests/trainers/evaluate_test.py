@@ -70,6 +70,28 @@ def test_a_workdir_is_evaluated(run_cli, workdir, tmp_path):
     assert page.count("data:image/png") == min(24, 100 - correct)
 
 
+def test_the_images_of_a_folder_are_counted_and_what_is_skipped_named(
+    run_cli, digits_folder, tmp_path
+):
+    root = shutil.copytree(digits_folder, tmp_path / "images")
+    (root / "test" / "one" / "notes.txt").write_text("no image")
+    (root / "test" / "two" / "broken.jpg").write_bytes(b"no picture at all")
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    values = {"data_dir": str(root), "input_size": 32, "crop_share": 1.0, "scale": 0.5}
+    config = make_config("folder", str(workdir), values)
+    keras.utils.set_random_seed(0)
+    save_model(build_model(config.network, config.images, 3, 3), workdir / "model.keras")
+    config.save(workdir)
+    (workdir / "labels.txt").write_text("one\ntwo\nzero\n")
+    said = run_cli(EVALUATE, f"--model={workdir}").stdout
+    assert "test: 30 images in 3 classes (one 10, two 10, zero 10)" in said
+    assert f"skipped in {root}: 1 .txt" in said
+    assert "skipped in split 'test': 1 that cannot be decoded" in said
+    # That is for who trains.
+    assert "are grey" not in said and "top-5" not in said
+
+
 def test_a_tflite_scores_like_its_keras_model(run_cli, trained_workdir, artifact_dir, tmp_path):
     path = artifact_dir / "deployment_float32.tflite"
     run_cli(EVALUATE, f"--model={path}", f"--workdir={trained_workdir}", "--output=lite")

@@ -82,6 +82,21 @@ def test_the_rewritten_graph_trains_on_cpus_alone(tmp_path, data_dir, monkeypatc
         assert trainer._forward.keywords == {"training": True}
 
 
+def test_a_resumed_run_records_where_its_data_is_now(tmp_path, digits_folder):
+    old, work = shutil.copytree(digits_folder, tmp_path / "old"), tmp_path / "work"
+    work.mkdir()
+    values = {"data_dir": str(old), "input_size": 32, "crop_share": 1.0, "steps": 1}
+    config = make_config("folder", str(work), {**values, "batch_size": 16})
+    loop.train(config)
+    before = json.loads((work / "config.json").read_text())
+    new = old.rename(tmp_path / "new")
+    loop.train(config.replace(data_dir=str(new)), resume=True)
+    assert TrainConfig.load(work).data.data_dir == str(new)
+    after = json.loads((work / "config.json").read_text())
+    after["config"]["data_dir"] = str(old)
+    assert after == before
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, data_dir):
     """A run that was never stopped: its trainer and its workdir."""

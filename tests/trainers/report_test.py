@@ -48,6 +48,21 @@ def test_final_numbers_and_the_best(make_run):
     assert (second["step"], second["top-1, best (step)"]) == ("-", "-")
 
 
+def test_a_top5_is_shown_of_runs_with_more_than_ten_classes(make_run):
+    few, many = make_run("few"), make_run("many")
+    for workdir, classes in ((few, 10), (many, 11)):
+        (workdir / "labels.txt").write_text("".join(f"{n}\n" for n in range(classes)))
+    runs = report_data.read_runs([few, many])
+    table = report_page.results(runs)
+    column = table["headers"].index("top-5, last")
+    assert [row[column] for row in table["rows"]] == ["-", "95.00%"]
+    assert [len(trace.x) for trace in report_page.curves(runs)["top5"].data] == [0, 3]
+    alone = report_page.results(runs[:1])
+    assert "top-5, last" not in alone["headers"]
+    assert {len(row) for row in alone["rows"]} == {len(alone["headers"])}
+    assert "top5" not in report_page.curves(runs[:1])
+
+
 def test_only_settings_that_differ_are_set_side_by_side(make_run):
     runs = report_data.read_runs([make_run("a"), make_run("b", learning_rate=0.5, seed=3)])
     default = runs[0].settings["learning_rate"]

@@ -12,6 +12,7 @@ from trainers.settings import FOLDER, DataConfig
 LABELS_FILE = "labels.txt"
 # A message names at most this many classes of each kind.
 _MAX_NAMED = 5
+_FEW_CLASSES = 10
 # Line ends and other control characters, and surrogates, which UTF-8 cannot write.
 _NOT_IN_A_LINE = {"Cc", "Cs", "Zl", "Zp"}
 
@@ -39,6 +40,11 @@ def known_labels(model: str | Path) -> tuple[str, ...] | None:
     """Returns the class names of a workdir, or of a model's file in one; None if there are none."""
     folder = Path(model) if Path(model).is_dir() else Path(model).parent
     return read_labels(folder) if (folder / LABELS_FILE).is_file() else None
+
+
+def shows_top5(classes: int) -> bool:
+    """Returns whether a top-5 is worth showing: with at most ten classes, it says little."""
+    return classes > _FEW_CLASSES
 
 
 def check_usable(names: Sequence[str], config: DataConfig) -> None:

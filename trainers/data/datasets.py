@@ -1,6 +1,7 @@
 """Opens the splits of a data set of any kind; only this module chooses between the kinds."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,7 +78,13 @@ def _check_classes(
         class_names.check_same(found, labels, config, place)
 
 
-def print_notes(*sources: Source) -> None:
-    """Prints what a user should know of the data; what holds for all splits only once."""
-    for note in dict.fromkeys(note for source in sources for note in source.notes):
-        print(note, flush=True)
+def print_notes(*sources: Source, training: bool = True) -> None:
+    """Prints what a user should know of the data; what holds for all splits only once.
+
+    Args:
+      *sources: the data.
+      training: it is for a training, so advice for one is printed, too.
+    """
+    lines = [(*source.notes, *source.hints * training) for source in sources]
+    for line in dict.fromkeys(itertools.chain(*lines)):
+        print(line, flush=True)

@@ -71,7 +71,6 @@ def _open(
         number = tf.gather(numbers, index)
         return read(number), tf.gather(classes, number)
 
-    notes = findings.notes(split, len(good), channels)
     return IndexedSource(
         class_names=folder.class_names,
         num_examples=len(good),
@@ -80,7 +79,8 @@ def _open(
         skipped=tuple(findings.unreadable),
         files=tuple(paths[number] for number in good),
         class_counts=tuple(counts.values()),
-        notes=(describe(split, counts), *folder.listing.notes(), *notes),
+        notes=(describe(split, counts), *folder.listing.notes(), *findings.notes(split)),
+        hints=tuple(findings.hints(split, len(good), channels)),
     )
 
 

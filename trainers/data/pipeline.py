@@ -51,7 +51,7 @@ def training_batches(
     """
     augmentation, classes = config.augmentation, len(source.class_names)
     batch_size, seed = config.optimization.batch_size, config.optimization.seed
-    shard = _shard(batch_size, context)
+    shard = shard_of(batch_size, context)
 
     def key_of(position: tf.Tensor) -> tf.Tensor:
         return tf.stack([tf.constant(seed, tf.int64), position])
@@ -61,7 +61,7 @@ def training_batches(
         # Which images are mirrored in the first epoch also depends on the seed.
         image = augment(image, key, visit + seed, augmentation, config.images, source.channels)
         # Per image, because a whole batch does not fit into the CPU's cache.
-        return position, _normalize(image, config.images.preprocessing), label
+        return position, normalize(image, config.images.preprocessing), label
 
     def finish(positions: tf.Tensor, images: tf.Tensor, labels: tf.Tensor):
         if augmentation.random_erasing:
@@ -77,16 +77,16 @@ def training_batches(
     stream = stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     if config.data.data_service:
         stream = data_service.distribute(stream, config.data.data_service)
-    return _divided(stream, batch_size, context).prefetch(2)
+    return divided(stream, batch_size, context).prefetch(2)
 
 
-def _shard(batch_size: int, context: tf.distribute.InputContext) -> Shard:
+def shard_of(batch_size: int, context: tf.distribute.InputContext) -> Shard:
     """Returns the shard of each batch that a worker reads."""
     workers = context.num_input_pipelines
     return Shard(context.input_pipeline_id, workers, batch_size // workers)
 
 
-def _divided(
+def divided(
     batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext
 ) -> tf.data.Dataset:
     """Returns a worker's batches, divided into those of its devices."""
@@ -137,7 +137,7 @@ def evaluation_batches(
       normalized, int64 [share] and float32 [share]. The last batch is padded with zeros of weight
       0, so that shapes are static and no image is lost or counted twice with any number of devices.
     """
-    shard = _shard(batch_size, context)
+    shard = shard_of(batch_size, context)
     images = _uint8_examples(config, source, source.ordered(shard)).map(
         lambda image, label: (image, label, tf.constant(1.0))
     )
@@ -147,8 +147,8 @@ def evaluation_batches(
     nothing = (tf.zeros(shape, tf.uint8), tf.constant(0, tf.int64), tf.constant(0.0))
     filling = tf.data.Dataset.from_tensors(nothing).repeat(filled)
     batches = images.concatenate(filling).batch(shard.length, drop_remainder=True)
-    batches = batches.map(lambda image, *rest: (_normalize(image, config.preprocessing), *rest))
-    return _divided(batches, batch_size, context).prefetch(2)
+    batches = batches.map(lambda image, *rest: (normalize(image, config.preprocessing), *rest))
+    return divided(batches, batch_size, context).prefetch(2)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -229,7 +229,7 @@ def uint8_image(image: tf.Tensor, resize_size: int, input_size: int, channels: i
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 
-def _normalize(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
+def normalize(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
     """Does the same as `preprocess_input`, in a third of the time if channels differ."""
     mode = PREPROCESSING[preprocessing]
     width, channels = images.shape[-2:]

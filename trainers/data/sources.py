@@ -64,7 +64,8 @@ class Source:
       channels: 1 or 3, of the decoded images.
       skipped: files that are skipped because they cannot be decoded.
       class_counts: number of images of each class, where it is known.
-      notes: lines that a user should see before a training.
+      notes: lines that a user should see before the images are used.
+      hints: lines of advice that matter for a training alone.
       files: the examples' files, in the order of `ordered`; empty if they have none.
 
     Both streams are deterministic, and a worker can read only its own shard of them. An image is a
@@ -79,6 +80,7 @@ class Source:
     files: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     class_counts: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
     notes: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    hints: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     def counts(self) -> np.ndarray:
         """Returns the number of images of each class, int64 [classes]; may read all of them."""

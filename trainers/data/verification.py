@@ -44,14 +44,21 @@ class Findings:
     deep: int = 0
     peak: int = _FULL_SCALE
 
-    def notes(self, split: str, images: int, channels: int) -> list[str]:
-        """Returns lines for the user of a split: this many images, decoded to so many channels."""
-        lines = []
+    def hints(self, split: str, images: int, channels: int) -> list[str]:
+        """Returns advice for training on a split: this many images, decoded to so many channels."""
         if channels == 3 and 0 < self.grey == images:
-            lines.append(
+            return [
                 f"all {images} images of split {split!r} are grey; --channels=1 trains a network "
                 "with one input channel, which is smaller and faster"
-            )
+            ]
+        return []
+
+    def notes(self, split: str) -> list[str]:
+        """Returns lines that the user of a split should read, whatever it is used for."""
+        lines = []
+        if self.unreadable:
+            count = len(self.unreadable)
+            lines.append(f"skipped in split {split!r}: {count} that cannot be decoded")
         if self.deep and self.peak < _DIM:
             lines.append(
                 f"warning: {self.deep} PNGs of split {split!r} have 16 bits a value, but none is "

@@ -18,6 +18,7 @@ from trainers.networks.mobilenet import mobilenet_v2
 from trainers.settings import ImageConfig, NetworkConfig
 
 _DEFAULT_GROUPS = 3
+_DEFAULT_SIZE = "small"
 
 
 def build_model(
@@ -68,16 +69,20 @@ def _build_shufflenet(
     weights: str | os.PathLike | None,
 ) -> keras.Model:
     arguments = {
-        "scale": config.scale,
         "input_shape": shape,
         "classes": classes,
         "classifier_activation": None,
         "padding": config.padding,
-        "convention": config.convention,
         "preprocessing": preprocessing,
         "small_images": config.small_images,
         "weights": weights,
     }
+    if config.model == "shufflenet_v2_plus":
+        # A checkpoint has no state of random numbers, and without it no training resumes exactly.
+        return keras_shufflenet.ShuffleNetV2Plus(
+            config.size or _DEFAULT_SIZE, dropout_rate=0, **arguments
+        )
+    arguments |= {"scale": config.scale, "convention": config.convention}
     if config.model == "shufflenet_v1":
         groups = _DEFAULT_GROUPS if config.groups is None else config.groups
         return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)

@@ -10,7 +10,6 @@ import tensorflow as tf
 from common.artifact import Artifact
 from common.cli import UserError
 from common.tflite.isolated import IsolatedModel
-from common.tflite.litert import LiteRTModel
 from common.tflite.operators import ends_with_softmax
 from keras_shufflenet import preprocess_input
 from trainers.config import TrainConfig
@@ -123,7 +122,6 @@ def load_network(path: Path, images: ImageConfig, classes: int) -> Network:
       UserError: there is no such file, it is damaged, or is not for such images and classes.
     """
     if path.suffix == ".tflite":
-        # A process of its own: nobody knows where the file comes from, and some crash LiteRT.
         network = _litert_network(IsolatedModel(path))
         check_shapes(network.input_shape, network.output_shape, images, classes, path)
         return network
@@ -153,7 +151,7 @@ def _of_artifact(artifact: Artifact, file: str | None) -> Classifier:
     if height != width:
         raise UserError(f"{artifact.folder} is for images of {width}x{height} pixels, not squares")
     return Classifier(
-        network=_litert_network(artifact.load(file or artifact.default_file())),
+        network=_litert_network(artifact.load_isolated(file or artifact.default_file())),
         labels=list(artifact.labels),
         resize_size=artifact.resize_size,
         input_size=height,
@@ -162,7 +160,8 @@ def _of_artifact(artifact: Artifact, file: str | None) -> Classifier:
     )
 
 
-def _litert_network(model: LiteRTModel | IsolatedModel) -> Network:
+def _litert_network(model: IsolatedModel) -> Network:
+    # In a process of its own: nobody knows where the file comes from, and some crash LiteRT.
     return Network(
         path=model.path,
         input_shape=model.input_shape,

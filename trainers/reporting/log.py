@@ -49,7 +49,7 @@ class Log:
 
     def write_scores(self, step: int, scores: Scores) -> None:
         """Shows an evaluation, whose time does not count as training."""
-        for name in ("top1", "top5", "loss"):
-            tf.summary.scalar(f"eval/{name}", getattr(scores, name), step)
+        for name, value in scores.scalars().items():
+            tf.summary.scalar(f"eval/{name}", value, step)
         self._progress.say(f"step {step}: {scores.summary} on {scores.images} images")
         self._time, self._step = time.monotonic(), step

@@ -76,7 +76,7 @@ def curves(runs: Sequence[Run]) -> dict[str, "Figure"]:
 
 
 def results(runs: Sequence[Run]) -> dict[str, Any]:
-    """Returns the table of final numbers: headers and rows."""
+    """Returns the table of final numbers: headers and rows; a top-5 only if a run shows it."""
     columns: dict[str, Callable[[Run], str]] = {
         "run": lambda run: run.name,
         "network": lambda run: _network(run.settings),
@@ -90,6 +90,8 @@ def results(runs: Sequence[Run]) -> dict[str, Any]:
         "images evaluated": lambda run: _last(run, "eval_images", "{:,.0f}"),
         "images/s, median": _speed,
     }
+    if not any(record.get("top5") is not None for run in runs for record in run.records):
+        del columns["top-5, last"]
     rows = [[value(run) for value in columns.values()] for run in runs]
     return {"headers": list(columns), "rows": rows}
 

@@ -9,6 +9,7 @@ from typing import Any
 from common.cli import UserError
 from common.storage.readers import read_records
 from trainers.config import reading_record
+from trainers.data.class_names import read_labels, shows_top5
 from trainers.reporting.metrics import METRICS_FILE
 
 # Every evaluation has these; other numbers may be missing, such as the loss before the first step.
@@ -24,7 +25,7 @@ class Run:
       settings: its config's settings, by name.
       versions: versions of the libraries, by name.
       command: the command that started it.
-      records: its evaluations, by step.
+      records: its evaluations, by step; without a top-5 where that says little.
       warnings: messages about what could not be read.
     """
 
@@ -63,11 +64,21 @@ def read_run(workdir: Path) -> Run:
         if not isinstance(record["config"], dict):
             raise TypeError("its config has no names")
     records, warnings = _read_metrics(workdir / METRICS_FILE)
+    if not _shows_top5(workdir):
+        records = [{**record, "top5": None} for record in records]
     # The workdir is already the run's name.
     settings = {name: value for name, value in record["config"].items() if name != "workdir"}
     versions, command = record.get("versions"), str(record.get("command", ""))
     versions = versions if isinstance(versions, dict) else {}
     return Run(str(workdir), settings, versions, command, tuple(records), tuple(warnings))
+
+
+def _shows_top5(workdir: Path) -> bool:
+    """Returns whether a run has enough classes, or it is not known how many it has."""
+    try:
+        return shows_top5(len(read_labels(workdir)))
+    except UserError:
+        return True
 
 
 def differing(runs: Sequence[Run], kind: str) -> dict[str, list[Any]]:

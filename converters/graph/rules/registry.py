@@ -76,6 +76,25 @@ def rule_for(layer: Any) -> Rule | None:
     return _RULES.get(type(layer))
 
 
+def apply_rules(
+    graph: Graph,
+    lowering: Lowering,
+    inputs: Sequence[PermutedTensor],
+    layers: Sequence[Any],
+    name: str,
+) -> PermutedTensor:
+    """Adds layers one after the other, each with its rule; the first takes `inputs`.
+
+    Args:
+      name: the beginning of their operators' names.
+    """
+    for layer in layers:
+        call = Call(graph, lowering, layer, f"{name}_{layer.name}", inputs)
+        inputs = [_RULES[type(layer)](call)]
+    (x,) = inputs
+    return x
+
+
 def rules(*layer_classes: type) -> Callable[[Rule], Rule]:
     """A decorator that registers a function as the rule of these classes."""
 

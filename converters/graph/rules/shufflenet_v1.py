@@ -4,14 +4,15 @@ The shuffle is between two grouped convolutions. Where one of them can absorb it
 for some targets it stays a transpose (`converters.graph.targets`).
 """
 
+import keras
 import numpy as np
 
 from converters.graph import reader
 from converters.graph.operations import Folded, Graph, dense_kernel
+from converters.graph.rules.activations import hard_sigmoid
 from converters.graph.rules.registry import Call, rules
-from converters.graph.rules.shufflenet_v2 import pad
 from converters.graph.targets import Lowering
-from keras_shufflenet import ShuffleUnit, SqueezeExcite, permutations
+from keras_shufflenet import HardSqueezeExcite, ShuffleUnit, SqueezeExcite, permutations
 from keras_shufflenet.permutations import PermutedTensor
 
 
@@ -40,6 +41,28 @@ def squeeze_excite(
     gate = graph.conv(gate, f"{name}_expand", reader.plain(layer.expand), order=x.order)
     gate = graph.simple("sigmoid", [gate], f"{name}_gate")
     return graph.combine("multiply", [x, gate], f"{name}_scale", activation=activation)
+
+
+@rules(HardSqueezeExcite)
+def _hard_squeeze_excite(call: Call) -> PermutedTensor:
+    graph, x, layer, name = call.graph, call.x, call.layer, call.name
+    gate = graph.global_pool(x, f"{name}_mean", "mean", keepdims=True)
+    folded = reader.fold(layer.reduce, layer.reduce_bn)
+    gate = graph.conv(gate, f"{name}_reduce", folded, activation="relu")
+    expand = Folded(reader.array(layer.expand.kernel), np.zeros(layer.expand.filters))
+    # The product needs the gate's channels in the order of `x`.
+    gate = graph.conv(gate, f"{name}_expand", expand, order=x.order)
+    gate = hard_sigmoid(graph, gate, f"{name}_gate")
+    return graph.combine("multiply", [x, gate], f"{name}_scale")
+
+
+def pad(
+    graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer
+) -> tuple[PermutedTensor, str]:
+    """Returns `x`, padded like PyTorch if `layer` needs that, and the padding still to do."""
+    if layer.padding == "valid":
+        return graph.pad(x, name), "valid"
+    return x, "same"
 
 
 class _Unit:

@@ -8,24 +8,57 @@ shuffle and no split is left.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from converters.graph import reader
 from converters.graph.operations import Folded, Graph
-from converters.graph.rules.registry import Call, rules
+from converters.graph.rules.registry import Call, apply_rules, rules
 from converters.graph.targets import Lowering
-from keras_shufflenet import ChannelShuffle, ChannelSplit, ShuffleUnitV2, permutations
+from keras_shufflenet import (
+    ChannelShuffle,
+    ChannelSplit,
+    HardSqueezeExcite,
+    ShuffleUnitV2,
+    ShuffleUnitV2Plus,
+    permutations,
+)
 from keras_shufflenet.permutations import PermutedTensor
 from keras_shufflenet.stage_routes import stage_routes
+
+Unit = ShuffleUnitV2 | ShuffleUnitV2Plus
+# The classes of units that make a stage.
+UNITS = (ShuffleUnitV2, ShuffleUnitV2Plus)
+
+
+class Ending(NamedTuple):
+    """The convolution that ends a path, which can write its channels in any order.
+
+    Attributes:
+      name: its name, and the beginning of those of what it is cut into.
+      x: its input.
+      folded: its weights.
+      after: the layers after it and its BatchNormalization; they keep the order.
+    """
+
+    name: str
+    x: PermutedTensor
+    folded: Folded
+    after: Sequence[Any]
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether parts of its channels can be computed alone: a gate needs all of them."""
+        return not any(isinstance(layer, HardSqueezeExcite) for layer in self.after)
 
 
 def add_stage(
     graph: Graph,
     lowering: Lowering,
     x: PermutedTensor,
-    units: Sequence[ShuffleUnitV2],
+    units: Sequence[Unit],
     names: Sequence[str],
 ) -> PermutedTensor:
     """Adds a unit of stride 2 and the units of stride 1 after it.
@@ -40,15 +73,6 @@ def add_stage(
     return _Stage(graph, lowering, units, names).build(x)
 
 
-def pad(
-    graph: Graph, x: PermutedTensor, name: str, layer: keras.layers.Layer
-) -> tuple[PermutedTensor, str]:
-    """Returns `x`, padded like PyTorch if `layer` needs that, and the padding still to do."""
-    if layer.padding == "valid":
-        return graph.pad(x, name), "valid"
-    return x, "same"
-
-
 class _Stage:
     """Writes one stage of V2; keeps the slices that each unit will consume."""
 
@@ -56,7 +80,7 @@ class _Stage:
         self,
         graph: Graph,
         lowering: Lowering,
-        units: Sequence[ShuffleUnitV2],
+        units: Sequence[Unit],
         names: Sequence[str],
     ):
         self.graph = graph
@@ -70,44 +94,32 @@ class _Stage:
 
     def build(self, x: PermutedTensor) -> PermutedTensor:
         """Adds all units; returns the stage's output, in whatever order it has."""
-        self._write(*self._shortcut(x), f"{self.names[0]}_shortcut_pointwise")
+        shortcut = _ending(self.graph, self.lowering, x, self.units[0], self.names[0], "shortcut")
+        self._write(shortcut)
         for index, (unit, name) in enumerate(zip(self.units, self.names, strict=True)):
             if index:
                 x = self._read(index, f"{name}_input")
-            self._write(*add_main_path(self.graph, x, unit, name), f"{name}_pointwise2")
+            main = _ending(self.graph, self.lowering, x, unit, name, "main_path")
+            self._write(main)
         return self._read(len(self.units), f"{self.names[0].removesuffix('_unit1')}_output")
 
     def _read(self, index: int, name: str) -> PermutedTensor:
         return self.graph.concat(self.waiting.pop(index), name, self.lowering.most_concatenated)
 
-    def _shortcut(self, x: PermutedTensor) -> tuple[PermutedTensor, Folded]:
-        unit, name = self.units[0], f"{self.names[0]}_shortcut_depthwise"
-        x, padding = pad(self.graph, x, f"{name}_pad", unit.shortcut_depthwise)
-        folded = reader.fold(unit.shortcut_depthwise, unit.shortcut_depthwise_bn)
-        x = self.graph.depthwise(x, name, folded, 2, padding)
-        return x, reader.fold(unit.shortcut_pointwise, unit.shortcut_pointwise_bn)
-
-    def _write(self, x: PermutedTensor, folded: Folded, name: str) -> None:
-        """Adds the convolution that ends the next path and hands out its channels.
-
-        Args:
-          x: the convolution's input.
-          folded: its weights.
-          name: its name.
-        """
+    def _write(self, ending: Ending) -> None:
+        """Adds the convolution that ends the next path and hands out its channels."""
         route = next(self.routes)
         takers = np.unique(route.takers)
         pieces = [np.flatnonzero(route.takers == taker) for taker in takers]
-        alone = min(self.lowering.producers, len(pieces)) - 1
+        producers = self.lowering.producers if ending.cuttable else 1
+        alone = min(producers, len(pieces)) - 1
         made = [
-            self.graph.conv(
-                x, f"{name}_to{taker + 1}", folded, activation="relu", order=pieces[index]
-            )
+            _end(self.graph, self.lowering, ending, f"{ending.name}_to{taker + 1}", pieces[index])
             for index, taker in enumerate(takers[:alone])
         ]
         order = np.concatenate(pieces[alone:])
-        whole = self.graph.conv(x, name, folded, activation="relu", order=order)
-        made += self._cut(whole, name, takers[alone:], pieces[alone:])
+        whole = _end(self.graph, self.lowering, ending, ending.name, order)
+        made += self._cut(whole, ending.name, takers[alone:], pieces[alone:])
         for taker, piece in zip(takers, made, strict=True):
             self.waiting[taker].append(piece.renumbered(route.numbers))
 
@@ -124,29 +136,43 @@ class _Stage:
         ]
 
 
-def add_main_path(
-    graph: Graph, x: PermutedTensor, unit: ShuffleUnitV2, name: str
-) -> tuple[PermutedTensor, Folded]:
-    """Adds a main path up to its last convolution; returns that one's input and weights."""
-    folded = reader.fold(unit.pointwise1, unit.pointwise1_bn)
-    x = graph.conv(x, f"{name}_pointwise1", folded, activation="relu")
-    x, padding = pad(graph, x, f"{name}_depthwise_pad", unit.depthwise)
-    folded = reader.fold(unit.depthwise, unit.depthwise_bn)
-    x = graph.depthwise(x, f"{name}_depthwise", folded, unit.stride, padding)
-    return x, reader.fold(unit.pointwise2, unit.pointwise2_bn)
+def _ending(
+    graph: Graph, lowering: Lowering, x: PermutedTensor, unit: Unit, name: str, path: str
+) -> Ending:
+    """Adds a path up to its last convolution, which is returned.
+
+    Args:
+      name: the beginning of the operators' names.
+      path: "shortcut" or "main_path".
+    """
+    layers = getattr(unit, path)()
+    *_, last = (
+        index for index, layer in enumerate(layers) if isinstance(layer, keras.layers.Conv2D)
+    )
+    x = apply_rules(graph, lowering, [x], layers[:last], name)
+    convolution, norm, *after = layers[last:]
+    return Ending(f"{name}_{convolution.name}", x, reader.fold(convolution, norm), after)
 
 
-@rules(ShuffleUnitV2)
+def _end(
+    graph: Graph, lowering: Lowering, ending: Ending, name: str, order: np.ndarray | None = None
+) -> PermutedTensor:
+    """Adds the convolution that ends a path and what follows it; all channels by default."""
+    x = graph.conv(ending.x, name, ending.folded, order=order)
+    return apply_rules(graph, lowering, [x], ending.after, name)
+
+
+@rules(*UNITS)
 def _unit(call: Call) -> PermutedTensor:
     """One unit by itself: something else takes the output of the one before, or its own."""
-    graph, unit, name = call.graph, call.layer, call.name
+    graph, lowering, unit, name = call.graph, call.lowering, call.layer, call.name
     if unit.stride == 2:
-        return add_stage(graph, call.lowering, call.x, [unit], [name])
+        return add_stage(graph, lowering, call.x, [unit], [name])
     passed, entering = _halves(call, unit.split.interleaved)
-    x, folded = add_main_path(graph, entering, unit, name)
-    x = graph.conv(x, f"{name}_pointwise2", folded, activation="relu")
+    ending = _ending(graph, lowering, entering, unit, name, "main_path")
+    x = _end(graph, lowering, ending, ending.name)
     pieces = [passed, x.shifted(passed.channels)]
-    joined = graph.concat(pieces, f"{name}_join", call.lowering.most_concatenated)
+    joined = graph.concat(pieces, f"{name}_join", lowering.most_concatenated)
     for layer in unit.merge():
         if isinstance(layer, ChannelShuffle):
             joined = joined.shuffled(layer.groups)

@@ -44,7 +44,9 @@ def test_a_small_file_of_two_gigabytes_is_not_unpacked(tmp_path):
         read_arrays(path, EXPECTED, "convert again")
 
 
-@pytest.mark.parametrize("kind", ["encrypted", "broken LZMA", "unknown method", "no header"])
+@pytest.mark.parametrize(
+    "kind", ["encrypted", "broken LZMA", "unknown method", "no header", "no first byte"]
+)
 def test_broken_archives_are_one_error(tmp_path, kind):
     path = tmp_path / "a.npz"
     good = header((2, 4)) + bytes(8)
@@ -60,6 +62,8 @@ def test_broken_archives_are_one_error(tmp_path, kind):
         content[directory + 8] |= 1
     elif kind == "unknown method":
         content[8] = content[directory + 10] = 99
+    elif kind == "no first byte":
+        del content[0]
     elif lzma:
         start = 30 + len("images.npy")
         content[start + 4 : start + 20] = b"\xff" * 16

@@ -15,12 +15,13 @@ HOSTILE = Path(__file__).resolve().parents[4] / "shared/fixtures/hostile"
 
 
 def test_it_computes_what_litert_computes_here(good):
-    images = np.random.default_rng(1).uniform(-1, 1, (5, 8, 8, 3)).astype(np.float32)
+    images = np.random.default_rng(1).uniform(-1, 1, (37, 8, 8, 3)).astype(np.float32)
     model = IsolatedModel(good)
     assert (model.input_shape, model.output_shape) == ((1, 8, 8, 3), (1, 2))
     expected = LiteRTModel(good).predict(images)
     for _ in range(2):
         np.testing.assert_array_equal(model.predict(images), expected)
+    assert model.predict(images[:0]).shape == (0, 2)
 
 
 def test_a_file_that_crashes_is_named(good):

@@ -166,7 +166,7 @@ def test_mediapipe_classifies_from_the_file_alone_as_predict_does(digits_folder,
     python = os.environ.get("MEDIAPIPE_PYTHON")
     if not python:
         pytest.skip("MEDIAPIPE_PYTHON names no Python with mediapipe: make test-mediapipe")
-    small = ["--input_size=32", "--resize_size=32", "--small_images", "--crop=pad", "--noflip"]
+    small = ["--input_size=32", "--crop_share=1", "--small_images", "--crop=pad", "--noflip"]
     outputs = ["--output=artifact", "--io_dtype=uint8"]
     run_cli(
         "trainers.train", "--recipe=folder", f"--data_dir={digits_folder}", "--workdir=work",

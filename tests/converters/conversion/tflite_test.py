@@ -18,7 +18,7 @@ from converters.graph.scales import scale_groups
 from converters.graph.targets import LOWERINGS
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, ShuffleNetV2Plus
 
 pytestmark = pytest.mark.medium
 
@@ -103,6 +103,26 @@ def test_xnnpack_would_cut_longer_concatenations(network, images, tmp_path):
     content = tflite.convert_fake_quant(fake_quant(network, images, "micro"))
     count, _ = partitions(written(tmp_path / "micro.tflite", content))
     assert count > 1
+
+
+def test_int8_of_v2_plus_moves_and_requantizes_nothing(images, tmp_path):
+    keras.utils.set_random_seed(0)
+    network = ShuffleNetV2Plus(
+        input_shape=(32, 32, 3),
+        classes=5,
+        small_images=True,
+        blocks=(("3x3", "5x5"), ("7x7", "3x3"), ("7x7", "3x3", "7x7", "3x3"), ("5x5", "xception")),
+        stage_channels=(24, 32, 48, 64),
+        head_channels=64,
+        classifier_activation=None,
+    )
+    content = tflite.convert_fake_quant(fake_quant(network, images))
+    path = written(tmp_path / "int8.tflite", content)
+    counts = operator_counts(path)
+    assert not set(counts) & (MOVED | REQUANTIZED)
+    assert counts["HARD_SWISH"]["count"] > 20
+    model = LiteRTModel(path)
+    assert model.input_dtype == model.output_dtype == np.int8
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ class FakeCandidate:
     @property
     def complexity(self):
         macs = self._width * self.size**2
-        return {"macs": macs, "parameters": 1000 * self._width, "stem_bytes": self.size * 10}
+        return {"macs": macs, "parameters": 1000 * self._width, "image_bytes": self.size * 10}
 
     @property
     def footprint(self):
@@ -132,7 +132,7 @@ def test_a_real_network_is_measured_once(tmp_path, monkeypatch):
     )  # fmt: skip
     plan = make_plan(settings)
     (fit,) = plan.fits
-    # Each weight is a byte; the arena holds at least the stem's input and output.
+    # Each weight is a byte; the arena holds at least the image.
     assert 30_210 < fit.flash_bytes < 150_000
     assert 32 * 32 + 16 * 16 * 8 < fit.ram_bytes < 60_000
     monkeypatch.setattr(measure, "build", None)

@@ -182,6 +182,11 @@ def test_a_phone_is_measured_and_left_clean(phones, job):
     assert phones.temporary("A1") == []
 
 
+def test_a_phone_can_cool_down_between_runs(phones, job):
+    run(job, delegates=("none",), cooldown=0.5)
+    assert phones.runs("A1")[0][-2:] == ["--use_xnnpack=false", "--run_delay=0.5"]
+
+
 def test_phones_are_measured_side_by_side(phones, job):
     results = run(job, serial=("A1", "B2", "A1"))
     assert sorted(result.values["place"] for result in results) == ["A1", "B2"]

@@ -96,6 +96,14 @@ def test_rounds_are_interleaved_and_warm_up_is_not_counted():
     assert len(found["milliseconds"][0]) == 2
 
 
+def test_a_round_after_a_pause_starts_with_one_that_does_not_count():
+    journal = []
+    models = [FakeModel(name, journal) for name in "ab"]
+    found = time_interleaved(models, warmup=0, runs=2, cooldown=1e-3)
+    assert journal == ["set a", "run a", "set b", "run b"] * 4
+    assert [len(times) for times in found["milliseconds"]] == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("medians", "count", "stable"),
     [

@@ -10,7 +10,7 @@ from keras_shufflenet.checkpoints.conversion import convert, inspect
 from keras_shufflenet.checkpoints.files import read_tensors, write_tensors
 from keras_shufflenet.checkpoints.names import FORMATS, key_names
 from keras_shufflenet.checkpoints.networks import describe, load_checkpoint, save_torchvision
-from keras_shufflenet.checkpoints.weights import torchvision_tensors, unit_names
+from keras_shufflenet.checkpoints.weights import torchvision_tensors, unit_blocks
 
 FIXTURES = Path(__file__).resolve().parents[4] / "shared/fixtures/checkpoints"
 COMMAND = "keras_shufflenet.checkpoints"
@@ -145,15 +145,19 @@ def described(known, widths):
 
 
 def test_networks_are_known_by_their_widths():
-    torchvision, megvii_v2, megvii_v1 = FORMATS
+    torchvision, megvii_plus, megvii_v2, megvii_v1, *large = FORMATS
     for scale, width in {0.5: 192, 1.0: 464, 1.5: 704, 2.0: 976}.items():
-        assert described(torchvision, width)[1:4] == (scale, None, 9)
-        assert described(megvii_v2, width)[1:4] == (scale, None, 9)
+        assert described(torchvision, width)[1:3] == ({"scale": scale}, 9)
+        assert described(megvii_v2, width)[1:3] == ({"scale": scale}, 9)
+    for size, width in {"small": 416, "medium": 512, "large": 672}.items():
+        assert described(megvii_plus, width)[1:3] == ({"size": size}, 9)
+    for known, size, width in zip(large, ("large", "exlarge"), (1280, 2560), strict=True):
+        assert described(known, width)[1:3] == ({"size": size}, 9)
     # From Megvii's network.py: 3 and 8 groups.
     widths = {(0.5, 3): 480, (1.0, 3): 960, (1.5, 3): 1440, (2.0, 3): 1920}
     widths |= {(0.5, 8): 768, (1.0, 8): 1536, (1.5, 8): 2304, (2.0, 8): 3072}
     for (scale, groups), width in widths.items():
-        assert described(megvii_v1, width)[1:4] == (scale, groups, 9)
+        assert described(megvii_v1, width)[1:3] == ({"scale": scale, "groups": groups}, 9)
     with pytest.raises(ValueError, match=r"'conv5\.0\.weight' takes 500 channels; .* 192, 464"):
         described(torchvision, 500)
 
@@ -166,8 +170,8 @@ def test_a_file_without_a_classifier_is_refused():
 
 def test_names_of_all_weights_are_different():
     model = ShuffleNetV2(0.5, input_shape=(32, 32, 3))
-    for known in FORMATS[:2]:
-        names = key_names(known, unit_names(model))
+    for known in (FORMATS[0], FORMATS[2]):
+        names = key_names(known, unit_blocks(model))
         assert len(set(names.values())) == len(names)
         assert {weight.path for weight in model.weights} <= set(names)
 

@@ -145,6 +145,21 @@ def test_command_explains_a_wrong_name_in_one_line(run_cli):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--classes=1000000000", "--classes must be from 1 to 100,000. Received: 1000000000"),
+        ("--input_size=x", "flag --input_size=x: invalid literal for int() with base 10: 'x'"),
+    ],
+)
+def test_command_refuses_a_wrong_number_in_one_line(run_cli, flag, message):
+    done = run_cli("keras_shufflenet.complexity", "--model=shufflenet_v2", flag, check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == f"error: {message}"
+    assert "Traceback" not in done.stderr
+
+
 def test_command_explains_a_damaged_file(run_cli, tmp_path):
     (tmp_path / "bad.keras").write_bytes(b"not a zip file")
     done = run_cli("keras_shufflenet.complexity", "--model=bad.keras", check=False)

@@ -153,6 +153,8 @@ def test_corrupt_images_are_named_skipped_and_counted(root, tmp_path, caplog):
     source = load(root, tmp_path, "train")
     assert set(source.skipped) == bad
     assert source.num_examples == 117
+    for known in (source, load(root, tmp_path, "train")):
+        assert "skipped in split 'train': 3 that cannot be decoded" in known.notes
     assert all(path in caplog.text for path in bad)
     decoded = [tf.io.decode_image(image).shape for image, _ in source.ordered()]
     assert decoded == [(32, 32, 3)] * 117
@@ -243,12 +245,10 @@ def test_the_counts_of_a_split_are_noted(root):
 
 def test_a_folder_of_grey_images_says_so_also_from_the_record(root, tmp_path):
     for _ in range(2):
-        notes = load(root, tmp_path, "train").notes
-        assert "all 120 images of split 'train' are grey; --channels=1 trains" in notes[1]
-    assert len(load(root, None, "train", channels=1).notes) == 1
-    assert not any(
-        "are grey" in note for note in load(coloured(tmp_path / "new"), None, "train").notes
-    )
+        (hint,) = load(root, tmp_path, "train").hints
+        assert "all 120 images of split 'train' are grey; --channels=1 trains" in hint
+    assert load(root, None, "train", channels=1).hints == ()
+    assert load(coloured(tmp_path / "new"), None, "train").hints == ()
 
 
 def test_12_bits_in_16_are_named(tmp_path):

@@ -19,6 +19,15 @@ def test_a_scale_that_the_papers_lack_is_refused():
         build(scale=3.0)
 
 
+@pytest.mark.parametrize(("size", "channels"), [(None, 416), ("medium", 512)])
+def test_the_size_chooses_the_network_of_v2_plus(size, channels):
+    model, _ = build(model="shufflenet_v2_plus", scale=1.0, size=size, padding="symmetric")
+    last = model.get_layer("stage5_unit4")
+    assert (last.filters, last.padding, model.output_shape) == (channels, "symmetric", (None, 10))
+    # Random numbers that a checkpoint does not keep.
+    assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_computes_in_half_and_keeps_its_weights_whole(precision):
     model, settings = build(precision=precision)

@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -5,9 +7,11 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
+from common.files import sha256
 from trainers.prediction.classifier import Network, load_network, open_classifier, softmax
 from trainers.settings import ImageConfig
 
+HOSTILE = Path(__file__).resolve().parents[4] / "shared/fixtures/hostile"
 IMAGES = ImageConfig(input_size=32)
 LOGITS = np.array([[1.0, 2.0, 4.0], [1000.0, 0.0, -1000.0]], np.float32)
 
@@ -68,3 +72,46 @@ def test_an_artifact_s_file_computes_what_the_workdir_s_model_computes(
         assert getattr(keras_, name) == getattr(lite, name)
     np.testing.assert_allclose(lite.probabilities(images), keras_.probabilities(images), atol=1e-5)
     assert open_classifier(artifact_dir, None).network.path.name == "deployment_int8_ptq.tflite"
+
+
+def stored(path):
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+
+
+def artifact_with(tflite, side, folder):
+    """An artifact of one file for grey images of ten classes, whose writer vouches for it."""
+    folder.mkdir()
+    labels, path = folder / "labels.txt", folder / tflite.name
+    labels.write_text("".join(f"{n}\n" for n in range(10)))
+    shutil.copy(tflite, path)
+    shape = [1, side, side, 1]
+    tensors = {"input": {"shape": shape}, "output": {"shape": [1, 10]}, "operators": {}}
+    manifest = {
+        **{"schema_version": 1, "name": "net", "model": {}, "training": {"resize_size": side}},
+        **{"classes": 10, "labels": stored(labels), "samples": None},
+        "input": {"shape": shape, "preprocessing": {"scale": [1.0], "offset": [0.0]}},
+        "files": {
+            path.name: {
+                **{"graph": "deployment", "quantization": "int8-ptq", **tensors},
+                **stored(path),
+            }
+        },
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="needs the shared fixtures")
+@pytest.mark.parametrize(
+    ("name", "side", "reason"),
+    [
+        ("segv", 32, r"ended the process that ran it \(SIGSEGV\)"),
+        # Its operators are read first; one that would run on is in tests/common/tflite.
+        ("loop", 8, "has 3 subgraphs, but a network for a device has one"),
+        ("noinputs", 32, "is damaged or not supported"),
+    ],
+)
+def test_an_artifact_s_hostile_file_is_named(tmp_path, name, side, reason):
+    folder = artifact_with(HOSTILE / f"{name}.tflite", side, tmp_path / "artifact")
+    with pytest.raises(UserError, match=rf"{name}\.tflite {reason}"):
+        open_classifier(folder, None).probabilities(np.zeros((1, side, side, 1), np.uint8))

@@ -1,6 +1,6 @@
 import pytest
 
-from converters.planning.measure import cached
+from converters.measurement_cache import cached
 
 KEY = {"network": "v2-1x", "tool": "1.0"}
 

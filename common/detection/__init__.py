@@ -1,0 +1,1 @@
+"""Detections without a framework: boxes from raw outputs, suppression, average precision."""

@@ -1,0 +1,100 @@
+"""Corrects which operators of a converted file compute in int8, and which in float32.
+
+TFLite's and TFLite Micro's kernels of ELU compute in int8, with a table of 256 values, but
+TFLiteConverter leaves the operator in float32, between a DEQUANTIZE and a QUANTIZE. Other operators
+it makes int8 although they are to stay in float32; a marker after them prevents that.
+"""
+
+from collections import Counter
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from common.tflite.flatbuffer import operator_code, pack, unpack
+
+_OPERATOR = schema.BuiltinOperator
+# What `converters.graph.emitted_layers.QuantizeBorder` writes when it is marked.
+_MARKER = _OPERATOR.SIN
+
+
+def integer_elu(content: bytes) -> bytes:
+    """Returns a .tflite file whose ELUs take and give the integers around them.
+
+    One whose result something else reads in float32 stays as it is.
+
+    Args:
+      content: as TFLiteConverter writes it.
+
+    Examples:
+      >>> content = integer_elu(converter.convert())
+    """
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    found = [operator for operator in graph.operators if _is(model, operator, _OPERATOR.ELU)]
+    if not found:
+        return content
+    for operator in found:
+        _make_integer(model, graph, operator)
+    _remove_unread(model, graph)
+    return pack(model)
+
+
+def without_markers(content: bytes) -> bytes:
+    """Returns a .tflite file without the markers of `QuantizeBorder`.
+
+    Args:
+      content: as TFLiteConverter writes it, from a model whose borders were marked.
+
+    Examples:
+      >>> content = without_markers(converter.convert())
+    """
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    markers = [operator for operator in graph.operators if _is(model, operator, _MARKER)]
+    for marker in markers:
+        source, result = int(marker.inputs[0]), int(marker.outputs[0])
+        for operator in graph.operators:
+            operator.inputs = np.where(operator.inputs == result, source, operator.inputs)
+    _remove_unread(model, graph)
+    return pack(model) if markers else content
+
+
+def _is(model: schema.ModelT, operator: schema.OperatorT, code: int) -> bool:
+    return operator_code(model, operator) == code
+
+
+def _make_integer(model: schema.ModelT, graph: schema.SubGraphT, elu: schema.OperatorT) -> None:
+    """Lets one ELU take what is dequantized before it and give what is quantized after it."""
+    source, result = int(elu.inputs[0]), int(elu.outputs[0])
+    before = [operator for operator in graph.operators if source in operator.outputs]
+    after = [operator for operator in graph.operators if result in operator.inputs]
+    if (
+        len(before) == len(after) == 1
+        and result not in graph.outputs
+        and _is(model, before[0], _OPERATOR.DEQUANTIZE)
+        and _is(model, after[0], _OPERATOR.QUANTIZE)
+    ):
+        elu.inputs, elu.outputs = before[0].inputs, after[0].outputs
+        graph.operators.remove(after[0])
+
+
+def _remove_unread(model: schema.ModelT, graph: schema.SubGraphT) -> None:
+    """Removes DEQUANTIZE whose result nothing reads any more, and tensors of no operator."""
+    reads = Counter(int(index) for operator in graph.operators for index in operator.inputs)
+    reads.update(int(index) for index in graph.outputs)
+    graph.operators = [
+        operator for operator in graph.operators if any(reads[int(i)] for i in operator.outputs)
+    ]
+    used = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs)}
+    used |= {int(index) for index in (*graph.inputs, *graph.outputs)}
+    kept = sorted(used - {-1})
+    number = {old: new for new, old in enumerate(kept)} | {-1: -1}
+    graph.tensors = [graph.tensors[index] for index in kept]
+    for owner in (graph, *graph.operators):
+        owner.inputs, owner.outputs = (
+            np.array([number[int(index)] for index in indices], np.int32)
+            for indices in (owner.inputs, owner.outputs)
+        )
+    for signature in model.signatureDefs or ():
+        for place in (*signature.inputs, *signature.outputs):
+            place.tensorIndex = number[place.tensorIndex]

@@ -1,0 +1,75 @@
+"""Gives a file of integer input and output float32 ones, which LiteRT.js requires.
+
+LiteRT.js 2.5 refuses int8 and uint8 at a model's edge. A QUANTIZE before the graph and a DEQUANTIZE
+after it change nothing inside: the same integers arrive, and the same come out.
+"""
+
+from ai_edge_litert import schema_py_generated as schema
+
+from common.tflite import flatbuffer
+
+_FLOAT = schema.TensorType.FLOAT32
+_INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
+_NAMES = {"inputs": "float32_input", "outputs": "float32_output"}
+
+
+def with_float_edges(content: bytes) -> bytes | None:
+    """Returns a .tflite file's content with float32 input and output; None if it has them already.
+
+    Args:
+      content: of a file with one graph.
+
+    Examples:
+      >>> with_float_edges(Path("deployment_int8_ptq.tflite").read_bytes())
+    """
+    model = flatbuffer.unpack(content)
+    graph = model.subgraphs[0]
+    ends = [
+        (end, place)
+        for end in ("inputs", "outputs")
+        for place, tensor in enumerate(getattr(graph, end))
+        if graph.tensors[tensor].type in _INTEGERS
+    ]
+    for end, place in ends:
+        _convert(model, end, place)
+    return flatbuffer.pack(model) if ends else None
+
+
+def _convert(model: schema.ModelT, end: str, place: int) -> None:
+    graph = model.subgraphs[0]
+    inner = int(getattr(graph, end)[place])
+    outer = len(graph.tensors)
+    graph.tensors.append(_float_tensor(graph.tensors[inner], f"{_NAMES[end]}_{place}"))
+    if end == "inputs":
+        operator = _operator(model, schema.BuiltinOperator.QUANTIZE, 1, outer, inner)
+        graph.operators.insert(0, operator)
+    else:
+        operator = _operator(model, schema.BuiltinOperator.DEQUANTIZE, 2, inner, outer)
+        graph.operators.append(operator)
+    # What was read is an array that cannot be changed.
+    setattr(graph, end, [*getattr(graph, end)[:place], outer, *getattr(graph, end)[place + 1 :]])
+    for signature in model.signatureDefs or []:
+        for named in getattr(signature, end):
+            if named.tensorIndex == inner:
+                named.tensorIndex = outer
+
+
+def _float_tensor(inner: schema.TensorT, name: str) -> schema.TensorT:
+    tensor = schema.TensorT()
+    tensor.shape, tensor.shapeSignature = inner.shape, inner.shapeSignature
+    tensor.hasRank, tensor.type, tensor.name = inner.hasRank, _FLOAT, name.encode()
+    tensor.buffer = 0  # The first buffer is always the empty one.
+    return tensor
+
+
+def _operator(
+    model: schema.ModelT, code: int, version: int, source: int, target: int
+) -> schema.OperatorT:
+    entry = schema.OperatorCodeT()
+    entry.builtinCode = entry.deprecatedBuiltinCode = code
+    entry.version = version
+    model.operatorCodes.append(entry)
+    operator = schema.OperatorT()
+    operator.opcodeIndex = len(model.operatorCodes) - 1
+    operator.inputs, operator.outputs = [source], [target]
+    return operator

@@ -1,0 +1,40 @@
+"""The record of a measurement (docs/measurements.md), for all commands that write one."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from edge.devices import Job, Result
+from edge.running.measurement import SCHEMA_VERSION, now
+
+
+def make_record(job: Job, command: str, device: str, result: Result, machine: dict) -> dict:
+    """Returns the record of a file that was measured.
+
+    Args:
+      job: what was to be measured.
+      command: the module of `edge` that runs, such as "benchmark".
+      device: the device's name.
+      result: without an error; its values replace those of the job.
+      machine: this machine, from before the measurement.
+    """
+    entry = job.artifact.files[result.file]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "date": now(),
+        "command": shlex.join(["python", "-m", f"edge.{command}", *sys.argv[1:]]),
+        "device": device,
+        "artifact": None if job.artifact.folder is None else str(job.artifact.folder),
+        "model": job.artifact.name if job.artifact.folder is not None else Path(result.file).stem,
+        "file": result.file,
+        "sha256": entry["sha256"],
+        "bytes": entry["bytes"],
+        "graph": entry["graph"],
+        "quantization": entry["quantization"],
+        "threads": job.threads,
+        "cores": list(job.options["cores"]),
+        "warmup": job.warmup,
+        "cooldown": job.options["cooldown"],
+        "machine": machine,
+        **result.values,
+    }

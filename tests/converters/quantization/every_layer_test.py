@@ -1,0 +1,77 @@
+"""Every layer that has a rule, in int8: its file's operators, and how near it is to float."""
+
+import runpy
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import interpreter as litert
+from ai_edge_litert import schema_py_generated as schema
+
+from common.tflite.flatbuffer import operator_code, unpack
+from converters.conversion.tflite import convert_fake_quant
+from converters.quantization.aware import quantization_aware
+
+pytestmark = pytest.mark.medium
+
+L = keras.layers
+# The table of layers that the graph's tests have, too.
+WALK = runpy.run_path(str(Path(__file__).parents[1] / "graph/walk_test.py"))
+LAYERS, SHAPE = WALK["LAYERS"], WALK["SHAPE"]
+# One conversion takes longer than the layers in it.
+GROUPS = [list(LAYERS)[start::4] for start in range(4)]
+IMAGES = 64
+# The largest difference from float, in steps of the output's int8 scale. Measured: 6.6 (separable
+# with tanh, three operators), 4.7 (dense on pixels), 4.4 (hard_silu); the others 4.2 and less.
+BOUND = 8
+
+
+def network(names):
+    """A convolution, and after it each of the layers by itself: an output a layer."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input(SHAPE)
+    x = L.Conv2D(SHAPE[-1], 3, padding="same", name="first")(image)
+    return WALK["randomize"](keras.Model(image, [LAYERS[name]()(x) for name in names]))
+
+
+def run(content, images):
+    """Returns each output of an int8 file for the images, as real numbers, and its scale."""
+    interpreter = litert.Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,) = interpreter.get_input_details()
+    scale, zero = source["quantization"]
+    found = [[] for _ in interpreter.get_output_details()]
+    for image in images:
+        raw = np.clip(np.rint(image / scale) + zero, -128, 127).astype(np.int8)
+        interpreter.set_tensor(source["index"], raw[np.newaxis])
+        interpreter.invoke()
+        for values, detail in zip(found, interpreter.get_output_details(), strict=True):
+            step, offset = detail["quantization"]
+            values.append(
+                (interpreter.get_tensor(detail["index"])[0].astype(float) - offset) * step
+            )
+    scales = [detail["quantization"][0] for detail in interpreter.get_output_details()]
+    return [np.stack(values) for values in found], scales
+
+
+@pytest.mark.parametrize("names", GROUPS, ids=[group[0] for group in GROUPS])
+def test_each_layer_is_integer_and_near_float(names):
+    model = network(names)
+    images = np.random.default_rng(0).normal(size=(IMAGES, *SHAPE)).astype(np.float32)
+    content = convert_fake_quant(quantization_aware(model, images, ranges="minmax"))
+    file = unpack(content)
+    (graph,) = file.subgraphs
+    codes = {operator_code(file, operator) for operator in graph.operators}
+    assert not codes & {schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE}
+    kinds = {tensor.type for tensor in graph.tensors}
+    assert kinds <= {schema.TensorType.INT8, schema.TensorType.INT32}
+    expected = model(images[:16], training=False)
+    outputs, scales = run(content, images[:16])
+    steps = {
+        name: np.abs(values - theirs).max() / scale
+        for name, theirs, values, scale in zip(
+            names, map(np.asarray, expected), outputs, scales, strict=True
+        )
+    }
+    assert max(steps.values()) <= BOUND, steps

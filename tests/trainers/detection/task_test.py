@@ -1,0 +1,124 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_shufflenet
+from common.cli import UserError
+from trainers import loop
+from trainers.config import TrainConfig
+from trainers.detection.augmentation import BoxAugmentation
+from trainers.detection.task import DetectionTask, DetectorSettings, open_sources
+
+pytestmark = pytest.mark.medium
+
+SMALL = {"units_per_stage": (1, 1, 1), "stage_channels": (12, 16, 24), "stem_channels": 8}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    """Replaces ShuffleNetV2 with a small one."""
+    real = keras_shufflenet.ShuffleNetV2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            keras_shufflenet, "ShuffleNetV2", lambda scale, **given: real(**given, **SMALL)
+        )
+        yield
+
+
+def make_config(workdir, folder, **changes):
+    values = {
+        "recipe": "detection",
+        "dataset": "folder",
+        "data_dir": str(folder),
+        "eval_split": "train",
+        "scale": 0.5,
+        "input_size": 64,
+        "batch_size": 4,
+        "steps": 4,
+        "eval_every": 2,
+        "checkpoint_every": 2,
+        "learning_rate": 0.02,
+        "weight_decay": 1e-4,
+    }
+    return TrainConfig.from_flat({**values, "workdir": str(workdir), **changes})
+
+
+def make_task(config):
+    # One level, because tracing takes most of the time.
+    how = DetectorSettings(neck="fused", augmentation=BoxAugmentation(scale=(0.9, 1.1)))
+    return DetectionTask(config, how)
+
+
+def weights(workdir):
+    model = keras_shufflenet.load_model(workdir / "model.keras")
+    return [value.numpy() for value in model.variables]
+
+
+def test_a_run_resumes_bit_identically_and_records_average_precision(
+    tmp_path, squares_folder, capsys
+):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for workdir in (whole, stopped):
+        workdir.mkdir()
+    loop.train(make_config(whole, squares_folder), False, make_task, open_sources)
+    assert "train: 7 images, 9 boxes of 2 classes" in capsys.readouterr().out
+
+    config = make_config(stopped, squares_folder)
+    sources = open_sources(config.data, ["train", "train"])
+    trainer = loop.Trainer(make_task(config), tf.distribute.get_strategy(), *sources)
+    trainer.start(resume=False)
+    step, taken = trainer._train_step, []
+
+    def twice(iterator):
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return step(iterator)
+
+    trainer._train_step = twice
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    loop.train(config, True, make_task, open_sources)
+    for mine, theirs in zip(weights(whole), weights(stopped), strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+    records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [2, 4]
+    assert {"ap", "ap50", "ap_small", "eval_images"} <= records[0].keys()
+    assert records[0]["ap_large"] is None and 0 <= records[0]["ap"] <= 1
+    assert (whole / "labels.txt").read_text().split() == ["red", "blue"]
+
+
+def test_evaluation_sees_each_image_once(tmp_path, squares_folder):
+    config = make_config(tmp_path, squares_folder)
+    (source,) = open_sources(config.data, ["train"])
+    task = make_task(config)
+    model = task.build(source)
+    assert model.output_shape == (None, 16, 4 + 2)
+    strategy = tf.distribute.get_strategy()
+    count = task.make_counter(model, strategy, source)
+    found = list(map(count, task.evaluation_batches(source, tf.distribute.InputContext())))
+    assert [len(batch) for batch in found] == [4, 3]
+    assert [number for batch in found for number, _ in batch] == list(range(7))
+    # A fresh detector's boxes reach two strides of the input, 32 pixels, to each side; 96 pixels of
+    # the image are 64 there.
+    number, boxes = found[1][2]
+    assert number == 6
+    sizes = boxes.boxes[:, 2:] - boxes.boxes[:, :2]
+    assert np.isclose(sizes / [96, 64], 1, atol=0.05).all(1).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_size": 100}, "--input_size must be a multiple of 32"),
+        ({"strategy": "multiworker"}, "on one machine"),
+        ({"precision": "mixed_bfloat16"}, "--precision has no effect on detectors"),
+        ({"color_jitter": 0.4}, "--color_jitter has no effect"),
+        ({"label_smoothing": 0.1}, "--label_smoothing has no effect"),
+    ],
+)
+def test_what_is_not_supported_is_said_first(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        make_task(make_config(tmp_path, tmp_path, **changes))

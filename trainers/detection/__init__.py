@@ -1,0 +1,1 @@
+"""Object detection: batches, which point learns which box, the loss; `data` reads the boxes."""

@@ -1,0 +1,166 @@
+"""Random variants of a training image and its boxes, determined by the seed and the place."""
+
+import dataclasses
+from typing import NamedTuple
+
+import tensorflow as tf
+
+# Outside of the image: the grey of ImageNet's mean, as other detectors' padding.
+GREY = 114.0
+# Folded into an example's key, so that no two decisions share their random numbers.
+_WINDOW, _FLIPS, _COLOUR = 1, 2, 3
+# A box that keeps less of its area in the window is not learnt, nor is what is left background.
+_LEAST_SHARE = 0.3
+_MIDDLE = 128.0
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxAugmentation:
+    """How training images are varied.
+
+    Args:
+      flip: mirror half of the images, left to right.
+      flip_vertical: also upside down, where there is no up, as under a microscope.
+      scale: smallest and largest size of the window that is cut out, as a share of the image's;
+        above 1 there is grey around the image.
+      aspect: each side of the window is also changed by up to this share.
+      contrast: the contrast is changed by up to this share.
+      shift: each colour is shifted by up to this many of 255.
+
+    Raises:
+      ValueError: a number is out of its range.
+    """
+
+    flip: bool = True
+    flip_vertical: bool = False
+    scale: tuple[float, float] = (0.6, 1.25)
+    aspect: float = 0.15
+    contrast: float = 0.2
+    shift: float = 20.0
+
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        if not 0 < low <= high <= 4:
+            raise ValueError(f"scale must be two rising numbers from 0 to 4, got {self.scale}")
+        for name, most in (("aspect", 0.9), ("contrast", 1.0), ("shift", 255.0)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from 0 to {most}, got {getattr(self, name)}")
+
+
+NONE = BoxAugmentation(False, False, (1.0, 1.0), 0.0, 0.0, 0.0)
+
+
+class Boxes(NamedTuple):
+    """The boxes of one image, padded: `box_ops.Truth` without the batch."""
+
+    boxes: tf.Tensor
+    classes: tf.Tensor
+    wanted: tf.Tensor
+    ignored: tf.Tensor
+
+
+def augment(
+    image: tf.Tensor, boxes: Boxes, key: tf.Tensor, size: tuple[int, int], config: BoxAugmentation
+) -> tuple[tf.Tensor, Boxes]:
+    """Returns a random variant of an image and its boxes.
+
+    A window of the image, perhaps larger than it, is scaled to the network's input: objects become
+    larger, smaller, wider, and are cut. Then it is mirrored and its colours are changed.
+
+    Args:
+      image: uint8 [height, width, channels], upright.
+      boxes: in pixels of the image.
+      key: int64 [2], the run's seed and the example's place in the training stream.
+      size: (height, width) of the network's input.
+      config: which changes are made.
+
+    Returns:
+      float32 [height, width, channels], 0 to 255, and the boxes in pixels of it.
+    """
+    window = _window(_fold(key, _WINDOW), config)
+    image, boxes = cut_out(image, boxes, window, size)
+    flips = tf.random.stateless_uniform([2], _fold(key, _FLIPS)) < 0.5
+    flips &= [config.flip, config.flip_vertical]
+    image, boxes = _flipped(image, boxes, flips, size)
+    return _recoloured(image, _fold(key, _COLOUR), config), boxes
+
+
+def _fold(key: tf.Tensor, number: int) -> tf.Tensor:
+    return tf.random.fold_in(key, number)
+
+
+def _window(key: tf.Tensor, config: BoxAugmentation) -> tf.Tensor:
+    """Returns left, top, right, bottom of a window, as shares of the image's width and height."""
+    scale = tf.random.stateless_uniform([], _fold(key, 0), *config.scale)
+    aspects = tf.random.stateless_uniform([2], _fold(key, 1), 1 - config.aspect, 1 + config.aspect)
+    extent = scale * aspects
+    # A smaller window lies inside of the image, a larger one around it.
+    begin = tf.random.stateless_uniform([2], _fold(key, 2)) * (1 - extent)
+    return tf.concat([begin, begin + extent], 0)
+
+
+def cut_out(
+    image: tf.Tensor, boxes: Boxes, window: tf.Tensor, size: tuple[int, int]
+) -> tuple[tf.Tensor, Boxes]:
+    """Returns a window of an image, scaled to `size`, and its boxes.
+
+    Args:
+      image: [height, width, channels].
+      boxes: in pixels of the image.
+      window: float32 left, top, right, bottom, as shares of the image's width and height.
+      size: (height, width) of the result.
+
+    Returns:
+      float32 [*size, channels], and the boxes in pixels of it, cut at its edge. Of which little is
+      left is ignored; of which nothing is left is padding.
+    """
+    stored = tf.cast(tf.shape(image)[:2], tf.float32)
+    target = tf.constant(size, tf.float32)
+    begin, extent = window[:2], window[2:] - window[:2]
+    # Rows before columns.
+    factors = target / (stored * extent[::-1])
+    shift = -begin[::-1] * stored * factors
+    scaled = tf.raw_ops.ScaleAndTranslate(
+        images=tf.cast(image, tf.float32)[None] - GREY,
+        size=size,
+        scale=factors,
+        translation=shift,
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    scaled = tf.ensure_shape(scaled + GREY, [*size, image.shape[-1]])
+    moved = boxes.boxes * tf.tile(factors[::-1], [2]) + tf.tile(shift[::-1], [2])
+    cut = tf.clip_by_value(moved, 0.0, tf.tile(target[::-1], [2]))
+    share = tf.math.divide_no_nan(_areas(cut), _areas(moved))
+    is_seen = share >= _LEAST_SHARE
+    return scaled, Boxes(
+        cut,
+        boxes.classes,
+        boxes.wanted & is_seen,
+        (boxes.ignored & (share > 0)) | (boxes.wanted & ~is_seen & (share > 0)),
+    )
+
+
+def _areas(boxes: tf.Tensor) -> tf.Tensor:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _flipped(
+    image: tf.Tensor, boxes: Boxes, flips: tf.Tensor, size: tuple[int, int]
+) -> tuple[tf.Tensor, Boxes]:
+    """Mirrors an image left to right, and upside down, where bool [2] says so."""
+    image = tf.reverse(image, tf.where(flips[::-1])[:, 0])
+    extent = tf.constant([size[1], size[0]] * 2, tf.float32)
+    mirrored = extent - tf.gather(boxes.boxes, [2, 3, 0, 1], axis=1)
+    corners = tf.where(tf.tile(flips, [2]), mirrored, boxes.boxes)
+    return image, boxes._replace(boxes=corners)
+
+
+def _recoloured(image: tf.Tensor, key: tf.Tensor, config: BoxAugmentation) -> tf.Tensor:
+    contrast = tf.random.stateless_uniform(
+        [], _fold(key, 0), 1 - config.contrast, 1 + config.contrast
+    )
+    shift = tf.random.stateless_uniform(
+        [image.shape[-1]], _fold(key, 1), -config.shift, config.shift
+    )
+    return tf.clip_by_value((image - _MIDDLE) * contrast + _MIDDLE + shift, 0.0, 255.0)

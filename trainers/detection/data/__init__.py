@@ -1,0 +1,1 @@
+"""Data sets of boxes: COCO, Pascal VOC and YOLO, in one form."""

@@ -1,0 +1,63 @@
+"""Scores of a detector: average precision on the images of a set, at their own sizes."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from common.detection.average_precision import AveragePrecision, average_precision
+from common.detection.boxes import make_points
+from common.detection.nms import Detections, detect
+from keras_shufflenet.preprocessing import preprocess_input
+from trainers.detection.batches import BatchSettings, box_source, evaluation_images
+from trainers.detection.data.dataset import DetectionSet
+
+
+def found_in(
+    predict: Callable[[np.ndarray], np.ndarray],
+    strides: Sequence[int],
+    found: DetectionSet,
+    settings: BatchSettings,
+    **limits: float,
+) -> list[Detections]:
+    """Returns what a detector finds in each image, in pixels of the image.
+
+    Args:
+      predict: from float32 [n, height, width, channels], normalized, to raw outputs
+        [n, points, 4 + classes]; a Keras model's `predict_on_batch`, or that of a .tflite file.
+      strides: of the detector (`keras_shufflenet.detector_strides`).
+      found: the images.
+      settings: sizes and normalization.
+      **limits: those of `common.detection.nms.suppress`.
+    """
+    points = make_points(settings.height, settings.width, strides)
+    detections = []
+    batches = evaluation_images(settings, box_source(found, settings.channels))
+    for images in batches.as_numpy_iterator():
+        inputs = preprocess_input(images, mode=settings.preprocessing)
+        detections += detect(np.asarray(predict(inputs)), points, **limits)
+    return [
+        _in_image(one, image.width / settings.width, image.height / settings.height)
+        for one, image in zip(detections, found.images, strict=True)
+    ]
+
+
+def _in_image(found: Detections, across: float, down: float) -> Detections:
+    return found._replace(boxes=found.boxes * np.array([across, down] * 2, np.float32))
+
+
+def evaluate(
+    predict: Callable[[np.ndarray], np.ndarray],
+    strides: Sequence[int],
+    found: DetectionSet,
+    settings: BatchSettings,
+) -> AveragePrecision:
+    """Returns the average precision of a detector on a set; as `found_in`.
+
+    Examples:
+      >>> scores = evaluate(model.predict_on_batch, detector_strides(model), val, settings)
+      >>> scores.ap50
+      0.845
+    """
+    detections = found_in(predict, strides, found, settings)
+    truths = [image.truth for image in found.images]
+    return average_precision(truths, detections, len(found.class_names))

@@ -1,0 +1,223 @@
+"""The task of training a detector, for the training loop."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.cli import UserError
+from common.detection.average_precision import average_precision
+from common.detection.boxes import make_points
+from common.detection.nms import Detections, detect
+from keras_shufflenet import ShuffleNetDetector, detector_strides
+from trainers.config import TrainConfig
+from trainers.detection import batches
+from trainers.detection.augmentation import BoxAugmentation
+from trainers.detection.box_ops import Truth, make_grid
+from trainers.detection.data.dataset import open_sets
+from trainers.detection.losses import detection_losses
+from trainers.detection.scores import DetectionScores
+from trainers.networks.models import build_model
+from trainers.networks.starting_weights import load_starting_weights
+from trainers.settings import DataConfig
+from trainers.task import Task
+
+# By group; none named: all of the group.
+_UNUSED: dict[str, tuple[str, ...]] = {
+    "network": ("whiten_stem",),
+    "images": ("train_size",),
+    "augmentation": (),
+    "optimization": ("precision", "distill", "label_smoothing", "class_weights"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorSettings:
+    """What a detector needs besides its backbone.
+
+    Args:
+      neck: of `keras_shufflenet.ShuffleNetDetector`.
+      strides: likewise; None: the neck's own.
+      augmentation: how training images are varied.
+    """
+
+    neck: str = "pan"
+    strides: tuple[int, ...] | None = None
+    augmentation: BoxAugmentation = dataclasses.field(default_factory=BoxAugmentation)
+
+
+class DetectionTask(Task):
+    """Trains a detector in float32.
+
+    Of the config's images, the input's size and preprocessing matter; of its augmentation, nothing:
+    `DetectorSettings` has its own. Starting weights are those of a classifier, for the backbone.
+
+    Args:
+      config: the run's settings.
+      detector: the detector's.
+
+    Raises:
+      UserError: a setting that detectors do not support.
+
+    Examples:
+      >>> loop.train(config, make_task=DetectionTask, load=open_sources)
+    """
+
+    def __init__(self, config: TrainConfig, detector: DetectorSettings | None = None):
+        super().__init__(config)
+        self._detector = detector or DetectorSettings()
+        _check(config)
+
+    def build(self, source: batches.BoxSource) -> keras.Model:
+        """Returns the detector for the images and classes of `source`."""
+        network, images = self.config.network, self.config.images
+        classes = len(source.class_names)
+        # Starting weights are loaded into it, and the detector has the same layers.
+        self._backbone = build_model(network, images, source.channels, classes)
+        try:
+            model = ShuffleNetDetector(
+                network.scale,
+                classes,
+                neck=self._detector.neck,
+                strides=self._detector.strides,
+                backbone=self._backbone,
+            )
+        except ValueError as error:
+            raise UserError(f"the detector cannot be built: {error}") from None
+        size = self.config.images.input_size
+        self._grid = make_grid(size, size, detector_strides(model))
+        return model
+
+    def initialize(self, model: keras.Model, source: batches.BoxSource) -> None:
+        """Sets the backbone's weights that a new run starts from."""
+        network, images = self.config.network, self.config.images
+        if network.weights:
+            load_starting_weights(self._backbone, network, images, source.class_names)
+
+    def losses(self, images: tf.Tensor, labels: Truth, logits: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of every image, float32 [batch].
+
+        Args:
+          images: not used.
+          labels: the boxes to find.
+          logits: float32 [batch, points, 4 + classes], the detector's output.
+        """
+        return detection_losses(logits, labels, self._grid).total
+
+    def training_batches(
+        self,
+        config: TrainConfig,
+        source: batches.BoxSource,
+        start: int,
+        context: tf.distribute.InputContext,
+    ) -> tf.data.Dataset:
+        """Returns the endless stream of (images, truth) after `start` steps."""
+        settings = self._settings(source)
+        return batches.training_batches(
+            settings, self._detector.augmentation, source, start, context
+        )
+
+    def evaluation_batches(
+        self, source: batches.BoxSource, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """Returns every image once, with its number in the set."""
+        return batches.numbered_batches(self._settings(source), source, context)
+
+    def _settings(self, source: batches.BoxSource) -> batches.BatchSettings:
+        images, optimization = self.config.images, self.config.optimization
+        return batches.BatchSettings(
+            images.input_size,
+            images.input_size,
+            optimization.batch_size,
+            images.preprocessing,
+            source.channels,
+            optimization.seed,
+        )
+
+    def make_counter(
+        self, model: keras.Model, strategy: tf.distribute.Strategy, source: batches.BoxSource
+    ) -> Callable[[tuple], list[tuple[int, Detections]]]:
+        """Returns a function that finds the boxes of a batch: (number of the image, boxes)."""
+        self._found = source.found
+        size = self.config.images.input_size
+        points = make_points(size, size, detector_strides(model))
+
+        @tf.function(autograph=False)
+        def predict(batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            outputs = strategy.run(
+                lambda images, numbers: (model(images, training=False), numbers), args=batch
+            )
+            return tuple(tf.concat(strategy.experimental_local_results(x), 0) for x in outputs)
+
+        def count(batch: tuple) -> list[tuple[int, Detections]]:
+            outputs, numbers = (value.numpy() for value in predict(batch))
+            return [
+                (int(number), self._scaled(int(number), found))
+                for number, found in zip(numbers, detect(outputs, points), strict=True)
+                if number >= 0
+            ]
+
+        return count
+
+    def _scaled(self, number: int, found: Detections) -> Detections:
+        """Returns boxes of the network's input in pixels of the image."""
+        image, size = self._found.images[number], self.config.images.input_size
+        factors = np.array([image.width / size, image.height / size] * 2, np.float32)
+        return found._replace(boxes=found.boxes * factors)
+
+    def summarize(self, batches: Iterable[Any], add: Callable) -> DetectionScores:
+        """Returns the average precision on the split."""
+        found = dict(pair for batch in batches for pair in batch)
+        images = self._found.images
+        precision = average_precision(
+            [image.truth for image in images],
+            [found[number] for number in range(len(images))],
+            len(self._found.class_names),
+        )
+        return DetectionScores(precision, len(images))
+
+
+def _check(config: TrainConfig) -> None:
+    """Raises UserError for settings that would have no effect, or a wrong one."""
+    size = config.images.input_size
+    if size % 32:
+        raise UserError(f"--input_size must be a multiple of 32 for a detector, got {size}")
+    # What each worker finds is not put together yet.
+    if config.placement.strategy == "multiworker":
+        raise UserError("detectors train on one machine; name another --strategy")
+    for group, names in _UNUSED.items():
+        found = getattr(config, group)
+        for name in names or [field.name for field in dataclasses.fields(found)]:
+            default = type(found).__dataclass_fields__[name].default
+            if getattr(found, name) != default:
+                raise UserError(f"--{name} has no effect on detectors; leave it out")
+
+
+def open_sources(
+    config: DataConfig,
+    splits: Sequence[str],
+    workdir: str | Path | None = None,
+    must_match: bool = False,
+    labels: Sequence[str] | None = None,
+) -> list[batches.BoxSource]:
+    """Opens splits of a data set of boxes, for `trainers.loop.train`.
+
+    Args:
+      config: where it is, and the channels to decode.
+      splits: their names.
+      workdir, must_match: not used: image files are not recorded.
+      labels: the class names that the data must have, in the order of the outputs; None: any.
+
+    Raises:
+      UserError: as in `open_sets`.
+    """
+    if not config.data_dir:
+        raise UserError("--data_dir is missing; name the folder of the data set")
+    channels = config.channels or 3
+    return [
+        batches.box_source(found, channels) for found in open_sets(config.data_dir, splits, labels)
+    ]
