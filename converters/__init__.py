@@ -1,7 +1,8 @@
 """From a trained model to files that devices run.
 
 `converters.convert(model, "artifact", images, labels)` writes .tflite files that are checked
-against the model; `converters.deployment_graph(model)` returns the rewritten network.
+against the model; `converters.deployment_graph(model)` returns the rewritten network, and
+`converters.quantization_aware(model, images)` the same with int8 rounding in it, to train it.
 """
 
 import importlib
@@ -10,8 +11,10 @@ from typing import Any
 # Loaded when they are used first: TensorFlow takes seconds.
 _PLACES = {
     "Conversion": "converters.conversion.api",
+    "QuantizationOptions": "converters.quantization.options",
     "convert": "converters.conversion.api",
     "deployment_graph": "converters.graph.deployment",
+    "quantization_aware": "converters.quantization.aware",
 }
 __all__ = list(_PLACES)
 

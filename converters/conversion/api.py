@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tf_keras
 
+from common.cli import UserError
 from converters.conversion.check import CHECK_IMAGES
 from converters.conversion.config import ConversionConfig
 from converters.conversion.pipeline import convert_network
 from converters.edgetpu_target.compiler import EdgeTpuSettings
-from converters.options import DEFAULT_METHOD
+from converters.micro_target.settings import MemorySettings
+from converters.options import DEFAULT_METHOD, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
+from converters.quantization.aware import quantized_source
 from converters.source.from_model import network_of_model
 
 _COMMAND = "converters.convert"
@@ -39,7 +43,7 @@ class Conversion:
 
 
 def convert(
-    model: keras.Model,
+    model: keras.Model | tf_keras.Model,
     output: str | Path,
     images: Any,
     labels: Any = None,
@@ -58,6 +62,9 @@ def convert(
     calibration_images: int = 256,
     accelerator: str | None = None,
     edgetpu: EdgeTpuSettings | None = None,
+    memory: MemorySettings | None = None,
+    onnx_layout: str = ONNX_LAYOUTS[0],
+    onnx_weight_bits: int = ONNX_WEIGHT_BITS[0],
     overwrite: bool = False,
 ) -> Conversion:
     """Converts a Keras 3 model to an artifact: .tflite files, checked against the model.
@@ -66,13 +73,15 @@ def convert(
     then a softmax at its end is left out of the files.
 
     Args:
-      model: a functional or Sequential model, with any number of inputs and outputs.
+      model: a functional or Sequential model, with any number of inputs and outputs; or one of
+        `converters.quantization_aware`, with `quantization=["int8-qat"]` and its target.
       output: the folder to write; new or empty.
       images: examples for calibration (half of them) and for the check: an array [n, ...], a list
         or dict of arrays for several inputs, or a `tf.data.Dataset`. uint8 images are pixels, all
         other arrays what the model takes (`model.predict`).
       labels: the correct classes [n], for the accuracy.
-      quantization: one or several of "none", "float16", "dynamic", "int8-ptq" and "int16x8".
+      quantization: one or several of "none", "float16", "dynamic", "int8-ptq", "int16x8", "onnx"
+        and "onnx-int8".
       target: "cpu", "micro", "edgetpu" or "ethosu".
       graph: "deployment" (rewritten), "canonical" (as it is, as a baseline), or both.
       class_names: in the order of the output; None: "0", "1", …
@@ -87,6 +96,9 @@ def convert(
       calibration_images: the largest number of examples for the ranges.
       accelerator: with the target "ethosu", the NPU to compile for.
       edgetpu: with the target "edgetpu", the compiler's settings.
+      memory: with the target "micro", what a smaller arena may cost.
+      onnx_layout: of the maps of ONNX files: "nchw" or "nhwc".
+      onnx_weight_bits: of "onnx-int8": 8, or 7 for x86 CPUs without VNNI.
       overwrite: replace an artifact at `output`.
 
     Returns:
@@ -113,8 +125,12 @@ def convert(
         calibration_images=calibration_images,
         accelerator=accelerator,
         edgetpu=edgetpu or EdgeTpuSettings(),
+        memory=memory or MemorySettings(),
+        onnx_layout=onnx_layout,
+        onnx_weight_bits=onnx_weight_bits,
         overwrite=overwrite,
     )
+    _check_quantized(model, config)
     opened = partial(
         network_of_model,
         model,
@@ -134,6 +150,27 @@ def convert(
         agreement={name: entry["agreement"] for name, entry in manifest["files"].items()},
         manifest=manifest,
     )
+
+
+def _check_quantized(model: object, config: ConversionConfig) -> None:
+    """Raises UserError unless int8-qat, and it alone, is asked for of a model trained for it."""
+    source, wanted = quantized_source(model), set(config.quantizations)
+    if source is None and "int8-qat" in wanted:
+        raise UserError(
+            "int8-qat is of a model that converters.quantization_aware has made; give that model"
+        )
+    if source is None:
+        return
+    if wanted != {"int8-qat"}:
+        raise UserError(
+            "a model of quantization_aware is converted with quantization=['int8-qat'] alone; "
+            "convert the float model for other files"
+        )
+    if source.target != config.target:
+        raise UserError(
+            f"the model was made by quantization_aware for {source.target}, not {config.target}; "
+            f"convert it with target={source.target!r}"
+        )
 
 
 def example_limit(config: ConversionConfig) -> int:

@@ -89,8 +89,8 @@ class Sources:
         config, folder = self.config, self.config.qat_folder
         if config.model is None or not config.model.is_dir():
             raise UserError(
-                "int8-qat is of a workdir's training (shufflenet quantize); a model from elsewhere "
-                "has int8-ptq"
+                "int8-qat is of a workdir's training (shufflenet quantize); a .keras file has "
+                "int8-ptq, and a model in Python converters.quantization_aware"
             )
         found = QatConfig.load(folder)
         if found.model.resolve() != config.model.resolve():

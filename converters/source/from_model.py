@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tf_keras
 
 from common.cli import UserError
 from common.manifest import CLASSIFICATION, OTHER
 from converters.options import MIN_CALIBRATION_IMAGES
+from converters.quantization.aware import quantized_source
 from converters.source.arrays import divided, read_examples
 from converters.source.checks import check_model, plain
+from converters.source.classes import checked_names, classes_of, no_classifier
+from converters.source.from_quantized import network_of_quantized
 from converters.source.network import Input, Network, Samples
 from converters.source.pixels import pixel_mode
 from keras_shufflenet.complexity import complexity
@@ -20,7 +24,7 @@ EXAMPLES = 1024
 
 
 def network_of_model(
-    model: keras.Model,
+    model: keras.Model | tf_keras.Model,
     images: Any,
     labels: Any = None,
     *,
@@ -39,7 +43,8 @@ def network_of_model(
     then a softmax at its end is left out.
 
     Args:
-      model: a functional or Sequential Keras 3 model, trained.
+      model: a functional or Sequential Keras 3 model, trained; or one of `quantization_aware`, for
+        which `check`, `outputs` and `size` are not.
       images: examples for calibration and for the check: an array [n, ...], a list or dict of
         arrays for several inputs, or a `tf.data.Dataset`. uint8 images are pixels, all other
         arrays what the model takes (`model.predict`).
@@ -61,20 +66,27 @@ def network_of_model(
     Examples:
       >>> network = network_of_model(model, images, labels, class_names=["cat", "dog"])
     """
-    # Where models of other kinds enter: a fake-quantized one becomes a `Network.quantized`.
+    quantized = quantized_source(model)
+    if quantized is not None:
+        if outputs is not None or size is not None:
+            raise UserError(
+                "outputs and size are for float models; choose them before quantization_aware"
+            )
+        said = {"class_names": class_names, "preprocessing": preprocessing, "name": name}
+        return network_of_quantized(quantized, images, labels, **said, limit=limit)
     check_model(model)
     model, names = plain(model, outputs, size)
     inputs = [Input(tensor.name, tuple(tensor.shape[1:])) for tensor in model.inputs]
     classes = classes_of(model)
     if not classes and (labels is not None or class_names is not None):
-        raise _no_classifier(model, names)
+        raise no_classifier(model, names)
     given = read_examples(images, labels, inputs, classes, limit)
     parts = divided(given)
     if check is not None:
         parts = given, read_examples(*check, inputs, classes, limit)
     is_classifier = class_names is not None or given.labels is not None
     if is_classifier:
-        class_names = _checked_names(class_names, classes, names[0])
+        class_names = checked_names(class_names, classes, names[0])
         model = _logits(model)
     modes = [
         pixel_mode(model, tensor, array, preprocessing)
@@ -97,15 +109,6 @@ def network_of_model(
     )
 
 
-def _no_classifier(model: keras.Model, names: Sequence[str]) -> UserError:
-    pairs = zip(names, model.outputs, strict=True)
-    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in pairs)
-    return UserError(
-        f"labels and class names are for one output [batch, classes], but {model.name!r} gives "
-        f"{shapes}; leave them out, or choose one with outputs="
-    )
-
-
 def describe_size(model: keras.Model) -> dict[str, int | None]:
     """Returns the numbers of a model's parameters and multiply-adds (None: unknown)."""
     try:
@@ -113,23 +116,6 @@ def describe_size(model: keras.Model) -> dict[str, int | None]:
     except ValueError:  # Of layers that only Keras can count.
         return {"parameters": model.count_params(), "macs": None}
     return {"parameters": totals.parameters, "macs": totals.macs}
-
-
-def classes_of(model: keras.Model) -> int:
-    """Returns the number of classes that the model may have, or 0 if it is no classifier."""
-    shapes = [tuple(tensor.shape) for tensor in model.outputs]
-    return shapes[0][1] if len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] > 1 else 0
-
-
-def _checked_names(names: Sequence[str] | None, classes: int, output: str) -> Sequence[str]:
-    if names is None:
-        return [str(index) for index in range(classes)]
-    if len(names) != classes or len(set(names)) != classes:
-        raise UserError(
-            f"{len(set(names))} class names are given, but output {output!r} has {classes} "
-            "classes; give a different name for each, in the output's order (--labels)"
-        )
-    return names
 
 
 def _logits(model: keras.Model) -> keras.Model:

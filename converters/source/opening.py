@@ -7,8 +7,9 @@ from common.cli import UserError
 from common.storage.readers import read_lines
 from converters.source.arrays import read_npz
 from converters.source.checks import check_model, plain
+from converters.source.classes import classes_of
 from converters.source.flags import ModelFlags
-from converters.source.from_model import classes_of, network_of_model
+from converters.source.from_model import network_of_model
 from converters.source.from_workdir import network_of_workdir
 from converters.source.network import Input, Network
 from converters.source.photos import PhotoFolder, read_photos

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tf_keras
 
 from common.cli import UserError
 from keras_shufflenet import preprocessing_of
@@ -24,12 +25,12 @@ _SMALL, _LARGE = 1 / 16, 1.5
 
 
 def pixel_mode(
-    model: keras.Model, tensor: Any, samples: np.ndarray, preprocessing: str | None
+    model: keras.Model | tf_keras.Model, tensor: Any, samples: np.ndarray, preprocessing: str | None
 ) -> str | None:
     """Returns how a pixel becomes the value of an input, a mode of `preprocess_input`.
 
     Args:
-      model: functional or Sequential.
+      model: functional or Sequential, or fake-quantized.
       tensor: one of its inputs.
       samples: examples for it; uint8 images are pixels.
       preprocessing: what the user says; None: nothing.
@@ -47,7 +48,8 @@ def pixel_mode(
         )
     if len(tensor.shape) != 4:
         return None
-    said = _said(model, tensor)
+    # A fake-quantized model is none of Keras 3, and says nothing.
+    said = _said(model, tensor) if isinstance(model, keras.Model) else None
     if None not in (said, preprocessing) and said != preprocessing:
         raise UserError(
             f"model {model.name!r} is for pixels of preprocessing {said!r}, not {preprocessing!r}; "

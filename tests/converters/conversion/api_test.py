@@ -18,6 +18,7 @@ L = keras.layers
 ROOT = Path(__file__).resolve().parents[3]
 FAST = ("--runs=2", "--warmup=1")
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
+QAT = "deployment_int8_qat.tflite"
 
 
 def two_heads():
@@ -100,6 +101,50 @@ def test_chosen_outputs_are_converted_in_the_order_asked_for(tmp_path):
     assert shapes == [(1, 4), (1, 3)]
 
 
+@pytest.mark.medium
+def test_onnx_files_have_the_inputs_and_outputs_in_their_order(tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is missing")
+    made = converters.convert(
+        two_heads(), tmp_path / "net", examples(), quantization=["onnx", "onnx-int8"]
+    )
+    assert len(made.files) == 2
+    for name, entry in made.manifest["files"].items():
+        assert [one["shape"] for one in entry["inputs"]] == [[1, 3, 12, 12], [1, 5]]
+        assert [one["shape"] for one in entry["outputs"]] == [[1, 3], [1, 2], [1, 4]]
+        bound = 1e-4 if "float" in name else 0.15
+        assert all(one["rms"] < bound for one in entry["agreement"]["outputs"].values())
+    with pytest.raises(UserError, match="has only ONNX files"):
+        _ = Artifact.open(tmp_path / "net").files
+
+
+@pytest.mark.medium
+def test_a_model_of_quantization_aware_becomes_its_int8_file(tmp_path):
+    pixels = examples()["photo"]
+    photos = pixels.astype(np.float32) / 127.5 - 1
+    model = small(L.Conv2D(8, 3, activation="relu"), name="mine")
+    aware = converters.quantization_aware(model, photos, target="micro", pixels=(-1, 1))
+    made = converters.convert(
+        aware, tmp_path / "net", pixels, np.arange(80) % 3, quantization="int8-qat",
+        target="micro", preprocessing="tf",
+    )  # fmt: skip
+    assert list(made.files) == [QAT] and made.agreement[QAT]["rms"] < 0.02
+    assert (made.manifest["name"], made.manifest["outputs"][0]["name"]) == ("mine", "top")
+    assert made.manifest["model"]["parameters"] == model.count_params()
+    found = Artifact.open(tmp_path / "net").load(QAT).predict(photos)
+    expected = aware.predict(photos, verbose=0)
+    assert np.sqrt(np.square(found - expected).mean()) < 0.02 * expected.std()
+    for options, message in (
+        ({"target": "micro"}, "alone; convert the float model"),
+        ({"quantization": "int8-qat"}, "for micro, not cpu"),
+        ({"quantization": "int8-qat", "target": "micro", "size": 8}, "before quantization_aware"),
+    ):
+        with pytest.raises(UserError, match=message):
+            converters.convert(aware, tmp_path / "other", photos, **options)
+    with pytest.raises(UserError, match="int8-qat is of a model that conv"):
+        converters.convert(model, tmp_path / "other", photos, quantization="int8-qat")
+    assert not (tmp_path / "other").exists()
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x
@@ -160,12 +205,14 @@ def test_what_cannot_be_converted_is_one_line_with_its_name(tmp_path, model, giv
 def test_the_import_alone_loads_nothing_and_names_what_there_is():
     code = (
         "import sys, converters; heavy = {'tensorflow', 'keras', 'numpy'} & set(sys.modules); "
-        "print(heavy, dir(converters)[-2:], converters.graph.register_rule.__name__)"
+        "print(heavy, dir(converters)[-3:], converters.graph.register_rule.__name__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "set() ['convert', 'deployment_graph'] register_rule"
+    assert done.stdout.strip() == (
+        "set() ['convert', 'deployment_graph', 'quantization_aware'] register_rule"
+    )
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = converters.nothing
 
