@@ -14,7 +14,8 @@ from common.table import markdown_table
 from common.tflite.micro_runtime import MicroRuntime
 from converters.conversion_cache import Network, convert, file_name
 from converters.graph.deployment import deployment_graph
-from converters.micro_target.bands import Region, live_bytes
+from converters.micro_target.bands import Region
+from converters.micro_target.costs import live_bytes
 from converters.micro_target.fitting import fit
 from converters.micro_target.flat_graph import FlatGraph
 from converters.micro_target.settings import MemorySettings

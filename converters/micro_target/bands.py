@@ -14,22 +14,21 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.graph.shapes import window_extent
+from converters.micro_target.costs import CONVOLUTIONS, live_bytes, row_macs
 from converters.micro_target.flat_graph import CODE, FlatGraph
 from converters.micro_target.rows import NoBandsError, Request, Rows, Window, plan_step
 
 # TFLite Micro refuses concatenations of more inputs.
 MOST_CONCATENATED = 10
 # The axes of [batch, height, width, channels].
-_ROWS, _COLUMNS, _CHANNELS = 1, 2, 3
+_ROWS, _CHANNELS = 1, 3
 _POOLS = {CODE.MAX_POOL_2D, CODE.AVERAGE_POOL_2D}
-_CONVOLUTIONS = {CODE.CONV_2D, CODE.DEPTHWISE_CONV_2D}
 # Operators that compute a row from the same row of their inputs.
 _SAME_ROWS = {
     *(CODE.ADD, CODE.SUB, CODE.MUL, CODE.MAXIMUM, CODE.MINIMUM, CODE.QUANTIZE, CODE.SPLIT_V),
     *(CODE.RELU, CODE.RELU6, CODE.LEAKY_RELU, CODE.HARD_SWISH, CODE.LOGISTIC, CODE.TANH),
 }
 _NAMES = {code: name for name, code in vars(CODE).items() if isinstance(code, int)}
-_ALIGNMENT = 16
 # How close to the best the search for the bands' heights comes, bytes.
 _TOLERANCE = 128
 
@@ -190,7 +189,7 @@ def heights(graph: FlatGraph) -> list[int]:
     found = {
         _height(graph, int(operator.outputs[0]))
         for operator in graph.operators
-        if graph.code(operator) in _CONVOLUTIONS | _POOLS
+        if graph.code(operator) in CONVOLUTIONS | _POOLS
     }
     result, reason = [], "it has no convolution"
     for height in sorted(found - {1}, reverse=True):
@@ -304,61 +303,6 @@ class _Writer:
         return self.graph.constant(amounts)
 
 
-def live_bytes(
-    graph: FlatGraph,
-    operators: Sequence[schema.OperatorT],
-    kept: Sequence[int],
-    given: Sequence[int] = (),
-) -> list[int]:
-    """Returns the bytes of all tensors that are needed while each operator runs.
-
-    Args:
-      graph: the file.
-      operators: in the order of execution.
-      kept: the tensors that are needed afterwards.
-      given: the tensors from before that count, too.
-    """
-    last = {int(tensor): at for at, each in enumerate(operators) for tensor in each.inputs}
-    last |= dict.fromkeys(kept, len(operators))
-    ends: list[list[int]] = [[] for _ in range(len(operators) + 1)]
-    live, result = 0, []
-    for at, operator in enumerate(operators):
-        for tensor in (*(given if at == 0 else ()), *map(int, operator.outputs)):
-            size = -(-graph.size(tensor) // _ALIGNMENT) * _ALIGNMENT
-            ends[last.get(tensor, at)].append(size)
-            live += size
-        result.append(live)
-        live -= sum(ends[at])
-    return result
-
-
-def peak_bytes(graph: FlatGraph) -> int:
-    """Returns the lower bound of the memory that a file's tensors need in their order."""
-    return max(live_bytes(graph, graph.operators, graph.outputs, graph.inputs))
-
-
-def total_macs(graph: FlatGraph) -> int:
-    """Returns the multiply-adds of all convolutions and fully connected layers."""
-    total = 0
-    for operator in graph.operators:
-        shape = graph.shape(int(operator.outputs[0]))
-        if graph.code(operator) == CODE.FULLY_CONNECTED:
-            total += int(np.prod(shape)) * graph.shape(int(operator.inputs[1]))[-1]
-        elif graph.code(operator) in _CONVOLUTIONS:
-            total += row_macs(graph, operator) * shape[_ROWS]
-    return total
-
-
-def row_macs(graph: FlatGraph, operator: schema.OperatorT) -> int:
-    """Returns the multiply-adds of one row of a convolution's output; 0 for other operators."""
-    code = graph.code(operator)
-    if code not in _CONVOLUTIONS:
-        return 0
-    kernel = graph.shape(int(operator.inputs[1]))
-    columns = graph.shape(int(operator.outputs[0]))[_COLUMNS]
-    return columns * int(np.prod(kernel))
-
-
 def _leading(graph: FlatGraph) -> list[int]:
     """Returns the operators that make int8 of uint8 images: TFLite Micro cuts no uint8 tensor."""
     return [
@@ -396,7 +340,7 @@ def _height(graph: FlatGraph, tensor: int) -> int:
 def _check(graph: FlatGraph, operator: schema.OperatorT) -> None:
     """Raises NoBandsError unless an operator is computed row by row."""
     code = graph.code(operator)
-    by_rows = code in _CONVOLUTIONS | _POOLS
+    by_rows = code in CONVOLUTIONS | _POOLS
     if code in _SAME_ROWS:
         tensors = [int(tensor) for tensor in operator.inputs if tensor >= 0]
         constants = [graph.shape(tensor) for tensor in tensors if graph.is_constant(tensor)]
@@ -421,7 +365,7 @@ def _step(graph: FlatGraph, operator: schema.OperatorT, request: Request) -> tup
     """Returns what an operator needs for a request, and the rows that it then makes."""
     code = graph.code(operator)
     height = graph.shape(int(operator.inputs[0]))[_ROWS]
-    if code in _CONVOLUTIONS | _POOLS:
+    if code in CONVOLUTIONS | _POOLS:
         return plan_step(_window(graph, operator, height), request)
     if code != CODE.PAD:
         return request, request.rows

@@ -15,14 +15,8 @@ from ai_edge_litert import schema_py_generated as schema
 from common.cli import UserError
 from common.tflite.micro_runtime import MicroRuntime, RefusedError, micro_version
 from converters.measurement_cache import cache_folder, cached
-from converters.micro_target.bands import (
-    Bands,
-    Region,
-    heights,
-    peak_bytes,
-    total_macs,
-    write_bands,
-)
+from converters.micro_target.bands import Bands, Region, heights, write_bands
+from converters.micro_target.costs import peak_bytes, total_macs
 from converters.micro_target.flat_graph import FlatGraph
 from converters.micro_target.rows import NoBandsError
 from converters.micro_target.settings import MemorySettings

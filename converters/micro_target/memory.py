@@ -8,7 +8,7 @@ import matplotlib
 from common.files import atomic_write, write_text
 from common.table import markdown_table
 from common.tflite.micro_runtime import Allocations, MicroRuntime
-from converters.micro_target.bands import live_bytes
+from converters.micro_target.costs import live_bytes
 from converters.micro_target.flat_graph import CODE, FlatGraph
 
 matplotlib.use("Agg")

@@ -10,15 +10,8 @@ from common.tflite.operators import operator_counts
 from converters.conversion.tflite import convert_fake_quant
 from converters.conversion_cache import convert_graph
 from converters.graph.deployment import deployment_graph
-from converters.micro_target.bands import (
-    MOST_CONCATENATED,
-    Bands,
-    Region,
-    heights,
-    peak_bytes,
-    total_macs,
-    write_bands,
-)
+from converters.micro_target.bands import MOST_CONCATENATED, Bands, Region, heights, write_bands
+from converters.micro_target.costs import peak_bytes, total_macs
 from converters.micro_target.flat_graph import FlatGraph
 from converters.micro_target.rows import NoBandsError
 from converters.micro_target.tables import shrink_tables, strip_names
