@@ -92,7 +92,8 @@ def test_every_merge_computes_what_keras_computes(tmp_path):
 
 
 def test_there_are_nodes_for_every_kind_of_operator():
-    assert OPERATORS.keys() == MAKERS.keys()
+    # Layers that stay in float32 are for .tflite files alone.
+    assert OPERATORS.keys() == MAKERS.keys() - {"quantize", "dequantize"}
 
 
 def test_an_operator_without_nodes_is_named():
