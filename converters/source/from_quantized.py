@@ -66,10 +66,10 @@ def network_of_quantized(
 
 
 def _output_names(graph: Graph) -> tuple[str, ...]:
-    """Returns the names of the layers that give the outputs, or of the operators if they repeat."""
-    layers = [(*graph.ops[name].layers, name) for name in graph.outputs]
-    names = [layer[-2] if len(layer) > 1 else layer[0] for layer in layers]
-    return tuple(names) if len(set(names)) == len(names) else graph.outputs
+    """Returns the names of the layers that give the outputs, or numbers if a name repeats."""
+    ops = [graph.ops[name] for name in graph.outputs]
+    names = tuple(op.layers[-1] if op.layers else op.name for op in ops)
+    return names if len(set(names)) == len(names) else tuple(map(str, range(len(names))))
 
 
 def _no_calibration(count: int) -> tuple:
