@@ -94,11 +94,15 @@ def test_a_classifier_of_an_unbatched_data_set_has_accuracy_and_no_softmax(tmp_p
 @pytest.mark.medium
 def test_chosen_outputs_are_converted_in_the_order_asked_for(tmp_path):
     made = converters.convert(
-        two_heads(), tmp_path / "net", examples(), outputs=["bee", "zebra"], quantization="none",
-        target="micro",
-    )  # fmt: skip
-    shapes = [tensor.shape for tensor in LiteRTNetwork(made.files[FLOAT]).outputs]
-    assert shapes == [(1, 4), (1, 3)]
+        two_heads(), tmp_path / "net", examples(), outputs=["bee", "zebra"], target="micro"
+    )
+    for name in (FLOAT, INT8):
+        shapes = [tensor.shape for tensor in LiteRTNetwork(made.files[name]).outputs]
+        assert shapes == [(1, 4), (1, 3)]
+    # The arena is made smaller, in bands or not, if TFLite Micro is there.
+    memory = made.manifest["files"][INT8].get("memory", {"arena_bytes": 1, "arena_before": 1})
+    assert memory["arena_bytes"] <= memory["arena_before"]
+    assert made.manifest["files"][INT8]["micro"]["status"] == "not written"
 
 
 @pytest.mark.medium
