@@ -128,6 +128,8 @@ _RESIZE_FIELDS = {
 }
 _PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
 _SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES), "arrays": _is_object}
+# The types of arrays that have no other.
+_SAMPLE_DTYPES = {PIXELS: "uint8", "labels": "int32"}
 # An array of the samples: the shape is of one sample.
 _ARRAY_FIELDS = {
     "shape": _is_shape,
@@ -249,7 +251,7 @@ def check_manifest(manifest: Any, path: Path) -> dict:
         _check_fields(fields, _OUTPUT_FIELDS, path, f"outputs[{index}].")
     _check_task(manifest, path)
     if manifest["samples"] is not None:
-        _check_samples(manifest["samples"], path)
+        _check_samples(manifest, path)
     _check_files(manifest, path)
     return manifest
 
@@ -311,17 +313,31 @@ def _check_task(manifest: dict, path: Path) -> None:
         raise _bad_field(path, "outputs", manifest["outputs"])
 
 
-def _check_samples(samples: dict, path: Path) -> None:
+def _check_samples(manifest: dict, path: Path) -> None:
+    samples, size = manifest["samples"], 0
     _check_fields(samples, _SAMPLES_FIELDS, path, "samples.")
-    size = 0
+    shapes = _sample_shapes(manifest)
     for name, fields in samples["arrays"].items():
         where = f"samples.arrays[{name!r}]"
         if not _is_object(fields) or not name.isidentifier():
             raise _bad_field(path, where, fields)
         _check_fields(fields, _ARRAY_FIELDS, path, f"{where}.")
+        shape, dtype = fields["shape"], fields["dtype"]
+        if (shape, dtype) != (shapes.get(name, shape), _SAMPLE_DTYPES.get(name, dtype)):
+            raise _bad_field(path, where, fields)
         size += math.prod(fields["shape"])
     if samples["images"] * size > _MAX_SAMPLES_BYTES:
         raise _bad_field(path, "samples.images", samples["images"])
+
+
+def _sample_shapes(manifest: dict) -> dict[str, list[int]]:
+    """Returns the shape of one sample in each array that an artifact can have."""
+    ends = {
+        f"{end}_{index}": fields["shape"][1:]
+        for end in ("input", "output")
+        for index, fields in enumerate(manifest[f"{end}s"])
+    }
+    return {**ends, PIXELS: ends["input_0"], "labels": []}
 
 
 def _check_files(manifest: dict, path: Path) -> None:
@@ -339,7 +355,7 @@ def _check_photograph(fields: dict, path: Path, where: str) -> None:
         return
     _check_fields(fields, _PHOTOGRAPH_FIELDS, path, where)
     _check_fields(fields["resize"], _RESIZE_FIELDS, path, f"{where}resize.")
-    if len(fields["channels"]) != fields["shape"][-1]:
+    if fields["shape"][-1:] != [len(fields["channels"])]:
         raise _bad_field(path, f"{where}channels", fields["channels"])
 
 

@@ -126,6 +126,10 @@ def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
         (["samples", "arrays", "images"], {"shape": [8, 8, 3], "dtype": "object"}),
         (["samples", "arrays", "images"], {"shape": [-8], "dtype": "uint8"}),
         (["samples", "arrays"], {"../x": {"shape": [8], "dtype": "uint8"}}),
+        (["samples", "arrays", "images"], {"shape": [8, 8, 3], "dtype": "float32"}),
+        (["samples", "arrays", "images"], {"shape": [8, 8, 1], "dtype": "uint8"}),
+        (["samples", "arrays", "labels"], {"shape": [2], "dtype": "int32"}),
+        (["samples", "arrays", "output_0"], {"shape": [4], "dtype": "float32"}),
         (["labels", "sha256"], "0" * 63),
         (["labels", "sha256"], None),
         (["labels", "bytes"], -1),
@@ -207,6 +211,7 @@ def test_half_a_description_of_a_photograph_is_refused(tmp_path):
 def test_more_sample_bytes_than_memory_are_refused(tmp_path):
     manifest = changed(["samples", "images"], 900_000)
     manifest["samples"]["arrays"]["images"]["shape"] = [8192, 8192, 3]
+    manifest["inputs"][0]["shape"] = [1, 8192, 8192, 3]
     with pytest.raises(UserError, match=r"unusable samples\.images"):
         read_manifest(write(tmp_path, manifest))
 
