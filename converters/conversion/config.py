@@ -9,7 +9,7 @@ from common.tflite.vela import ACCELERATORS
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.graph.targets import LOWERINGS
 from converters.micro_target.settings import MemorySettings
-from converters.onnx_target.runtime import check_packages
+from converters.onnx_target.packages import check_packages
 from converters.options import (
     DEFAULT_METHOD,
     GRAPHS,

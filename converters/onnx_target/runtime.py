@@ -1,7 +1,6 @@
 """Runs an ONNX file in ONNX Runtime, to check it, and describes it for the manifest."""
 
 import collections
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,11 @@ import numpy as np
 from common.cli import UserError
 from common.files import stored_file
 from converters.onnx_target.layout import CHANNELS_FIRST, CHANNELS_LAST
+from converters.onnx_target.packages import check_packages
 from converters.options import ONNX_LAYOUTS
 
-_PACKAGES = ("onnx", "onnxruntime")
 # In the file's metadata.
 LAYOUT = "layout"
-
-
-def check_packages() -> None:
-    """Raises UserError unless the packages that write and check ONNX files are installed."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"ONNX files need {' and '.join(missing)}; pip install 'keras_shufflenet[onnx]', or "
-            "convert without the quantizations that begin with onnx"
-        )
 
 
 class OnnxModel:

@@ -293,21 +293,26 @@ def test_half_precision_is_kept_and_close(network):
     np.testing.assert_allclose(as_array(half(x)), as_array(wide(x)), atol=2e-3)
 
 
-@pytest.mark.parametrize("network", ALL.values(), ids=ALL)
-def test_one_training_step_moves_every_weight(network):
-    model = network(input_shape=(64, 64, 3), classes=3)
+def unmoved(model):
+    """The paths of the weights that a training step leaves as they are."""
     before = [as_array(weight).copy() for weight in model.weights]
     loss = "sparse_categorical_crossentropy"
     model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
     model.train_on_batch(images((64, 64, 3), 8), np.arange(8) % 3)
-
-    still = [
+    assert all(np.isfinite(as_array(weight)).all() for weight in model.weights)
+    return {
         weight.path
         for weight, old in zip(model.weights, before, strict=True)
         if np.array_equal(as_array(weight), old)
-    ]
-    assert not still
-    assert all(np.isfinite(as_array(weight)).all() for weight in model.weights)
+    }
+
+
+@pytest.mark.parametrize("network", ALL.values(), ids=ALL)
+def test_one_training_step_moves_every_weight(network, randomize):
+    model = network(input_shape=(64, 64, 3), classes=3)
+    still = unmoved(model)
+    # Offsets are zero at the start: there the next BatchNormalization undoes some factors exactly.
+    assert not still or not still & unmoved(randomize(model))
 
 
 def test_save_and_load_give_the_same_output(name, model, logits, tmp_path):
