@@ -92,7 +92,7 @@ def test_every_merge_computes_what_keras_computes(tmp_path):
 
 
 def test_there_are_nodes_for_every_kind_of_operator():
-    # Layers that stay in float32 are for .tflite files alone.
+    # Borders of float32 are of quantization-aware training, which ends in .tflite files.
     assert OPERATORS.keys() == MAKERS.keys() - {"quantize", "dequantize"}
 
 

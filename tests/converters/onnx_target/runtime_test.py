@@ -79,8 +79,8 @@ def test_a_file_of_others_is_refused(tmp_path):
     output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (1,))
     graph = onnx.helper.make_graph([node], "other", [value], [output])
     opsets = [onnx.helper.make_opsetid("", 13)]
-    # onnx's own default is newer than ONNX Runtime.
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=7)
-    onnx.save(model, tmp_path / "other.onnx")
+    # The helper's own version of the format can be newer than ONNX Runtime's.
+    made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=7)
+    onnx.save(made, tmp_path / "other.onnx")
     with pytest.raises(UserError, match="it names no layout"):
         runtime.OnnxModel(tmp_path / "other.onnx")
