@@ -24,8 +24,9 @@ from converters.conversion.config import ConversionConfig
 from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline
 from converters.graph.targets import LOWERINGS
-from converters.micro_target import firmware, fitting
+from converters.micro_target import firmware
 from converters.micro_target import flags as micro_flags
+from converters.micro_target import settings as micro_settings
 from converters.options import DEFAULT_METHOD, IO_DTYPES, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
 from converters.source.flags import ModelFlags
 from trainers.startup import import_tensorflow
@@ -143,7 +144,7 @@ _NO_PIXELS = (
 _DEVICE_SUMMARIES = {
     "edgetpu": pipeline.summary,
     "ethosu": vela.summary,
-    "memory": fitting.summary,
+    "memory": micro_settings.summary,
     "micro": firmware.summary,
 }
 

@@ -18,7 +18,7 @@ import socket
 from absl import flags
 
 from common import cli
-from trainers.loopback import (
+from trainers.distribution.loopback import (
     EVERYWHERE,
     LOOPBACK,
     kept_to_this_machine,

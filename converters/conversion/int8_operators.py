@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from common.tflite.flatbuffer import operator_code, pack, unpack
+from common.tflite.flatbuffer import drop_unused_tensors, operator_code, pack, unpack
 
 _OPERATOR = schema.BuiltinOperator
 # What `converters.graph.emitted_layers.QuantizeBorder` writes when it is marked.
@@ -85,16 +85,4 @@ def _remove_unread(model: schema.ModelT, graph: schema.SubGraphT) -> None:
     graph.operators = [
         operator for operator in graph.operators if any(reads[int(i)] for i in operator.outputs)
     ]
-    used = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs)}
-    used |= {int(index) for index in (*graph.inputs, *graph.outputs)}
-    kept = sorted(used - {-1})
-    number = {old: new for new, old in enumerate(kept)} | {-1: -1}
-    graph.tensors = [graph.tensors[index] for index in kept]
-    for owner in (graph, *graph.operators):
-        owner.inputs, owner.outputs = (
-            np.array([number[int(index)] for index in indices], np.int32)
-            for indices in (owner.inputs, owner.outputs)
-        )
-    for signature in model.signatureDefs or ():
-        for place in (*signature.inputs, *signature.outputs):
-            place.tensorIndex = number[place.tensorIndex]
+    drop_unused_tensors(model)

@@ -13,7 +13,7 @@ from converters.conversion.ends import Ends
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.graph.targets import ONNX_LOWERING, Lowering
+from converters.graph.targets import ONNX_LOWERING
 from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import QatConfig
@@ -27,29 +27,25 @@ class Sources:
     Attributes:
       network: the model, with its data.
       config: the command's settings.
-      lowering: of the deployment graph; None: the target's.
       ends: the model's inputs and outputs.
     """
 
-    def __init__(
-        self, network: Network, config: ConversionConfig, lowering: Lowering | None = None
-    ):
+    def __init__(self, network: Network, config: ConversionConfig):
         self.network = network
         self.config = config
-        self.lowering = lowering
         self.ends = Ends(tuple(each.name for each in network.inputs), network.outputs)
 
     @cached_property
     def graph(self) -> Graph:
-        """The deployment graph in the target's lowering, or in the one that was given."""
+        """The deployment graph in the target's lowering."""
         if self.network.quantized is not None:
             return self.network.quantized[0]
-        return deployment_graph(self.network.model, self.config.target, self.lowering)
+        return deployment_graph(self.network.model, self.config.target)
 
     @cached_property
-    def for_onnx(self) -> "Sources":
-        """The same network in the lowering of ONNX files."""
-        return Sources(self.network, self.config, ONNX_LOWERING)
+    def onnx_graph(self) -> Graph:
+        """The deployment graph in the lowering of ONNX files."""
+        return deployment_graph(self.network.model, lowering=ONNX_LOWERING)
 
     @cached_property
     def calibration(self) -> np.ndarray | tuple[np.ndarray, ...]:
@@ -66,16 +62,23 @@ class Sources:
     @cached_property
     def ranges(self) -> dict[str, Range]:
         """The calibrated range of every int8 scale of the deployment graph."""
+        return self._calibrated(self.graph)
+
+    @cached_property
+    def onnx_ranges(self) -> dict[str, Range]:
+        """Those of the graph of ONNX files, from the same images."""
+        return self._calibrated(self.onnx_graph)
+
+    def _calibrated(self, graph: Graph) -> dict[str, Range]:
         known = {
             name: pixel_range(each.mode)
-            for name, each in zip(self.graph.inputs, self.network.inputs, strict=True)
+            for name, each in zip(graph.inputs, self.network.inputs, strict=True)
             if each.mode is not None
         }
         method = self.config.ranges
-        if len(self.graph.inputs) == 1:
-            pixels = known.get(self.graph.inputs[0])
-            return calibrate(self.graph, self.calibration, method, pixels)
-        ranges = calibrate(self.graph, self.calibration, method)
+        if len(graph.inputs) == 1:
+            return calibrate(graph, self.calibration, method, known.get(graph.inputs[0]))
+        ranges = calibrate(graph, self.calibration, method)
         known = {name: pixels for name, pixels in known.items() if pixels and name in ranges}
         return {**ranges, **known}
 
@@ -144,9 +147,9 @@ def _onnx(sources: Sources, quantization: str) -> bytes:
     # Of the extra "onnx": it may be missing.
     from converters.onnx_target.export import onnx_model
 
-    config, sources = sources.config, sources.for_onnx
-    ranges = sources.ranges if quantization == "onnx-int8" else None
-    model = onnx_model(sources.graph, ranges, config.onnx_layout, config.onnx_weight_bits)
+    config = sources.config
+    ranges = sources.onnx_ranges if quantization == "onnx-int8" else None
+    model = onnx_model(sources.onnx_graph, ranges, config.onnx_layout, config.onnx_weight_bits)
     return model.SerializeToString()
 
 

@@ -119,21 +119,6 @@ def fit(content: bytes, settings: MemorySettings, cache: Path | None = None) -> 
     return Fit(search.rewritten(chosen.bands).pack(), chosen, search.before, message)
 
 
-def summary(entry: dict) -> str:
-    """Returns one line about a file for the terminal.
-
-    Args:
-      entry: the file's field `memory` in the manifest.
-    """
-    arena = f"arena {entry['arena_before']:,} → {entry['arena_bytes']:,} bytes"
-    if not entry["bands"]:
-        return f"{arena} without bands: {entry['message']}"
-    return (
-        f"{arena}, the maps down to {entry['height']} rows in {entry['bands']} bands, "
-        f"{entry['extra_share']:.1%} more multiply-adds"
-    )
-
-
 def _choose(
     candidates: list[Candidate], settings: MemorySettings, message: str | None
 ) -> Candidate:

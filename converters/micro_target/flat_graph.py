@@ -9,7 +9,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from common.cli import UserError
-from common.tflite.flatbuffer import operator_code, pack, unpack
+from common.tflite.flatbuffer import (
+    drop_unused_tensors,
+    operator_code,
+    operator_index,
+    pack,
+    unpack,
+)
 
 CODE = schema.BuiltinOperator
 _OPTIONS = schema.BuiltinOptions
@@ -20,8 +26,6 @@ _NEW = {
     CODE.SPLIT_V: (2, _OPTIONS.SplitVOptions, schema.SplitVOptionsT),
     CODE.CONCATENATION: (2, _OPTIONS.ConcatenationOptions, schema.ConcatenationOptionsT),
 }
-# Codes from here on do not fit into the field for old readers.
-_PLACEHOLDER = schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
 
 
 class FlatGraph:
@@ -141,23 +145,12 @@ class FlatGraph:
         """Returns a new operator of `_NEW`; the caller puts it into `operators`."""
         version, kind, options_type = _NEW[code]
         operator = schema.OperatorT()
-        operator.opcodeIndex = self._code_index(code, version)
+        operator.opcodeIndex = operator_index(self.model, code, version)
         operator.inputs, operator.outputs = np.int32(inputs), np.int32(outputs)
         operator.builtinOptionsType, operator.builtinOptions = kind, options_type()
         for name, value in options.items():
             setattr(operator.builtinOptions, name, value)
         return operator
-
-    def _code_index(self, code: int, version: int) -> int:
-        for index, known in enumerate(self.model.operatorCodes):
-            if max(known.builtinCode, known.deprecatedBuiltinCode) == code:
-                known.version = max(known.version, version)
-                return index
-        new = schema.OperatorCodeT()
-        new.builtinCode, new.version = code, version
-        new.deprecatedBuiltinCode = min(code, _PLACEHOLDER)
-        self.model.operatorCodes.append(new)
-        return len(self.model.operatorCodes) - 1
 
     def slice(self, tensor: int, axis: int, start: int, stop: int) -> schema.OperatorT:
         """Returns a new operator that copies a part of a tensor along one axis."""
@@ -198,27 +191,10 @@ class FlatGraph:
 
 def _drop_unused(graph: FlatGraph) -> None:
     """Removes operator codes, tensors and buffers that nothing refers to; renumbers the rest."""
-    model, subgraph = graph.model, graph.model.subgraphs[0]
-    used = {*graph.inputs, *graph.outputs}
-    for operator in graph.operators:
-        used.update(int(tensor) for tensor in (*operator.inputs, *operator.outputs) if tensor >= 0)
-    kept = sorted(used)
-    numbers = {old: new for new, old in enumerate(kept)} | {-1: -1}
-    # Copies, because operators share options and new ones share arrays.
-    graph.operators = [
-        graph.changed(
-            operator,
-            [numbers[int(tensor)] for tensor in operator.inputs],
-            [numbers[int(tensor)] for tensor in operator.outputs],
-        )
-        for operator in graph.operators
-    ]
-    subgraph.inputs = np.int32([numbers[tensor] for tensor in graph.inputs])
-    subgraph.outputs = np.int32([numbers[tensor] for tensor in graph.outputs])
-    for signature in model.signatureDefs or ():
-        for entry in (*signature.inputs, *signature.outputs):
-            entry.tensorIndex = numbers[entry.tensorIndex]
-    subgraph.tensors = [copy.copy(graph.tensors[old]) for old in kept]
+    model = graph.model
+    drop_unused_tensors(model)
+    # Copies, because a clone shares its tensors.
+    model.subgraphs[0].tensors = [copy.copy(tensor) for tensor in graph.tensors]
     graph._constants.clear()
     _drop_buffers(model)
     codes = sorted({operator.opcodeIndex for operator in graph.operators})

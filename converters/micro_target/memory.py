@@ -1,9 +1,7 @@
 """Reports where TFLite Micro's arena goes: operator by operator, and in its own tables."""
 
 from pathlib import Path
-from typing import NamedTuple
-
-import matplotlib
+from typing import TYPE_CHECKING, NamedTuple
 
 from common.files import atomic_write, write_text
 from common.table import markdown_table
@@ -11,8 +9,8 @@ from common.tflite.micro_runtime import Allocations, MicroRuntime
 from converters.micro_target.costs import live_bytes
 from converters.micro_target.flat_graph import CODE, FlatGraph
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TABLE, PICTURE = "memory.md", "memory.png"
 _NAMES = {code: name for name, code in vars(CODE).items() if isinstance(code, int)}
@@ -58,15 +56,15 @@ def write_report(content: bytes, folder: Path) -> None:
     Raises:
       UserError: TFLite Micro is not installed, or refuses the file.
     """
+    # Imported here: the command's flags are read long before anything is drawn.
+    from matplotlib.figure import Figure
+
     found, rows = MicroRuntime(content).allocations(), moments(content)
     write_text(folder / TABLE, report(found, rows))
-    figure, axis = plt.subplots(figsize=(10, 4), layout="constrained")
-    try:
-        _draw(axis, found, rows)
-        with atomic_write(folder / PICTURE) as temporary:
-            figure.savefig(temporary, format="png", dpi=110)
-    finally:
-        plt.close(figure)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    _draw(figure.subplots(), found, rows)
+    with atomic_write(folder / PICTURE) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def report(found: Allocations, rows: list[Moment]) -> str:
@@ -104,7 +102,7 @@ def _bar(row: Moment, peak: int) -> str:
     return "█" * round(20 * row.bytes / peak)
 
 
-def _draw(axis: plt.Axes, found: Allocations, rows: list[Moment]) -> None:
+def _draw(axis: "Axes", found: Allocations, rows: list[Moment]) -> None:
     tables = (found.total - found.head) / _KIB
     sizes = [row.bytes / _KIB for row in rows]
     places = range(len(rows))

@@ -1,4 +1,4 @@
-"""The settings of the arena's search, checked before TensorFlow is imported."""
+"""The settings of the arena's search, and its result in words: what needs no TensorFlow."""
 
 from dataclasses import dataclass
 
@@ -56,3 +56,18 @@ def parse_share(flag: str, text: str) -> float:
     if value is None or rest:
         raise UserError(f"--{flag} must be a share such as 10% or 0.1; received {text!r}")
     return value
+
+
+def summary(entry: dict) -> str:
+    """Returns one line about a file for the terminal.
+
+    Args:
+      entry: the file's field `memory` in the manifest.
+    """
+    arena = f"arena {entry['arena_before']:,} → {entry['arena_bytes']:,} bytes"
+    if not entry["bands"]:
+        return f"{arena} without bands: {entry['message']}"
+    return (
+        f"{arena}, the maps down to {entry['height']} rows in {entry['bands']} bands, "
+        f"{entry['extra_share']:.1%} more multiply-adds"
+    )

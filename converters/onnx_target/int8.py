@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from converters.graph.operations import Graph, Op
-from converters.graph.scales import SAME_SCALE, scale_groups
-from converters.quantization.fake_quantization import FIXED_RANGES, SMALLEST_WEIGHT, Range
+from converters.graph.scales import scale_groups
+from converters.quantization.fake_quantization import SMALLEST_WEIGHT, Range, scale_ranges
 
 # An activation has all 256 integers; weights are symmetric around 0.
 _LOWEST, _STEPS = -128, 255
@@ -53,14 +53,10 @@ class Int8:
     def __init__(self, graph: Graph, ranges: Mapping[str, Range], weight_bits: int = 8):
         self._largest_weight = 2 ** (weight_bits - 1) - 1
         self._groups = scale_groups(graph)
-        self._scales: dict[str, Scale] = {}
-        for op in graph.ops.values():
-            # Of a scale that several share, the first operator that computes decides, as in
-            # `fake_quant_model`.
-            name = self._groups[op.name]
-            if not SAME_SCALE[op.kind] and name not in self._scales:
-                limits = FIXED_RANGES.get(op.kind) or ranges[name]
-                self._scales[name] = Scale(name, *scale_and_zero_point(limits))
+        self._scales = {
+            name: Scale(name, *scale_and_zero_point(limits))
+            for name, limits in scale_ranges(graph, ranges).items()
+        }
 
     def activation(self, name: str) -> Scale:
         """Returns the scale of an operator's output."""

@@ -191,6 +191,24 @@ def quantize_constants(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.
     return quantized.from_config(layer.get_config()) if quantized else layer
 
 
+def scale_ranges(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Returns (minimum, maximum) of every int8 scale of a graph, by its name.
+
+    Of a scale that several operators share, the first that computes decides: its range is
+    TFLite's, if that is fixed, else the calibrated one.
+
+    Raises:
+      KeyError: a range is missing.
+    """
+    groups = scale_groups(graph)
+    found: dict[str, Range] = {}
+    for op in graph.ops.values():
+        name = groups[op.name]
+        if not (SAME_SCALE[op.kind] or op.is_float or name in found):
+            found[name] = FIXED_RANGES.get(op.kind) or ranges[name]
+    return found
+
+
 def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Model:
     """Returns the graph with its weights and activations fake-quantized to int8.
 
@@ -208,7 +226,7 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
     Examples:
       >>> model = fake_quant_model(graph, calibrate(graph, images))
     """
-    groups = scale_groups(graph)
+    groups, limits = scale_groups(graph), scale_ranges(graph, ranges)
     layers: dict[str, SharedRange] = {}
 
     def annotate(op: Op, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
@@ -225,10 +243,9 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
             return x
         name = groups[op.name]
         if name not in layers:
-            low, high = FIXED_RANGES.get(op.kind) or ranges[name]
             probabilities = op.kind in FIXED_RANGES and op.name in graph.outputs
             layer = OutputRange if probabilities else SharedRange
-            layers[name] = layer(low, high, name=f"{name}_range")
+            layers[name] = layer(*limits[name], name=f"{name}_range")
         return layers[name](x)
 
     annotated = emit(graph, annotate, quantize)

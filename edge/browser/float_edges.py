@@ -65,11 +65,7 @@ def _float_tensor(inner: schema.TensorT, name: str) -> schema.TensorT:
 def _operator(
     model: schema.ModelT, code: int, version: int, source: int, target: int
 ) -> schema.OperatorT:
-    entry = schema.OperatorCodeT()
-    entry.builtinCode = entry.deprecatedBuiltinCode = code
-    entry.version = version
-    model.operatorCodes.append(entry)
     operator = schema.OperatorT()
-    operator.opcodeIndex = len(model.operatorCodes) - 1
+    operator.opcodeIndex = flatbuffer.operator_index(model, code, version)
     operator.inputs, operator.outputs = [source], [target]
     return operator

@@ -49,17 +49,36 @@ _SHORTCUT = {
     "shortcut_pointwise": "branch_proj.2",
     "shortcut_pointwise_bn": "branch_proj.3",
 }
+# Of Megvii's V2, and of V2+ but for its gates.
+_V2_UNIT = {
+    **_SHORTCUT,
+    "pointwise1": "branch_main.0",
+    "pointwise1_bn": "branch_main.1",
+    "depthwise": "branch_main.3",
+    "depthwise_bn": "branch_main.4",
+    "pointwise2": "branch_main.5",
+    "pointwise2_bn": "branch_main.6",
+}
 
 
 def _large_layers(stem: Sequence[str]) -> dict[str, str]:
     """Returns the layers outside of the units that the two large networks have."""
     layers = {"predictions": "fc"}
-    for ours, index in zip(stem, range(len(stem)), strict=True):
+    for index, ours in enumerate(stem):
         layers |= {
             f"{ours}_conv": f"first_conv.{index}.conv",
             f"{ours}_bn": f"first_conv.{index}.bn",
         }
     return layers
+
+
+def _gate(ours: str, theirs: str) -> dict[str, str]:
+    """Returns the layers of V2+'s Squeeze-and-Excitation."""
+    return {
+        f"{ours}/reduce": f"{theirs}.SE_opr.1",
+        f"{ours}/reduce_bn": f"{theirs}.SE_opr.2",
+        f"{ours}/expand": f"{theirs}.SE_opr.4",
+    }
 
 
 _COLOURS = ("red", "green", "blue")
@@ -106,24 +125,14 @@ FORMATS = (
             "stem_bn": "first_conv.1",
             "head_conv": "conv_last.0",
             "head_bn": "conv_last.1",
-            "head_squeeze_excite/reduce": "LastSE.SE_opr.1",
-            "head_squeeze_excite/reduce_bn": "LastSE.SE_opr.2",
-            "head_squeeze_excite/expand": "LastSE.SE_opr.4",
+            **_gate("head_squeeze_excite", "LastSE"),
             "head_dense": "fc.0",
             "predictions": "classifier.0",
         },
         unit="features.{index}",
         unit_layers={
-            **_SHORTCUT,
-            "pointwise1": "branch_main.0",
-            "pointwise1_bn": "branch_main.1",
-            "depthwise": "branch_main.3",
-            "depthwise_bn": "branch_main.4",
-            "pointwise2": "branch_main.5",
-            "pointwise2_bn": "branch_main.6",
-            "squeeze_excite/reduce": "branch_main.8.SE_opr.1",
-            "squeeze_excite/reduce_bn": "branch_main.8.SE_opr.2",
-            "squeeze_excite/expand": "branch_main.8.SE_opr.4",
+            **_V2_UNIT,
+            **_gate("squeeze_excite", "branch_main.8"),
         },
         blocks={
             "xception": {
@@ -140,9 +149,7 @@ FORMATS = (
                 "depthwise3_bn": "branch_main.11",
                 "pointwise3": "branch_main.12",
                 "pointwise3_bn": "branch_main.13",
-                "squeeze_excite/reduce": "branch_main.15.SE_opr.1",
-                "squeeze_excite/reduce_bn": "branch_main.15.SE_opr.2",
-                "squeeze_excite/expand": "branch_main.15.SE_opr.4",
+                **_gate("squeeze_excite", "branch_main.15"),
             }
         },
         settings={"padding": "symmetric", "preprocessing": "raw"},
@@ -162,15 +169,7 @@ FORMATS = (
             "predictions": "classifier.0",
         },
         unit="features.{index}",
-        unit_layers={
-            **_SHORTCUT,
-            "pointwise1": "branch_main.0",
-            "pointwise1_bn": "branch_main.1",
-            "depthwise": "branch_main.3",
-            "depthwise_bn": "branch_main.4",
-            "pointwise2": "branch_main.5",
-            "pointwise2_bn": "branch_main.6",
-        },
+        unit_layers=_V2_UNIT,
         settings=_MEGVII,
         bias=False,
         bgr=True,

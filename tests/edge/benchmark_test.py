@@ -149,7 +149,7 @@ def test_a_device_that_fails_does_not_stop_the_others(run_cli, artifact_dir, tmp
         (["--artifact=nowhere"], "nowhere is not a folder"),
         (
             ["--artifact=artifact", "--device=host,toaster"],
-            "of host, ssh, android, coral, micro-sim, ethosu-model; received 'toa",
+            "of host, ssh, android, coral, micro-sim, ethosu-model, browser; received 'toa",
         ),
         (["--artifact=artifact", "--device="], "--device must name some of"),
         (["--artifact=artifact", "--files=x.tflite"], f"no file 'x.tflite'; it has {FLOAT}"),

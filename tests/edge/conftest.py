@@ -1,16 +1,22 @@
 """What the tests of `edge` share: records of measurements, artifacts, a browser."""
 
+import contextlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from common.cli import UserError
 from edge.browser import runtime
 
-ARCHIVE = Path(__file__).resolve().parents[1] / "fixtures/before_rooms.tar.xz"
+ROOT = Path(__file__).resolve().parents[2]
+ARCHIVE = ROOT / "tests/fixtures/before_rooms.tar.xz"
 _INT8, _COMPILED = "deployment_int8_ptq.tflite", "compiled_edgetpu.tflite"
 
 
@@ -76,6 +82,37 @@ def litert_js():
             runtime.install()
         except UserError as error:
             pytest.skip(f"needs LiteRT.js (make browser): {error}")
+
+
+@pytest.fixture
+def new_page(browser):
+    """`new_page()` opens an empty page that waits long enough for a busy machine."""
+
+    def opened():
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        return page
+
+    return opened
+
+
+@contextlib.contextmanager
+def _running(*words, folder):
+    command = [sys.executable, "-m", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=PIPE, stderr=PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # Otherwise a failed test would wait for it.
+
+
+@pytest.fixture
+def running():
+    """`running(module, *flags, folder=…)` is a context with a command that runs in a folder."""
+    return _running
 
 
 @pytest.fixture

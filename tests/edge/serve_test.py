@@ -1,10 +1,7 @@
 import functools
 import http.server
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -21,17 +18,12 @@ MEASURED = "document.getElementById('status').textContent == 'Measured'"
 
 
 @pytest.mark.medium
-def test_a_measurement_that_is_sent_is_appended(browser, litert_js, small_artifact, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", MODULE, f"--artifact={small_artifact}", "--port=0", *FAST],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        page = browser.new_page()
+def test_a_measurement_that_is_sent_is_appended(
+    new_page, litert_js, small_artifact, running, tmp_path
+):
+    flags = (f"--artifact={small_artifact}", "--port=0", *FAST)
+    with running(MODULE, *flags, folder=tmp_path) as process:
+        page = new_page()
         page.goto(process.stdout.readline().strip())
         page.wait_for_function(READY)
         assert not page.is_checked("#sends")
@@ -51,7 +43,7 @@ def test_a_measurement_that_is_sent_is_appended(browser, litert_js, small_artifa
 
 @pytest.mark.medium
 def test_an_exported_page_needs_no_server_of_ours(
-    browser, litert_js, small_artifact, run_cli, tmp_path
+    new_page, litert_js, small_artifact, run_cli, tmp_path
 ):
     run_cli(MODULE, f"--artifact={small_artifact}", "--export=site", "--runs=3", "--warmup=1")
     assert json.loads((tmp_path / "site/config.json").read_text())["has_server"] is False
@@ -60,7 +52,7 @@ def test_an_exported_page_needs_no_server_of_ours(
     handler = functools.partial(_Quiet, directory=tmp_path / "site")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = browser.new_page()
+        page = new_page()
         page.goto(f"http://localhost:{server.server_address[1]}/")
         page.wait_for_function(READY)
         assert "Nothing is sent anywhere" in page.inner_text("#privacy")

@@ -127,7 +127,8 @@ def test_unknown_experiments_are_reported(toy, tmp_path):
 )
 def test_a_damaged_result_is_named(tmp_path, content):
     (tmp_path / "toy.json").write_text(content)
-    with pytest.raises(UserError, match=r"toy\.json is not .*; remove it and run again"):
+    message = r"toy\.json (is not|cannot be read) .*; remove it and run again"
+    with pytest.raises(UserError, match=message):
         load(tmp_path, "toy")
 
 

@@ -12,7 +12,7 @@ import socket
 import tensorflow as tf
 
 from common.cli import UserError
-from trainers.loopback import kept_to_this_machine
+from trainers.distribution.loopback import kept_to_this_machine
 
 # Instead of an address: a dispatcher and servers in this process, to try it.
 LOCAL = "local"

@@ -9,6 +9,7 @@ from common.detection.boxes import make_points
 from common.detection.nms import Detections, detect
 from keras_shufflenet.preprocessing import preprocess_input
 from trainers.detection.batches import BatchSettings, box_source, evaluation_images
+from trainers.detection.data.cleaning import ImageBoxes
 from trainers.detection.data.dataset import DetectionSet
 
 
@@ -36,13 +37,21 @@ def found_in(
         inputs = preprocess_input(images, mode=settings.preprocessing)
         detections += detect(np.asarray(predict(inputs)), points, **limits)
     return [
-        _in_image(one, image.width / settings.width, image.height / settings.height)
+        in_image(one, image, settings.height, settings.width)
         for one, image in zip(detections, found.images, strict=True)
     ]
 
 
-def _in_image(found: Detections, across: float, down: float) -> Detections:
-    return found._replace(boxes=found.boxes * np.array([across, down] * 2, np.float32))
+def in_image(found: Detections, image: ImageBoxes, height: int, width: int) -> Detections:
+    """Returns boxes of the network's input, of a height and width, in pixels of the image."""
+    factors = np.array([image.width / width, image.height / height] * 2, np.float32)
+    return found._replace(boxes=found.boxes * factors)
+
+
+def precision_of(detections: Sequence[Detections], found: DetectionSet) -> AveragePrecision:
+    """Returns the average precision of what was found in each image of a set."""
+    truths = [image.truth for image in found.images]
+    return average_precision(truths, detections, len(found.class_names))
 
 
 def evaluate(
@@ -58,6 +67,4 @@ def evaluate(
       >>> scores.ap50
       0.845
     """
-    detections = found_in(predict, strides, found, settings)
-    truths = [image.truth for image in found.images]
-    return average_precision(truths, detections, len(found.class_names))
+    return precision_of(found_in(predict, strides, found, settings), found)

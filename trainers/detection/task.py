@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from common.cli import UserError
-from common.detection.average_precision import average_precision
 from common.detection.boxes import make_points
 from common.detection.nms import Detections, detect
 from keras_shufflenet import ShuffleNetDetector, detector_strides
@@ -19,6 +17,7 @@ from trainers.detection import batches
 from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
 from trainers.detection.data.dataset import open_sets
+from trainers.detection.evaluation import in_image, precision_of
 from trainers.detection.losses import detection_losses
 from trainers.detection.scores import DetectionScores
 from trainers.networks.models import build_model
@@ -156,29 +155,19 @@ class DetectionTask(Task):
         def count(batch: tuple) -> list[tuple[int, Detections]]:
             outputs, numbers = (value.numpy() for value in predict(batch))
             return [
-                (int(number), self._scaled(int(number), found))
+                (int(number), in_image(found, source.found.images[number], size, size))
                 for number, found in zip(numbers, detect(outputs, points), strict=True)
                 if number >= 0
             ]
 
         return count
 
-    def _scaled(self, number: int, found: Detections) -> Detections:
-        """Returns boxes of the network's input in pixels of the image."""
-        image, size = self._found.images[number], self.config.images.input_size
-        factors = np.array([image.width / size, image.height / size] * 2, np.float32)
-        return found._replace(boxes=found.boxes * factors)
-
     def summarize(self, batches: Iterable[Any], add: Callable) -> DetectionScores:
         """Returns the average precision on the split."""
         found = dict(pair for batch in batches for pair in batch)
-        images = self._found.images
-        precision = average_precision(
-            [image.truth for image in images],
-            [found[number] for number in range(len(images))],
-            len(self._found.class_names),
-        )
-        return DetectionScores(precision, len(images))
+        count = len(self._found.images)
+        precision = precision_of([found[number] for number in range(count)], self._found)
+        return DetectionScores(precision, count)
 
 
 def _check(config: TrainConfig) -> None:

@@ -8,7 +8,12 @@ import tensorflow as tf
 from common.cli import UserError
 from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.cluster import ALONE, Cluster
-from trainers.loopback import is_loopback, kept_to_this_machine, listening_ports, warn_of_open_ports
+from trainers.distribution.loopback import (
+    is_loopback,
+    kept_to_this_machine,
+    listening_ports,
+    warn_of_open_ports,
+)
 from trainers.settings import PlacementConfig
 
 

@@ -10,10 +10,10 @@ from converters.amounts import parse_amount
 from converters.conversion.tflite import convert_fake_quant
 from converters.graph.deployment import deployment_graph
 from converters.micro_target.bands import Bands, Region, write_bands
-from converters.micro_target.fitting import fit, summary
+from converters.micro_target.fitting import fit
 from converters.micro_target.flat_graph import FlatGraph
 from converters.micro_target.memory import moments, write_report
-from converters.micro_target.settings import MemorySettings, parse_share
+from converters.micro_target.settings import MemorySettings, parse_share, summary
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from converters.random_weights import calibration_images, random_network

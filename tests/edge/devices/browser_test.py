@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,20 +157,12 @@ def test_a_browser_here_is_measured(chromium, litert_js, small_artifact, run_cli
 
 
 @pytest.mark.medium
-def test_a_phone_is_waited_for(browser, litert_js, small_artifact, tmp_path):
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "edge.benchmark", f"--artifact={small_artifact}"),
-            *("--device=browser", "--wait=1", f"--files={FLOAT}", "--runs=3", "--warmup=1"),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+def test_a_phone_is_waited_for(new_page, litert_js, small_artifact, running, tmp_path):
+    words = ("edge.benchmark", f"--artifact={small_artifact}", "--device=browser", "--wait=1")
+    flags = (f"--files={FLOAT}", "--runs=3", "--warmup=1")
+    with running(*words, *flags, folder=tmp_path) as process:
         assert process.stdout.readline() == "Open this on a phone:\n"
-        page = browser.new_page()
+        page = new_page()
         page.goto(process.stdout.readline().strip())
         # The page of a benchmark proposes to send.
         page.wait_for_function("document.getElementById('sends').checked")

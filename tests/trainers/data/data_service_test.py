@@ -9,7 +9,7 @@ import tensorflow as tf
 from common.cli import UserError
 from trainers.data import data_service, pipeline
 from trainers.data.datasets import load_source
-from trainers.loopback import _SO_BINDTODEVICE, listening_ports
+from trainers.distribution.loopback import _SO_BINDTODEVICE, listening_ports
 from trainers.recipes import make_config
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from trainers import loopback
-from trainers.loopback import is_loopback, kept_to_this_machine
+from trainers.distribution import loopback
+from trainers.distribution.loopback import is_loopback, kept_to_this_machine
 
 
 def bound_device(descriptor):
