@@ -25,7 +25,7 @@ from edge.browser.plan import Plan
 from edge.browser.site import export, make_site
 from edge.devices import Job
 from edge.devices import flags as device_flags
-from edge.devices.browser import Results, make_plan, make_server
+from edge.devices.browser import Results, check_shown, make_plan, make_server
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
 from edge.devices.through_runner import samples_file
 from edge.records import make_record
@@ -81,6 +81,7 @@ def _job() -> Job:
     cli.check_bounds("warmup", _WARMUP.value, 0, MAX_RUNS)
     cli.check_bounds("runs", _RUNS.value, 1, MAX_RUNS)
     artifact = Artifact.open(_ARTIFACT.value)
+    check_shown(artifact)
     for name in _FILES.value:
         artifact.path(name)  # Rejects an unknown name.
     named = ("cooldown", "listen", "port", "certificate", "key")

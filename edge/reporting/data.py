@@ -155,6 +155,8 @@ def manifest_of(record: dict, folders: Sequence[Path]) -> tuple[str, dict] | str
       The artifact's folder and manifest, or a sentence that says why there is none.
     """
     artifact, file = str(record.get("artifact")), str(record.get("file"))
+    if record.get("artifact") is None:
+        return f"{file} was measured by itself, without an artifact."
     for folder in folders:
         try:
             manifest = read_manifest(folder / artifact)
@@ -220,7 +222,8 @@ def _cpu(record: dict) -> str:
 
 def _label(record: dict, several: bool) -> str:
     file = str(record.get("file", "unnamed file"))
-    return f"{record.get('artifact')}: {file}" if several else file
+    artifact = record.get("artifact")
+    return f"{artifact}: {file}" if several and artifact is not None else file
 
 
 def _breakdown(record: dict) -> Breakdown | None:

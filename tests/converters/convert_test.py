@@ -53,7 +53,9 @@ def test_manifest_is_complete(artifact_dir):
     assert manifest["training"]["recipe"] == "digits"
     assert manifest["samples"]["images"] == 100
     assert manifest["calibration_images"] == 256
-    assert manifest["input"] == {
+    (image,) = manifest["inputs"]
+    assert image == {
+        "name": "image",
         "shape": [1, 32, 32, 1],
         "channels": ["grey"],
         "orientation": "exif",
@@ -98,7 +100,7 @@ def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp
     assert canonical["operators"]["TRANSPOSE"]["count"] == 16
     assert canonical["operators"]["RESHAPE"]["count"] == 32
     for entry in (canonical, deployment):
-        assert {entry[end]["dtype"] for end in ("input", "output")} == {"uint8"}
+        assert {tensor["dtype"] for tensor in entry["inputs"] + entry["outputs"]} == {"uint8"}
     assert "micro" not in canonical
     if importlib.util.find_spec("tflite_micro") is None:
         assert deployment["micro"]["status"] == "not written"
