@@ -70,3 +70,8 @@ class DetectionConfig(Settings):
     def stride_numbers(self) -> tuple[int, ...] | None:
         """The strides, or None for the neck's own."""
         return None if self.strides is None else tuple(map(int, self.strides.split(",")))
+
+    @property
+    def all_strides(self) -> tuple[int, ...]:
+        """The strides, also if they are the neck's own."""
+        return self.stride_numbers or ((16,) if self.neck == "fused" else (8, 16, 32))

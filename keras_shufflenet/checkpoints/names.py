@@ -177,20 +177,7 @@ FORMATS = (
         bias=False,
         bgr=True,
     ),
-    # The backbone of a detector trained on COCO, github.com/dog-qiuqiu/FastestDet: Megvii's units.
-    Format(
-        title="FastestDet's ShuffleNetV2",
-        network="shufflenet_v2",
-        known_by="backbone.stage2.0.branch_main.0.weight",
-        layers={"stem_conv": "backbone.first_conv.0", "stem_bn": "backbone.first_conv.1"},
-        unit="backbone.stage{stage}.{unit}",
-        unit_layers=_V2_UNIT,
-        settings={**_MEGVII, "preprocessing": "unit"},
-        bgr=True,
-        ignored=r"(?!backbone\.).*",
-        only_features=True,
-    ),
-    # ShuffleNetV1/network.py and blocks.py of Megvii's
+    # ShuffleNetV1/network.py and blocks.py of the same
     Format(
         title="Megvii's ShuffleNetV1",
         network="shufflenet_v1",
@@ -269,6 +256,19 @@ FORMATS = (
         settings={"padding": "symmetric", "preprocessing": "raw"},
         bgr=True,
         ignored=_LARGE_IGNORED,
+    ),
+    # The backbone of a detector trained on COCO, github.com/dog-qiuqiu/FastestDet: Megvii's units.
+    Format(
+        title="FastestDet's ShuffleNetV2",
+        network="shufflenet_v2",
+        known_by="backbone.stage2.0.branch_main.0.weight",
+        layers={"stem_conv": "backbone.first_conv.0", "stem_bn": "backbone.first_conv.1"},
+        unit="backbone.stage{stage}.{unit}",
+        unit_layers=_V2_UNIT,
+        settings={**_MEGVII, "preprocessing": "unit"},
+        bgr=True,
+        ignored=r"(?!backbone\.).*",
+        only_features=True,
     ),
 )
 TORCHVISION = FORMATS[0]

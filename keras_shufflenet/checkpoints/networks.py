@@ -118,7 +118,7 @@ def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Desc
     classifier = _shape(tensors, f"{known.layers['predictions']}.weight", 2, path)
     key = f"{known.layers[TABLES[known.network].layer]}.weight"
     width = _shape(tensors, key, TABLES[known.network].dimensions, path)[1]
-    variant = _variant(known, key, width, path)
+    variant = _variant(known, repr(key), width, path)
     channels = stem_channels(known, tensors) or 3
     settings = settings_of(known, tensors)
     return Description(known, variant, classifier[0], channels, settings)
@@ -143,16 +143,16 @@ def arguments_of(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> 
     # The second unit of the last stage takes half of its channels.
     key = f"{known.unit.format(stage=4, unit=1)}.{known.unit_layers['pointwise1']}.weight"
     width = 2 * _shape(tensors, key, 4, path)[1]
-    return {**_variant(known, key, width, path), **settings_of(known, tensors)}
+    return {**_variant(known, f"twice {key!r}", width, path), **settings_of(known, tensors)}
 
 
-def _variant(known: Format, key: str, width: int, path: str | os.PathLike) -> dict[str, Any]:
-    """Returns which one of a family's networks has a width in the weight called `key`."""
+def _variant(known: Format, place: str, width: int, path: str | os.PathLike) -> dict[str, Any]:
+    """Returns which one of a family's networks has a width at a place, which messages name."""
     networks = TABLES[known.network].networks
     if width not in networks:
         raise ValueError(
-            f"checkpoint {str(path)!r} looks like {known.title}, but {key!r} is for a width of "
-            f"{width}; its networks have {', '.join(map(str, sorted(networks)))}: build "
+            f"checkpoint {str(path)!r} looks like {known.title}, but {place} takes {width} "
+            f"channels; its networks have {', '.join(map(str, sorted(networks)))}: build "
             "yours with stage_channels=… and name the file as its weights"
         )
     return networks[width]

@@ -1,6 +1,5 @@
 """The task of training a detector, for the training loop."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ from trainers.detection.losses import detection_losses
 from trainers.detection.scores import DetectionScores
 from trainers.detection.starting_weights import load_detector_weights
 from trainers.networks.models import build_model
-from trainers.settings import DataConfig
+from trainers.settings import FOLDER, DataConfig
 from trainers.task import Task
 
-# By group; none named: all of the group.
+# Settings by group.
 _UNUSED: dict[str, tuple[str, ...]] = {
+    "data": ("data_service", "verify_images"),
     "network": ("whiten_stem",),
     "images": ("train_size",),
     "augmentation": (
@@ -172,6 +172,11 @@ class DetectionTask(Task):
 def _check(config: TrainConfig) -> None:
     """Raises UserError for settings that would have no effect, or a wrong one."""
     size, network = config.images.input_size, config.network
+    if config.data.dataset != FOLDER:
+        raise UserError(
+            f"--dataset must be {FOLDER} for a detector, got {config.data.dataset!r}; name the "
+            "folder of images and boxes with --data_dir"
+        )
     if not config.network.is_shufflenet or network.model == "shufflenet_v2_plus":
         raise UserError(
             f"--model must be shufflenet_v1 or shufflenet_v2 for a detector, got {network.model!r}"
@@ -188,7 +193,7 @@ def _check(config: TrainConfig) -> None:
         raise UserError("detectors train on one machine; name another --strategy")
     for group, names in _UNUSED.items():
         found = getattr(config, group)
-        for name in names or [field.name for field in dataclasses.fields(found)]:
+        for name in names:
             default = type(found).__dataclass_fields__[name].default
             if getattr(found, name) != default:
                 raise UserError(f"--{name} has no effect on detectors; leave it out")

@@ -72,7 +72,7 @@ def assign_weights(
             shape = "is missing" if found is None else f"has shape {tuple(found.shape)}"
             raise UserError(
                 f"--weights {name} is from another network: {weight.path} {shape} there, "
-                f"but {tuple(weight.shape)} here; use the --model, --scale, --groups and "
+                f"but {tuple(weight.shape)} here; use the --model, --scale, --groups, --neck and "
                 "--small_images that it was trained with"
             )
         weight.assign(found.value)
