@@ -299,6 +299,7 @@ _NETWORK = (
     "stem_channels",
     "stage_channels",
     "head_channels",
+    "first_depthwise",
 )
 # What a checkpoint says of its network.
 _CHECKPOINTS = ("model", "scale", "groups", "size", "padding", "convention", "preprocessing")

@@ -156,6 +156,11 @@ class NetworkConfig(Settings):
     head_channels: int | None = setting(
         None, "Width of V2's last convolution, instead of that of --scale.", minimum=1
     )
+    first_depthwise: bool = setting(
+        False,
+        "V2*: each of V2's units begins with another depthwise 3x3, so that a point of a "
+        "detector sees more of the image.",
+    )
     weights: str | None = setting(
         None,
         "Weights to start from: the workdir of a training, whose network is then used, a .keras or "
@@ -187,6 +192,8 @@ class NetworkConfig(Settings):
                         f"{name} must be {default} for model=shufflenet_v2_plus, got {value!r}"
                     )
         self._check_widths()
+        if self.first_depthwise and self.model != "shufflenet_v2":
+            raise ValueError("first_depthwise is for model=shufflenet_v2 only, got True")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if (

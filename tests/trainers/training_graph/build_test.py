@@ -42,6 +42,7 @@ VARIANTS = {
     "v2": (ShuffleNetV2, V2),
     "v2 megvii": (ShuffleNetV2, {**V2, "convention": "megvii"}),
     "v2 large images": (ShuffleNetV2, {**V2, "small_images": False, "padding": "symmetric"}),
+    "v2 star": (ShuffleNetV2, {**V2, "first_depthwise": True}),
     "v1": (ShuffleNetV1, V1),
     "v1 megvii, se": (ShuffleNetV1, {**V1, "convention": "megvii", "se": True, "groups": 2}),
     "v1 no shuffle": (ShuffleNetV1, {**V1, "shuffle": False, "padding": "symmetric"}),
