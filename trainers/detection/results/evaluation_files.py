@@ -1,0 +1,64 @@
+"""Evaluates a detector on a split and writes what it finds: scores, detections, a page."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import files
+from common.cli import UserError
+from common.pages import html_page
+from common.table import format_table
+from trainers.config import TrainConfig
+from trainers.data.datasets import print_notes
+from trainers.detection.results.detector import open_detector
+from trainers.detection.results.page import write_scored
+from trainers.detection.results.records import record_of
+from trainers.detection.results.scored import HEADERS, Scored, score
+from trainers.detection.task import open_sources
+
+DETECTIONS, PAGE = "detections.json", "report.html"
+
+
+def evaluate_detector(
+    path: Path, config: TrainConfig, labels: Sequence[str], split: str, output: Path
+) -> None:
+    """Writes evaluation.json, detections.json and report.html to `output`.
+
+    Args:
+      path: a `.keras` or `.tflite` file.
+      config: of the training that it comes from.
+      labels: the training's class names.
+      split: of the training's data.
+      output: an existing folder.
+
+    Raises:
+      UserError: as in `open_detector` and `open_sets`.
+    """
+    detector = open_detector(path, config, labels)
+    (source,) = open_sources(config.data, [split], labels=labels)
+    print_notes(source, training=False)
+    scored = score(detector, source.found)
+    about = {"model": str(path), "split": split}
+    files.write_json(output / "evaluation.json", {**about, **scored.record()})
+    files.write_json(output / DETECTIONS, {"images": _records(scored)})
+    _write_page(output, about, scored)
+    print(format_table(list(HEADERS), scored.class_rows()))
+    details, images = scored.scores.details, len(source.found.images)
+    print(f"{path} on {images} images of {split}: {details}; more in {output}")
+
+
+def _records(scored: Scored) -> list[dict]:
+    return [
+        record_of(image.path, (image.width, image.height), one, scored.found.class_names)
+        for image, one in zip(scored.found.images, scored.detections, strict=True)
+    ]
+
+
+def _write_page(output: Path, about: dict[str, str], scored: Scored) -> None:
+    try:
+        html_page.check_packages()
+    # The scores do not need them.
+    except UserError as error:
+        print(f"warning: {output / PAGE} is not written: {error}", file=sys.stderr)
+        return
+    write_scored(output / PAGE, about, scored)
