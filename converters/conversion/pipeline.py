@@ -175,7 +175,7 @@ def _ethosu_step(config: ConversionConfig) -> _DeviceStep:
     if config.accelerator is None:
         return _no_device(config)
     vela.vela_version()
-    return lambda path, *unused: {"ethosu": vela.describe(path, config.accelerator)}
+    return lambda path, *unused: {"ethosu": vela.describe(path, config.accelerator, config.vela)}
 
 
 def _micro_step(config: ConversionConfig) -> _DeviceStep:
