@@ -81,7 +81,7 @@ setup(
         "common.detection": ["templates/*.h"],
         "common.pages": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
-        "converters.micro_target": ["templates/*", "templates/*/*"],
+        "converters.micro_target": ["templates/*", "templates/*/*", "templates/*/*/*"],
         "edge.browser": ["templates/*"],
         "edge.reporting": ["templates/*.html"],
         "experiments.harness": ["templates/*.html"],
