@@ -125,6 +125,7 @@ bench: venv
 	@$(PY) -m benchmarks.runtimes
 	@$(PY) -m benchmarks.micro_and_npu
 	@$(PY) -m benchmarks.micro_memory
+	@$(PY) -m benchmarks.ethosu
 
 bench-training: venv
 	@$(PY) -m pip install --quiet $(TORCH) torchvision

@@ -19,7 +19,8 @@ from absl import flags
 from common import cli
 from common.artifact import takes_pixels
 from common.cli import UserError
-from common.tflite import vela
+from common.tflite import vela, vela_flags
+from common.tflite.vela_settings import ACCELERATORS
 from converters.conversion.config import ConversionConfig
 from converters.edgetpu_target import flags as edgetpu_flags
 from converters.edgetpu_target import pipeline
@@ -127,15 +128,17 @@ _ACCELERATOR = flags.DEFINE_string(
     "accelerator",
     None,
     "With --target=ethosu: also compile the int8 files with Vela for one of "
-    + ", ".join(vela.ACCELERATORS)
+    + ", ".join(ACCELERATORS)
     + ".",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
 edgetpu_flags.define()
 micro_flags.define()
+vela_flags.define("With --accelerator: ")
 # So that --help shows them.
 flags.adopt_module_key_flags(edgetpu_flags)
 flags.adopt_module_key_flags(micro_flags)
+flags.adopt_module_key_flags(vela_flags)
 
 _NO_PIXELS = (
     "does not take a camera's bytes as they are; compute its input as docs/artifact.md says, or "
@@ -170,6 +173,7 @@ def main() -> None:
         samples=_SAMPLES.value,
         calibration_images=_CALIBRATION_IMAGES.value,
         accelerator=_ACCELERATOR.value,
+        vela=vela_flags.read(),
         edgetpu=edgetpu_flags.read(),
         memory=micro_flags.read(),
         overwrite=_OVERWRITE.value,

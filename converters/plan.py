@@ -4,14 +4,16 @@ Example:
   shufflenet plan --sram=320KB --flash=1MB --classes=10
 """
 
+import sys
 from pathlib import Path
 
 from absl import flags
 
 from common import cli
+from common.amounts import parse_amount
 from common.cli import UserError
-from common.tflite.vela import ACCELERATORS
-from converters.amounts import parse_amount
+from common.tflite import vela_flags
+from common.tflite.vela_settings import ACCELERATORS
 from converters.planning.config import (
     RANKS,
     SIZES,
@@ -50,14 +52,17 @@ flags.DEFINE_list(
     "networks",
     list(DEFAULT_NETWORKS),
     "Networks, separated by commas; a V2 with your own widths is "
-    "v2-STEM-STAGE2-STAGE3-STAGE4-HEAD.",
+    "v2-STEM-STAGE2-STAGE3-STAGE4-HEAD; -small after a name is for images of 32 to 64 pixels. By "
+    "default also those for small images, at such --sizes.",
 )
 flags.DEFINE_list("sizes", list(map(str, SIZES)), "Heights (and widths) of the images, in pixels.")
 flags.DEFINE_integer("classes", 10, "Number of classes; each needs a row of weights.")
-flags.DEFINE_integer("channels", 3, "Number of channels of the images.")
+flags.DEFINE_integer("channels", 3, "Number of channels of the images: 1 or 3.")
 flags.DEFINE_string(
     "accelerator", "ethos-u55-128", f"For ethosu, one of {', '.join(ACCELERATORS)}."
 )
+vela_flags.define("For ethosu: ", "performance and, where that does not fit, size")
+flags.adopt_module_key_flags(vela_flags)
 flags.DEFINE_float(
     "macs_per_second", None, "For micro and --latency: your chip's multiply-adds, as measured."
 )
@@ -84,13 +89,19 @@ def main() -> None:
         networks=tuple(FLAGS.networks),
         sizes=_whole_numbers(FLAGS.sizes),
         cache=Path(FLAGS.cache),
+        vela=vela_flags.read(),
         **{name: FLAGS[name].value for name in same},
     )
     # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
-    from converters.planning.search import make_plan, report
+    from converters.planning.search import first_rows, make_plan, report
 
-    print(report(make_plan(config), config))
+    # Not on stdout, which has the measured table alone.
+    print(first_rows(config), file=sys.stderr, flush=True)
+    plan = make_plan(config)
+    print(report(plan, config), flush=True)
+    if plan.interrupted:
+        raise KeyboardInterrupt
 
 
 def entry_point() -> None:

@@ -48,7 +48,7 @@ def measure_all(
 
 def measure(name: str, settings: MemorySettings, cache: Path, rounds: int) -> dict:
     """Returns the arenas, bytes and times of a network in the usual conversion and in ours."""
-    usual, ours = (_int8_file(name, graph, cache) for graph in ("canonical", "deployment"))
+    usual, ours = (network_file(name, graph, cache) for graph in ("canonical", "deployment"))
     arenas = cache / "arenas"
     plain = fit(ours, MemorySettings(bands="off"), arenas)
     banded = fit(ours, settings, arenas)
@@ -76,7 +76,14 @@ def parts(name: str) -> tuple[str, int, int]:
     return found[1], int(found[2]), int(found[3])
 
 
-def _int8_file(name: str, graph: str, cache: Path) -> bytes:
+def network_file(name: str, graph: str, cache: Path) -> bytes:
+    """Returns an int8 file of a network, converted now unless the cache has it.
+
+    Args:
+      name: such as "v2-0.5x@96:1000".
+      graph: "canonical" or "deployment", in the lowering for TFLite Micro.
+      cache: folder of converted files.
+    """
     network, size, classes = parts(name)
     one = Network(
         name=f"micro_{network}_{size}px_{classes}_{graph}",

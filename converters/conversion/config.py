@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.cli import UserError, check_bounds
-from common.tflite.vela import ACCELERATORS
+from common.tflite.vela_settings import VelaSettings, check_settings
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.graph.targets import LOWERINGS
 from converters.micro_target.settings import MemorySettings
@@ -47,6 +47,7 @@ class ConversionConfig:
     onnx_layout: str = ONNX_LAYOUTS[0]
     onnx_weight_bits: int = ONNX_WEIGHT_BITS[0]
     accelerator: str | None = None
+    vela: VelaSettings = field(default_factory=VelaSettings)
     edgetpu: EdgeTpuSettings = field(default_factory=EdgeTpuSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
     overwrite: bool = False
@@ -104,10 +105,12 @@ class ConversionConfig:
             raise UserError("--onnx_weight_bits needs an int8 file; add --quantization=onnx-int8")
 
     def _check_device_flags(self) -> None:
-        if self.accelerator is not None and self.accelerator not in ACCELERATORS:
+        if self.accelerator is not None:
+            check_settings(self.accelerator, self.vela)
+        elif self.vela != VelaSettings():
             raise UserError(
-                f"--accelerator must be one of {', '.join(ACCELERATORS)}; "
-                f"received {self.accelerator!r}"
+                "--system_config, --memory_mode, --optimise and --arena_limit need the NPU that "
+                "Vela compiles for; add --accelerator, such as ethos-u55-128"
             )
         given = {
             "--accelerator": ("ethosu", self.accelerator is not None),

@@ -40,7 +40,7 @@ def _ethosu(config: ConversionConfig) -> DeviceStep:
     if config.accelerator is None:
         return _nothing(config)
     vela.vela_version()
-    return lambda path, *unused: {"ethosu": vela.describe(path, config.accelerator)}
+    return lambda path, *unused: {"ethosu": vela.describe(path, config.accelerator, config.vela)}
 
 
 def _micro(config: ConversionConfig) -> DeviceStep:

@@ -34,11 +34,14 @@ _ALIGNMENT = 16
 _TEMPLATES = Path(__file__).with_name("templates")
 # Files that are copied unchanged.
 _VERBATIM = (
-    *("CMakeLists.txt", "src/shufflenet.h", "src/shufflenet.cpp"),
+    *("CMakeLists.txt", "src/shufflenet.h", "src/shufflenet.cpp", "src/shufflenet_image.h"),
     *("example/main.cc", "example/golden.h", "zephyr/CMakeLists.txt", "zephyr/module.yml"),
+    *("examples/Classify/Classify.ino", "examples/Camera/Camera.ino"),
 )
 # Files with $names to fill in.
-_FILLED = ("README.md", "library.json", "library.properties")
+_FILLED = ("README.md", "library.json", "library.properties", "idf_component.yml")
+# The sketch of the Arduino IDE and the program for all others have the same image.
+_SKETCH = "examples/Classify"
 _WRITTEN = {
     "src/shufflenet_model.h": model_header,
     "src/shufflenet_model.cpp": model_source,
@@ -199,7 +202,11 @@ def _texts(data: FirmwareData, path: Path) -> dict[str, str]:
     names = _names(data, path)
     filled = {name: string.Template(_template(name)).substitute(names) for name in _FILLED}
     written = {name: write(data) for name, write in _WRITTEN.items()}
-    return {name: _template(name) for name in _VERBATIM} | filled | written
+    copies = {
+        f"{_SKETCH}/golden.h": _template("example/golden.h"),
+        f"{_SKETCH}/golden.cpp": written["example/golden.cpp"],
+    }
+    return {name: _template(name) for name in _VERBATIM} | filled | written | copies
 
 
 def _template(name: str) -> str:

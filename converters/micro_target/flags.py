@@ -5,7 +5,7 @@
 
 from absl import flags
 
-from converters.amounts import parse_amount
+from common.amounts import parse_amount
 from converters.micro_target.settings import BANDS, MemorySettings, parse_share
 
 FLAGS = flags.FLAGS

@@ -1,13 +1,14 @@
 """The settings of `converters.plan`, checked before TensorFlow is imported."""
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.cli import UserError, check_bounds
-from common.tflite.vela import ACCELERATORS
+from common.tflite.vela_settings import VelaSettings, check_settings
 from converters.measurement_cache import cache_folder
-from converters.planning.networks import DEFAULT_NETWORKS, check_name
+from converters.planning.networks import DEFAULT_NETWORKS, SMALL, SMALL_SIDE, check_name
 
 # What --sram and --flash are compared with, by target.
 TARGETS = {
@@ -18,6 +19,8 @@ TARGETS = {
 RANKS = ("macs", "accuracy")
 SIZES = (96, 128, 160, 192, 224)
 SMALLEST_SIZE = 32
+# Those that networks can be trained for.
+CHANNELS = (1, 3)
 _MAX_SIDE = 8192
 
 
@@ -47,18 +50,20 @@ class PlanConfig:
     classes: int = 10
     channels: int = 3
     accelerator: str = "ethos-u55-128"
+    vela: VelaSettings = field(default_factory=VelaSettings)
     macs_per_second: float | None = None
     rank: str = "macs"
     top: int = 20
     cache: Path = field(default_factory=default_cache)
 
     def __post_init__(self):
-        choices = {"target": TARGETS, "rank": RANKS, "accelerator": ACCELERATORS}
+        choices = {"target": TARGETS, "rank": RANKS}
         for flag, known in choices.items():
             if getattr(self, flag) not in known:
                 raise UserError(
                     f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
                 )
+        self._check_vela()
         for name in self.networks:
             check_name(name)
         if not self.networks or not self.sizes:
@@ -66,7 +71,12 @@ class PlanConfig:
         if min(self.sizes) < SMALLEST_SIZE:
             raise UserError(f"--sizes must be at least {SMALLEST_SIZE}; received {min(self.sizes)}")
         check_bounds("sizes", max(self.sizes), SMALLEST_SIZE, _MAX_SIDE)
-        for flag, high in (("classes", 1e6), ("channels", _MAX_SIDE), ("top", 1e6)):
+        if self.channels not in CHANNELS:
+            raise UserError(
+                f"--channels must be {' or '.join(map(str, CHANNELS))}, as in shufflenet train; "
+                f"received {self.channels}"
+            )
+        for flag, high in (("classes", 1e6), ("top", 1e6)):
             if getattr(self, flag) <= 0:
                 raise UserError(f"--{flag} must be above 0; received {getattr(self, flag)}")
             check_bounds(flag, getattr(self, flag), 1, high)
@@ -75,6 +85,44 @@ class PlanConfig:
         if self.budget.dram is not None and self.target != "ethosu":
             raise UserError(f"--dram needs --target=ethosu; received {self.target}")
         self._check_latency()
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """The (network, size) to try; networks named by default are also tried for small images."""
+        sizes = sorted(set(self.sizes))
+        found = [(name, size) for name in self.networks for size in sizes]
+        if self.networks == DEFAULT_NETWORKS:
+            found += [
+                (name + SMALL, size)
+                for name in self.networks
+                for size in sizes
+                if size <= SMALL_SIDE
+            ]
+        return found
+
+    @property
+    def limits(self) -> Budget:
+        """The budget; Vela's limit counts as SRAM."""
+        given = [size for size in (self.budget.sram, self.vela.arena_limit) if size is not None]
+        return dataclasses.replace(self.budget, sram=min(given, default=None))
+
+    @property
+    def vela_attempts(self) -> tuple[VelaSettings, ...]:
+        """What Vela is told, in turn, until a network fits; each may cost more cycles."""
+        if self.vela.optimise is not None or self.vela.arena_limit is not None:
+            return (self.vela,)
+        size = dataclasses.replace(self.vela, optimise="size")
+        if self.budget.sram is None:
+            return (self.vela, size)
+        return (self.vela, dataclasses.replace(self.vela, arena_limit=int(self.budget.sram)), size)
+
+    def _check_vela(self) -> None:
+        check_settings(self.accelerator, self.vela)
+        if self.vela != VelaSettings() and self.target != "ethosu":
+            raise UserError(
+                "--system_config, --memory_mode, --optimise and --arena_limit need "
+                f"--target=ethosu; received {self.target}"
+            )
 
     def _check_latency(self) -> None:
         speed = self.macs_per_second

@@ -4,10 +4,11 @@ Memory, bytes and cycles do not depend on the weights' values. Measurements are 
 run, each in a small file.
 """
 
+import dataclasses
 import functools
-import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from common.cli import UserError
 from common.tflite.litert import litert_version
 from common.tflite.micro_runtime import micro_version
 from common.tflite.vela import compile_file, vela_version
+from common.tflite.vela_settings import VelaSettings
 from converters.conversion.tflite import convert_fake_quant
 from converters.edgetpu_target.check import predict
 from converters.graph.deployment import deployment_graph
@@ -25,11 +27,13 @@ from converters.measurement_cache import cached
 from converters.micro_target.fitting import fit
 from converters.micro_target.settings import MemorySettings
 from converters.planning.config import PlanConfig
+from converters.planning.formulas import Counts, count
 from converters.planning.networks import build
 from converters.quantization.fake_quantization import fake_quant_model
 from converters.source_digest import source_digest
-from keras_shufflenet.complexity import complexity
 
+# Takes a file, the settings, and what Vela is to be told.
+_Measure = Callable[[Path, PlanConfig, VelaSettings | None], dict[str, int]]
 # Any range will do: the scales' values do not change a size.
 _RANGE = (-4.0, 4.0)
 # The sources that a measurement depends on besides those of the conversion.
@@ -38,6 +42,24 @@ _SOURCES = (
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
     *("converters/edgetpu_target/parameters.py", "converters/micro_target/*.py"),
 )
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a network needs.
+
+    Attributes:
+      vela: what Vela was told, for ethosu.
+      ram_bytes, flash_bytes: as in `config.TARGETS`.
+      dram_bytes, cycles, clock_hz: Vela's figures, for ethosu.
+    """
+
+    vela: VelaSettings | None
+    ram_bytes: int
+    flash_bytes: int
+    dram_bytes: int | None = None
+    cycles: int | None = None
+    clock_hz: int | None = None
 
 
 class Candidate:
@@ -58,36 +80,38 @@ class Candidate:
         return f"{self.network} at {self.size} px"
 
     @functools.cached_property
-    def complexity(self) -> dict[str, int]:
-        """`macs`, `parameters`, and `image_bytes`, the size of an int8 image."""
-        fields = ("macs", "parameters", "image_bytes")
-        return cached(self._config.cache, self._key("complexity"), fields, self._count)
+    def counts(self) -> Counts:
+        """What it costs at least, by formula."""
+        return count(self.network, self.size, self._config.channels, self._config.classes)
 
-    @functools.cached_property
-    def footprint(self) -> dict[str, int]:
-        """`ram_bytes` and `flash_bytes`, as in `config.TARGETS`; for ethosu also Vela's figures.
+    def footprints(self) -> Iterator[Footprint]:
+        """Yields what the network needs, for ethosu with each of Vela's settings to be tried.
 
         Raises:
           UserError: the target cannot run the network.
         """
+        attempts = self._config.vela_attempts if self._config.target == "ethosu" else (None,)
+        for vela in attempts:
+            yield Footprint(vela, **self._footprint(vela))
+
+    def _footprint(self, vela: VelaSettings | None) -> dict[str, int]:
         tool = _TOOLS[self._config.target]
         key = {**self._key(self._config.target), "tool": tool.version()}
-        if self._config.target == "ethosu":
-            key["accelerator"] = self._config.accelerator
-        measure = functools.partial(self._convert_and, tool.measure)
+        if vela is not None:
+            key.update(accelerator=self._config.accelerator, vela=dataclasses.asdict(vela))
+        measure = functools.partial(self._convert_and, tool.measure, vela)
         return cached(self._config.cache, key, tool.fields, measure)
 
-    @property
-    def latency_ms(self) -> float | None:
-        """Milliseconds by the planner's rule for the target; None if it has no rule.
+    def latency_ms(self, footprint: Footprint | None = None) -> float | None:
+        """Returns milliseconds by the planner's rule for the target; None if it has no rule.
 
-        ethosu: Vela's cycles at the clock that Vela assumes; micro: multiply-adds divided by
-        --macs_per_second.
+        ethosu: Vela's cycles at the clock of its system configuration; micro: multiply-adds divided
+        by --macs_per_second.
         """
-        if self._config.target == "ethosu":
-            return 1e3 * self.footprint["cycles"] / self.footprint["clock_hz"]
+        if footprint is not None and footprint.cycles is not None:
+            return 1e3 * footprint.cycles / footprint.clock_hz
         rate = self._config.macs_per_second
-        return None if rate is None else 1e3 * self.complexity["macs"] / rate
+        return None if rate is None else 1e3 * self.counts.macs / rate
 
     def _key(self, what: str) -> dict:
         return {
@@ -105,40 +129,35 @@ class Candidate:
         keras.utils.clear_session()
         return build(self.network, self.size, self._config.channels, self._config.classes)
 
-    def _count(self) -> dict[str, int]:
-        counts = complexity(self._model)
-        return {
-            "macs": counts.macs,
-            "parameters": counts.parameters,
-            "image_bytes": math.prod(self._model.input_shape[1:]),
-        }
-
-    def _convert_and(self, measure: Callable[[Path, PlanConfig], dict[str, int]]) -> dict[str, int]:
+    @functools.cached_property
+    def _content(self) -> bytes:
         graph = deployment_graph(self._model, self._config.target)
         ranges = dict.fromkeys(scale_groups(graph).values(), _RANGE)
-        content = convert_fake_quant(fake_quant_model(graph, ranges))
+        return convert_fake_quant(fake_quant_model(graph, ranges))
+
+    def _convert_and(self, measure: _Measure, vela: VelaSettings | None) -> dict[str, int]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.tflite"
-            path.write_bytes(content)
-            return measure(path, self._config)
+            path.write_bytes(self._content)
+            return measure(path, self._config, vela)
 
 
-def _measure_micro(path: Path, config: PlanConfig) -> dict[str, int]:
+def _measure_micro(path: Path, config: PlanConfig, vela: None) -> dict[str, int]:
     # In bands, as converters.convert writes it.
     found = fit(path.read_bytes(), MemorySettings(), config.cache / "bands")
     return {"ram_bytes": found.chosen.arena_bytes, "flash_bytes": len(found.content)}
 
 
-def _measure_edgetpu(path: Path, config: PlanConfig) -> dict[str, int]:
+def _measure_edgetpu(path: Path, config: PlanConfig, vela: None) -> dict[str, int]:
     prediction = predict(path)
     if prediction.mapped < len(prediction.operators):
         raise UserError("not all of its operators map to the Edge TPU")
     return {"ram_bytes": prediction.parameter_bytes, "flash_bytes": path.stat().st_size}
 
 
-def _measure_ethosu(path: Path, config: PlanConfig) -> dict[str, int]:
+def _measure_ethosu(path: Path, config: PlanConfig, vela: VelaSettings) -> dict[str, int]:
     compiled = path.with_name("compiled.tflite")
-    estimate = compile_file(path, config.accelerator, compiled)
+    estimate = compile_file(path, config.accelerator, compiled, vela)
     return {
         "ram_bytes": estimate["memory_bytes"]["sram"],
         # 0 for a U55. A U65 and a U85 use the SRAM as a cache of what is in DRAM.
@@ -167,7 +186,7 @@ def check_tool(target: str) -> None:
 class _Tool(NamedTuple):
     """The tool that measures for a target: the figures that it gives, and its version."""
 
-    measure: Callable[[Path, PlanConfig], dict[str, int]]
+    measure: _Measure
     version: Callable[[], str]
     fields: tuple[str, ...] = ("ram_bytes", "flash_bytes")
 

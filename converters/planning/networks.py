@@ -1,6 +1,8 @@
 """The networks that `converters.plan` knows, by names such as v2-0.5x, v1-1x-g3, v2-8-16-32-64-128.
 
 The numbers in the last name are the widths of a V2: the stem's, the three stages' and the head's.
+"-small" at the end of a name: for small images, 32 to 64 pixels, with a stem of stride 1 and no
+max-pool.
 """
 
 import re
@@ -42,17 +44,22 @@ PUBLISHED_ACCURACY = {
     "v2-2x": 75.0,
 }
 _WIDTHS = re.compile(r"v2-(\d+)-(\d+)-(\d+)-(\d+)-(\d+)")
+SMALL = "-small"
+# The largest side, in pixels, for which a network for small images is tried unasked.
+SMALL_SIDE = 64
 
 
 def check_name(name: str) -> None:
     """Raises UserError unless `name` is one of the papers' networks or a V2 named by its widths."""
-    if name in DEFAULT_NETWORKS:
+    plain = name.removesuffix(SMALL)
+    if plain in DEFAULT_NETWORKS:
         return
-    match = _WIDTHS.fullmatch(name)
+    match = _WIDTHS.fullmatch(plain)
     if match is None:
         raise UserError(
-            f"there is no network {name!r}; there are {', '.join(DEFAULT_NETWORKS)}, and any V2 "
-            "named by its widths: v2-STEM-STAGE2-STAGE3-STAGE4-HEAD"
+            f"there is no network {name!r}; there are {', '.join(DEFAULT_NETWORKS)}, any V2 "
+            "named by its widths: v2-STEM-STAGE2-STAGE3-STAGE4-HEAD, and each of these for small "
+            f"images: v2-0.5x{SMALL}"
         )
     stem, *stages, head = map(int, match.groups())
     if min(stem, head) < 1 or any(width < 2 or width % 2 for width in stages):
@@ -83,7 +90,7 @@ def build(name: str, size: int, channels: int, classes: int) -> "keras.Model":
     image = {"input_shape": (size, size, channels), "classes": classes}
     try:
         return random_network(
-            lambda: version(**image, classifier_activation=None, **_arguments(name))
+            lambda: version(**image, classifier_activation=None, **arguments(name))
         )
     except ValueError as error:
         raise UserError(f"{name} cannot be built: {error}") from error
@@ -97,16 +104,30 @@ def training_flags(name: str) -> list[str]:
       ['--model=shufflenet_v1', '--scale=0.5', '--groups=3']
     """
     flags = [f"--model=shufflenet_{name[:2]}"]
-    for argument, value in _arguments(name).items():
+    for argument, value in arguments(name).items():
+        if value is True:
+            flags.append(f"--{argument}")
+            continue
         text = ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
         flags.append(f"--{argument}={text}")
     return flags
 
 
-def _arguments(name: str) -> dict[str, Any]:
+def arguments(name: str) -> dict[str, Any]:
+    """Returns the arguments of the network's function that follow from its name.
+
+    Examples:
+      >>> arguments("v2-0.5x-small")
+      {'scale': 0.5, 'small_images': True}
+    """
+    small = {"small_images": True} if name.endswith(SMALL) else {}
+    return {**_widths(name.removesuffix(SMALL)), **small}
+
+
+def _widths(name: str) -> dict[str, Any]:
     if match := _WIDTHS.fullmatch(name):
         stem, *stages, head = map(int, match.groups())
         return {"stem_channels": stem, "stage_channels": tuple(stages), "head_channels": head}
     _, scale, *groups = name.split("-")
-    arguments: dict[str, Any] = {"scale": float(scale.removesuffix("x"))}
-    return {**arguments, "groups": int(groups[0].removeprefix("g"))} if groups else arguments
+    scale_only: dict[str, Any] = {"scale": float(scale.removesuffix("x"))}
+    return {**scale_only, "groups": int(groups[0].removeprefix("g"))} if groups else scale_only

@@ -7,24 +7,27 @@ from absl import logging
 from common.cli import UserError
 from common.progress import Progress
 from common.table import format_table
+from common.tflite.vela_settings import VelaSettings, clock
 from converters.planning.config import TARGETS, Budget, PlanConfig
-from converters.planning.measure import Candidate, check_tool
+from converters.planning.measure import Candidate, Footprint, check_tool
 from converters.planning.networks import PUBLISHED_ACCURACY, PUBLISHED_SIZE, training_flags
 
 _NONE = "-"
-# Channels of images that can be trained on, and those of `--recipe=folder`.
-_TRAINED_CHANNELS, _DEFAULT_CHANNELS = (1, 3), 3
+# Of `--recipe=folder`.
+_DEFAULT_CHANNELS = 3
 # What a network can need too much of.
 _WORDS = {
     **{"sram": "bytes of SRAM", "dram": "bytes of DRAM", "flash": "bytes of flash"},
     "latency_ms": "ms",
 }
+# What another of Vela's settings may bring down, at the price of cycles.
+_VELA_CHANGES = ("sram", "dram")
 # What a network needs at least, known without converting it, by target. TFLite Micro holds the
-# whole image, and a .tflite file has a byte for each weight. Neither is true after Vela, which cuts
-# feature maps into stripes and packs weights.
+# whole image and Stage2's maps, and a .tflite file has a byte for each weight. Neither is true
+# after Vela, which cuts feature maps into stripes and packs weights.
 _BOUNDS = {
-    "micro": {"sram": "image_bytes", "flash": "parameters"},
-    "edgetpu": {"sram": "parameters", "flash": "parameters"},
+    "micro": {"sram": ("image_bytes", "map_bytes"), "flash": ("parameters",)},
+    "edgetpu": {"sram": ("parameters",), "flash": ("parameters",)},
     "ethosu": {},
 }
 
@@ -41,6 +44,8 @@ class Fit:
       latency_ms: time for one image by the planner's rule, or None.
       accuracy: published top-1 accuracy on ImageNet at this resolution, percent, or None.
       dram_bytes: bytes of DRAM beside the SRAM, for ethosu; None for other targets.
+      vela: what Vela was told, for ethosu.
+      clock_hz: of the system configuration whose cycles the latency counts, for ethosu.
     """
 
     network: str
@@ -51,6 +56,8 @@ class Fit:
     latency_ms: float | None
     accuracy: float | None
     dram_bytes: int | None = None
+    vela: VelaSettings | None = None
+    clock_hz: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,66 +91,152 @@ class Miss:
 
 @dataclass(frozen=True)
 class Plan:
-    """The networks that fit, best first, and those that do not, nearest first."""
+    """The networks that fit, best first, and those that do not, nearest first.
+
+    Attributes:
+      fits, misses: of those that were tried.
+      left: how many were not tried, because they are not better than the fits, or it was stopped.
+      interrupted: whether it was stopped by Ctrl-C.
+    """
 
     fits: tuple[Fit, ...]
     misses: tuple[Miss, ...]
+    left: int = 0
+    interrupted: bool = False
 
 
 def make_plan(config: PlanConfig) -> Plan:
-    """Measures the networks that may fit; those that cannot are not converted.
+    """Measures the networks that may fit, the best first, until --top of them fit.
 
     Args:
       config: the flags of `converters.plan`.
 
     Returns:
-      The plan, ordered by --rank.
+      The plan, ordered by --rank; after Ctrl-C, of what has been measured.
 
     Raises:
       UserError: the measuring tool is not installed, or no network could be measured.
+      KeyboardInterrupt: Ctrl-C, before anything fits.
     """
     check_tool(config.target)
-    fits, misses, failures = [], [], []
-    with Progress("planning", len(config.networks) * len(config.sizes), unit="network") as progress:
-        for number, network in enumerate(config.networks, 1):
-            for size in sorted(set(config.sizes)):
-                candidate = Candidate(network, size, config)
+    promising, misses = possible(config)
+    fits: list[Fit] = []
+    failures, tried, interrupted = [], 0, False
+    with Progress("planning", len(promising), unit="network") as progress:
+        try:
+            for candidate in promising:
+                if len(fits) == config.top:
+                    break
                 try:
-                    result = _judge(candidate, config)
+                    result = _measured(candidate, config)
                 except UserError as error:
                     logging.warning("%s is skipped: %s", candidate, error)
                     failures.append(error)
-                    continue
-                (fits if isinstance(result, Fit) else misses).append(result)
-                if isinstance(result, Miss) and _BOUNDS[config.target]:
-                    # More pixels never need less, except in Vela's plans.
-                    break
-            progress.update(number * len(config.sizes))
+                else:
+                    (fits if isinstance(result, Fit) else misses).append(result)
+                tried += 1
+                progress.update(tried)
+        except KeyboardInterrupt:
+            if not fits:
+                raise
+            interrupted = True
     if failures and not fits and not misses:
         raise failures[0]
     return Plan(
         tuple(sorted(fits, key=lambda fit: _order(fit, config.rank))),
         tuple(sorted(misses, key=lambda miss: miss.excess)),
+        len(promising) - tried,
+        interrupted,
     )
 
 
-def _judge(candidate: Candidate, config: PlanConfig) -> Fit | Miss:
-    counted = candidate.complexity
-    bounds = {what: counted[count] for what, count in _BOUNDS[config.target].items()}
+def possible(config: PlanConfig) -> tuple[list[Candidate], list[Miss]]:
+    """Returns the networks that may fit, by formula, best first, and the misses of the others."""
+    promising, misses = [], []
+    for network, size in config.pairs:
+        candidate = Candidate(network, size, config)
+        miss = _worst(candidate, _bounds(candidate, config), config.limits, at_least=True)
+        promising.append(candidate) if miss is None else misses.append(miss)
+
+    def order(candidate: Candidate) -> tuple:
+        return _order_of(_published(candidate), candidate.counts.macs, config.rank)
+
+    return sorted(promising, key=order), misses
+
+
+def first_rows(config: PlanConfig) -> str:
+    """Returns the table of the networks that may fit, by formula: nothing is measured for it.
+
+    Args:
+      config: the flags of `converters.plan`.
+    """
+    promising, misses = possible(config)
+    rows = [
+        (
+            candidate.network,
+            str(candidate.size),
+            f"{candidate.counts.macs / 1e6:.2f}",
+            *(
+                f"{bounds[what] / 1024:,.1f}" if what in bounds else _NONE
+                for bounds in [_bounds(candidate, config)]
+                for what in ("sram", "flash")
+            ),
+        )
+        for candidate in promising[: config.top]
+    ]
+    headers = ("may fit", "px", "million MACs", "RAM KB, at least", "flash KB, at least")
+    return (
+        f"{format_table(headers, rows, left_columns=1)}\n"
+        f"By formula: {len(promising)} may fit, {len(misses)} cannot. Now they are measured, the "
+        "first ones first; Ctrl-C lists what is measured by then."
+    )
+
+
+def _bounds(candidate: Candidate, config: PlanConfig) -> dict[str, float | None]:
+    bounds: dict[str, float | None] = {
+        what: max(getattr(candidate.counts, name) for name in names)
+        for what, names in _BOUNDS[config.target].items()
+    }
     if config.macs_per_second is not None:
-        bounds["latency_ms"] = candidate.latency_ms
-    if miss := _worst(candidate, bounds, config.budget, at_least=True):
-        return miss
-    found, latency = candidate.footprint, candidate.latency_ms
-    ram, dram, flash = found["ram_bytes"], found.get("dram_bytes"), found["flash_bytes"]
-    needs = {"sram": ram, "dram": dram, "flash": flash, "latency_ms": latency}
-    if miss := _worst(candidate, needs, config.budget, at_least=False):
-        return miss
-    published = PUBLISHED_ACCURACY if candidate.size == PUBLISHED_SIZE else {}
-    accuracy = published.get(candidate.network)
+        bounds["latency_ms"] = candidate.latency_ms()
+    return bounds
+
+
+def _measured(candidate: Candidate, config: PlanConfig) -> Fit | Miss:
+    misses = []
+    for found in candidate.footprints():
+        latency = candidate.latency_ms(found)
+        needs = {
+            "sram": found.ram_bytes,
+            "dram": found.dram_bytes,
+            "flash": found.flash_bytes,
+            "latency_ms": latency,
+        }
+        miss = _worst(candidate, needs, config.limits, at_least=False)
+        if miss is None:
+            return _fit(candidate, found, latency)
+        misses.append(miss)
+        if miss.what not in _VELA_CHANGES:
+            break
+    return min(misses, key=lambda miss: miss.excess)
+
+
+def _published(candidate: Candidate) -> float | None:
+    return PUBLISHED_ACCURACY.get(candidate.network) if candidate.size == PUBLISHED_SIZE else None
+
+
+def _fit(candidate: Candidate, found: Footprint, latency: float | None) -> Fit:
     return Fit(
-        *(candidate.network, candidate.size, counted["macs"], ram, flash, latency, accuracy),
-        dram_bytes=dram,
+        network=candidate.network,
+        size=candidate.size,
+        macs=candidate.counts.macs,
+        ram_bytes=found.ram_bytes,
+        flash_bytes=found.flash_bytes,
+        latency_ms=latency,
+        accuracy=_published(candidate),
+        dram_bytes=found.dram_bytes,
+        vela=found.vela,
+        clock_hz=found.clock_hz,
     )
 
 
@@ -162,10 +255,14 @@ def _worst(
 
 
 def _order(fit: Fit, rank: str) -> tuple:
-    if rank == "accuracy":
-        return (fit.accuracy is None, -(fit.accuracy or 0), -fit.macs)
     # Between two networks with equal work, the one that needs less memory.
-    return (-fit.macs, fit.ram_bytes)
+    return (*_order_of(fit.accuracy, fit.macs, rank), fit.ram_bytes)
+
+
+def _order_of(accuracy: float | None, macs: int, rank: str) -> tuple:
+    if rank == "accuracy":
+        return (accuracy is None, -(accuracy or 0), -macs)
+    return (-macs,)
 
 
 def report(plan: Plan, config: PlanConfig) -> str:
@@ -181,22 +278,30 @@ def report(plan: Plan, config: PlanConfig) -> str:
     nearest = f"the nearest: {plan.misses[0]}" if plan.misses else None
     if not plan.fits:
         raise UserError(f"no network fits; {nearest}; add smaller --networks or --sizes")
-    rows = [_row(fit, config) for fit in plan.fits[: config.top]]
-    lines = [format_table(_headers(config), rows, left_columns=1)]
-    if len(plan.fits) > config.top:
-        lines.append(f"{len(plan.fits) - config.top} more fit; --top={len(plan.fits)} lists all.")
+    rows = [_row(fit, config) for fit in plan.fits]
+    lines = [format_table(_headers(plan, config), rows, left_columns=1)]
+    if plan.interrupted:
+        lines.append(
+            f"Stopped: {plan.left} networks that may fit were not measured; the same command goes "
+            "on."
+        )
+    elif plan.left:
+        lines.append(
+            f"{plan.left} more may fit and are not better; --top={config.top + plan.left} measures "
+            "all."
+        )
     ram, flash = TARGETS[config.target]
     lines.append(f"RAM: {ram}. Flash: {flash}. {config.classes} classes, KB of 1024 bytes.")
     if config.target == "ethosu":
         lines.append(
-            "DRAM: what Vela plans there, beside the SRAM. "
+            "DRAM: what Vela plans there, beside the SRAM. Vela: what it is told: --optimise, or "
+            "the limit of its SRAM. "
             f"Time: Vela's estimate for {config.accelerator}, not a measurement."
         )
     if nearest:
         lines.append(f"Of those that do not fit, {nearest}.")
-    if config.channels in _TRAINED_CHANNELS:
-        lines.append("To train them on your images, in the table's order:")
-        lines += [training_command(fit, config) for fit in plan.fits[: config.top]]
+    lines.append("To train them on your images, in the table's order:")
+    lines += [training_command(fit, config) for fit in plan.fits]
     return "\n".join(lines)
 
 
@@ -208,11 +313,18 @@ def training_command(fit: Fit, config: PlanConfig) -> str:
     return f"shufflenet train --recipe=folder {places} {' '.join(flags)}"
 
 
-def _headers(config: PlanConfig) -> tuple[str, ...]:
-    ethosu = config.target == "ethosu"
-    dram, latency = (("DRAM KB",), "estimated ms") if ethosu else ((), "ms by rate")
-    memory = ("RAM KB", *dram, "flash KB")
-    return ("network", "px", "million MACs", *memory, latency, "published top-1")
+def _headers(plan: Plan, config: PlanConfig) -> tuple[str, ...]:
+    start, end = ("network", "px", "million MACs", "RAM KB"), "published top-1"
+    if config.target != "ethosu":
+        return (*start, "flash KB", "ms by rate", end)
+    # One system configuration, so one clock.
+    at = clock(plan.fits[0].clock_hz)
+    return (*start, "DRAM KB", "flash KB", "Vela", f"estimated ms at {at}", end)
+
+
+def _told(vela: VelaSettings) -> str:
+    limit = "" if vela.arena_limit is None else f", {vela.arena_limit / 1024:,.0f} KB"
+    return f"{vela.optimise or 'performance'}{limit}"
 
 
 def _row(fit: Fit, config: PlanConfig) -> tuple[str, ...]:
@@ -224,6 +336,7 @@ def _row(fit: Fit, config: PlanConfig) -> tuple[str, ...]:
         f"{fit.ram_bytes / 1024:,.1f}",
         *([dram] if config.target == "ethosu" else []),
         f"{fit.flash_bytes / 1024:,.1f}",
+        *([_told(fit.vela)] if config.target == "ethosu" else []),
         _NONE if fit.latency_ms is None else f"{fit.latency_ms:,.2f}",
         _NONE if fit.accuracy is None else f"{fit.accuracy:.1f}%",
     )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from common.artifact import Artifact
 from common.cli import UserError
+from common.tflite.vela_settings import VelaSettings
 
 # Options of single devices, and their defaults; each device reads its own.
 DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
@@ -31,6 +32,8 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "delegates": ("xnnpack",),
         # ethosu-model: the NPU; None for the manifest's.
         "accelerator": None,
+        # ethosu-model: what else Vela is told.
+        "vela": VelaSettings(),
         # browser: what computes, of wasm, webgpu and webnn.
         "browser_accelerators": ("wasm",),
         # browser: a program; None for the first that is found.

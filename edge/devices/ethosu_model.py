@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from common.cli import UserError
+from common.tflite.vela_settings import VelaSettings, clock, milliseconds
 from edge.devices.device import Job, Result, is_integer
 
 # Nothing ran, so nothing varies.
@@ -13,7 +14,8 @@ _UNKNOWN = {"p10": None, "p90": None, "runs": 0}
 class EthosUModel:
     """Gives Vela's estimate as a latency: cycles divided by the clock of Vela's configuration.
 
-    The estimate is the manifest's; if that has none for this accelerator, Vela makes one now.
+    The estimate is the manifest's; if that has none for this accelerator, or other settings are
+    asked for, Vela makes one now.
     """
 
     def takes(self, entry: dict) -> bool:
@@ -37,10 +39,12 @@ class EthosUModel:
 
 def _estimate(job: Job, name: str) -> dict:
     """Returns the field `ethosu` of a file (docs/artifact.md)."""
-    accelerator = job.options["accelerator"]
+    accelerator, settings = job.options["accelerator"], job.options["vela"]
     known = job.artifact.files[name].get("ethosu", {})
-    if "clock_hz" in known and accelerator in (None, known["accelerator"]):
+    asked = settings != VelaSettings()
+    if not asked and "clock_hz" in known and accelerator in (None, known["accelerator"]):
         return known
+    accelerator = accelerator or known.get("accelerator")
     if accelerator is None:
         raise UserError(
             "the artifact has no estimate for it; name the NPU, such as --accelerator=ethos-u55-128"
@@ -48,23 +52,19 @@ def _estimate(job: Job, name: str) -> dict:
     if find_spec("ethosu") is None:
         raise UserError("Vela is not installed; pip install 'keras_shufflenet[ethosu]'")
     # Imported here, because Vela and the schema with which it reads files are not on every machine.
-    from common.tflite.vela import ACCELERATORS, compile_file
+    from common.tflite.vela import compile_within
 
-    if accelerator not in ACCELERATORS:
-        raise UserError(
-            f"--accelerator must be one of {', '.join(ACCELERATORS)}; received {accelerator!r}"
-        )
-    return compile_file(job.artifact.path(name), accelerator)
+    return compile_within(job.artifact.path(name), accelerator, settings)
 
 
 def _values(estimate: dict) -> dict:
-    milliseconds = 1e3 * estimate["cycles"]["total"] / estimate["clock_hz"]
+    latency = milliseconds(estimate)
     return {
         "estimate": True,
-        "place": estimate["accelerator"],
+        "place": f"{estimate['accelerator']} at {clock(estimate['clock_hz'])}",
         "threads": None,
         "warmup": 0,
-        "latency_ms": {**dict.fromkeys(("median", "min", "mean"), milliseconds), **_UNKNOWN},
+        "latency_ms": {**dict.fromkeys(("median", "min", "mean"), latency), **_UNKNOWN},
         "arena_bytes": estimate["memory_bytes"]["sram"],
         "accuracy": None,
         "accuracy_images": 0,

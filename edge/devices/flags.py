@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from common.cli import UserError, check_bounds
+from common.tflite import vela_flags
 from edge.devices import DEFAULT_OPTIONS
 
 FLAGS = flags.FLAGS
@@ -69,6 +70,7 @@ def define() -> None:
         None,
         "ethosu-model: the NPU, such as ethos-u55-128; by default the artifact's.",
     )
+    vela_flags.define("ethosu-model: ")
     define_browser()
     flags.DEFINE_list(
         "browser_accelerators",
@@ -128,6 +130,6 @@ def read() -> Mapping[str, Any]:
         raise UserError(f"--cores must be numbers such as 0,1; received {','.join(texts)!r}")
     for text in texts:
         check_bounds("cores", int(text[:20]), 0, _MAX_CORE)
-    lists = {"cores": tuple(map(int, texts))}
-    lists.update({name: tuple(FLAGS[name].value) for name in _LISTS})
-    return {name: lists.get(name, FLAGS[name].value) for name in DEFAULT_OPTIONS}
+    read = {"cores": tuple(map(int, texts)), "vela": vela_flags.read()}
+    read.update({name: tuple(FLAGS[name].value) for name in _LISTS})
+    return {name: read[name] if name in read else FLAGS[name].value for name in DEFAULT_OPTIONS}

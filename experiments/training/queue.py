@@ -108,7 +108,7 @@ def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
         # Numbers the names of layers from the start, and frees the network before.
         keras.backend.clear_session()
         model = training.build(input_shape=shape, classes=classes, small_images=small_images)
-        path = _keep_network(model, _folder(queue.folder, training.name))
+        path = _keep_network(model, network_folder(queue.folder, training.name))
         for seed in queue.seeds:
             values = {**queue.values, "model": str(path), "seed": seed}
             workdir = path.parent / f"seed{seed}"
@@ -132,11 +132,16 @@ def finished(names: Iterable[str], folder: Path) -> dict[str, Accuracy]:
     """
     found = {}
     for name in names:
-        workdirs = sorted(_folder(folder, name).glob("seed*"))
+        workdirs = sorted(network_folder(folder, name).glob("seed*"))
         done = [workdir for workdir in workdirs if (workdir / Task.final_file).is_file()]
         if done:
             found[name] = _accuracy(name, done)
     return found
+
+
+def network_folder(folder: Path, name: str) -> Path:
+    """Returns the folder of a network's trainings, which has a workdir for each seed."""
+    return folder / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
 def _images(queue: QueueConfig) -> tuple[tuple[int, int, int], int, bool]:
@@ -147,10 +152,6 @@ def _images(queue: QueueConfig) -> tuple[tuple[int, int, int], int, bool]:
     source = load_source(data, data.train_split)
     shape = (config.images.input_size, config.images.input_size, source.channels)
     return shape, len(source.class_names), config.network.small_images
-
-
-def _folder(folder: Path, name: str) -> Path:
-    return folder / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
 def _keep_network(model: keras.Model, folder: Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from common.cli import UserError
+from common.tflite.vela_settings import VelaSettings
 from converters.conversion.config import ConversionConfig
 from converters.conversion.pipeline import convert_workdir
 from converters.conversion.sources import CONVERTERS
@@ -339,6 +340,14 @@ def test_too_few_calibration_images_are_rejected(config):
         (
             {"accelerator": "ethos-u55-128"},
             "--accelerator is not supported with --target=cpu; convert with --target=ethosu",
+        ),
+        (
+            {"vela": VelaSettings(optimise="size"), "target": "ethosu"},
+            "--optimise and --arena_limit need the NPU that Vela compiles for; add --accelerator",
+        ),
+        (
+            {"vela": VelaSettings(memory_mode="Fast"), "accelerator": "ethos-u65-256"},
+            "--memory_mode must be one of Sram_Only, Shared_Sram, Dedicated_Sram, .*'Fast'",
         ),
         (
             {"edgetpu": EdgeTpuSettings(timeout=9)},

@@ -4,7 +4,15 @@ import shutil
 import pytest
 
 from common.cli import UserError
-from common.tflite.vela import compile_file, describe, read_layers, read_summary, summary
+from common.tflite.vela import (
+    compile_file,
+    compile_within,
+    describe,
+    read_layers,
+    read_summary,
+    summary,
+)
+from common.tflite.vela_settings import VelaSettings
 
 FILE = "deployment_int8_ptq.tflite"
 SUMMARY = (
@@ -61,6 +69,36 @@ def test_a_network_is_compiled_for_ethos_u(artifact_dir, tmp_path):
     cycles = [layer["cycles"] for layer in entry["slowest"]]
     assert len(cycles) == 10 and cycles == sorted(cycles, reverse=True)
     assert "on the CPU none" in summary(entry)
+
+
+def test_vela_s_settings_reach_it(artifact_dir):
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+
+    def estimate(**settings):
+        return compile_file(artifact_dir / FILE, "ethos-u55-128", None, VelaSettings(**settings))
+
+    usual, small = estimate(), estimate(optimise="size")
+    assert (usual["optimise"], usual["clock_hz"]) == ("performance", 500_000_000)
+    assert small["memory_bytes"]["sram"] < usual["memory_bytes"]["sram"]
+    slow = estimate(system_config="Ethos_U55_Deep_Embedded", memory_mode="Sram_Only")
+    assert (slow["clock_hz"], slow["memory_mode"]) == (200_000_000, "Sram_Only")
+    assert "at 200 MHz (Ethos_U55_Deep_Embedded, Sram_Only, performance)" in summary(slow)
+
+
+def test_a_limit_that_vela_cannot_keep_is_an_error_with_the_least(artifact_dir):
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+    path, npu = artifact_dir / FILE, "ethos-u55-128"
+    smallest = compile_file(path, npu, None, VelaSettings(optimise="size"))["memory_bytes"]["sram"]
+    with pytest.raises(UserError, match=f"the smallest that Vela reaches is {smallest:,} bytes"):
+        compile_within(path, npu, VelaSettings(arena_limit=smallest - 1))
+    kept = compile_within(path, npu, VelaSettings(arena_limit=smallest))
+    assert kept["memory_bytes"]["sram"] == smallest
+
+
+def test_a_float_file_is_refused(artifact_dir):
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+    with pytest.raises(UserError, match="computes in float32, of which an Ethos-U runs nothing"):
+        compile_file(artifact_dir / "deployment_float32.tflite", "ethos-u55-128")
 
 
 def test_what_vela_refuses_is_named(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.cortex_m.boards import BOARDS, build, run_board
 from common.artifact import Artifact
 from common.cli import UserError
 from common.manifest import check_manifest
@@ -25,12 +26,6 @@ STRICT = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wpedantic", "-fno-excep
 # The values of -mcpu, with -mfpu for the Cortex-M that have a floating-point unit.
 CHIPS = {"cortex-m4": "fpv4-sp-d16", "cortex-m7": "fpv5-d16", "cortex-m55": "auto"}
 LABELS = ("plain", 'quote " and \\', "Schäfer??/", "0x1", "", "five", "six", "7", "8", "9")
-# QEMU's boards with their chips: the addresses of code, constants and data.
-BOARDS = {
-    "mps2-an386": ("cortex-m4", "fpv4-sp-d16", "0x0", "0x80000", "0x20000000"),
-    "mps2-an500": ("cortex-m7", "fpv5-d16", "0x0", "0x80000", "0x20000000"),
-    "mps3-an547": ("cortex-m55", "auto", "0x10000000", "0x70000000", "0x31000000"),
-}
 
 
 def needs(program):
@@ -254,9 +249,7 @@ def libraries(checkout, pattern):
     return found
 
 
-def check_scores(done, name):
-    # QEMU's semihosting writes to stdout or stderr.
-    text = done.stdout + done.stderr
+def check_scores(text, name):
     print(f"{name}\n{text}")
     assert "largest difference from the golden scores: 0" in text
 
@@ -284,39 +277,19 @@ def test_real_micro_gives_the_golden_scores_on_this_machine(firmware, micro_chec
         f"-DTFLITE_MICRO_LIBRARY={libraries(micro_checkout, 'linux_*')[0]}",
     )
     run(cmake, "--build", tmp_path)
-    check_scores(run(tmp_path / "golden"), "host")
+    check_scores(run(tmp_path / "golden").stdout, "host")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("board", "settings"), BOARDS.items())
+@pytest.mark.parametrize("board", BOARDS.values(), ids=str)
 def test_real_micro_gives_the_golden_scores_on_a_board_of_qemu(
-    firmware, micro_checkout, tmp_path, board, settings
+    firmware, micro_checkout, tmp_path, board
 ):
-    compiler, qemu = needs("arm-none-eabi-g++"), needs("qemu-system-arm")
-    chip, fpu, *origins = settings
-    downloads = micro_checkout / "tensorflow/lite/micro/tools/make/downloads"
+    needs("arm-none-eabi-g++")
+    needs("qemu-system-arm")
     folder, _ = firmware
-    cpu = (f"-mcpu={chip}", "-mthumb", "-mfloat-abi=hard", f"-mfpu={fpu}")
-    system = [micro_checkout, downloads / "flatbuffers/include", downloads / "gemmlowp"]
     sources = [*(folder / "src").glob("*.cpp"), *(folder / "example").glob("*.c*")]
-    run(
-        *(compiler, *cpu, *STRICT, "-Wno-pedantic", "-Os", "-ffunction-sections", "-c"),
-        *("-DTF_LITE_STATIC_MEMORY", f"-I{folder / 'src'}", f"-I{folder / 'example'}"),
-        *(item for path in system for item in ("-isystem", path)),
-        *(*sources, HERE / "qemu/startup.cc"),
-        cwd=tmp_path,
-    )
-    memories = dict(zip(("code", "model", "data"), origins, strict=True))
-    for archive in libraries(micro_checkout, f"cortex_m_generic_{chip}*"):
-        run(
-            *(compiler, *cpu, "-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs"),
-            *("-Wl,--gc-sections", "-T", HERE / "qemu/board.ld"),
-            *(f"-Wl,--defsym={name}_origin={origin}" for name, origin in memories.items()),
-            *(*tmp_path.glob("*.o"), archive, "-lm", "-o", tmp_path / "golden.elf"),
-        )
-        done = run(
-            *(qemu, "-M", board, "-nographic", "-semihosting-config", "enable=on,target=native"),
-            *("-kernel", tmp_path / "golden.elf"),
-            timeout=600,
-        )
-        check_scores(done, archive)
+    includes = (folder / "src", folder / "example")
+    for archive in libraries(micro_checkout, f"cortex_m_generic_{board.chip}*"):
+        program = build(board, sources, tmp_path, includes, micro_checkout, archive)
+        check_scores(run_board(board, program), archive)

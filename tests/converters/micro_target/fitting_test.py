@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from common.amounts import parse_amount
 from common.cli import UserError
 from common.tflite.micro_runtime import MicroRuntime
-from converters.amounts import parse_amount
 from converters.conversion.tflite import convert_fake_quant
 from converters.graph.deployment import deployment_graph
 from converters.micro_target.bands import Bands, Region, write_bands

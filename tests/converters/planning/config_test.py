@@ -1,6 +1,7 @@
 import pytest
 
 from common.cli import UserError
+from common.tflite.vela_settings import VelaSettings
 from converters.planning.config import Budget, PlanConfig
 from converters.planning.networks import DEFAULT_NETWORKS, PUBLISHED_ACCURACY, build
 
@@ -12,6 +13,10 @@ SRAM = Budget(sram=2**20)
     [
         ({"target": "cpu"}, "--target must be one of micro, ethosu, edgetpu; received 'cpu'"),
         ({"rank": "size"}, "--rank must be one of macs, accuracy"),
+        (
+            {"vela": VelaSettings(optimise="size")},
+            "--optimise and --arena_limit need --target=ethosu; received micro",
+        ),
         ({"accelerator": "ethos-n"}, "--accelerator must be one of ethos-u55-32"),
         ({"networks": ("v3-1x",)}, "there is no network 'v3-1x'; there are v2-8-16"),
         ({"networks": ("v2-8-15-32-64-128",)}, "widths of 'v2-8-15-32-64-128' must be above 0"),
@@ -20,6 +25,8 @@ SRAM = Budget(sram=2**20)
         ({"sizes": (96, 10**9)}, "--sizes must be at most 8192; received 1000000000"),
         ({"classes": 10**12}, "--classes must be at most 1000000; received 1000000000000"),
         ({"macs_per_second": float("nan")}, "--macs_per_second must be above 0"),
+        ({"channels": 4}, "--channels must be 1 or 3, as in shufflenet train; received 4"),
+        ({"networks": ("v2-0.5x-tiny",)}, "there is no network 'v2-0.5x-tiny'; .*v2-0.5x-small"),
         ({"classes": 0}, "--classes must be above 0; received 0"),
         ({"budget": Budget()}, "give what the device has: --sram, --dram, --flash or --latency"),
         (

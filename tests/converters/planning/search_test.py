@@ -4,9 +4,12 @@ from typing import ClassVar
 import pytest
 
 from common.cli import UserError
+from common.tflite.vela_settings import VelaSettings
 from converters.planning import measure, search
 from converters.planning.config import Budget, PlanConfig
-from converters.planning.search import Fit, Miss, Plan, make_plan, report
+from converters.planning.formulas import Counts, count
+from converters.planning.measure import Footprint
+from converters.planning.search import Fit, Miss, Plan, first_rows, make_plan, report
 
 BUDGET = Budget(sram=1500)
 MISS = Miss("v2-1x at 96 px", "sram", 2000, 1500, at_least=False)
@@ -30,21 +33,19 @@ class FakeCandidate:
         return f"{self.network} at {self.size} px"
 
     @property
-    def complexity(self):
+    def counts(self):
         macs = self._width * self.size**2
-        return {"macs": macs, "parameters": 1000 * self._width, "image_bytes": self.size * 10}
+        return Counts(macs, 1000 * self._width, image_bytes=self.size * 10, map_bytes=0)
 
-    @property
-    def footprint(self):
+    def footprints(self):
         self.converted.append(str(self))
         if self.network == "v1-1x-g3":
             raise UserError("the tool refuses it")
-        return {"ram_bytes": self._width * self.size * 20, "flash_bytes": 1100 * self._width}
+        yield Footprint(None, self._width * self.size * 20, 1100 * self._width)
 
-    @property
-    def latency_ms(self):
+    def latency_ms(self, footprint=None):
         rate = self._config.macs_per_second
-        return None if rate is None else 1e3 * self.complexity["macs"] / rate
+        return None if rate is None else 1e3 * self.counts.macs / rate
 
 
 @pytest.fixture
@@ -73,6 +74,52 @@ def test_what_fits_comes_with_most_work_first(candidates):
     assert [str(miss) for miss in plan.misses] == [
         "v2-1x at 224 px needs 13,440 bytes of SRAM, 5,440 too many"
     ]
+    assert (plan.left, plan.interrupted) == (0, False)
+
+
+def test_the_best_are_measured_first_and_no_more_than_are_listed(candidates):
+    settings = config(budget=Budget(sram=10**6), top=2)
+    plan = make_plan(settings)
+    assert candidates.converted == ["v2-1x at 224 px", "v2-0.5x at 224 px"]
+    assert "4 more may fit and are not better; --top=6 measures all." in report(plan, settings)
+
+
+def test_first_rows_come_by_formula(candidates):
+    settings = config(budget=Budget(sram=2000, flash=2000), networks=("v2-0.5x", "v2-1x"))
+    lines = first_rows(settings).splitlines()
+    assert lines[0].split("  ")[0] == "may fit"
+    # 224 px are 2,240 bytes, and v2-1x has 3,000 weights.
+    assert [line.split()[:2] for line in lines[1:3]] == [["v2-0.5x", "128"], ["v2-0.5x", "96"]]
+    assert lines[1].split()[2:] == ["0.02", "1.2", "1.0"]
+    assert lines[3].startswith("By formula: 2 may fit, 4 cannot.")
+    assert not candidates.converted
+
+
+def test_ctrl_c_gives_what_is_measured(candidates, monkeypatch):
+    footprints = FakeCandidate.footprints
+
+    def interrupted(self):
+        if len(self.converted) == 2:
+            raise KeyboardInterrupt
+        return footprints(self)
+
+    monkeypatch.setattr(FakeCandidate, "footprints", interrupted)
+    settings = config(budget=Budget(sram=10**6))
+    plan = make_plan(settings)
+    assert names(plan) == [("v2-1x", 224), ("v2-0.5x", 224)]
+    assert "Stopped: 4 networks that may fit were not measured; the same com" in report(
+        plan, settings
+    )
+    # Nothing fits yet: there is nothing to list.
+    with pytest.raises(KeyboardInterrupt):
+        make_plan(settings)
+
+
+def test_networks_for_small_images_are_tried_at_small_sizes(candidates):
+    pairs = PlanConfig(BUDGET, sizes=(32, 96)).pairs
+    assert ("v2-0.5x-small", 32) in pairs and ("v2-0.5x-small", 96) not in pairs
+    assert ("v2-0.5x", 32) in pairs
+    assert config(sizes=(32, 96), networks=("v2-0.5x",)).pairs == [("v2-0.5x", 32), ("v2-0.5x", 96)]
 
 
 def test_published_accuracy_goes_first_and_only_at_its_resolution(candidates):
@@ -83,10 +130,11 @@ def test_published_accuracy_goes_first_and_only_at_its_resolution(candidates):
 
 def test_what_cannot_fit_is_not_converted(candidates):
     plan = make_plan(config(budget=Budget(flash=2000, sram=2000)))
-    assert candidates.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
+    assert candidates.converted == ["v2-0.5x at 128 px", "v2-0.5x at 96 px"]
     assert names(plan) == [("v2-0.5x", 96)]
-    # The nearest first; no larger resolution was tried after the first miss.
-    assert [str(miss) for miss in plan.misses] == [
+    # The nearest first.
+    assert [str(miss) for miss in plan.misses][:3] == [
+        "v2-0.5x at 224 px needs at least 2,240 bytes of SRAM, 240 too many",
         "v2-0.5x at 128 px needs 2,560 bytes of SRAM, 560 too many",
         "v2-1x at 96 px needs at least 3,000 bytes of flash, 1,000 too many",
     ]
@@ -94,7 +142,7 @@ def test_what_cannot_fit_is_not_converted(candidates):
 
 def test_after_vela_nothing_is_certain(candidates):
     make_plan(config(budget=Budget(flash=100), target="ethosu", networks=("v2-1x",)))
-    assert candidates.converted == [f"v2-1x at {size} px" for size in (96, 128, 224)]
+    assert candidates.converted == [f"v2-1x at {size} px" for size in (224, 128, 96)]
 
 
 def test_latency_follows_from_the_rate_of_the_chip(candidates):
@@ -104,7 +152,7 @@ def test_latency_follows_from_the_rate_of_the_chip(candidates):
     assert plan.fits[0].latency_ms == pytest.approx(16.384)
     assert str(plan.misses[0]) == "v2-1x at 96 px needs 27.648 ms, 7.648 too many"
     # This was known without converting them.
-    assert candidates.converted == ["v2-0.5x at 96 px", "v2-0.5x at 128 px"]
+    assert candidates.converted == ["v2-0.5x at 128 px", "v2-0.5x at 96 px"]
 
 
 def test_a_network_that_fails_is_skipped_and_named(candidates, caplog):
@@ -135,6 +183,8 @@ def test_a_real_network_is_measured_once(tmp_path, monkeypatch):
     # Each weight is a byte; the arena holds at least the image.
     assert 30_210 < fit.flash_bytes < 150_000
     assert 32 * 32 + 16 * 16 * 8 < fit.ram_bytes < 60_000
+    bounds = count(SMALL, 32, 1, 2)
+    assert bounds.map_bytes < fit.ram_bytes and bounds.parameters < fit.flash_bytes
     monkeypatch.setattr(measure, "build", None)
     assert make_plan(settings) == plan
     tight = dataclasses.replace(settings, budget=Budget(sram=fit.ram_bytes - 1))
@@ -155,15 +205,15 @@ def test_table_has_a_row_for_each_network():
 
 
 def test_only_the_best_are_listed_and_an_estimate_is_called_one():
-    text = report(Plan(FITS, ()), PlanConfig(BUDGET, top=1, target="ethosu"))
-    assert "v1-0.25x-g3" not in text and "1 more fit; --top=2 lists all." in text
-    assert "estimated ms" in text
+    fits = [dataclasses.replace(fit, vela=VelaSettings(), clock_hz=500_000_000) for fit in FITS]
+    text = report(Plan(tuple(fits), ()), PlanConfig(BUDGET, top=1, target="ethosu"))
+    assert "estimated ms at 500 MHz" in text
     assert "Vela's estimate for ethos-u55-128, not a measurement." in text
 
 
 def test_dram_is_a_column_and_a_limit_for_an_ethos_u(candidates, monkeypatch):
-    found = {"ram_bytes": 300, "dram_bytes": 1_740_800, "flash_bytes": 100}
-    monkeypatch.setattr(FakeCandidate, "footprint", found)
+    found = Footprint(VelaSettings(), 300, 100, 1_740_800, 500, 10**9)
+    monkeypatch.setattr(FakeCandidate, "footprints", lambda self: iter([found]))
     settings = config(sizes=(224,), networks=("v2-0.5x",), target="ethosu", budget=BUDGET)
     header, row, *_ = report(make_plan(settings), settings).splitlines()
     assert "RAM KB  DRAM KB  flash KB" in header and "1,700.0" in row.split()
@@ -182,6 +232,42 @@ def test_a_real_estimate_counts_the_dram(tmp_path):
         where = {"target": "ethosu", "accelerator": accelerator, "cache": tmp_path}
         (fit,) = make_plan(config(**values, **where, budget=Budget(flash=2**20))).fits
         assert (fit.dram_bytes > 0) == has_dram
+
+
+def test_vela_is_told_to_save_memory_before_a_network_does_not_fit(candidates, monkeypatch):
+    told = {None: 900, "limit": 500, "size": 200}
+
+    def footprints(self):
+        for vela in self._config.vela_attempts:
+            ram = told["limit" if vela.arena_limit else vela.optimise]
+            tried.append(vela)
+            yield Footprint(vela, ram, 100, 0, 5_000_000, 500_000_000)
+
+    monkeypatch.setattr(FakeCandidate, "footprints", footprints)
+    for sram, row in ((1000, "performance"), (500, "performance, 0 KB"), (300, "size"), (100, "")):
+        tried = []
+        settings = config((224,), ("v2-0.5x",), target="ethosu", budget=Budget(sram=sram))
+        plan = make_plan(settings)
+        if row:
+            assert f" {row}  " in report(plan, settings)
+        else:
+            assert [str(miss) for miss in plan.misses] == [
+                "v2-0.5x at 224 px needs 200 bytes of SRAM, 100 too many"
+            ]
+        assert len(tried) == {1000: 1, 500: 2}.get(sram, 3)
+    # What the user has settled is not tried again.
+    fixed = config(target="ethosu", vela=VelaSettings(optimise="size"), budget=Budget(sram=100))
+    assert fixed.vela_attempts == (VelaSettings(optimise="size"),)
+
+
+def test_vela_really_saves_memory_for_a_plan(tmp_path):
+    pytest.importorskip("ethosu", reason="needs the extra ethosu")
+    values = {"networks": ("v2-0.5x",), "sizes": (64,), "classes": 2, "cache": tmp_path}
+    (free,) = make_plan(config(**values, target="ethosu", budget=Budget(flash=2**22))).fits
+    sram = Budget(sram=0.7 * free.ram_bytes)
+    (tight,) = make_plan(config(**values, target="ethosu", budget=sram)).fits
+    assert tight.ram_bytes <= 0.7 * free.ram_bytes and tight.vela != free.vela
+    assert tight.latency_ms >= free.latency_ms
 
 
 def test_nothing_fits():

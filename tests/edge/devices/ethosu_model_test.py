@@ -4,6 +4,7 @@ import re
 import pytest
 
 from common.artifact import Artifact
+from common.tflite.vela_settings import VelaSettings
 from edge.devices import EthosUModel, Job
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
@@ -32,7 +33,7 @@ def test_the_manifest_s_estimate_becomes_a_latency(artifact):
     (result,) = EthosUModel().run(job(artifact))
     values = result.values
     assert (values["estimate"], values["place"], values["arena_bytes"]) == (
-        *(True, "ethos-u55-128"),
+        *(True, "ethos-u55-128 at 500 MHz"),
         1234,
     )
     assert values["latency_ms"] == {
@@ -47,8 +48,19 @@ def test_an_estimate_is_made_where_the_manifest_has_none(artifact):
     # An estimate for another NPU is not used.
     artifact.files[INT8]["ethosu"] = ESTIMATE
     (result,) = EthosUModel().run(job(artifact, accelerator="ethos-u65-256"))
-    assert result.values["place"] == result.values["ethosu"]["accelerator"] == "ethos-u65-256"
+    assert result.values["place"] == "ethos-u65-256 at 1000 MHz"
     assert 0.01 < result.values["latency_ms"]["median"] < 10
+
+
+def test_other_settings_than_the_manifest_s_make_another_estimate(artifact):
+    pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+    artifact.files[INT8]["ethosu"] = ESTIMATE
+    slower = VelaSettings(system_config="Ethos_U55_Deep_Embedded", optimise="size")
+    (result,) = EthosUModel().run(job(artifact, vela=slower))
+    assert result.values["place"] == "ethos-u55-128 at 200 MHz"
+    assert result.values["ethosu"]["optimise"] == "size"
+    (refused,) = EthosUModel().run(job(artifact, vela=VelaSettings(arena_limit=1000)))
+    assert re.search(r"more than --arena_limit=1000; the smallest that Vela reac", refused.error)
 
 
 @pytest.mark.parametrize(

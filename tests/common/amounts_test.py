@@ -1,7 +1,7 @@
 import pytest
 
+from common.amounts import parse_amount
 from common.cli import UserError
-from converters.amounts import parse_amount
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,13 @@ void _init() {}
   exit(main());
 }
 
-__attribute__((section(".vectors"), used)) const std::uintptr_t vectors[] = {
-    reinterpret_cast<std::uintptr_t>(&stack_top), reinterpret_cast<std::uintptr_t>(Reset),
-    reinterpret_cast<std::uintptr_t>(Fault),      reinterpret_cast<std::uintptr_t>(Fault),
-    reinterpret_cast<std::uintptr_t>(Fault),      reinterpret_cast<std::uintptr_t>(Fault),
-    reinterpret_cast<std::uintptr_t>(Fault)};
+// A program that starts SysTick defines it.
+__attribute__((weak)) void SysTick() { Fault(); }
+
+using Vector = void (*)();
+
+__attribute__((section(".vectors"), used)) const Vector vectors[16] = {
+    reinterpret_cast<Vector>(&stack_top), Reset, Fault, Fault, Fault, Fault, Fault, Fault,
+    Fault, Fault, Fault, Fault, Fault, Fault, Fault, SysTick};
 
 }  // extern "C"

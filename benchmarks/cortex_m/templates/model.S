@@ -1,0 +1,5 @@
+  .section .rodata.model, "a"
+  .balign 16
+  .global model
+model:
+  .incbin "model.tflite"

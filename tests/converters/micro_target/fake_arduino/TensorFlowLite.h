@@ -1,0 +1,2 @@
+// The header by which Arduino's IDE finds TFLite Micro.
+#pragma once
