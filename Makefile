@@ -9,7 +9,7 @@ DEMO ?= demo
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo demo-detection test test-fast test-slow test-backends test-mediapipe test-arm browser lint format docs readme bench bench-training experiments accuracy lock clean venv
+.PHONY: help demo demo-detection test test-fast test-slow test-backends test-mediapipe test-arm browser lint format docs readme bench bench-arm bench-training experiments accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
@@ -25,6 +25,7 @@ help:
 	@echo "make docs       build the site, into build/docs"
 	@echo "make readme     run the commands of the README and the docs and paste their output"
 	@echo "make bench      compare the deployment graph with the usual conversion, into docs/benchmarks.md"
+	@echo "make bench-arm  count ARM instructions per inference in a virtual machine, into docs/benchmarks.md (Debian)"
 	@echo "make bench-training  compare training steps and the input pipeline with PyTorch's (installs PyTorch)"
 	@echo "make experiments  measure the papers' tables and figures on this machine, into docs/experiments (half an hour)"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
@@ -126,6 +127,11 @@ bench: venv
 	@$(PY) -m benchmarks.micro_and_npu
 	@$(PY) -m benchmarks.micro_memory
 	@$(PY) -m benchmarks.ethosu
+
+# An hour the first time: six conversions, and two virtual machines that boot.
+bench-arm: venv
+	@tools/arm_guest.sh build/arm-guest
+	@$(PY) -m benchmarks.arm_instructions
 
 bench-training: venv
 	@$(PY) -m pip install --quiet $(TORCH) torchvision

@@ -4,15 +4,9 @@ Nothing is fetched from a content delivery network while a page runs. `make brow
 module; without make: `python -m edge.browser.runtime`.
 """
 
-import base64
-import hashlib
 import io
-import os
 import shutil
-import subprocess
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +14,10 @@ from pathlib import Path
 from common import cli
 from common.cli import UserError
 from common.storage.temporary import temporary_folder
+from edge.browser import npm
 
 VERSION = "2.5.3"
 NAME = f"@litertjs/core {VERSION}"
-_REGISTRY = "https://registry.npmjs.org"
-_SECONDS = 60
-_MAX_BYTES = 64 * 2**20
 # For browsers without relaxed SIMD, without threads, with threads, and with WebGPU or WebNN.
 _BUILDS = ("compat_", "", "threaded_", "jspi_")
 _WASM = [f"litert_wasm_{build}internal.{end}" for build in _BUILDS for end in ("js", "wasm")]
@@ -39,26 +31,31 @@ Changed: index.js imports ./wasm_utils.js instead of @litertjs/wasm-utils.
 
 
 @dataclass(frozen=True)
-class _Package:
-    """An npm package: its SHA-512 as npm's lock files write it, and our name of each file."""
+class _Part:
+    """A package of npm, and our name of each file that is used."""
 
-    name: str
-    integrity: str
+    package: npm.Package
     files: Mapping[str, str]
 
 
-_PACKAGES = (
-    _Package(
-        "core",
-        "PlGmbMOq9WitX7FO0jhbdJw9GthatsyuCQXjTt/wJZo0FLaw48q4tz8IwqgqCIkviYGr9OFDL1kCnN4nzWoyJQ==",
+_PARTS = (
+    _Part(
+        npm.Package(
+            "@litertjs/core",
+            VERSION,
+            "PlGmbMOq9WitX7FO0jhbdJw9GthatsyuCQXjTt/wJZo0FLaw48q4tz8IwqgqCIkviYGr9OFDL1kCnN4nzWoyJQ==",
+        ),
         {
             "package/dist/index.js": "index.js",
             **{f"package/wasm/{name}": name for name in _WASM},
         },
     ),
-    _Package(
-        "wasm-utils",
-        "4fJiw6tBQnIs+0jH/OQ16nYOiSl8/+zZnn5h2ul8aTKHi05sVqZW580Tmk78pC2kT39A9OYBVdFawteZ/sI1kQ==",
+    _Part(
+        npm.Package(
+            "@litertjs/wasm-utils",
+            VERSION,
+            "4fJiw6tBQnIs+0jH/OQ16nYOiSl8/+zZnn5h2ul8aTKHi05sVqZW580Tmk78pC2kT39A9OYBVdFawteZ/sI1kQ==",
+        ),
         {"package/dist/index.js": "wasm_utils.js"},
     ),
 )
@@ -66,8 +63,7 @@ _PACKAGES = (
 
 def folder() -> Path:
     """Returns where the runtime is or will be: in the user's folder for caches."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "keras_shufflenet" / f"litertjs-{VERSION}"
+    return npm.cache_folder() / f"litertjs-{VERSION}"
 
 
 def find_runtime() -> dict[str, Path]:
@@ -76,7 +72,7 @@ def find_runtime() -> dict[str, Path]:
     Raises:
       UserError: it was not fetched, or a file is missing.
     """
-    names = [name for package in _PACKAGES for name in package.files.values()]
+    names = [name for part in _PARTS for name in part.files.values()]
     found = {name: folder() / name for name in [*names, "NOTICE.txt"]}
     missing = [path for path in found.values() if not path.is_file()]
     if missing:
@@ -95,10 +91,9 @@ def install() -> None:
     """
     target = folder()
     target.parent.mkdir(parents=True, exist_ok=True)
-    registry = _registry()
     with temporary_folder(target) as staged:
-        for package in _PACKAGES:
-            _unpack(package, _fetch(package, registry), staged)
+        for part in _PARTS:
+            _unpack(part, npm.fetch(part.package), staged)
         (staged / "NOTICE.txt").write_text(_NOTICE, encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         staged.replace(target)
@@ -113,42 +108,9 @@ def main() -> None:
     print(folder())
 
 
-def _registry() -> str:
-    """Returns the registry that npm is set up to use, or npm's own."""
-    named = os.environ.get("NPM_CONFIG_REGISTRY")
-    if not named and (npm := shutil.which("npm")):
-        done = subprocess.run(
-            [npm, "config", "get", "registry"], capture_output=True, text=True, check=False
-        )
-        named = done.stdout.strip()
-    return (named if named and named.startswith("http") else _REGISTRY).rstrip("/")
-
-
-def _fetch(package: _Package, registry: str) -> bytes:
-    """Returns the package's archive, checked."""
-    url = f"{registry}/@litertjs/{package.name}/-/{package.name}-{VERSION}.tgz"
-    try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as reply:
-            content = reply.read(_MAX_BYTES + 1)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise UserError(
-            f"{url} cannot be fetched ({error}); check the network, or npm's setting `registry`"
-        ) from error
-    check_integrity(content, package.integrity, url)
-    return content
-
-
-def check_integrity(content: bytes, integrity: str, url: str) -> None:
-    """Raises UserError unless the SHA-512 of `content` is `integrity`, in base64."""
-    if base64.b64encode(hashlib.sha512(content).digest()).decode() != integrity:
-        raise UserError(
-            f"{url} is not the pinned package: its SHA-512 differs; use another registry"
-        )
-
-
-def _unpack(package: _Package, content: bytes, target: Path) -> None:
+def _unpack(part: _Part, content: bytes, target: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        for member, name in package.files.items():
+        for member, name in part.files.items():
             data = archive.extractfile(member).read()
             if name == "index.js":
                 data = data.replace(*(text.encode() for text in _IMPORT))

@@ -18,7 +18,7 @@ _COLUMNS = (
     *(Column("accuracy, %", 1), Column("of images", 0)),
     *(Column("median ms", 3), Column("p10", 3), Column("p90", 3)),
     *(Column("KB", 1), Column("init ms", 1), Column("peak MB", 1), Column("arena KB", 1)),
-    Column("date"),
+    *(Column("mJ", 3), Column("date")),
 )
 _PAIR_COLUMNS = (
     *(Column("model"), Column("artifact"), Column("quantization"), Column("device")),
@@ -133,6 +133,7 @@ def _table(data: ReportData) -> Section:
             point.number("initialization_ms"),
             _scaled(point, "peak_memory_bytes", 1e6),
             _scaled(point, "arena_bytes", 1e3),
+            point.number("energy_mj"),
             point.text("date"),
         ]
         for point in data.points

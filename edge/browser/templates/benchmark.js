@@ -175,19 +175,19 @@ async function warmUp(loaded, pass, least, turn) {
 async function timedRounds(loaded, pass, runs, cooldown, turn, on, send) {
   let sent = performance.now();
   for (let done = 0; done < runs; done++) {
+    const show = () => {
+      on.state(`${pass.accelerator}: run ${done + 1} of ${runs}`, (done + 1) / runs);
+      on.rows(pass);
+    };
     if (cooldown) {
       await new Promise((resolve) => setTimeout(resolve, 1e3 * cooldown));
       // A processor that has rested runs slowly at first.
-      await rounds(loaded, 1, pass.per_time, turn);
+      await rounds(loaded, 1, pass.per_time, turn, show);
     }
-    const times = await rounds(loaded, 1, pass.per_time, turn);
+    const times = await rounds(loaded, 1, pass.per_time, turn, show);
     // Nanoseconds are enough, and shorter to send.
     times.forEach(([time], i) => loaded[i].file.milliseconds.push(Math.round(time * 1e6) / 1e6));
     pass.interruptions = turn.interruptions;
-    await turn.breathe(() => {
-      on.state(`${pass.accelerator}: run ${done + 1} of ${runs}`, (done + 1) / runs);
-      on.rows(pass);
-    });
     if (performance.now() - sent > CHECKPOINT_MS) {
       sent = performance.now();
       send();
@@ -195,8 +195,12 @@ async function timedRounds(loaded, pass, runs, cooldown, turn, on, send) {
   }
 }
 
-/** Returns the times of each model in some rounds; each time is the mean of `perTime` inferences. */
-async function rounds(loaded, count, perTime, turn) {
+/**
+ * Returns the times of each model in some rounds; each time is the mean of `perTime` inferences.
+ *
+ * The browser gets a moment for the user every BREATH_MS, and `show()` is called just before it.
+ */
+async function rounds(loaded, count, perTime, turn, show = () => {}) {
   const times = loaded.map(() => []);
   for (let i = 0; i < count; i++) {
     await turn.awake(async () => {
@@ -207,7 +211,7 @@ async function rounds(loaded, count, perTime, turn) {
       for (let n = 0; n < perTime; n++) await model.run(input);
       times[k].push((performance.now() - start) / perTime);
     }
-    await turn.breathe(() => {});
+    await turn.breathe(show);
   }
   return times;
 }

@@ -74,23 +74,25 @@ function connectMeasure(config, kept, use, classifier) {
     control = new AbortController();
     busy(true);
     const lock = await navigator.wakeLock?.request('screen').catch(() => null);
+    let ending = ['Measured'];
     try {
       await use(() => {
         classifier.unload();
         return measure(config, chosen, control.signal, {state: showState, rows: (pass) => showRows(pass, config.samples.images), message});
       });
-      say('Measured');
     } catch (problem) {
       if (!(problem instanceof Stopped)) {
         await message({run: '0'.repeat(16), finished: true, error: problem.message});
         console.warn(problem);
       }
-      say(problem instanceof Stopped ? 'Stopped' : `Not measured: ${problem.message}`, true);
+      ending = [problem instanceof Stopped ? 'Stopped' : `Not measured: ${problem.message}`, true];
     }
     await lock?.release();
     control = null;
     busy(false);
     showKept(config, kept);
+    // Last: who reads it, finds the rest of the page as it stays.
+    say(...ending);
   });
   stop.addEventListener('click', () => control?.abort());
   addEventListener('pagehide', () => {
