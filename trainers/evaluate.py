@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common import cli, files
+from common.manifest import MANIFEST
 from common.pages import html_page
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.data.class_names import describe, read_labels
@@ -74,6 +75,11 @@ def entry_point() -> None:
 
 
 def _workdir_of(model: Path) -> Path:
+    if (model / MANIFEST).is_file():
+        raise cli.UserError(
+            f"{model} is an artifact; name one of its .tflite files, and the --workdir of the "
+            "training that it comes from"
+        )
     if model.is_dir():
         return model
     if (model.parent / CONFIG_FILE).exists():

@@ -80,7 +80,9 @@ class _Config:
 def main(paths: list[str]) -> None:
     """Reads the flags, classifies the images and prints the result."""
     config = _read_flags(paths)
-    images = find_images(paths)
+    images, skipped = find_images(paths)
+    if skipped:
+        print(f"skipped: {skipped}", file=sys.stderr)
     # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
     if config.output is not None:

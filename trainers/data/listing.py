@@ -50,7 +50,7 @@ class Listing:
         """Returns lines about what was skipped and what was held out."""
         lines = []
         if self.skipped:
-            lines.append(f"skipped in {self.root}: {_counted(self.skipped)}")
+            lines.append(f"skipped in {self.root}: {counted(self.skipped)}")
         if self.held_out is not None:
             held, total = _count(self.splits[self.held_out]), sum(map(_count, self.splits.values()))
             lines.append(
@@ -98,7 +98,7 @@ def list_splits(root: str, used: Sequence[str], train: str, test: str) -> Listin
             f"{root}/CLASS/*.jpg"
         )
     if not any(map(_count, listing.splits.values())) and (listing.splits or not splits):
-        others = f", but {_counted(skipped)}" if skipped else ""
+        others = f", but {counted(skipped)}" if skipped else ""
         raise UserError(f"image folder {root} has no images{others}; {_LAYOUT}")
     return listing
 
@@ -120,7 +120,8 @@ def _count(classes: Classes) -> int:
     return sum(map(len, classes.values()))
 
 
-def _counted(kinds: Counter[str]) -> str:
+def counted(kinds: Counter[str]) -> str:
+    """Returns the kinds in words, such as "30 .heic, 2 broken links"; empty if there are none."""
     shown = [
         f"{count} {kind}{'s' * (count > 1 and not kind.startswith('.'))}"
         for kind, count in kinds.most_common(_MAX_KINDS)
@@ -139,6 +140,11 @@ def _classes(folder: str, skipped: Counter[str]) -> Classes:
         else:
             skipped["stray image"] += 1
     return found
+
+
+def images_in(folder: str, skipped: Counter[str]) -> list[str]:
+    """Returns the images in a folder, at any depth; counts what is skipped, by kind."""
+    return sorted(_walk(folder, skipped, frozenset(map(_identity, Path(folder).resolve().parents))))
 
 
 def _walk(folder: str, skipped: Counter[str], above: frozenset) -> Iterator[str]:

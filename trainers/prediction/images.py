@@ -1,7 +1,7 @@
 """Finds images in folders and reads them one by one, also where some cannot be read."""
 
-import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.cli import UserError
-from trainers.data.listing import SUFFIXES, is_hidden
+from trainers.data.listing import SUFFIXES, counted, images_in
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -23,46 +23,34 @@ BATCH = 32
 Read = tuple[Path, np.ndarray | str]
 
 
-def find_images(paths: Sequence[str]) -> list[Path]:
-    """Returns the files named, and those in the folders named, at any depth.
+def find_images(paths: Sequence[str]) -> tuple[list[Path], str]:
+    """Finds the files named, and those in the folders named, at any depth.
 
-    In folders, files of other kinds than `SUFFIXES` and what is hidden are no images.
+    In folders, files of other kinds than `SUFFIXES` and what is hidden are skipped.
+
+    Returns:
+      The files, and what was skipped, such as "2 .heic"; empty if nothing was.
 
     Raises:
       UserError: a path does not exist, or there is no file at all.
-      OSError: a folder cannot be listed.
     """
     found: list[Path] = []
+    skipped: Counter[str] = Counter()
     for path in map(Path, paths):
         if path.is_dir():
-            found += _in_folder(path)
+            found += map(Path, images_in(str(path), skipped))
         # A link that leads nowhere is a file that cannot be read, like those in a folder.
         elif path.exists() or path.is_symlink():
             found.append(path)
         else:
             raise UserError(f"{path} does not exist; check the path")
     if not found:
+        others = f", but {counted(skipped)}" if skipped else ""
         raise UserError(
-            f"there is no image ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}; "
+            f"there is no image ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}{others}; "
             "name files or other folders"
         )
-    return found
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        found += [
-            Path(place, name)
-            for name in sorted(names)
-            if not is_hidden(name) and name.lower().endswith(SUFFIXES)
-        ]
-    return found
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    return found, counted(skipped)
 
 
 def read_images(
@@ -124,7 +112,7 @@ def _decoder(transform: Callable[["tf.Tensor"], Any]) -> Callable[[bytes], Any]:
             return "empty"
         try:
             return tf.nest.map_structure(lambda made: made.numpy(), traced(data))
-        except tf.errors.OpError as error:
-            return f"not an image ({error.message.strip().partition(chr(10))[0]})"
+        except tf.errors.OpError:
+            return f"not an image that can be decoded ({', '.join(SUFFIXES)})"
 
     return decode
