@@ -51,6 +51,18 @@ def test_what_is_skipped_is_counted_by_kind(tmp_path):
     assert "2 broken links" in note and "1 special file" in note
 
 
+def test_without_splits_nothing_is_counted_twice(tmp_path):
+    put(tmp_path, *(f"{cls}/{number}.jpg" for cls in ("cat", "dog") for number in range(3)))
+    put(tmp_path, ".git/1.jpg", "cat/1.heic", "stray.jpg")
+    assert listed(tmp_path).skipped == {"hidden folder": 1, ".heic": 1, "stray image": 1}
+
+
+def test_images_without_folders_of_classes_are_said(tmp_path):
+    put(tmp_path, "1.jpg", "2.png", "labels.txt")
+    with pytest.raises(UserError, match="2 images lie directly in .*a folder for each class"):
+        listed(tmp_path)
+
+
 def test_only_splits_in_use_are_checked(tmp_path):
     put(tmp_path, *(f"{split}/{cls}/1.jpg" for split in ("train", "test") for cls in "ab"))
     put(tmp_path, "old/c/1.jpg", "old/d/1.gone")
