@@ -134,8 +134,8 @@ def arguments_of(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> 
     """Returns what a checkpoint says of the arguments of its network.
 
     Args:
-      tensors, path: as in `describe`; the checkpoint may be one without a classifier, of widths that
-        the papers do not have, or end after the stages.
+      tensors, path: as in `describe`; the checkpoint may have no classifier, widths that the papers
+        do not have, or end after the stages.
 
     Returns:
       Its settings, and what says which one of its family's it is, such as the scale, if it is one.
