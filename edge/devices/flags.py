@@ -70,7 +70,9 @@ def define() -> None:
         None,
         "ethosu-model: the NPU, such as ethos-u55-128; by default the artifact's.",
     )
-    vela_flags.define("ethosu-model: ")
+    vela_flags.define("ethosu-model: ", "performance")
+    # So that --help of the command shows them.
+    flags.adopt_module_key_flags(vela_flags)
     define_browser()
     flags.DEFINE_list(
         "browser_accelerators",
