@@ -43,6 +43,7 @@ def _command_server():
     """Starts tests/command_server.py for the tests of this process."""
     return subprocess.Popen(
         [sys.executable, ROOT / "tests/command_server.py"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.artifact import Artifact
 from common.cli import UserError
+from common.tflite import flatbuffer
 from common.tflite.litert import LiteRTNetwork, Tensor
 from common.tflite.micro_runtime import MicroRuntime, RefusedError
 from edge.running import worker
@@ -78,7 +79,8 @@ def run_micro(
     rows, milliseconds = [], []
     end = time.monotonic() + seconds
     try:
-        runtime = MicroRuntime(path.read_bytes(), len(LiteRTNetwork(path).outputs))
+        content = path.read_bytes()
+        runtime = MicroRuntime(content, len(flatbuffer.unpack(content).subgraphs[0].outputs))
         for index in range(len(inputs[0])):
             runtime.set_inputs([x[index : index + 1] for x in inputs])
             # Not the wall clock: other processes may run on the same core.

@@ -59,7 +59,7 @@ def test_without_splits_nothing_is_counted_twice(tmp_path):
 
 def test_images_without_folders_of_classes_are_said(tmp_path):
     put(tmp_path, "1.jpg", "2.png", "labels.txt")
-    with pytest.raises(UserError, match="2 images lie directly in .*a folder for each class"):
+    with pytest.raises(UserError, match=r"2 images lie directly in .*a folder for each class"):
         listed(tmp_path)
 
 
