@@ -9,10 +9,11 @@ DEMO ?= demo
 TORCH ?= torch
 PY := $(VENV)/bin/python
 
-.PHONY: help demo test test-fast test-slow test-backends test-mediapipe test-arm browser lint format docs readme bench bench-training experiments accuracy lock clean venv
+.PHONY: help demo demo-detection test test-fast test-slow test-backends test-mediapipe test-arm browser lint format docs readme bench bench-training experiments accuracy lock clean venv
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
+	@echo "make demo-detection  train a detector, evaluate it and draw what it finds, into $(DEMO)-detection/"
 	@echo "make test       lint, import rules and the test suite"
 	@echo "make test-fast  only the quick tests, to run between two edits (at most three minutes)"
 	@echo "make test-slow  the tests that take minutes or need tools that a fresh machine lacks"
@@ -28,7 +29,7 @@ help:
 	@echo "make experiments  measure the papers' tables and figures on this machine, into docs/experiments (half an hour)"
 	@echo "make accuracy   train on CIFAR-10 and quantize in every way, into docs/benchmarks.md (hours)"
 	@echo "make lock       pin the newest versions that setup.py allows (needs uv)"
-	@echo "make clean      remove $(VENV), $(VENV)-backends, $(VENV)-mediapipe and $(DEMO)"
+	@echo "make clean      remove $(VENV), $(VENV)-backends, $(VENV)-mediapipe, $(DEMO) and $(DEMO)-detection"
 
 venv:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -49,6 +50,23 @@ demo: venv
 	@echo "== 5/5 report: one page to open in a browser"
 	@$(PY) -m edge.report $(DEMO)/measurements.jsonl --output=$(DEMO)/report.html
 	@echo "Everything is in $(DEMO)/"
+
+# BOXES: a folder with boxes, as docs/guides/detect.md says; without it, shapes are drawn. BOXES_FLAGS:
+# more flags of the training.
+demo-detection: venv
+	@rm -rf $(DEMO)-detection && mkdir -p $(DEMO)-detection
+	@if [ -z "$(BOXES)" ]; then \
+	  echo "== no BOXES=FOLDER is given: tools/draw_shapes.py draws 300 images of shapes instead"; \
+	  $(PY) tools/draw_shapes.py $(DEMO)-detection/shapes; fi
+	@echo "== 1/3 train: a detector, ShuffleNetV2 0.5x with a PAN neck, from random weights"
+	@$(PY) -m trainers.train --recipe=detection --data_dir=$(if $(BOXES),$(BOXES),$(DEMO)-detection/shapes) \
+	  --workdir=$(DEMO)-detection/work --input_size=192 --epochs=40 $(BOXES_FLAGS)
+	@echo "== 2/3 evaluate: average precision, every box, a page"
+	@$(PY) -m trainers.evaluate --model=$(DEMO)-detection/work --output=$(DEMO)-detection/evaluation
+	@echo "== 3/3 predict: boxes, drawn into images"
+	@$(PY) -m trainers.predict --model=$(DEMO)-detection/work --output=$(DEMO)-detection/found --format=csv \
+	  $(if $(BOXES),$(BOXES),$(DEMO)-detection/shapes)/images > $(DEMO)-detection/found.csv
+	@echo "Everything is in $(DEMO)-detection/"
 
 lint: venv
 	@$(VENV)/bin/ruff check .
@@ -128,4 +146,4 @@ lock:
 	  --extra bench --custom-compile-command "make lock" setup.py -o requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-backends $(VENV)-mediapipe $(DEMO)
+	rm -rf $(VENV) $(VENV)-backends $(VENV)-mediapipe $(DEMO) $(DEMO)-detection

@@ -80,6 +80,7 @@ setup(
         "keras_shufflenet": ["py.typed"],
         "common.detection": ["templates/*.h"],
         "common.pages": ["templates/*.html"],
+        "trainers.detection.results": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
         "converters.micro_target": ["templates/*", "templates/*/*"],
         "edge.browser": ["templates/*"],

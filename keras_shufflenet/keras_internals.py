@@ -104,6 +104,11 @@ class OptimizerHooks:
         """Returns the place of a variable among those that the optimizer was built for."""
         return self._get_variable_index(variable)
 
+    def moments_of(self, variable: Any) -> tuple[Any, Any]:
+        """Returns Adam's moving averages of a variable's gradient, and of its square."""
+        index = self.variable_index(variable)
+        return self._momentums[index], self._velocities[index]
+
     def _all_reduce_sum_gradients(self, grads_and_vars: Sequence[tuple]) -> Sequence[tuple]:
         if self.sums_gradients():
             return super()._all_reduce_sum_gradients(grads_and_vars)

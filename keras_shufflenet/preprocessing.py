@@ -38,6 +38,8 @@ PREPROCESSING = {
     ),
     # Pixels as they are, which networks of Megvii's code expect.
     "raw": Preprocessing(scale=(1.0,), offset=(0.0,)),
+    # From 0 to 1, as many PyTorch detectors expect.
+    "unit": Preprocessing(scale=(1 / 255,), offset=(0.0,)),
 }
 
 
@@ -100,7 +102,8 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "tf") -
         Keras's backend, symbolic ones too.
       data_format: None or "channels_last".
       mode: "tf" (to -1..1, any number of channels), "torch" (ImageNet's mean and deviation, red,
-        green, blue) or "raw" (0..255 as they are); `preprocessing_of` gives an imported network's.
+        green, blue), "unit" (to 0..1) or "raw" (0..255 as they are); `preprocessing_of` gives an
+        imported network's.
 
     Returns:
       An array or tensor of the same shape, of type keras.config.floatx() (usually float32).

@@ -117,7 +117,7 @@ def ShuffleNetV1(
       convention: "paper" or "megvii", whose code shuffles the other way. None: as `weights` were
         trained, else "paper".
       preprocessing: the mode of `preprocess_input` that the network expects and that is saved in it
-        (`preprocessing_of`): "tf", "torch" or "raw". None: that of `weights`, if it is known.
+        (`preprocessing_of`): "tf", "torch", "unit" or "raw". None: that of `weights`, if known.
       small_images: for 32 to 64 pixels: the stem has stride 1 and no max-pool.
       units_per_stage: number of units of each stage; `SHALLOW_UNITS` for the shallow network.
       stem_channels: output channels of the stem.

@@ -49,6 +49,7 @@ def ShuffleNetV2(
     stem_channels: int | None = None,
     stage_channels: Sequence[int] | None = None,
     head_channels: int | None = None,
+    first_depthwise: bool = False,
 ) -> keras.Model:
     """Returns a ShuffleNet V2 as a functional model (V2 paper, section 3.2 and Table 5).
 
@@ -84,12 +85,14 @@ def ShuffleNetV2(
       convention: "paper" or "megvii", whose code shuffles at another place and has a narrower first
         shortcut. None: as `weights` were trained, else "paper".
       preprocessing: the mode of `preprocess_input` that the network expects and that is saved in it
-        (`preprocessing_of`): "tf", "torch" or "raw". None: that of `weights`, if it is known.
+        (`preprocessing_of`): "tf", "torch", "unit" or "raw". None: that of `weights`, if known.
       small_images: for 32 to 64 pixels: the stem has stride 1 and no max-pool.
       units_per_stage: number of units of each stage.
       stem_channels: output channels of the stem.
       stage_channels: output channels of each stage, even.
       head_channels: output channels of the last 1x1 convolution.
+      first_depthwise: V2*, the paper's network for detectors (section 4): each unit begins with
+        another depthwise 3x3, so that a point sees more of the image.
 
     Returns:
       A keras.Model from (batch, height, width, channels), floating point, normalized by
@@ -122,7 +125,10 @@ def ShuffleNetV2(
     inputs = network.network_input(input_tensor, input_shape, small_images)
 
     make_unit = functools.partial(
-        ShuffleUnitV2, padding=settings.padding, convention=settings.convention
+        ShuffleUnitV2,
+        padding=settings.padding,
+        convention=settings.convention,
+        first_depthwise=first_depthwise,
     )
     x = network.stem(inputs, variant.stem, settings, small_images)
     x = network.stages(x, units_per_stage, variant.stages, make_unit)

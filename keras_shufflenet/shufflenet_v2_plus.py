@@ -89,7 +89,7 @@ def ShuffleNetV2Plus(
       padding: "same" (TensorFlow's: no padding operators) or "symmetric" (PyTorch's: for weights
         trained there). None: as `weights` were trained, else "same".
       preprocessing: the mode of `preprocess_input` that the network expects and that is saved in it
-        (`preprocessing_of`): "tf", "torch" or "raw". None: that of `weights`, if it is known.
+        (`preprocessing_of`): "tf", "torch", "unit" or "raw". None: that of `weights`, if known.
       small_images: for 32 to 64 pixels: the stem has stride 1.
       blocks: the main path of each stage's units, in order: "3x3", "5x5", "7x7" or "xception".
       stage_channels: output channels of each stage, even and growing.

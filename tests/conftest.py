@@ -22,7 +22,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
 # Fixtures that run commands: a test that uses one of them is too slow for `make test-fast`.
-COMMANDS = {"run_cli", "trained_workdir", "artifact_dir"}
+COMMANDS = {"run_cli", "trained_workdir", "detector_workdir", "artifact_dir"}
 
 
 # First, before pytest selects by markers.
@@ -142,6 +142,54 @@ def digits_folder(tmp_path_factory):
             picture = Image.fromarray(image).convert("RGB").resize((32, 32))
             picture.save(folder / f"{index:03d}.jpg", quality=95)
     return root
+
+
+@pytest.fixture(scope="session")
+def squares_folder(tmp_path_factory):
+    """Seven grey images with none to three coloured squares: their colours are their classes."""
+    from PIL import Image
+
+    height, width = 64, 96
+    colours = {"red": (220, 20, 20), "blue": (20, 20, 220)}
+    root, rng = tmp_path_factory.mktemp("squares"), np.random.default_rng(0)
+    images, annotations = [], []
+    (root / "images").mkdir()
+    for number in range(7):
+        pixels = np.full((height, width, 3), 128, np.uint8)
+        for place in range(number % 4):
+            label, size = int(rng.integers(2)), int(rng.integers(12, 24))
+            left, top = 32 * place + int(rng.integers(8)), int(rng.integers(height - size))
+            pixels[top : top + size, left : left + size] = list(colours.values())[label]
+            box = {"bbox": [left, top, size, size], "iscrowd": 0, "id": len(annotations)}
+            annotations.append({**box, "image_id": number, "category_id": label})
+        Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+        images.append(
+            {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
+        )
+    categories = [{"id": number, "name": name} for number, name in enumerate(colours)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "train.json").write_text(json.dumps(content))
+    return root
+
+
+@pytest.fixture(scope="session")
+def detector_workdir(tmp_path_factory, squares_folder):
+    """The workdir of a training of four steps on `squares_folder`. Do not write into it."""
+
+    def train(folder):
+        _run(
+            folder,
+            "trainers.train",
+            "--recipe=detection",
+            f"--data_dir={squares_folder}",
+            "--workdir=work",
+            "--eval_split=train",
+            # One level: tracing takes most of the time.
+            *("--input_size=64", "--neck=fused", "--neck_width=16"),
+            *("--batch_size=4", "--steps=4", "--checkpoint_every=2"),
+        )
+
+    return _made_once(tmp_path_factory, "detector", train) / "work"
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 from common import files
 from common.cli import UserError
 from common.storage.readers import DamagedError, read_json
+from trainers.detection_settings import DetectionConfig
 from trainers.settings import (
     AugmentationConfig,
     DataConfig,
@@ -36,7 +37,8 @@ class TrainConfig:
     Args:
       recipe: name of the recipe that the other values come from.
       workdir: folder of the run's results.
-      data, network, images, augmentation, optimization, placement, records: see their classes.
+      data, network, images, augmentation, detection, optimization, placement, records: see their
+        classes.
 
     Raises:
       ValueError: values that do not fit together; the message names one of them.
@@ -53,6 +55,7 @@ class TrainConfig:
     network: NetworkConfig
     images: ImageConfig
     augmentation: AugmentationConfig
+    detection: DetectionConfig
     optimization: OptimizationConfig
     placement: PlacementConfig
     records: RecordConfig

@@ -1,7 +1,9 @@
 """Evaluates a trained or converted model: accuracy, loss, confusions, and every prediction.
 
 WORKDIR is the folder that `shufflenet train` wrote. The results are evaluation.json, confusion.txt
-and .png, predictions.csv (a line for each image) and report.html (a page for a browser).
+and .png, predictions.csv (a line for each image) and report.html (a page for a browser). Of a
+detector they are its average precision in evaluation.json, detections.json (every box it finds) and
+report.html, with the boxes drawn.
 
 Example:
   shufflenet evaluate --model=WORKDIR --output=/tmp/scores
@@ -55,7 +57,15 @@ def main() -> None:
     output = Path(FLAGS.output) if FLAGS.output else workdir / "evaluation"
     output.mkdir(parents=True, exist_ok=True)
     path = model / "model.keras" if model.is_dir() else model
-    _evaluate(path, config, labels, FLAGS.split or config.data.eval_split, output)
+    split = FLAGS.split or config.data.eval_split
+    # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
+    import_tensorflow()
+    if config.detection.is_detection:
+        from trainers.detection.results.evaluation_files import evaluate_detector
+
+        evaluate_detector(path, config, labels, split, output)
+    else:
+        _evaluate(path, config, labels, split, output)
 
 
 def entry_point() -> None:
@@ -74,8 +84,6 @@ def _workdir_of(model: Path) -> Path:
 def _evaluate(
     path: Path, config: TrainConfig, labels: Sequence[str], split: str, output: Path
 ) -> None:
-    # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
-    import_tensorflow()
     from trainers.data import datasets
     from trainers.networks import classifiers
     from trainers.prediction.classifier import load_network

@@ -137,7 +137,8 @@ class Trainer:
         self._grows_at = round((config.images.train_size_epochs or 0) * epoch)
         warmup = (optimization.warmup_epochs + _FAST_EPOCHS) * epoch
         self._fast_until = max(_FAST_STEPS, round(warmup))
-        self._eval_every = config.records.eval_every or max(1.0, epoch)
+        often = task.epochs_between_evaluations * epoch
+        self._eval_every = config.records.eval_every or max(1.0, often)
         self._checkpoint_every = config.records.checkpoint_every or self._eval_every
         # Not earlier, because preparing a data set draws from the same generators.
         keras.utils.set_random_seed(optimization.seed)

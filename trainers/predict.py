@@ -1,12 +1,14 @@
-"""Classifies images with a trained or converted model.
+"""Classifies images with a trained or converted model, or finds objects in them.
 
 PATH is an image or a folder of images, at any depth. MODEL is a workdir (`shufflenet train`), a
 .keras file in one, or an artifact (`shufflenet convert`). Files that cannot be read are named, and
-the others are classified; the exit code is 1 only if no file could be read.
+the others are classified; the exit code is 1 only if no file could be read. With a detector, the
+images with their boxes drawn, and detections.json, are written to --output.
 
 Example:
   shufflenet predict --model=work photos/new holiday.jpg
   shufflenet predict --model=artifact --format=csv photos/new
+  shufflenet predict --model=detector --output=found photos/new
 """
 
 import sys
@@ -21,13 +23,15 @@ from common import cli
 from common.choices import choose
 from common.cli import UserError
 from common.manifest import MANIFEST
-from trainers.config import CONFIG_FILE
+from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.prediction.formats import FORMATS, Prediction
 from trainers.prediction.images import find_images, read_images
 from trainers.startup import import_tensorflow
 
 if TYPE_CHECKING:
     from trainers.prediction.classifier import Classifier
+
+_DEFAULT_TOP, _DEFAULT_SCORE = 2, 0.3
 
 _MODEL = flags.DEFINE_string("model", None, "A training's workdir, a .keras file or an artifact.")
 _WORKDIR = flags.DEFINE_string(
@@ -39,18 +43,30 @@ _FILE = flags.DEFINE_string(
     "The artifact's .tflite file to use; default: int8 of the deployment graph if there is one.",
 )
 _FORMAT = flags.DEFINE_string("format", "table", f"What to print: {', '.join(FORMATS)}.")
-_TOP = flags.DEFINE_integer("top", 2, "How many classes to print for each image.")
+_TOP = flags.DEFINE_integer(
+    "top", None, f"How many classes to print for each image (default: {_DEFAULT_TOP})."
+)
+_SCORE = flags.DEFINE_float(
+    "score",
+    None,
+    f"A detector's boxes of a lower score, 0 to 1, are left out (default: {_DEFAULT_SCORE}).",
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for a detector's pictures (default: predictions, in the workdir)."
+)
 
 
 @dataclass(frozen=True)
 class _Config:
-    """The command's flags; `workdir` is None for an artifact."""
+    """The command's flags; `workdir` is None for an artifact, `output` for a classifier."""
 
     model: Path
     workdir: Path | None
     file: str | None
     format: str
     top: int
+    score: float
+    output: Path | None
 
 
 def main(paths: list[str]) -> None:
@@ -59,6 +75,12 @@ def main(paths: list[str]) -> None:
     images = find_images(paths)
     # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
+    if config.output is not None:
+        from trainers.detection.results.prediction import predict_boxes
+
+        settings = (config.output, config.score, config.format)
+        predict_boxes(config.model, config.workdir, images, *settings)
+        return
     from trainers.prediction.classifier import open_classifier
 
     classifier = open_classifier(config.model, config.workdir, config.file)
@@ -82,14 +104,31 @@ def _read_flags(paths: list[str]) -> _Config:
         raise UserError("--model is missing; name a workdir, a .keras file or an artifact")
     if not paths:
         raise UserError("no image is named; shufflenet predict --model=MODEL PATH…")
-    if _TOP.value < 1:
-        raise UserError(f"--top must be at least 1; received {_TOP.value}")
+    top = _DEFAULT_TOP if _TOP.value is None else _TOP.value
+    if top < 1:
+        raise UserError(f"--top must be at least 1; received {top}")
+    score = _DEFAULT_SCORE if _SCORE.value is None else _SCORE.value
+    if not 0 < score < 1:
+        raise UserError(f"--score must be between 0 and 1; received {score}")
     choose("format", [_FORMAT.value], FORMATS)
     model = Path(_MODEL.value)
     workdir = _workdir(model)
     if workdir is not None and _FILE.value is not None:
         raise UserError(f"--file is for artifacts, but {model} is not one; leave it out")
-    return _Config(model, workdir, _FILE.value, _FORMAT.value, _TOP.value)
+    output = _output(workdir)
+    return _Config(model, workdir, _FILE.value, _FORMAT.value, top, score, output)
+
+
+def _output(workdir: Path | None) -> Path | None:
+    """Returns where a detector's pictures go; None for a classifier."""
+    if workdir is None or not TrainConfig.load(workdir).detection.is_detection:
+        for flag in (_SCORE, _OUTPUT):
+            if flag.value is not None:
+                raise UserError(f"--{flag.name} is for detectors; leave it out")
+        return None
+    if _TOP.value is not None:
+        raise UserError("--top is for classifiers; leave it out")
+    return Path(_OUTPUT.value) if _OUTPUT.value else workdir / "predictions"
 
 
 def _workdir(model: Path) -> Path | None:

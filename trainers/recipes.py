@@ -10,6 +10,9 @@ from typing import Any
 
 from common.cli import UserError
 from trainers.config import TrainConfig
+from trainers.detection_settings import DetectionConfig
+from trainers.settings import MODEL_SUFFIX
+from trainers.startup import import_tensorflow
 
 
 def digits(batch_size: int = 64) -> dict[str, Any]:
@@ -246,6 +249,31 @@ def finetune(batch_size: int = 64) -> dict[str, Any]:
     }
 
 
+def detection(batch_size: int = 16) -> dict[str, Any]:
+    """Your own objects, in images with boxes: COCO's JSON, Pascal VOC's or YOLO's layout.
+
+    shufflenet train --recipe=detection --data_dir=ROOT --workdir=/tmp/mine
+
+    With --weights=WORKDIR or a checkpoint, the backbone does not start from random weights, which
+    matters more than anything else. docs/guides/detect.md has an example with its figures.
+    """
+    return {
+        "task": "detection",
+        "dataset": "folder",
+        "eval_split": "val",
+        "model": "shufflenet_v2",
+        "scale": 0.5,
+        "input_size": 256,
+        "epochs": 75,
+        "batch_size": batch_size,
+        "optimizer": "adamw",
+        "learning_rate": 2e-3 * batch_size / 16,
+        "warmup_epochs": 4,
+        "weight_decay": 0.02,
+        "ema_decay": 0.99,
+    }
+
+
 RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "digits": digits,
     "cifar10": cifar10,
@@ -253,6 +281,7 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "cifar10_fast": cifar10_fast,
     "folder": folder,
     "finetune": finetune,
+    "detection": detection,
     "shufflenet_v1_paper": shufflenet_v1_paper,
     "shufflenet_v2_paper": shufflenet_v2_paper,
     "torchvision_600": torchvision_600,
@@ -266,12 +295,22 @@ _NETWORK = (
     "convention",
     "small_images",
     "preprocessing",
-    "input_size",
-    "crop_share",
     "channels",
     "stem_channels",
     "stage_channels",
     "head_channels",
+    "first_depthwise",
+)
+# What a checkpoint says of its network.
+_CHECKPOINTS = ("model", "scale", "groups", "size", "padding", "convention", "preprocessing")
+# Those that a backbone does not determine.
+_WHOLE_NETWORK = (
+    *_NETWORK,
+    "input_size",
+    "crop_share",
+    "neck",
+    "neck_width",
+    "strides",
 )
 
 
@@ -300,13 +339,44 @@ def make_config(recipe: str, workdir: str, overrides: Mapping[str, Any]) -> Trai
         values["steps"] = None
     if recipe == "finetune" and not overrides.get("weights"):
         raise UserError("--weights is missing; name the workdir or the file of a trained network")
-    values.update(_network_of(overrides.get("weights")))
+    task = overrides.get("task", values.get("task", DetectionConfig.task))
+    values.update(_network_of(overrides.get("weights"), task))
     return TrainConfig.from_flags({"recipe": recipe, "workdir": workdir, **values, **overrides})
 
 
-def _network_of(weights: str | None) -> dict[str, Any]:
-    """Returns the values of the network in a workdir; none if the weights are not a workdir."""
-    if weights is None or not Path(weights).is_dir():
+def _network_of(weights: str | None, task: str) -> dict[str, Any]:
+    """Returns the values of the network that starting weights are of, as far as they are known.
+
+    Raises:
+      UserError: a detector's weights are named for another task, or a checkpoint is damaged.
+    """
+    if weights is None:
         return {}
-    trained = TrainConfig.load(weights).to_flat()
-    return {name: trained[name] for name in _NETWORK}
+    if not Path(weights).is_dir():
+        return _network_of_checkpoint(weights)
+    trained = TrainConfig.load(weights)
+    if trained.detection.is_detection and task != trained.detection.task:
+        raise UserError(
+            f"--weights {weights} is a detector's training; name a classifier's, or train with "
+            "--recipe=detection"
+        )
+    names = _WHOLE_NETWORK if trained.detection.task == task else _NETWORK
+    values = trained.to_flat()
+    return {name: values[name] for name in names}
+
+
+def _network_of_checkpoint(path: str) -> dict[str, Any]:
+    """Returns the values of a PyTorch checkpoint's network; none for other files."""
+    if path.endswith((MODEL_SUFFIX, ".weights.h5")) or not Path(path.removesuffix("#ema")).exists():
+        return {}
+    import_tensorflow()
+    from keras_shufflenet.checkpoints.files import read_tensors
+    from keras_shufflenet.checkpoints.names import recognize
+    from keras_shufflenet.checkpoints.networks import arguments_of
+
+    try:
+        tensors = read_tensors(path)
+        values = {"model": recognize(tensors, path).network, **arguments_of(tensors, path)}
+    except (ValueError, ImportError, FileNotFoundError) as error:
+        raise UserError(f"--weights: {error}") from None
+    return {name: value for name, value in values.items() if name in _CHECKPOINTS}

@@ -16,10 +16,10 @@ SIZES = ("small", "medium", "large")
 MODEL_SUFFIX = ".keras"
 PADDINGS = ("same", "symmetric")
 CONVENTIONS = ("paper", "megvii")
-PREPROCESSINGS = ("tf", "torch", "raw")
+PREPROCESSINGS = ("tf", "torch", "unit", "raw")
 CROPS = ("none", "pad", "resized")
 SCHEDULES = ("cosine", "linear")
-OPTIMIZERS = ("sgd", "muon")
+OPTIMIZERS = ("sgd", "muon", "adamw")
 CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Those that use only this machine, and all.
@@ -156,6 +156,11 @@ class NetworkConfig(Settings):
     head_channels: int | None = setting(
         None, "Width of V2's last convolution, instead of that of --scale.", minimum=1
     )
+    first_depthwise: bool = setting(
+        False,
+        "V2*: each of V2's units begins with another depthwise 3x3, so that a point of a "
+        "detector sees more of the image.",
+    )
     weights: str | None = setting(
         None,
         "Weights to start from: the workdir of a training, whose network is then used, a .keras or "
@@ -187,6 +192,8 @@ class NetworkConfig(Settings):
                         f"{name} must be {default} for model=shufflenet_v2_plus, got {value!r}"
                     )
         self._check_widths()
+        if self.first_depthwise and self.model != "shufflenet_v2":
+            raise ValueError("first_depthwise is for model=shufflenet_v2 only, got True")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if (
@@ -254,7 +261,7 @@ class ImageConfig(Settings):
     preprocessing: str = setting(
         "tf",
         f"{', '.join(PREPROCESSINGS)}: pixels are scaled to [-1, 1], or normalized with ImageNet's "
-        "mean and standard deviation, or unchanged.",
+        "mean and standard deviation, or scaled to [0, 1], or unchanged.",
         choices=PREPROCESSINGS,
     )
 
@@ -365,7 +372,8 @@ class OptimizationConfig(Settings):
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", minimum=0, maximum=1e6)
     optimizer: str = setting(
         "sgd",
-        "sgd, or muon: orthogonal steps for 1x1 convolutions, SGD for the rest.",
+        "sgd; muon: orthogonal steps for 1x1 convolutions, SGD for the rest; or adamw: Adam, whose "
+        "--weight_decay is a share of the learning rate.",
         choices=OPTIMIZERS,
     )
     bias_rate: float = setting(
@@ -375,7 +383,10 @@ class OptimizationConfig(Settings):
     )
     nesterov: bool = setting(True, "Use Nesterov momentum, which looks ahead.")
     weight_decay: float = setting(
-        0.0, "L2 penalty on kernels, included in the momentum as in the papers' code.", minimum=0
+        0.0,
+        "L2 penalty on kernels, included in the momentum as in the papers' code; for adamw, "
+        "separate from it.",
+        minimum=0,
     )
     label_smoothing: float = setting(
         0.0, "Share of the target spread over all classes.", interval="[0, 1)"
@@ -421,6 +432,8 @@ class OptimizationConfig(Settings):
         super().__post_init__()
         if self.steps is None and self.epochs == 0:
             raise ValueError("epochs must be above 0 if steps is not given, got 0.0")
+        if self.optimizer == "adamw" and not self.nesterov:
+            raise ValueError("nesterov must be on (its default) for adamw, which has none")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -453,7 +466,9 @@ class RecordConfig(Settings):
     """How often a training is evaluated and saved."""
 
     eval_every: int | None = setting(
-        None, "Steps between evaluations; default: one epoch.", minimum=1
+        None,
+        "Steps between evaluations; default: one epoch, or five of a detector's.",
+        minimum=1,
     )
     checkpoint_every: int | None = setting(
         None, "Steps between checkpoints; default: with every evaluation.", minimum=1

@@ -38,9 +38,10 @@ def main() -> None:
     train_config = _resumed_config() if _is_resumed() else _new_config()
     # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
-    from trainers import loop
+    from trainers import loop, tasks
 
-    loop.train(train_config, resume=_is_resumed())
+    make_task, load = tasks.choose(train_config)
+    loop.train(train_config, _is_resumed(), make_task, load)
 
 
 def entry_point() -> None:

@@ -26,6 +26,8 @@ class Format(NamedTuple):
       bgr: whether the channels are blue, green, red; the stem's weights are reversed.
       shuffles_late: whether V1's shuffle comes after the depthwise convolution, not before it.
       ignored: a pattern of keys that are not part of the network.
+      only_features: whether it has nothing after the stages: the last convolution and the
+        classifier stay random.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Format(NamedTuple):
     blocks: dict[str, dict[str, str]] | None = None
     stage_end: dict[str, str] | None = None
     ignored: str | None = None
+    only_features: bool = False
 
 
 _SHORTCUT = {
@@ -253,6 +256,19 @@ FORMATS = (
         settings={"padding": "symmetric", "preprocessing": "raw"},
         bgr=True,
         ignored=_LARGE_IGNORED,
+    ),
+    # The backbone of a detector trained on COCO, github.com/dog-qiuqiu/FastestDet: Megvii's units.
+    Format(
+        title="FastestDet's ShuffleNetV2",
+        network="shufflenet_v2",
+        known_by="backbone.stage2.0.branch_main.0.weight",
+        layers={"stem_conv": "backbone.first_conv.0", "stem_bn": "backbone.first_conv.1"},
+        unit="backbone.stage{stage}.{unit}",
+        unit_layers=_V2_UNIT,
+        settings={**_MEGVII, "preprocessing": "unit"},
+        bgr=True,
+        ignored=r"(?!backbone\.).*",
+        only_features=True,
     ),
 )
 TORCHVISION = FORMATS[0]

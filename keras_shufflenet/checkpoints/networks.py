@@ -109,19 +109,53 @@ def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Desc
       ValueError: it belongs to no network of the papers.
     """
     known = recognize(tensors, path)
-    classifier = _shape(tensors, f"{known.layers['predictions']}.weight", 2, path)
-    table = TABLES[known.network]
-    key = f"{known.layers[table.layer]}.weight"
-    width = _shape(tensors, key, table.dimensions, path)[1]
-    if width not in table.networks:
+    if known.only_features:
         raise ValueError(
-            f"checkpoint {str(path)!r} looks like {known.title}, but {key!r} takes {width} "
-            f"channels; its networks have {', '.join(map(str, sorted(table.networks)))}: build "
-            "yours with stage_channels=… and name the file as its weights"
+            f"checkpoint {str(path)!r} is {known.title}, which ends after the stages: it is no "
+            "network of its own; name it as the weights of a detector's training, or of a "
+            "ShuffleNetV2 that you take `features` of"
         )
+    classifier = _shape(tensors, f"{known.layers['predictions']}.weight", 2, path)
+    key = f"{known.layers[TABLES[known.network].layer]}.weight"
+    width = _shape(tensors, key, TABLES[known.network].dimensions, path)[1]
+    variant = _variant(known, repr(key), width, path)
     channels = stem_channels(known, tensors) or 3
     settings = settings_of(known, tensors)
-    return Description(known, table.networks[width], classifier[0], channels, settings)
+    return Description(known, variant, classifier[0], channels, settings)
+
+
+def arguments_of(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> dict[str, Any]:
+    """Returns the arguments of the network that a checkpoint's stages belong to.
+
+    Args:
+      tensors, path: as in `describe`; the checkpoint may end after the stages.
+
+    Returns:
+      Its settings and what says which one of its family's it is, such as the scale.
+
+    Raises:
+      ValueError: as in `describe`.
+    """
+    known = recognize(tensors, path)
+    if not known.only_features:
+        described = describe(tensors, path)
+        return {**described.variant, **described.settings}
+    # The second unit of the last stage takes half of its channels.
+    key = f"{known.unit.format(stage=4, unit=1)}.{known.unit_layers['pointwise1']}.weight"
+    width = 2 * _shape(tensors, key, 4, path)[1]
+    return {**_variant(known, f"twice {key!r}", width, path), **settings_of(known, tensors)}
+
+
+def _variant(known: Format, place: str, width: int, path: str | os.PathLike) -> dict[str, Any]:
+    """Returns which one of a family's networks has a width at a place, which messages name."""
+    networks = TABLES[known.network].networks
+    if width not in networks:
+        raise ValueError(
+            f"checkpoint {str(path)!r} looks like {known.title}, but {place} takes {width} "
+            f"channels; its networks have {', '.join(map(str, sorted(networks)))}: build "
+            "yours with stage_channels=… and name the file as its weights"
+        )
+    return networks[width]
 
 
 def _shape(

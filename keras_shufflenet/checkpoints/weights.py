@@ -41,14 +41,15 @@ class Checkpoint(NamedTuple):
     @property
     def classes(self) -> int | None:
         """The number of classes; None without a classifier."""
-        weight = self.tensors.get(f"{self.format.layers['predictions']}.weight")
+        weight = self.tensors.get(f"{self.format.layers.get('predictions')}.weight")
         return None if weight is None or weight.ndim != 2 else weight.shape[0]
 
 
 def load(model: keras.Model, checkpoint: Checkpoint) -> None:
     """Loads a checkpoint's weights into `model`: all of them, or none after an error.
 
-    A classifier with another number of classes keeps its random weights.
+    A classifier with another number of classes keeps its random weights, and so does what comes
+    after the stages if the checkpoint has nothing there.
 
     Args:
       model: a network with the settings of the checkpoint's format.
@@ -60,9 +61,13 @@ def load(model: keras.Model, checkpoint: Checkpoint) -> None:
     """
     weights = {weight.path: weight for weight in model.weights}
     keys = key_names(checkpoint.format, unit_blocks(model))
-    classifier = {path for path in keys if path.startswith("predictions/")}
+    classifier = {path for path in weights if path.startswith(_classifier_parts(checkpoint))}
     # If the file has no classifier, the error below names the key that is missing.
-    kept = _classes(model) is not None and checkpoint.classes in (None, _classes(model))
+    kept = (
+        _classes(model) is not None
+        and checkpoint.classes in (None, _classes(model))
+        and not checkpoint.format.only_features
+    )
     arrays = {}
     paths = {key: path for path, key in keys.items()}
     ignored = re.compile(checkpoint.format.ignored or "(?!)")
@@ -114,6 +119,12 @@ def unit_names(model: keras.Model) -> list[str]:
 def unit_blocks(model: keras.Model) -> dict[str, str | None]:
     """Returns the names of a network's units, in order, and their blocks if they have such."""
     return {name: getattr(model.get_layer(name), "block", None) for name in unit_names(model)}
+
+
+def _classifier_parts(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Returns how the names of the layers begin that may keep random weights."""
+    only_features = checkpoint.format.only_features
+    return ("predictions/", "head_conv/", "head_bn/") if only_features else ("predictions/",)
 
 
 def _classes(model: keras.Model) -> int | None:

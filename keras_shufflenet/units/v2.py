@@ -30,6 +30,8 @@ class ShuffleUnitV2(TwoPathUnit):
       convention: "paper"; or "megvii", as in Megvii's code: instead of a shuffle at the end, stride
         1 splits into even and odd channels; with stride 2 the shortcut keeps the number of
         channels, and the main path has the rest (Stage2 at 1x: 24 and 92 instead of 58 and 58).
+      first_depthwise: V2* (section 4): a depthwise 3x3 and BN before the first 1x1, for detectors,
+        which have to see more of an image.
 
     Input: (batch, height, width, channels), floating point; stride 1 needs channels = filters.
     Output: (batch, height / stride rounded up, width / stride rounded up, filters).
@@ -47,6 +49,7 @@ class ShuffleUnitV2(TwoPathUnit):
         stride: int = 1,
         padding: str = "same",
         convention: str = "paper",
+        first_depthwise: bool = False,
         **kwargs: Any,
     ):
         check_choice("convention", convention, CONVENTIONS)
@@ -54,6 +57,7 @@ class ShuffleUnitV2(TwoPathUnit):
         if filters % 2:
             raise ValueError(f"`filters` must be even. Received: filters={filters}")
         self.convention = convention
+        self.first_depthwise = first_depthwise
 
     def create_layers(self, channels: int) -> None:
         """Creates the layers of both paths and of the merge."""
@@ -80,6 +84,10 @@ class ShuffleUnitV2(TwoPathUnit):
             self.shortcut_pointwise = pointwise(shortcut, name="shortcut_pointwise", dtype=dtype)
             self.shortcut_pointwise_bn = batch_norm(name="shortcut_pointwise_bn", dtype=dtype)
             self.shortcut_relu = self._relu("shortcut_relu")
+        self.depthwise0 = self.depthwise0_bn = None
+        if self.first_depthwise:
+            self.depthwise0 = self._depthwise("depthwise0", stride=1)
+            self.depthwise0_bn = batch_norm(name="depthwise0_bn", dtype=dtype)
         self.pointwise1 = pointwise(half, name="pointwise1", dtype=dtype)
         self.pointwise1_bn = batch_norm(name="pointwise1_bn", dtype=dtype)
         self.pointwise1_relu = self._relu("pointwise1_relu")
@@ -108,9 +116,11 @@ class ShuffleUnitV2(TwoPathUnit):
         )
 
     def main_path(self) -> list[keras.layers.Layer]:
-        """Returns the layers from `pointwise1` to the last ReLU, in order."""
+        """Returns the layers from the first convolution to the last ReLU, in order."""
         return existing(
             [
+                self.depthwise0,
+                self.depthwise0_bn,
                 self.pointwise1,
                 self.pointwise1_bn,
                 self.pointwise1_relu,
@@ -129,4 +139,5 @@ class ShuffleUnitV2(TwoPathUnit):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "convention": self.convention}
+        own = {"convention": self.convention, "first_depthwise": self.first_depthwise}
+        return {**super().get_config(), **own}

@@ -42,6 +42,7 @@ DETECTORS = {
     "fpn": lambda: detector(v2(), neck="fpn"),
     "fused": lambda: detector(v2(), neck="fused"),
     "megvii": lambda: detector(v2(convention="megvii", padding="symmetric")),
+    "v2 star": lambda: detector(v2(first_depthwise=True)),
     "v1": lambda: detector(ShuffleNetV1(0.25, 3, **COMMON)),
 }
 

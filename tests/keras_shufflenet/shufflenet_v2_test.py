@@ -32,6 +32,19 @@ def test_explicit_widths_need_no_scale():
     assert model.get_layer("head_conv").output.shape == (None, 2, 2, 20)
 
 
+def test_v2_star_begins_each_unit_with_another_depthwise_convolution():
+    plain = ShuffleNetV2(0.5, input_shape=(32, 32, 3))
+    star = ShuffleNetV2(0.5, input_shape=(32, 32, 3), first_depthwise=True)
+    new = {w.path: w.shape for w in star.weights} | {w.path: None for w in plain.weights}
+    kernels = {path: shape for path, shape in new.items() if shape and path.endswith("kernel")}
+    assert len(kernels) == 16 and all("/depthwise0/" in path for path in kernels)
+    assert kernels["stage2_unit1/depthwise0/kernel"] == (3, 3, 24, 1)
+    assert kernels["stage3_unit2/depthwise0/kernel"] == (3, 3, 48, 1)
+    first, *_ = star.get_layer("stage3_unit1").main_path()
+    assert (first.strides, first.kernel_size) == ((1, 1), (3, 3))
+    assert star.output_shape == plain.output_shape
+
+
 def test_one_explicit_width_leaves_the_others_to_the_scale():
     model = ShuffleNetV2(0.5, head_channels=64, input_shape=(32, 32, 3))
 

@@ -10,6 +10,7 @@ from trainers.recipes import RECIPES, make_config
 def overrides_of(recipe):
     needed = {
         "folder": {"data_dir": "images"},
+        "detection": {"data_dir": "boxes"},
         "finetune": {"data_dir": "images", "weights": "model.keras"},
     }
     return needed.get(recipe, {})

@@ -48,6 +48,22 @@ def test_final_numbers_and_the_best(make_run):
     assert (second["step"], second["top-1, best (step)"]) == ("-", "-")
 
 
+def test_detectors_are_compared_by_average_precision(make_run):
+    records = [
+        {"step": step, "epoch": 1.0, "train_loss": 1.0, "ap": ap, "ap50": 0.6, "eval_images": 9}
+        for step, ap in ((5, 0.25), (10, 0.125))
+    ]
+    runs = report_data.read_runs([make_run("a", records), make_run("b")])
+    assert not runs[0].warnings
+    table = report_page.results(runs)
+    first, second = (dict(zip(table["headers"], row, strict=True)) for row in table["rows"])
+    assert (first["AP, best (step)"], first["AP, last"]) == ("25.00% (5)", "12.50%")
+    assert (first["top-1, best (step)"], second["AP, best (step)"]) == ("-", "-")
+    assert {"ap", "ap50", "top1"} <= report_page.curves(runs).keys()
+    headers = report_page.results(runs[:1])["headers"]
+    assert "AP50, last" in headers and not any("top" in name for name in headers)
+
+
 def test_a_top5_is_shown_of_runs_with_more_than_ten_classes(make_run):
     few, many = make_run("few"), make_run("many")
     for workdir, classes in ((few, 10), (many, 11)):

@@ -56,7 +56,8 @@ def check_usable(names: Sequence[str], config: DataConfig) -> None:
     if len(names) < 2:
         raise UserError(
             f"{describe(config)} has one class only ({', '.join(map(repr, names))}); a classifier "
-            "needs two: add a class of other images"
+            "needs two: add a class of other images, or, if there are boxes, train a detector "
+            "(--recipe=detection)"
         )
     for name in names:
         if any(unicodedata.category(character) in _NOT_IN_A_LINE for character in name):

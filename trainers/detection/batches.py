@@ -21,6 +21,10 @@ from trainers.detection.data.dataset import DetectionSet
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
+def _no_boxes() -> Boxes:
+    return Boxes(tf.zeros([0, 4]), tf.zeros([0], tf.int32), *[tf.zeros([0], tf.bool)] * 2)
+
+
 @dataclasses.dataclass(frozen=True)
 class BatchSettings:
     """What both streams need to know.
@@ -142,7 +146,7 @@ def evaluation_images(settings: BatchSettings, source: BoxSource) -> tf.data.Dat
     """
 
     images = source.ordered().map(
-        lambda image, boxes: _as_on_devices(image, boxes, settings),
+        lambda image, boxes: as_on_devices(decode(image, settings.channels), settings.size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return images.batch(settings.batch_size).prefetch(2)
@@ -165,17 +169,18 @@ def numbered_batches(
         position = shard.position(place)
         is_image = position < total
         # Padding is a copy of the first image: a file costs less than a second kind of branch.
-        image, boxes = source.read(tf.where(is_image, position, 0))
-        pixels = normalize(_as_on_devices(image, boxes, settings), settings.preprocessing)
-        return pixels, tf.where(is_image, position, tf.constant(-1, tf.int64))
+        image, _ = source.read(tf.where(is_image, position, 0))
+        pixels = as_on_devices(decode(image, settings.channels), settings.size)
+        return normalize(pixels, settings.preprocessing), tf.where(
+            is_image, position, tf.constant(-1, tf.int64)
+        )
 
     batches = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     batches = batches.batch(shard.length, drop_remainder=True)
     return divided(batches, settings.batch_size, context).prefetch(2)
 
 
-def _as_on_devices(image: tf.Tensor, boxes: Boxes, settings: BatchSettings) -> tf.Tensor:
-    """Returns uint8 [height, width, channels]: the whole image, scaled and rounded."""
-    pixels = decode(image, settings.channels)
-    pixels, _ = cut_out(pixels, boxes, tf.constant(_WHOLE), settings.size)
+def as_on_devices(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Returns a whole image, uint8 [any, any, channels], scaled to a size and rounded to uint8."""
+    pixels, _ = cut_out(pixels, _no_boxes(), tf.constant(_WHOLE), size)
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)

@@ -44,7 +44,18 @@ def found_in(
 
 def in_image(found: Detections, image: ImageBoxes, height: int, width: int) -> Detections:
     """Returns boxes of the network's input, of a height and width, in pixels of the image."""
-    factors = np.array([image.width / width, image.height / height] * 2, np.float32)
+    return in_pixels(found, (image.width, image.height), (height, width))
+
+
+def in_pixels(found: Detections, image: tuple[int, int], size: tuple[int, int]) -> Detections:
+    """Returns boxes of the network's input in pixels of an image.
+
+    Args:
+      found: the detections.
+      image: (width, height) of the upright image.
+      size: (height, width) of the network's input.
+    """
+    factors = np.array([image[0] / size[1], image[1] / size[0]] * 2, np.float32)
     return found._replace(boxes=found.boxes * factors)
 
 

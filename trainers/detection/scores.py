@@ -24,6 +24,16 @@ class DetectionScores:
         return ", ".join(f"{name} {value or 0:.2%}" for name, value in shown.items())
 
     @property
+    def details(self) -> str:
+        """The scores in words, with those of one threshold and of small to large boxes."""
+        names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
+        names |= {name: name for name in ("small", "medium", "large")}
+        values = ((word, getattr(self.precision, name)) for name, word in names.items())
+        return ", ".join(
+            f"{word} {'-' if value is None else format(value, '.2%')}" for word, value in values
+        )
+
+    @property
     def best(self) -> float:
         """The number by which the best weights are chosen: AP."""
         return self.precision.ap or 0.0

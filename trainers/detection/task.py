@@ -1,6 +1,5 @@
 """The task of training a detector, for the training loop."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,44 +19,38 @@ from trainers.detection.data.dataset import open_sets
 from trainers.detection.evaluation import in_image, precision_of
 from trainers.detection.losses import detection_losses
 from trainers.detection.scores import DetectionScores
+from trainers.detection.starting_weights import load_detector_weights
 from trainers.networks.models import build_model
-from trainers.networks.starting_weights import load_starting_weights
-from trainers.settings import DataConfig
+from trainers.settings import FOLDER, DataConfig
 from trainers.task import Task
 
-# By group; none named: all of the group.
+# Settings by group.
 _UNUSED: dict[str, tuple[str, ...]] = {
+    "data": ("data_service", "verify_images"),
     "network": ("whiten_stem",),
     "images": ("train_size",),
-    "augmentation": (),
+    "augmentation": (
+        "crop_padding",
+        "crop_min_area",
+        "color_jitter",
+        "trivial_augment",
+        "random_erasing",
+        "repeated_augmentation",
+        "mixup",
+        "cutmix",
+    ),
     "optimization": ("precision", "distill", "label_smoothing", "class_weights"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class DetectorSettings:
-    """What a detector needs besides its backbone.
-
-    Args:
-      neck: of `keras_shufflenet.ShuffleNetDetector`.
-      strides: likewise; None: the neck's own.
-      augmentation: how training images are varied.
-    """
-
-    neck: str = "pan"
-    strides: tuple[int, ...] | None = None
-    augmentation: BoxAugmentation = dataclasses.field(default_factory=BoxAugmentation)
 
 
 class DetectionTask(Task):
     """Trains a detector in float32.
 
-    Of the config's images, the input's size and preprocessing matter; of its augmentation, nothing:
-    `DetectorSettings` has its own. Starting weights are those of a classifier, for the backbone.
+    Of the config's images, the input's size and preprocessing matter; of its augmentation, `flip`:
+    `config.detection` has the rest.
 
     Args:
       config: the run's settings.
-      detector: the detector's.
 
     Raises:
       UserError: a setting that detectors do not support.
@@ -66,14 +59,22 @@ class DetectionTask(Task):
       >>> loop.train(config, make_task=DetectionTask, load=open_sources)
     """
 
-    def __init__(self, config: TrainConfig, detector: DetectorSettings | None = None):
+    # There are few images, of which each has many objects.
+    epochs_between_evaluations = 5
+
+    def __init__(self, config: TrainConfig):
         super().__init__(config)
-        self._detector = detector or DetectorSettings()
         _check(config)
+        how = config.detection
+        self._augmentation = BoxAugmentation(
+            flip=config.augmentation.flip,
+            flip_vertical=how.flip_vertical,
+            scale=(how.window_min, how.window_max),
+        )
 
     def build(self, source: batches.BoxSource) -> keras.Model:
         """Returns the detector for the images and classes of `source`."""
-        network, images = self.config.network, self.config.images
+        network, images, how = self.config.network, self.config.images, self.config.detection
         classes = len(source.class_names)
         # Starting weights are loaded into it, and the detector has the same layers.
         self._backbone = build_model(network, images, source.channels, classes)
@@ -81,8 +82,9 @@ class DetectionTask(Task):
             model = ShuffleNetDetector(
                 network.scale,
                 classes,
-                neck=self._detector.neck,
-                strides=self._detector.strides,
+                neck=how.neck,
+                width=how.neck_width,
+                strides=how.stride_numbers,
                 backbone=self._backbone,
             )
         except ValueError as error:
@@ -92,10 +94,9 @@ class DetectionTask(Task):
         return model
 
     def initialize(self, model: keras.Model, source: batches.BoxSource) -> None:
-        """Sets the backbone's weights that a new run starts from."""
-        network, images = self.config.network, self.config.images
-        if network.weights:
-            load_starting_weights(self._backbone, network, images, source.class_names)
+        """Sets the weights that a new run starts from: a detector's, or the backbone's alone."""
+        if self.config.network.weights:
+            load_detector_weights(model, self._backbone, self.config, source.class_names)
 
     def losses(self, images: tf.Tensor, labels: Truth, logits: tf.Tensor) -> tf.Tensor:
         """Returns the loss of every image, float32 [batch].
@@ -116,9 +117,7 @@ class DetectionTask(Task):
     ) -> tf.data.Dataset:
         """Returns the endless stream of (images, truth) after `start` steps."""
         settings = self._settings(source)
-        return batches.training_batches(
-            settings, self._detector.augmentation, source, start, context
-        )
+        return batches.training_batches(settings, self._augmentation, source, start, context)
 
     def evaluation_batches(
         self, source: batches.BoxSource, context: tf.distribute.InputContext
@@ -172,7 +171,21 @@ class DetectionTask(Task):
 
 def _check(config: TrainConfig) -> None:
     """Raises UserError for settings that would have no effect, or a wrong one."""
-    size = config.images.input_size
+    size, network = config.images.input_size, config.network
+    if config.data.dataset != FOLDER:
+        raise UserError(
+            f"--dataset must be {FOLDER} for a detector, got {config.data.dataset!r}; name the "
+            "folder of images and boxes with --data_dir"
+        )
+    if not config.network.is_shufflenet or network.model == "shufflenet_v2_plus":
+        raise UserError(
+            f"--model must be shufflenet_v1 or shufflenet_v2 for a detector, got {network.model!r}"
+        )
+    if network.small_images:
+        raise UserError(
+            "--small_images is for classifiers: a detector needs maps at strides 8, 16 and 32; "
+            "leave it out, and name --weights that were trained without it"
+        )
     if size % 32:
         raise UserError(f"--input_size must be a multiple of 32 for a detector, got {size}")
     # What each worker finds is not put together yet.
@@ -180,7 +193,7 @@ def _check(config: TrainConfig) -> None:
         raise UserError("detectors train on one machine; name another --strategy")
     for group, names in _UNUSED.items():
         found = getattr(config, group)
-        for name in names or [field.name for field in dataclasses.fields(found)]:
+        for name in names:
             default = type(found).__dataclass_fields__[name].default
             if getattr(found, name) != default:
                 raise UserError(f"--{name} has no effect on detectors; leave it out")

@@ -86,7 +86,7 @@ def _build_shufflenet(
     if config.model == "shufflenet_v1":
         groups = _DEFAULT_GROUPS if config.groups is None else config.groups
         return keras_shufflenet.ShuffleNetV1(groups=groups, **arguments)
-    widths = dict(config.widths)
+    widths = {**config.widths, "first_depthwise": config.first_depthwise}
     if config.stage_channels is not None:
         widths["stage_channels"] = tuple(map(int, config.stage_channels.split(",")))
     return keras_shufflenet.ShuffleNetV2(**arguments, **widths)

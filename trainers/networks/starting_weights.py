@@ -1,13 +1,13 @@
 """Weights that a training starts from, instead of random ones."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import keras
 
 from common.cli import UserError
-from keras_shufflenet import preprocessing_of
+from keras_shufflenet import features, preprocessing_of
 from keras_shufflenet.checkpoints.weights_argument import (
     IMAGENET,
     keras_settings,
@@ -20,7 +20,11 @@ from trainers.settings import ImageConfig, NetworkConfig
 
 
 def load_starting_weights(
-    model: keras.Model, config: NetworkConfig, images: ImageConfig, class_names: Sequence[str]
+    model: keras.Model,
+    config: NetworkConfig,
+    images: ImageConfig,
+    class_names: Sequence[str],
+    only_features: bool = False,
 ) -> None:
     """Sets the weights of `model` to those that `config.weights` names.
 
@@ -31,31 +35,50 @@ def load_starting_weights(
     Args:
       model: the network of `config` and `images`.
       class_names: of the data.
+      only_features: set the weights of the stem and the stages alone, whatever the classes are.
 
     Raises:
       UserError: the weights cannot be loaded, or are from another network; the message names the
         first weight that does not fit.
     """
     source = _source(model, config, images)
-    _check_settings(source, model, config, images)
+    check_settings(source, model, config, images)
     _check_stem(source, config)
-    weights = {weight.path: weight for weight in source.weights}
+    if only_features:
+        assign_weights(features(model), source, config.weights)
+        return
     fresh = _fresh_weights(model, source, config.weights, class_names)
+    assign_weights(model, source, config.weights, except_for=fresh)
+
+
+def assign_weights(
+    model: keras.Model, source: keras.Model, name: str, except_for: Collection[str] = ()
+) -> None:
+    """Sets the weights of `model` to those of the same paths in `source`.
+
+    Args:
+      name: the value of --weights, for the message.
+      except_for: paths of weights that stay.
+
+    Raises:
+      UserError: a weight is missing or has another shape.
+    """
+    weights = {weight.path: weight for weight in source.weights}
     for weight in model.weights:
-        if weight.path in fresh:
+        if weight.path in except_for:
             continue
         found = weights.get(weight.path)
         if found is None or found.shape != weight.shape:
             shape = "is missing" if found is None else f"has shape {tuple(found.shape)}"
             raise UserError(
-                f"--weights {config.weights} is from another network: {weight.path} {shape} there, "
-                f"but {tuple(weight.shape)} here; use the --model, --scale, --groups and "
+                f"--weights {name} is from another network: {weight.path} {shape} there, "
+                f"but {tuple(weight.shape)} here; use the --model, --scale, --groups, --neck and "
                 "--small_images that it was trained with"
             )
         weight.assign(found.value)
 
 
-def _check_settings(
+def check_settings(
     source: keras.Model, model: keras.Model, config: NetworkConfig, images: ImageConfig
 ) -> None:
     """Raises UserError if the weights were trained with other settings, which no shape shows."""

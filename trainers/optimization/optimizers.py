@@ -1,4 +1,4 @@
-"""The optimizer of a training: SGD or Muon, with loss scaling for float16."""
+"""The optimizer of a training: SGD, Muon or AdamW, with loss scaling for float16."""
 
 import keras
 import tensorflow as tf
@@ -25,33 +25,29 @@ def make_optimizer(
       config: optimizer, nesterov, weight_decay, bias_rate and precision matter.
       rate: learning rate by step.
     """
-    kind = Muon if config.optimizer == "muon" else SGD
-    optimizer = kind(
-        rate,
-        config.weight_decay,
-        config.bias_rate,
-        momentum=_MOMENTUM,
-        nesterov=config.nesterov,
-    )
+    settings = (rate, config.weight_decay, config.bias_rate)
+    if config.optimizer == "adamw":
+        optimizer = AdamW(*settings)
+    else:
+        kind = Muon if config.optimizer == "muon" else SGD
+        optimizer = kind(*settings, momentum=_MOMENTUM, nesterov=config.nesterov)
     return ScaledOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer
 
 
-class SGD(OptimizerHooks, keras.optimizers.SGD):
-    """Keras's SGD with momentum and an L2 penalty, in one operator for each variable.
+class _OneOperator(OptimizerHooks):
+    """For optimizers whose step is one operator for each variable; comes before Keras's class.
 
-    Keras's own step needs ten, which take a twentieth of a small network's step on a CPU. Unlike
-    Keras's `weight_decay`, the penalty is included in the momentum. Only variables with more than
-    one dimension decay: kernels, but not biases and batch norms (as in the papers' code).
+    Keras's own steps need ten, which take a twentieth of a small network's step on a CPU. Only
+    variables with more than one dimension decay: kernels, but not biases and batch norms (as in the
+    papers' code).
 
     Args:
-      learning_rate, momentum, nesterov: as in `keras.optimizers.SGD`; the momentum is above 0.
-      decay: share of a kernel that is added to its gradient.
+      learning_rate: as in Keras's optimizers.
+      decay: of the kernels; see the class.
       bias_rate: factor for the learning rate of biases and of BatchNorm's offsets. With a kernel's
         learning rate these few values would change slowly (Jordan, 2024,
         https://arxiv.org/abs/2404.00498, section 3.4).
-
-    Examples:
-      >>> optimizer = SGD(0.1, decay=5e-4, momentum=0.9, nesterov=True)
+      **settings: of Keras's class.
     """
 
     def __init__(self, learning_rate, decay: float = 0.0, bias_rate: float = 1.0, **settings):
@@ -70,22 +66,80 @@ class SGD(OptimizerHooks, keras.optimizers.SGD):
         # With one device there is nothing to add, but each gradient would get an operator for it.
         return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
+    def rate_of(self, variable, learning_rate):
+        """Returns a variable's own learning rate, in its type."""
+        learning_rate = tf.cast(learning_rate, variable.dtype)
+        share = self._shares[self.variable_index(variable)]
+        # Only if it changes something, to keep the graph small.
+        return learning_rate if share == 1 else shared(share, variable.dtype) * learning_rate
+
+    def decays(self, variable) -> bool:
+        """Returns whether a variable decays."""
+        return bool(self.decay) and len(variable.shape) > 1
+
+
+class SGD(_OneOperator, keras.optimizers.SGD):
+    """Keras's SGD with momentum and an L2 penalty.
+
+    Unlike Keras's `weight_decay`, the penalty is included in the momentum.
+
+    Args:
+      learning_rate, momentum, nesterov: as in `keras.optimizers.SGD`; the momentum is above 0.
+      decay: share of a kernel that is added to its gradient.
+      bias_rate: see the base class.
+
+    Examples:
+      >>> optimizer = SGD(0.1, decay=5e-4, momentum=0.9, nesterov=True)
+    """
+
     def update_step(self, gradient, variable, learning_rate):
         """Changes one variable; see the base class."""
         gradient = tf.cast(gradient, variable.dtype)
-        share = self._shares[self.variable_index(variable)]
-        # Only if it changes something, to keep the graph small.
-        if share != 1:
-            learning_rate = shared(share, learning_rate.dtype) * learning_rate
-        if self.decay and len(variable.shape) > 1:
+        rate = self.rate_of(variable, learning_rate)
+        if self.decays(variable):
             gradient += shared(self.decay, variable.dtype) * variable
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self.variable_index(variable)].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
+            lr=rate,
             grad=gradient,
             momentum=shared(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,
+        )
+
+
+class AdamW(_OneOperator, keras.optimizers.Adam):
+    """Keras's Adam with decay that is separate from the step (Loshchilov and Hutter, 2019,
+    https://arxiv.org/abs/1711.05101, algorithm 2).
+
+    Args:
+      learning_rate, beta_1, beta_2, epsilon: as in `keras.optimizers.Adam`.
+      decay: share of a kernel that it loses at a learning rate of 1.
+      bias_rate: see the base class.
+
+    Examples:
+      >>> optimizer = AdamW(2e-3, decay=0.02)
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Changes one variable; see the base class."""
+        dtype, (mean, square) = variable.dtype, self.moments_of(variable)
+        rate = self.rate_of(variable, learning_rate)
+        first, second = (shared(beta, dtype) for beta in (self.beta_1, self.beta_2))
+        step = tf.cast(self.iterations.value, dtype) + shared(1, dtype)
+        if self.decays(variable):
+            variable.assign_sub(shared(self.decay, dtype) * rate * variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=mean.value.handle,
+            v=square.value.handle,
+            beta1_power=first**step,
+            beta2_power=second**step,
+            lr=rate,
+            beta1=first,
+            beta2=second,
+            epsilon=shared(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
         )
 
 

@@ -5,11 +5,15 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.cli import UserError
 from trainers.data.listing import SUFFIXES, is_hidden
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _THREADS = 4
 # Images that are read at once, and then classified together.
@@ -74,7 +78,25 @@ def read_images(
       At most `BATCH` pairs: the path, and uint8 [input_size, input_size, channels], or the reason
       why the file cannot be read.
     """
-    decode = _decoder(resize_size, input_size, channels)
+    from trainers.data.pipeline import uint8_image
+
+    return read_files(paths, lambda data: uint8_image(data, resize_size, input_size, channels))
+
+
+def read_files(
+    paths: Sequence[Path], transform: Callable[["tf.Tensor"], Any]
+) -> Iterator[list[tuple[Path, Any]]]:
+    """Yields batches of files that TensorFlow decodes.
+
+    Args:
+      paths: of files of any kind.
+      transform: from the bytes of a file to a tensor or several; called once, to be traced.
+
+    Yields:
+      At most `BATCH` pairs: the path, and what `transform` makes, as NumPy arrays, or the reason
+      why the file cannot be read.
+    """
+    decode = _decoder(transform)
     with ThreadPoolExecutor(_THREADS) as threads:
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
@@ -82,7 +104,7 @@ def read_images(
             yield list(zip(batch, images, strict=True))
 
 
-def _read(path: Path, decode: Callable[[bytes], np.ndarray | str]) -> np.ndarray | str:
+def _read(path: Path, decode: Callable[[bytes], Any]) -> Any:
     try:
         # A pipe would be waited for, and a device may have no end.
         if not stat.S_ISREG(path.stat().st_mode):
@@ -92,22 +114,16 @@ def _read(path: Path, decode: Callable[[bytes], np.ndarray | str]) -> np.ndarray
         return error.strerror or str(error)
 
 
-def _decoder(
-    resize_size: int, input_size: int, channels: int
-) -> Callable[[bytes], np.ndarray | str]:
+def _decoder(transform: Callable[["tf.Tensor"], Any]) -> Callable[[bytes], Any]:
     import tensorflow as tf
 
-    from trainers.data.pipeline import uint8_image
+    traced = tf.function(transform, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-    def transform(data: tf.Tensor) -> tf.Tensor:
-        return uint8_image(data, resize_size, input_size, channels)
-
-    def decode(data: bytes) -> np.ndarray | str:
+    def decode(data: bytes) -> Any:
         if not data:
             return "empty"
         try:
-            return transform(data).numpy()
+            return tf.nest.map_structure(lambda made: made.numpy(), traced(data))
         except tf.errors.OpError as error:
             return f"not an image ({error.message.strip().partition(chr(10))[0]})"
 

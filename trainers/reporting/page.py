@@ -17,11 +17,16 @@ _PERCENT = 100.0
 _CURVES = {
     "top1": ("Top-1 accuracy, %", _PERCENT),
     "top5": ("Top-5 accuracy, %", _PERCENT),
+    "ap": ("Average precision (AP), %", _PERCENT),
+    "ap50": ("Average precision at an IoU of 0.5 (AP50), %", _PERCENT),
     "eval_loss": ("Loss in evaluation", 1.0),
     "train_loss": ("Loss in training, of the last logged batch", 1.0),
     "images_per_second": ("Training speed, images/s", 1.0),
 }
 _NONE = "-"
+_USUAL = ("top1", "eval_loss")
+# How the columns of a score begin.
+_TITLES = {"top1": "top-1", "top5": "top-5", "eval_loss": "loss in evaluation", "ap": "AP"}
 
 
 def write_report(workdirs: Sequence[Path], path: Path) -> None:
@@ -83,15 +88,21 @@ def results(runs: Sequence[Run]) -> dict[str, Any]:
         "step": lambda run: _last(run, "step", "{:,.0f}"),
         "epoch": lambda run: _last(run, "epoch", "{:g}"),
         "top-1, last": lambda run: _last(run, "top1", "{:.2%}"),
-        "top-1, best (step)": _best,
+        "top-1, best (step)": lambda run: _best(run, "top1"),
         "top-5, last": lambda run: _last(run, "top5", "{:.2%}"),
+        "AP, last": lambda run: _last(run, "ap", "{:.2%}"),
+        "AP, best (step)": lambda run: _best(run, "ap"),
+        "AP50, last": lambda run: _last(run, "ap50", "{:.2%}"),
         "loss in evaluation": lambda run: _last(run, "eval_loss", "{:.4f}"),
         "loss in training": lambda run: _last(run, "train_loss", "{:.4f}"),
         "images evaluated": lambda run: _last(run, "eval_images", "{:,.0f}"),
         "images/s, median": _speed,
     }
-    if not any(record.get("top5") is not None for run in runs for record in run.records):
-        del columns["top-5, last"]
+    records = [record for run in runs for record in run.records]
+    known = {name for record in records for name in record if record[name] is not None}
+    # Without any evaluation, a classifier's are shown.
+    missing = tuple(title for name, title in _TITLES.items() if name not in (known or _USUAL))
+    columns = {key: value for key, value in columns.items() if not key.startswith(missing)}
     rows = [[value(run) for value in columns.values()] for run in runs]
     return {"headers": list(columns), "rows": rows}
 
@@ -101,8 +112,10 @@ def _last(run: Run, name: str, form: str) -> str:
     return _NONE if value is None else form.format(value)
 
 
-def _best(run: Run) -> str:
-    return f"{run.best['top1']:.2%} ({run.best['step']:,})" if run.best else _NONE
+def _best(run: Run, name: str) -> str:
+    if run.score != name:
+        return _NONE
+    return f"{run.best[name]:.2%} ({run.best['step']:,})"
 
 
 def _speed(run: Run) -> str:

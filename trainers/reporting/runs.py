@@ -12,8 +12,11 @@ from trainers.config import reading_record
 from trainers.data.class_names import read_labels, shows_top5
 from trainers.reporting.metrics import METRICS_FILE
 
-# Every evaluation has these; other numbers may be missing, such as the loss before the first step.
-_NEEDED = ("step", "epoch", "top1")
+# Every evaluation has these, and one of the scores; other numbers may be missing, such as the loss
+# before the first step.
+_NEEDED = ("step", "epoch")
+# A classifier's, and a detector's.
+SCORES = ("top1", "ap")
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,13 @@ class Run:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The evaluation with the highest top-1 accuracy, the first of several."""
-        return max(self.records, key=lambda record: record["top1"], default=None)
+        """The evaluation with the highest score, the first of several."""
+        return max(self.records, key=lambda record: record[self.score], default=None)
+
+    @property
+    def score(self) -> str | None:
+        """The name of the score that counts: top-1 accuracy or average precision."""
+        return next((name for name in SCORES for record in self.records if name in record), None)
 
 
 def read_runs(workdirs: Sequence[Path]) -> list[Run]:
@@ -102,7 +110,8 @@ def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     # If a step occurs twice, the later record counts.
     by_step = {}
     for number, record in records.found:
-        if all(_is_number(record.get(name)) for name in _NEEDED):
+        is_scored = any(_is_number(record.get(name)) for name in SCORES)
+        if is_scored and all(_is_number(record.get(name)) for name in _NEEDED):
             # What else is no number is as good as missing.
             by_step[record["step"]] = {
                 name: value for name, value in record.items() if _is_number(value)

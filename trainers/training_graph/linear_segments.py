@@ -1,9 +1,11 @@
 """Splits a functional Keras model into linear segments, between which it branches and merges."""
 
+import dataclasses
 from collections import Counter
-from typing import NamedTuple
 
 import keras
+
+from keras_shufflenet.keras_internals import CallNode, call_nodes
 
 # Layers from other packages may be subclasses that compute something else than their base class.
 _PACKAGES = ("keras", "keras_shufflenet")
@@ -18,23 +20,21 @@ _MERGES = (
 )
 
 
-class LinearSegment(NamedTuple):
+@dataclasses.dataclass
+class LinearSegment:
     """A series of layers; only the next layer uses the output of each.
 
     Attributes:
       inputs: keys of the inputs: one, or several for the merge.
       merge: the layer that merges several tensors into one, or None.
       layers: in order; empty if the segment is only a merge.
+      output: the key of the segment's output.
     """
 
     inputs: list[int]
     merge: keras.layers.Layer | None
-    layers: list[keras.layers.Layer]
-
-    @property
-    def output(self) -> int:
-        """The key of the segment's output."""
-        return id([self.merge, *self.layers][-1].output)
+    layers: list[keras.layers.Layer] = dataclasses.field(default_factory=list)
+    output: int = 0
 
 
 def key_of_images(model: keras.Model) -> int:
@@ -45,37 +45,42 @@ def key_of_images(model: keras.Model) -> int:
 def split(model: keras.Model) -> list[LinearSegment]:
     """Returns a model's layers as segments, each after the segments whose output it uses.
 
-    The result is empty if the model cannot be computed by calling each layer once with
-    `training=True`: with frozen layers, layers of other packages, regularized activations, several
-    inputs or outputs.
+    The result is empty if the model cannot be computed by calling its layers with `training=True`:
+    with frozen layers, layers of other packages, regularized activations, several inputs or
+    outputs, or a layer that is called again and keeps statistics.
 
     Args:
       model: any model.
     """
     if not _is_plain(model):
         return []
-    layers = model.layers[1:]
-    inputs = [[id(tensor) for tensor in keras.tree.flatten(layer.input)] for layer in layers]
+    calls = call_nodes(model)
+    if not all(_is_linear_or_merge(call) for call in calls):
+        return []
+    inputs = [[id(tensor) for tensor in call.inputs] for call in calls]
     uses = Counter(key for keys in inputs for key in keys)
     segments: list[LinearSegment] = []
     ends: dict[int, LinearSegment | None] = {key_of_images(model): None}
-    for layer, keys in zip(layers, inputs, strict=True):
-        # A key is missing if another model called the layer before.
-        if not all(key in ends for key in keys):
-            return []
+    for call, keys in zip(calls, inputs, strict=True):
         segment = ends[keys[0]]
-        merge = layer if len(keys) > 1 else None
+        merge = call.operation if len(keys) > 1 else None
         if merge or segment is None or uses[keys[0]] > 1:
-            segment = LinearSegment(keys, merge, [])
+            segment = LinearSegment(keys, merge)
             segments.append(segment)
         if not merge:
-            segment.layers.append(layer)
-        ends[id(layer.output)] = segment
+            segment.layers.append(call.operation)
+        segment.output = id(call.outputs[0])
+        ends[segment.output] = segment
     return segments
 
 
+def _is_linear_or_merge(call: CallNode) -> bool:
+    is_merge = isinstance(call.operation, _MERGES)
+    return len(call.outputs) == 1 and (len(call.inputs) == 1 or is_merge)
+
+
 def _is_plain(model: keras.Model) -> bool:
-    """Returns whether the model only calls layers that are known here, each once."""
+    """Returns whether the model only calls layers that are known here."""
     # Functional, not Sequential or a subclass.
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
         return False
@@ -88,7 +93,7 @@ def _is_plain(model: keras.Model) -> bool:
 
 
 def _is_known(layer: keras.layers.Layer, calls: list[dict]) -> bool:
-    """Returns whether a layer is called once, with only its input, or merges several inputs."""
+    """Returns whether a layer is called with nothing but its inputs, and computes what it says."""
     # Its loss would be of a call that the training graph does not make.
     if getattr(layer, "activity_regularizer", None) is not None:
         return False
@@ -96,8 +101,7 @@ def _is_known(layer: keras.layers.Layer, calls: list[dict]) -> bool:
         return False
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return False
-    if not isinstance(layer.output, keras.KerasTensor):
+    # With statistics, it would matter which call comes first.
+    if len(calls) > 1 and layer.non_trainable_variables:
         return False
-    if len(keras.tree.flatten(layer.input)) > 1 and not isinstance(layer, _MERGES):
-        return False
-    return len(calls) == 1 and all(value is None for value in calls[0]["kwargs"].values())
+    return all(value is None for call in calls for value in call["kwargs"].values())

@@ -145,7 +145,7 @@ def described(known, widths):
 
 
 def test_networks_are_known_by_their_widths():
-    torchvision, megvii_plus, megvii_v2, megvii_v1, *large = FORMATS
+    torchvision, megvii_plus, megvii_v2, megvii_v1, *large, _ = FORMATS
     for scale, width in {0.5: 192, 1.0: 464, 1.5: 704, 2.0: 976}.items():
         assert described(torchvision, width)[1:3] == ({"scale": scale}, 9)
         assert described(megvii_v2, width)[1:3] == ({"scale": scale}, 9)

@@ -8,8 +8,7 @@ import keras_shufflenet
 from common.cli import UserError
 from trainers import loop
 from trainers.config import TrainConfig
-from trainers.detection.augmentation import BoxAugmentation
-from trainers.detection.task import DetectionTask, DetectorSettings, open_sources
+from trainers.detection.task import DetectionTask, open_sources
 
 pytestmark = pytest.mark.medium
 
@@ -41,14 +40,14 @@ def make_config(workdir, folder, **changes):
         "checkpoint_every": 2,
         "learning_rate": 0.02,
         "weight_decay": 1e-4,
+        "optimizer": "adamw",
+        "task": "detection",
+        # One level, because tracing takes most of the time.
+        "neck": "fused",
+        "window_min": 0.9,
+        "window_max": 1.1,
     }
     return TrainConfig.from_flat({**values, "workdir": str(workdir), **changes})
-
-
-def make_task(config):
-    # One level, because tracing takes most of the time.
-    how = DetectorSettings(neck="fused", augmentation=BoxAugmentation(scale=(0.9, 1.1)))
-    return DetectionTask(config, how)
 
 
 def weights(workdir):
@@ -62,12 +61,12 @@ def test_a_run_resumes_bit_identically_and_records_average_precision(
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for workdir in (whole, stopped):
         workdir.mkdir()
-    loop.train(make_config(whole, squares_folder), False, make_task, open_sources)
+    loop.train(make_config(whole, squares_folder), False, DetectionTask, open_sources)
     assert "train: 7 images, 9 boxes of 2 classes" in capsys.readouterr().out
 
     config = make_config(stopped, squares_folder)
     sources = open_sources(config.data, ["train", "train"])
-    trainer = loop.Trainer(make_task(config), tf.distribute.get_strategy(), *sources)
+    trainer = loop.Trainer(DetectionTask(config), tf.distribute.get_strategy(), *sources)
     trainer.start(resume=False)
     step, taken = trainer._train_step, []
 
@@ -80,7 +79,7 @@ def test_a_run_resumes_bit_identically_and_records_average_precision(
     trainer._train_step = twice
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
-    loop.train(config, True, make_task, open_sources)
+    loop.train(config, True, DetectionTask, open_sources)
     for mine, theirs in zip(weights(whole), weights(stopped), strict=True):
         assert mine.tobytes() == theirs.tobytes()
     records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
@@ -93,7 +92,7 @@ def test_a_run_resumes_bit_identically_and_records_average_precision(
 def test_evaluation_sees_each_image_once(tmp_path, squares_folder):
     config = make_config(tmp_path, squares_folder)
     (source,) = open_sources(config.data, ["train"])
-    task = make_task(config)
+    task = DetectionTask(config)
     model = task.build(source)
     assert model.output_shape == (None, 16, 4 + 2)
     strategy = tf.distribute.get_strategy()
@@ -121,4 +120,4 @@ def test_evaluation_sees_each_image_once(tmp_path, squares_folder):
 )
 def test_what_is_not_supported_is_said_first(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        make_task(make_config(tmp_path, tmp_path, **changes))
+        DetectionTask(make_config(tmp_path, tmp_path, **changes))

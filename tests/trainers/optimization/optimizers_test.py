@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from trainers.optimization.optimizers import (
     SGD,
+    AdamW,
     Muon,
     ScaledOptimizer,
     make_optimizer,
@@ -72,6 +73,26 @@ def test_muon_steps_along_the_orthogonalized_momentum(nesterov):
     step = 0.1 * 2 * orthogonalized(tf.constant(ahead)).numpy()
     expected = before[0, 0] - 0.1 * (step + 0.5 * before[0, 0])
     np.testing.assert_allclose(kernel.numpy()[0, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (8,)])
+def test_adamw_takes_the_same_step_as_keras(shape):
+    results = []
+    for make in (AdamW, keras.optimizers.AdamW):
+        name = "decay" if make is AdamW else "weight_decay"
+        # Ours keeps vectors from decaying.
+        optimizer = make(0.1, **{name: 0.05 if len(shape) > 1 else 0.0})
+        variable = keras.Variable(random_matrix(*shape))
+        optimizer.build([variable])
+        for scale in (1.0, -0.3, 0.02):
+            optimizer.apply([tf.constant(scale * random_matrix(*shape)[::-1])], [variable])
+        results.append(variable.numpy())
+    np.testing.assert_allclose(*results, atol=1e-5)
+    vector = keras.Variable(np.ones(3, np.float32))
+    optimizer = AdamW(0.1, decay=0.5)
+    optimizer.build([vector])
+    optimizer.apply([tf.zeros(3)], [vector])
+    np.testing.assert_array_equal(vector.numpy(), 1)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

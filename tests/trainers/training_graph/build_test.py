@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
+from keras_shufflenet import ShuffleNetDetector, ShuffleNetV1, ShuffleNetV2
 from trainers.distribution.strategy import batch_norms, synchronize_batch_norms
 from trainers.networks.mobilenet import mobilenet_v2
 from trainers.training_graph import normalized_product
@@ -29,14 +29,25 @@ def mobilenet(**_):
     return mobilenet_v2(0.5, (32, 32, 3), classes=10, small_images=True)
 
 
+def detector(input_shape, **_):
+    """All levels share their last convolution."""
+    backbone = ShuffleNetV2(
+        input_shape=input_shape, stage_channels=(20, 28, 36), units_per_stage=(2, 1, 1)
+    )
+    model = ShuffleNetDetector(classes=6, width=20, backbone=backbone)
+    return keras.Model(model.inputs, keras.layers.GlobalAveragePooling1D()(model.outputs[0]))
+
+
 VARIANTS = {
     "v2": (ShuffleNetV2, V2),
     "v2 megvii": (ShuffleNetV2, {**V2, "convention": "megvii"}),
     "v2 large images": (ShuffleNetV2, {**V2, "small_images": False, "padding": "symmetric"}),
+    "v2 star": (ShuffleNetV2, {**V2, "first_depthwise": True}),
     "v1": (ShuffleNetV1, V1),
     "v1 megvii, se": (ShuffleNetV1, {**V1, "convention": "megvii", "se": True, "groups": 2}),
     "v1 no shuffle": (ShuffleNetV1, {**V1, "shuffle": False, "padding": "symmetric"}),
     "mobilenet v2": (mobilenet, {}),
+    "detector": (detector, {}),
 }
 
 

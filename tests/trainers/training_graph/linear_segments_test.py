@@ -53,15 +53,22 @@ class Doubled(keras.layers.Conv2D):
 
 
 def shared(x):
-    layer = keras.layers.Conv2D(3, 1)
+    layer = keras.layers.BatchNormalization()
     return layer(layer(x))
+
+
+def test_a_layer_may_be_called_again():
+    image = keras.Input((8, 8, 3))
+    conv, pool = keras.layers.Conv2D(3, 1, name="conv"), keras.layers.MaxPooling2D(name="pool")
+    add = keras.layers.Add(name="add")([pool(conv(image)), conv(pool(image))])
+    assert sorted(names(keras.Model(image, add))) == [["add"], ["conv", "pool"], ["pool", "conv"]]
 
 
 @pytest.mark.parametrize(
     "network",
     [
         pytest.param(Doubled(3, 1), id="a subclass that computes something else"),
-        pytest.param(shared, id="a layer called twice"),
+        pytest.param(shared, id="statistics of two calls"),
         pytest.param(lambda x: keras.layers.Dropout(0.5)(x, training=False), id="an argument"),
         pytest.param(lambda x: keras.ops.relu(x), id="an operation that is not a layer"),
         pytest.param(keras.layers.Conv2D(3, 1, trainable=False), id="a frozen layer"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.cli import UserError
 from trainers.data.class_names import difference
+from trainers.data.listing import SUFFIXES
 from trainers.detection.data import coco, voc, yolo
 from trainers.detection.data.annotations import Annotations
 from trainers.detection.data.cleaning import ImageBoxes, check_header, cleaned
@@ -87,7 +88,26 @@ def _read(root: Path, split: str) -> Annotations:
     for module in _FORMATS:
         if module.find(root, split):
             return module.read(root, split)
-    raise UserError(f"{root} has no split {split!r}; {_LAYOUT}")
+    if _has_classes_alone(root, split):
+        raise UserError(
+            f"{root} has folders of images, one a class, but no boxes; train a classifier on it "
+            "(--recipe=folder), or add boxes"
+        )
+    raise UserError(
+        f"{root} has no split {split!r}; {_LAYOUT}; or name another (--train_split, --eval_split)"
+    )
+
+
+def _has_classes_alone(root: Path, split: str) -> bool:
+    """Returns whether a folder is laid out as for a classifier, ROOT/SPLIT/CLASS or ROOT/CLASS."""
+    place = root / split if (root / split).is_dir() else root
+    folders = [path for path in place.iterdir() if path.is_dir()]
+    holding = [
+        path
+        for path in folders
+        if any(one.name.lower().endswith(SUFFIXES) for one in path.iterdir())
+    ]
+    return len(holding) > 1
 
 
 def _class_names(root: Path, read: dict[str, Annotations]) -> tuple[str, ...]:

@@ -116,6 +116,10 @@ REFUSED = {
     "no coco": (lambda root: (root / "train.json").write_text("[]"), "not COCO's JSON"),
     "no json": (lambda root: (root / "train.json").write_text("{"), "not valid JSON"),
     "no box's sides": (lambda root: coco(root, [(1, 7, [1, 2])]), "not COCO's JSON"),
+    "classes": (
+        lambda root: [picture(root / "train" / name / "1.jpg") for name in ("cat", "dog")],
+        "folders of images, one a class, but no boxes; train a classifier",
+    ),
     "nothing": (lambda root: None, "has no split 'train'; expected COCO"),
 }
 

@@ -1,0 +1,1 @@
+"""What a trained detector finds: in files, in pictures, against the truth."""

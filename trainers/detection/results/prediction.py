@@ -1,0 +1,110 @@
+"""Finds objects in files of images, draws them, and writes them as JSON."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from common import files
+from common.cli import UserError
+from trainers.config import TrainConfig
+from trainers.data.class_names import read_labels
+from trainers.data.images.decoding import decode
+from trainers.detection.batches import as_on_devices
+from trainers.detection.evaluation import in_pixels
+from trainers.detection.results.detector import Detector, open_detector
+from trainers.detection.results.drawing import draw, load_image, save_jpeg
+from trainers.detection.results.records import FORMATS, as_json, record_of
+from trainers.prediction.images import read_files
+
+DETECTIONS = "detections.json"
+_JPEGS = (".jpg", ".jpeg")
+
+
+def predict_boxes(
+    model: Path,
+    workdir: Path,
+    images: Sequence[Path],
+    output: Path,
+    score: float,
+    form: str,
+) -> None:
+    """Writes each image with its boxes, and detections.json, to `output`; prints the boxes.
+
+    Args:
+      model: a workdir, or a `.keras` or `.tflite` file.
+      workdir: of the training that the model comes from.
+      images: files.
+      output: a folder; created if it is missing.
+      score: a lower score is no detection.
+      form: what is printed, a key of `records.FORMATS`.
+
+    Raises:
+      UserError: the model cannot be used, no file can be read, or a picture would replace an image.
+    """
+    pictures = _pictures(images, output)
+    path = model / "model.keras" if model.is_dir() else model
+    detector = open_detector(path, TrainConfig.load(workdir), read_labels(workdir))
+    print(f"{path}: {len(detector.labels)} classes", file=sys.stderr)
+    unreadable: dict[str, str] = {}
+    records = list(_predict(detector, images, pictures, score, unreadable))
+    for name, reason in unreadable.items():
+        print(f"warning: {name} cannot be read: {reason}", file=sys.stderr)
+    if not records:
+        raise UserError(f"none of the {len(images)} files can be read; name images")
+    output.mkdir(parents=True, exist_ok=True)
+    files.write_text(output / DETECTIONS, as_json(records, unreadable) + "\n")
+    print(FORMATS[form](records, unreadable))
+    print(f"{len(records)} images with boxes, and {DETECTIONS}, are in {output}", file=sys.stderr)
+
+
+def _pictures(images: Sequence[Path], output: Path) -> dict[Path, Path]:
+    """Returns the file of each image's picture: below `output` as the images are below theirs.
+
+    Raises:
+      UserError: it would replace one of the images.
+    """
+    whole = [path.absolute() for path in images]
+    root = Path(os.path.commonpath([path.parent for path in whole]))
+    pictures = {}
+    for path, absolute in zip(images, whole, strict=True):
+        place = output / absolute.relative_to(root)
+        is_jpeg = place.suffix.lower() in _JPEGS
+        pictures[path] = place if is_jpeg else place.with_name(f"{place.name}.jpg")
+    sources = {path.resolve() for path in whole}
+    for picture in pictures.values():
+        if picture.resolve() in sources:
+            raise UserError(f"{picture} would be replaced by a picture; name another --output")
+    return pictures
+
+
+def _predict(
+    detector: Detector,
+    images: Sequence[Path],
+    pictures: dict[Path, Path],
+    score: float,
+    unreadable: dict[str, str],
+) -> Iterator[dict]:
+    """Yields the records, and adds the files that cannot be read with the reasons."""
+    settings = detector.settings
+
+    def transform(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = decode(data, settings.channels)
+        return as_on_devices(pixels, settings.size), tf.shape(pixels)[:2]
+
+    for batch in read_files(images, transform):
+        unreadable.update((str(path), why) for path, why in batch if isinstance(why, str))
+        good = [(path, *read) for path, read in batch if not isinstance(read, str)]
+        if not good:
+            continue
+        inputs = np.stack([pixels for _, pixels, _ in good])
+        detections = detector.detect(inputs, score=score)
+        for (path, _, (height, width)), found in zip(good, detections, strict=True):
+            size = int(width), int(height)
+            found = in_pixels(found, size, settings.size)
+            found = found._replace(boxes=np.clip(found.boxes, 0, [*size, *size]))
+            save_jpeg(draw(load_image(path), found, detector.labels), pictures[path])
+            yield record_of(str(path), size, found, detector.labels)
