@@ -20,8 +20,8 @@ _SCRIPT = "shufflenet"
 # By name: the module, and what it does. tests/common/commands_test.py compares BUILD and setup.py.
 COMMANDS = {
     "train": ("trainers.train", "train a network on images"),
-    "evaluate": ("trainers.evaluate", "accuracy and confusion matrix of a model"),
-    "predict": ("trainers.predict", "classify images with a trained or converted model"),
+    "evaluate": ("trainers.evaluate", "accuracy, or average precision, of a model"),
+    "predict": ("trainers.predict", "classify images, or find objects in them"),
     "training-report": ("trainers.report", "compare trainings on one HTML page"),
     "launch": ("trainers.launch", "train with several workers on this machine"),
     "data-server": ("trainers.data_server", "make training batches on other machines"),

@@ -40,6 +40,11 @@ class DetectionConfig(Settings):
     window_max: float = setting(
         1.25, "and at most this share; above 1 there is grey around the image.", interval="(0, 4]"
     )
+    mosaic: float = setting(
+        0.0,
+        "Share of a detector's training images that are put together from windows of four.",
+        interval="[0, 1]",
+    )
     flip_vertical: bool = setting(
         False,
         "Also turn a detector's training images upside down, where there is no up, as under a "

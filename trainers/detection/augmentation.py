@@ -26,6 +26,7 @@ class BoxAugmentation:
       aspect: each side of the window is also changed by up to this share.
       contrast: the contrast is changed by up to this share.
       shift: each colour is shifted by up to this many of 255.
+      mosaic: share of the images that are put together from windows of four.
 
     Raises:
       ValueError: a number is out of its range.
@@ -37,12 +38,13 @@ class BoxAugmentation:
     aspect: float = 0.15
     contrast: float = 0.2
     shift: float = 20.0
+    mosaic: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.scale
         if not 0 < low <= high <= 4:
             raise ValueError(f"scale must be two rising numbers from 0 to 4, got {self.scale}")
-        for name, most in (("aspect", 0.9), ("contrast", 1.0), ("shift", 255.0)):
+        for name, most in (("aspect", 0.9), ("contrast", 1.0), ("shift", 255.0), ("mosaic", 1.0)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be from 0 to {most}, got {getattr(self, name)}")
 
@@ -77,8 +79,14 @@ def augment(
     Returns:
       float32 [height, width, channels], 0 to 255, and the boxes in pixels of it.
     """
-    window = _window(_fold(key, _WINDOW), config)
-    image, boxes = cut_out(image, boxes, window, size)
+    window = random_window(_fold(key, _WINDOW), config)
+    return vary(*cut_out(image, boxes, window, size), key, size, config)
+
+
+def vary(
+    image: tf.Tensor, boxes: Boxes, key: tf.Tensor, size: tuple[int, int], config: BoxAugmentation
+) -> tuple[tf.Tensor, Boxes]:
+    """Returns an image of a size, perhaps mirrored, in other colours; as `augment`."""
     flips = tf.random.stateless_uniform([2], _fold(key, _FLIPS)) < 0.5
     flips &= [config.flip, config.flip_vertical]
     image, boxes = _flipped(image, boxes, flips, size)
@@ -89,18 +97,26 @@ def _fold(key: tf.Tensor, number: int) -> tf.Tensor:
     return tf.random.fold_in(key, number)
 
 
-def _window(key: tf.Tensor, config: BoxAugmentation) -> tf.Tensor:
-    """Returns left, top, right, bottom of a window, as shares of the image's width and height."""
+def random_window(
+    key: tf.Tensor, config: BoxAugmentation, share: tf.Tensor | float = 1.0
+) -> tf.Tensor:
+    """Returns left, top, right, bottom of a window, as shares of the image's width and height.
+
+    Args:
+      key: int64 [2].
+      config: of the window's size.
+      share: factors for its width and height.
+    """
     scale = tf.random.stateless_uniform([], _fold(key, 0), *config.scale)
     aspects = tf.random.stateless_uniform([2], _fold(key, 1), 1 - config.aspect, 1 + config.aspect)
-    extent = scale * aspects
+    extent = scale * aspects * share
     # A smaller window lies inside of the image, a larger one around it.
     begin = tf.random.stateless_uniform([2], _fold(key, 2)) * (1 - extent)
     return tf.concat([begin, begin + extent], 0)
 
 
 def cut_out(
-    image: tf.Tensor, boxes: Boxes, window: tf.Tensor, size: tuple[int, int]
+    image: tf.Tensor, boxes: Boxes, window: tf.Tensor, size: tuple[int, int] | tf.Tensor
 ) -> tuple[tf.Tensor, Boxes]:
     """Returns a window of an image, scaled to `size`, and its boxes.
 
@@ -115,7 +131,7 @@ def cut_out(
       left is ignored; of which nothing is left is padding.
     """
     stored = tf.cast(tf.shape(image)[:2], tf.float32)
-    target = tf.constant(size, tf.float32)
+    target = tf.cast(tf.convert_to_tensor(size), tf.float32)
     begin, extent = window[:2], window[2:] - window[:2]
     # Rows before columns.
     factors = target / (stored * extent[::-1])
@@ -128,7 +144,8 @@ def cut_out(
         kernel_type="triangle",
         antialias=True,
     )[0]
-    scaled = tf.ensure_shape(scaled + GREY, [*size, image.shape[-1]])
+    known = size if isinstance(size, tuple) else (None, None)
+    scaled = tf.ensure_shape(scaled + GREY, [*known, image.shape[-1]])
     moved = boxes.boxes * tf.tile(factors[::-1], [2]) + tf.tile(shift[::-1], [2])
     cut = tf.clip_by_value(moved, 0.0, tf.tile(target[::-1], [2]))
     share = tf.math.divide_no_nan(_areas(cut), _areas(moved))

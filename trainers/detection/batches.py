@@ -14,9 +14,10 @@ import tensorflow as tf
 from trainers.data.images.decoding import decode
 from trainers.data.pipeline import ALONE, divided, normalize, shard_of
 from trainers.data.sources import IndexedSource
-from trainers.detection.augmentation import BoxAugmentation, Boxes, augment, cut_out
+from trainers.detection.augmentation import BoxAugmentation, Boxes, cut_out
 from trainers.detection.box_ops import Truth
 from trainers.detection.data.dataset import DetectionSet
+from trainers.detection.mosaic import varied
 
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -124,10 +125,14 @@ def training_batches(
     """
     shard = shard_of(settings.batch_size, context)
 
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, Boxes]:
+        image, boxes = source.read(index)
+        return decode(image, settings.channels), boxes
+
     def load(position: tf.Tensor, visit: tf.Tensor, image: tf.Tensor, boxes: Boxes) -> Any:
         key = tf.stack([tf.constant(settings.seed, tf.int64), position])
-        pixels = decode(image, settings.channels)
-        pixels, boxes = augment(pixels, boxes, key, settings.size, augmentation)
+        own, how = (decode(image, settings.channels), boxes), augmentation
+        pixels, boxes = varied(own, read, source.num_examples, key, settings.size, how)
         return normalize(pixels, settings.preprocessing), Truth(*boxes)
 
     stream = source.shuffled(settings.seed, start * settings.batch_size, shard, load)

@@ -70,6 +70,7 @@ class DetectionTask(Task):
             flip=config.augmentation.flip,
             flip_vertical=how.flip_vertical,
             scale=(how.window_min, how.window_max),
+            mosaic=how.mosaic,
         )
 
     def build(self, source: batches.BoxSource) -> keras.Model:

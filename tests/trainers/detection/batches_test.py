@@ -37,14 +37,16 @@ def check_squares(images, truth):
     return number
 
 
-@pytest.mark.parametrize("kind", ["none", "all"])
+@pytest.mark.parametrize("kind", ["none", "all", "mosaic"])
 def test_boxes_stay_on_their_objects(squares, kind):
     settings = BatchSettings(height=64, width=64, batch_size=7)
-    how = NONE if kind == "none" else BoxAugmentation(flip_vertical=True)
+    share = 0.7 if kind == "mosaic" else 0.0
+    how = NONE if kind == "none" else BoxAugmentation(flip_vertical=True, mosaic=share)
     stream = training_batches(settings, how, box_source(squares))
     seen = 0
     for images, truth in stream.take(1 if kind == "none" else 12):
-        assert images.shape == (7, 64, 64, 3) and truth.boxes.shape == (7, 3, 4)
+        most = 12 if kind == "mosaic" else 3
+        assert images.shape == (7, 64, 64, 3) and truth.boxes.shape == (7, most, 4)
         boxes = truth.boxes.numpy()
         assert boxes.min() >= 0 and boxes.max() <= 64
         seen += check_squares(images, truth)
@@ -102,7 +104,23 @@ def test_around_an_image_there_is_grey():
     assert (found.numpy() > 199).sum() == pytest.approx(400, abs=80)
 
 
-@pytest.mark.parametrize("wrong", [{"scale": (0, 1)}, {"aspect": 1.0}, {"shift": -1}])
+def test_a_mosaic_has_the_objects_of_four_images(squares):
+    settings = BatchSettings(height=96, width=96, batch_size=7)
+    plain, mosaics = (
+        training_batches(settings, BoxAugmentation(mosaic=share), box_source(squares)).take(12)
+        for share in (1e-9, 1.0)
+    )
+    counts = [
+        np.concatenate([truth.wanted.numpy().sum(1) for _, truth in stream])
+        for stream in (plain, mosaics)
+    ]
+    assert counts[0].max() <= 3 < counts[1].max()
+    assert counts[1].mean() > 1.5 * counts[0].mean()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mosaic": 1.1}, {"scale": (0, 1)}, {"aspect": 1.0}, {"shift": -1}]
+)
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         BoxAugmentation(**wrong)

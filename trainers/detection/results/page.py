@@ -12,68 +12,53 @@ from PIL import Image
 from common.detection.nms import Detections
 from common.pages.html_page import plot, write_page
 from trainers.detection.data.cleaning import ImageBoxes
-from trainers.detection.data.dataset import DetectionSet
 from trainers.detection.results.drawing import draw, load_image
 from trainers.detection.results.outcomes import Curve, Outcome, surest_mistakes
-from trainers.detection.scores import DetectionScores
+from trainers.detection.results.scored import HEADERS, Scored
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _IMAGES, _MISTAKES = 12, 24
+# From which on a detection is drawn if none is right.
+_USUAL_SCORE = 0.5
 # Pixels of a picture's longer side, and how much around a mistake is shown, as a share of its box.
 _LARGE, _SMALL, _MARGIN = 480, 160, 0.5
 # Of a curve, so many points at most: more cannot be seen.
 _POINTS = 500
 
 
-def write_detections(
-    path: Path,
-    about: dict[str, str],
-    scores: DetectionScores,
-    classes: Sequence[Sequence[str]],
-    found: DetectionSet,
-    detections: Sequence[Detections],
-    outcomes: Sequence[Outcome],
-    curves: Sequence[Curve],
-) -> None:
+def write_scored(path: Path, about: dict[str, str], scored: Scored) -> None:
     """Writes the page.
 
     Args:
       path: the HTML file.
       about: what was evaluated: lines of a table.
-      scores: the result.
-      classes: rows of the table of classes.
-      found: the images and their boxes.
-      detections: of each image, in its pixels.
-      outcomes: of all detections.
-      curves: of all classes together, then of each.
+      scored: the result.
 
     Raises:
       UserError: a package is missing.
       OSError: the file or an image cannot be read or written.
     """
+    curves, found = scored.curves, scored.found
     best = curves[0].best()
-    score = 0.5 if best is None else float(curves[0].scores[best])
-    mistakes = surest_mistakes(outcomes, _MISTAKES)
+    score = _USUAL_SCORE if best is None else float(curves[0].scores[best])
     values = {
         "about": [[name, value] for name, value in about.items()],
-        "scores": scores.details,
-        "images": scores.images,
+        "scores": scored.scores.details,
+        "images": len(found.images),
         "score": f"{score:.2f}",
-        "classes": classes,
+        "headers": HEADERS,
+        "classes": scored.class_rows(),
         "curves": plot(curve_figure(curves, found.class_names), "curves"),
         "pictures": [
             {
                 "picture": _picture(image, _from(score, one), found.class_names),
                 "image": _shown(image.path),
             }
-            for image, one in _some(found.images, detections)
+            for image, one in _some(found.images, scored.detections)
         ],
-        "mistakes": [
-            _mistake(one, found.images[one.image], detections[one.image], found.class_names)
-            for one in mistakes
-        ],
+        "mistakes": [_mistake(one, scored) for one in surest_mistakes(scored.outcomes, _MISTAKES)],
     }
     write_page(path, Path(__file__).with_name("templates"), "detections.html", values)
 
@@ -118,9 +103,9 @@ def _picture(image: ImageBoxes, found: Detections, names: Sequence[str]) -> str:
     return _url(_shrunk(draw(load_image(image.path), found, names, image.boxes), _LARGE))
 
 
-def _mistake(
-    one: Outcome, image: ImageBoxes, found: Detections, names: Sequence[str]
-) -> dict[str, Any]:
+def _mistake(one: Outcome, scored: Scored) -> dict[str, Any]:
+    image, found = scored.found.images[one.image], scored.detections[one.image]
+    names = scored.found.class_names
     box = found.boxes[one.index]
     margin = _MARGIN * max(box[2:] - box[:2])
     window = np.concatenate([box[:2] - margin, box[2:] + margin])
