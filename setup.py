@@ -82,7 +82,7 @@ setup(
         "common.pages": ["templates/*.html"],
         "trainers.detection.results": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],
-        "converters.micro_target": ["templates/*", "templates/*/*"],
+        "converters.micro_target": ["templates/*", "templates/*/*", "templates/*/*/*"],
         "edge.browser": ["templates/*"],
         "edge.reporting": ["templates/*.html"],
         "experiments.harness": ["templates/*.html"],

@@ -59,8 +59,9 @@ def correctness(artifact: Artifact, file: str, outputs: Sequence[np.ndarray] | N
 
     Returns:
       `accuracy` and `accuracy_images` where the correct classes are known, else None and 0. Of
-      detectors, whose `accuracy` is None, also `ap` and `ap50`. Of networks of other tasks also `keras_agreement`: `max` and `rms` error in standard
-      deviations of the Keras model's outputs (of the worst output), and the number of `images`.
+      detectors, whose `accuracy` is None, also `ap` and `ap50`. Of networks of other tasks also
+      `keras_agreement`: `max` and `rms` error in standard deviations of the Keras model's outputs
+      (of the worst output), and the number of `images`.
     """
     unknown = {"accuracy": None, "accuracy_images": 0}
     # Without samples the outputs are those of noise.
