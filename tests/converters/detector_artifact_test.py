@@ -123,14 +123,14 @@ def test_benchmark_knows_the_average_precision(converted, run_cli, tmp_path):
 
 def test_predict_and_evaluate_take_the_files(converted, workdir, shapes, run_cli, tmp_path):
     image = shapes / "images" / "val_0000.png"
-    flags = ("--score=0.2", f"--output={tmp_path}/found", "--format=json")
+    flags = ("--score=0.05", f"--output={tmp_path}/found", "--format=json")
     done = run_cli("trainers.predict", f"--model={converted.folder}", *flags, image)
     (listed,) = json.loads(done.stdout)["images"]
     (found,) = converted.sample_arrays(["images"], 1)
     raw = converted.load(INT8).predict(converted.preprocess(found))
     from common.detection.nms import detect
 
-    (expected,) = detect(raw, converted.decoding.points, score=0.2)
+    (expected,) = detect(raw, converted.decoding.points, score=0.05)
     assert len(listed["detections"]) == len(expected.scores) > 0
     best = listed["detections"][0]
     assert best["class"] == converted.labels[expected.classes[0]]
@@ -170,6 +170,27 @@ def test_firmware_finds_the_golden_boxes(converted, tmp_path):
     assert done.returncode == 0, done.stdout
     assert f"boxes: {count} of {count}" in done.stdout and count > 0
     assert "Detect" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("target", ["edgetpu", "ethosu"])
+def test_accelerators_take_the_whole_network(workdir, tmp_path, target):
+    from converters.conversion.config import ConversionConfig
+    from converters.conversion.pipeline import convert_workdir
+
+    accelerator = None
+    if target == "ethosu":
+        pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+        accelerator = "ethos-u55-128"
+    settings = {"quantizations": ("int8-ptq",), "samples": 2, "calibration_images": 32}
+    config = ConversionConfig(
+        workdir, tmp_path / "artifact", target=target, accelerator=accelerator, **settings
+    )
+    manifest = convert_workdir(config, "shufflenet convert")
+    found = manifest["files"][INT8][target]
+    if target == "edgetpu":
+        assert found["prediction"]["unmapped"] == []
+    else:
+        assert found["cpu_operators"] == {} and found["npu_operators"] > 0
 
 
 def test_other_commands_say_that_they_are_for_classifiers(workdir, converted):
