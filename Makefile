@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 
 help:
 	@echo "make demo       train, evaluate, convert and benchmark a ShuffleNet on real digits, into $(DEMO)/"
-	@echo "make demo-detection  train a detector, evaluate it and draw what it finds, into $(DEMO)-detection/"
+	@echo "make demo-detection  train, convert and benchmark a detector and draw what it finds, into $(DEMO)-detection/"
 	@echo "make test       lint, import rules and the test suite"
 	@echo "make test-fast  only the quick tests, to run between two edits (at most three minutes)"
 	@echo "make test-slow  the tests that take minutes or need tools that a fresh machine lacks"
@@ -59,13 +59,18 @@ demo-detection: venv
 	@if [ -z "$(BOXES)" ]; then \
 	  echo "== no BOXES=FOLDER is given: tools/draw_shapes.py draws 300 images of shapes instead"; \
 	  $(PY) tools/draw_shapes.py $(DEMO)-detection/shapes; fi
-	@echo "== 1/3 train: a detector, ShuffleNetV2 0.5x with a PAN neck, from random weights"
+	@echo "== 1/5 train: a detector, ShuffleNetV2 0.5x with a PAN neck, from random weights"
 	@$(PY) -m trainers.train --recipe=detection --data_dir=$(if $(BOXES),$(BOXES),$(DEMO)-detection/shapes) \
 	  --workdir=$(DEMO)-detection/work --input_size=192 --epochs=40 $(BOXES_FLAGS)
-	@echo "== 2/3 evaluate: average precision, every box, a page"
+	@echo "== 2/5 evaluate: average precision, every box, a page"
 	@$(PY) -m trainers.evaluate --model=$(DEMO)-detection/work --output=$(DEMO)-detection/evaluation
-	@echo "== 3/3 predict: boxes, drawn into images"
-	@$(PY) -m trainers.predict --model=$(DEMO)-detection/work --output=$(DEMO)-detection/found --format=csv \
+	@echo "== 3/5 convert: both graphs in int8, each with its AP next to the Keras model's"
+	@$(PY) -m converters.convert --model=$(DEMO)-detection/work --output=$(DEMO)-detection/artifact \
+	  --graph=deployment,canonical --quantization=int8-ptq
+	@echo "== 4/5 benchmark: AP and milliseconds of each file, on this machine"
+	@$(PY) -m edge.benchmark --artifact=$(DEMO)-detection/artifact --output=$(DEMO)-detection/measurements.jsonl
+	@echo "== 5/5 predict: boxes of the int8 file, drawn into images"
+	@$(PY) -m trainers.predict --model=$(DEMO)-detection/artifact --output=$(DEMO)-detection/found --format=csv \
 	  $(if $(BOXES),$(BOXES),$(DEMO)-detection/shapes)/images > $(DEMO)-detection/found.csv
 	@echo "Everything is in $(DEMO)-detection/"
 

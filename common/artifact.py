@@ -11,9 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from common.cli import UserError
+from common.detection import truth_arrays
+from common.detection.average_precision import Truth
+from common.detection.decoding import Decoding
 from common.files import sha256
 from common.manifest import (
     CLASSIFICATION,
+    DETECTION,
     LABELS,
     MANIFEST,
     ONNX,
@@ -65,8 +69,8 @@ class Artifact:
         if manifest["labels"] is None:
             return cls(folder, manifest, [])
         labels = read_lines(folder / LABELS, _REMEDY)
-        classes = manifest["outputs"][0]["shape"][-1]
-        if manifest["task"] == CLASSIFICATION and len(labels) != classes:
+        classes = _classes(manifest)
+        if classes is not None and len(labels) != classes:
             raise UserError(
                 f"{folder / LABELS} has {len(labels)} labels for {classes} classes; {_REMEDY}"
             )
@@ -81,6 +85,19 @@ class Artifact:
     def task(self) -> str:
         """What the outputs mean: "classification", "detection" or "other"."""
         return self.manifest["task"]
+
+    @property
+    def decoding(self) -> Decoding:
+        """How a detector's output becomes boxes.
+
+        Raises:
+          UserError: the artifact is of no detector.
+        """
+        if self.task != DETECTION:
+            raise UserError(
+                f"{self.folder} is not of a detector (its task: {self.task}); name another artifact"
+            )
+        return Decoding.read(self.manifest["decode"])
 
     @property
     def files(self) -> dict[str, dict]:
@@ -131,8 +148,8 @@ class Artifact:
           UserError: the manifest does not say.
         """
         # Artifacts of older versions have it among the training's settings.
-        resize = self.image_input.get("resize", {})
-        size = resize.get("shorter_side", self.manifest["training"].get("resize_size"))
+        resize, training = self.image_input.get("resize"), self.manifest["training"]
+        size = training.get("resize_size") if resize is None else resize.get("shorter_side")
         if type(size) is not int or size < max(self.input_shape[1:3]):
             raise UserError(
                 f"{self.folder / MANIFEST} does not say how images are resized; convert again"
@@ -244,6 +261,27 @@ class Artifact:
         arrays = self.sample_arrays(("labels",))
         return None if arrays is None else arrays[0]
 
+    def sample_truths(self, limit: int | None = None) -> list[Truth] | None:
+        """Returns the boxes of a detector's samples, or None if they are not known.
+
+        Args:
+          limit: the largest number of samples; None for all.
+
+        Returns:
+          For each sample its boxes in pixels of the network's input.
+
+        Raises:
+          UserError: the file differs from the manifest, or has boxes that cannot be.
+        """
+        found = self.sample_arrays(truth_arrays.ARRAYS, limit)
+        if found is None:
+            return None
+        arrays = dict(zip(truth_arrays.ARRAYS, found, strict=True))
+        try:
+            return truth_arrays.unpack(arrays, self.decoding.classes)
+        except ValueError as error:
+            raise UserError(f"{self.folder / SAMPLES} has {error}; {_REMEDY}") from error
+
     def sample_arrays(
         self, names: Sequence[str], limit: int | None = None
     ) -> list[np.ndarray] | None:
@@ -288,6 +326,14 @@ class Artifact:
             return images.astype(np.float32)
         scale, offset = (np.float32(constants[key]) for key in ("scale", "offset"))
         return images.astype(np.float32) * scale + offset
+
+
+def _classes(manifest: dict) -> int | None:
+    """Returns how many class names there must be; None: any number."""
+    if manifest["task"] == DETECTION:
+        return manifest["decode"]["classes"]
+    is_classifier = manifest["task"] == CLASSIFICATION
+    return manifest["outputs"][0]["shape"][-1] if is_classifier else None
 
 
 def takes_pixels(entry: dict, preprocessing: dict | None) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from common.cli import UserError
+from common.detection import truth_arrays
+from common.detection.decoding import wrong_field
 from common.storage.readers import read_json
 
 SCHEMA_VERSION = 2
@@ -119,17 +121,21 @@ _PHOTOGRAPH_FIELDS = {
     "channels": lambda value: value in (["red", "green", "blue"], ["grey"]),
     "orientation": lambda value: value in ("exif", "stored"),
     "resize": _is_object,
-    "crop": lambda value: value == "center",
+    "crop": lambda value: value in ("center", None),
 }
-_RESIZE_FIELDS = {
-    "shorter_side": _is_int(1, _MAX_SIDE),
+_FILTER_FIELDS = {
     "filter": lambda value: value == "triangle",
     "antialias": lambda value: type(value) is bool,
+}
+# By `crop`: without one, the whole image is scaled, whatever its shape.
+_RESIZE_FIELDS = {
+    "center": {"shorter_side": _is_int(1, _MAX_SIDE), **_FILTER_FIELDS},
+    None: {"height": _is_int(1, _MAX_SIDE), "width": _is_int(1, _MAX_SIDE), **_FILTER_FIELDS},
 }
 _PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
 _SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES), "arrays": _is_object}
 # The types of arrays that have no other.
-_SAMPLE_DTYPES = {PIXELS: "uint8", "labels": "int32"}
+_SAMPLE_DTYPES = {PIXELS: "uint8", "labels": "int32", **truth_arrays.DTYPES}
 # An array of the samples: the shape is of one sample.
 _ARRAY_FIELDS = {
     "shape": _is_shape,
@@ -304,13 +310,29 @@ def _check_input(fields: dict, path: Path, where: str) -> None:
 def _check_task(manifest: dict, path: Path) -> None:
     if manifest["labels"] is not None:
         _check_fields(manifest["labels"], _STORED_FILE, path, "labels.")
-    if manifest["task"] != CLASSIFICATION:
+    if manifest["task"] == OTHER:
         return
     if manifest["labels"] is None:
         raise _bad_field(path, "labels", None)
+    if manifest["task"] == DETECTION:
+        _check_decode(manifest, path)
+        return
     shape = manifest["outputs"][0]["shape"]
     if len(manifest["outputs"]) != 1 or len(shape) != 2 or shape[1] > _MAX_CLASSES:
         raise _bad_field(path, "outputs", manifest["outputs"])
+
+
+def _check_decode(manifest: dict, path: Path) -> None:
+    for end in ("inputs", "outputs"):
+        if len(manifest[end]) != 1:
+            raise _bad_field(path, end, manifest[end])
+    _check_fields(manifest, {"decode": _is_object}, path, "")
+    decode, (image,), (output,) = (manifest[name] for name in ("decode", "inputs", "outputs"))
+    if image["preprocessing"] is None:
+        raise _bad_field(path, "inputs[0].preprocessing", None)
+    wrong = wrong_field(decode, image["shape"], output["shape"])
+    if wrong is not None:
+        raise _bad_field(path, f"decode.{wrong}", decode.get(wrong))
 
 
 def _check_samples(manifest: dict, path: Path) -> None:
@@ -337,7 +359,10 @@ def _sample_shapes(manifest: dict) -> dict[str, list[int]]:
         for end in ("input", "output")
         for index, fields in enumerate(manifest[f"{end}s"])
     }
-    return {**ends, PIXELS: ends["input_0"], "labels": []}
+    found = {**ends, PIXELS: ends["input_0"], "labels": []}
+    if manifest["task"] == DETECTION:
+        found |= truth_arrays.array_shapes(manifest["samples"]["arrays"])
+    return found
 
 
 def _check_files(manifest: dict, path: Path) -> None:
@@ -354,7 +379,7 @@ def _check_photograph(fields: dict, path: Path, where: str) -> None:
     if not _PHOTOGRAPH_FIELDS.keys() & fields.keys():
         return
     _check_fields(fields, _PHOTOGRAPH_FIELDS, path, where)
-    _check_fields(fields["resize"], _RESIZE_FIELDS, path, f"{where}resize.")
+    _check_fields(fields["resize"], _RESIZE_FIELDS[fields["crop"]], path, f"{where}resize.")
     if fields["shape"][-1:] != [len(fields["channels"])]:
         raise _bad_field(path, f"{where}channels", fields["channels"])
 

@@ -1,8 +1,8 @@
 """Converts a trained model to an artifact, a folder of files that devices run.
 
 The artifact holds .tflite files, a manifest that describes them, class names and a few evaluation
-images. The model is the one in a workdir, the folder that a training writes, or any functional
-Keras 3 model in a .keras file.
+images. The model is the classifier or the detector in a workdir, the folder that a training writes,
+or any functional Keras 3 model in a .keras file.
 
 Example:
   shufflenet convert --model=work --output=artifact --graph=deployment,canonical
@@ -210,13 +210,13 @@ def _print_summary(output: Path, manifest: dict) -> None:
     macs = "unknown" if model["macs"] is None else f"{model['macs']:,}"
     print(
         f"{manifest['name']}: {model['parameters']:,} parameters, {macs} "
-        f"multiply-adds{_accuracy(model, of_images=True)}"
+        f"multiply-adds{_accuracy(model)}{_images(model)}"
     )
     for name, entry in manifest["files"].items():
         operators = sum(operator["count"] for operator in entry["operators"].values())
         print(
             f"{output / name}: {entry['bytes']:,} bytes, {operators} operators"
-            f"{_accuracy(entry)}, {_agreement(entry['agreement'])}"
+            f"{_accuracy(entry, model)}, {_agreement(entry['agreement'])}"
         )
         for source, taken in zip(entry["inputs"], manifest["inputs"], strict=True):
             is_image = taken["preprocessing"] is not None and source["dtype"] == "uint8"
@@ -230,11 +230,16 @@ def _print_summary(output: Path, manifest: dict) -> None:
         print(remedy)
 
 
-def _accuracy(entry: dict, of_images: bool = False) -> str:
-    if entry["accuracy"] is None:
-        return ""
-    images = f" on {entry['accuracy_images']} images" if of_images else ""
-    return f", accuracy {entry['accuracy']:.1%}{images}"
+def _accuracy(entry: dict, model: dict | None = None) -> str:
+    """Returns how good a file is, next to the Keras model; of the model itself, without one."""
+    if entry.get("ap") is not None:
+        known = "" if model is None else f" of the Keras model's {model['ap']:.1%}"
+        return f", AP {entry['ap']:.1%}{known}"
+    return "" if entry["accuracy"] is None else f", accuracy {entry['accuracy']:.1%}"
+
+
+def _images(model: dict) -> str:
+    return f" on {model['accuracy_images']} images" if _accuracy(model) else ""
 
 
 def _agreement(agreement: dict) -> str:

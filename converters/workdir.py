@@ -19,16 +19,17 @@ from trainers.networks.classifiers import (
     without_softmax,
 )
 from trainers.networks.models import check_preprocessing, load_model
+from trainers.settings import NetworkConfig
 
-_MODEL = "model.keras"
+MODEL = "model.keras"
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained classifier with its training's settings.
+    """A trained classifier or detector with its training's settings.
 
     Attributes:
-      model: the Keras model, which returns logits.
+      model: the Keras model, which returns logits; a detector's returns its raw output.
       config: the training's settings; data_dir is where its data is now.
       labels: class names, in the order of the logits.
     """
@@ -46,11 +47,30 @@ def load_trained(workdir: Path, data_dir: str | None = None) -> TrainedModel:
       data_dir: where the data is, if it has moved since the training.
 
     Raises:
-      UserError: one of them is missing or damaged, or they do not match; the message names it.
+      UserError: one of them is missing or damaged, they do not match, or they are a detector's; the
+        message names it.
+    """
+    config, labels = read_settings(workdir, data_dir)
+    if config.detection.is_detection:
+        raise UserError(
+            f"{workdir} is a detector's training, which shufflenet convert takes, but not this "
+            "command; name a classifier's"
+        )
+    return TrainedModel(_logits_model(workdir / MODEL, config, labels), config, labels)
+
+
+def read_settings(workdir: Path, data_dir: str | None = None) -> tuple[TrainConfig, list[str]]:
+    """Returns the settings and the class names of a workdir that is complete.
+
+    Args:
+      workdir, data_dir: as for `load_trained`.
+
+    Raises:
+      UserError: a file is missing or damaged; the message names it.
     """
     if not workdir.is_dir():
         raise UserError(f"workdir {workdir} is not a folder; name one that shufflenet train wrote")
-    for name in ("config.json", LABELS_FILE, _MODEL):
+    for name in ("config.json", LABELS_FILE, MODEL):
         if not (workdir / name).is_file():
             raise UserError(
                 f"{workdir / name} is missing; finish the training first (shufflenet train)"
@@ -58,8 +78,21 @@ def load_trained(workdir: Path, data_dir: str | None = None) -> TrainedModel:
     config = TrainConfig.load(workdir)
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
-    labels, path = list(read_labels(workdir)), workdir / _MODEL
-    return TrainedModel(_logits_model(path, config, labels), config, labels)
+    return config, list(read_labels(workdir))
+
+
+def network_name(config: NetworkConfig) -> str:
+    """Returns a network's name, such as "shufflenet_v2_0.5x"."""
+    if config.is_file:
+        return Path(config.model).stem
+    groups = "" if config.groups is None else f"_g{config.groups}"
+    # Such as shufflenet_v2_stem8_stage16-32-64_head128.
+    widths = "".join(
+        f"_{name.removesuffix('_channels')}{str(width).replace(',', '-')}"
+        for name, width in config.widths.items()
+    )
+    scale = "" if config.stage_channels else f"_{config.scale}x"
+    return f"{config.model}{scale}{groups}{widths}"
 
 
 def _logits_model(path: Path, config: TrainConfig, labels: list[str]) -> keras.Model:
@@ -92,7 +125,7 @@ def split_images(trained: TrainedModel, split: str, count: int) -> tuple[np.ndar
     images, classes = uint8_images(
         config, split, limit=count, seed=config.optimization.seed, labels=trained.labels
     )
-    path = Path(config.workdir) / _MODEL
+    path = Path(config.workdir) / MODEL
     check_channels(trained.model.input_shape, images.shape[-1], path, describe(config.data))
     return images, classes
 

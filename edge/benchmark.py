@@ -222,9 +222,12 @@ def _row(record: dict) -> list[str]:
 
 
 def _accuracy(record: dict) -> str:
-    share = record["accuracy"]
+    share, precision = record["accuracy"], record.get("ap")
     # Devices may differ in the number of images.
-    return _NONE if share is None else f"{_percent(share)} of {record['accuracy_images']}"
+    images = f"of {record['accuracy_images']}"
+    if precision is not None:
+        return f"AP {_percent(precision)} {images}"
+    return _NONE if share is None else f"{_percent(share)} {images}"
 
 
 def _agreement(agreement: dict | None) -> list[str]:

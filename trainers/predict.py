@@ -25,7 +25,7 @@ from common import cli
 from common.choices import choose
 from common.cli import UserError
 from common.included import example_note, included_artifact
-from common.manifest import MANIFEST
+from common.manifest import DETECTION, MANIFEST, read_manifest
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.prediction.formats import FORMATS, Prediction
 from trainers.prediction.images import find_images, read_images
@@ -60,7 +60,10 @@ _SCORE = flags.DEFINE_float(
     f"A detector's boxes of a lower score, 0 to 1, are left out (default: {_DEFAULT_SCORE}).",
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for a detector's pictures (default: predictions, in the workdir)."
+    "output",
+    None,
+    "Folder for a detector's pictures (default: predictions, in the workdir or, with an artifact, "
+    "in the current folder).",
 )
 
 
@@ -89,7 +92,7 @@ def main(paths: list[str]) -> None:
         from trainers.detection.results.prediction import predict_boxes
 
         settings = (config.output, config.score, config.format)
-        predict_boxes(config.model, config.workdir, images, *settings)
+        predict_boxes(config.model, config.workdir, images, *settings, config.file)
         return
     from trainers.prediction.classifier import open_classifier
 
@@ -125,20 +128,26 @@ def _read_flags(paths: list[str]) -> _Config:
     workdir = _workdir(model)
     if workdir is not None and _FILE.value is not None:
         raise UserError(f"--file is for artifacts, but {model} is not one; leave it out")
-    output = _output(workdir)
+    output = _output(model, workdir)
     return _Config(model, workdir, _FILE.value, _FORMAT.value, top, score, output)
 
 
-def _output(workdir: Path | None) -> Path | None:
+def _output(model: Path, workdir: Path | None) -> Path | None:
     """Returns where a detector's pictures go; None for a classifier."""
-    if workdir is None or not TrainConfig.load(workdir).detection.is_detection:
+    if not _is_detector(model, workdir):
         for flag in (_SCORE, _OUTPUT):
             if flag.value is not None:
                 raise UserError(f"--{flag.name} is for detectors; leave it out")
         return None
     if _TOP.value is not None:
         raise UserError("--top is for classifiers; leave it out")
-    return Path(_OUTPUT.value) if _OUTPUT.value else workdir / "predictions"
+    return Path(_OUTPUT.value) if _OUTPUT.value else (workdir or Path()) / "predictions"
+
+
+def _is_detector(model: Path, workdir: Path | None) -> bool:
+    if workdir is not None:
+        return TrainConfig.load(workdir).detection.is_detection
+    return read_manifest(model if model.is_dir() else model.parent)["task"] == DETECTION
 
 
 def _workdir(model: Path) -> Path | None:

@@ -10,6 +10,20 @@ from common.comparison import relative_errors
 # The number of real images to compare, or all if the evaluation split has fewer.
 CHECK_IMAGES = 64
 
+# How much a file's average precision may be below the Keras model's, by quantization: the files
+# that compute in float differ by rounding alone, which may order two boxes the other way.
+PRECISION_BOUNDS = {
+    "none": 0.01,
+    "float16": 0.02,
+    "dynamic": 0.05,
+    "int8-ptq": 0.15,
+    "int8-qat": 0.15,
+    "int16x8": 0.03,
+}
+PRECISION_BOUNDS |= {"onnx": PRECISION_BOUNDS["none"], "onnx-int8": PRECISION_BOUNDS["int8-ptq"]}
+# Files that lose this much, or more, are kept with a warning.
+WARN_PRECISION_FROM = 0.02
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -140,4 +154,39 @@ def disagreement(agreement: Agreement, quantization: str, name: str) -> str | No
         f"{name}: {share:.1%} of {agreement.images} images get another class than from the Keras "
         "model; try other ranges (--ranges=minmax or percentile), train it quantized (shufflenet "
         "quantize), or find the layers (shufflenet layer-error)"
+    )
+
+
+def check_precision(
+    expected: float | None, found: float | None, quantization: str, name: str
+) -> str | None:
+    """Returns a warning with its remedies if a detector's file has lost average precision.
+
+    Args:
+      expected: of the Keras model, 0 to 1; None: there is no box to find.
+      found: of the file, on the same images.
+      quantization: a key of `PRECISION_BOUNDS`.
+      name: the file's name.
+
+    Returns:
+      One line, or None.
+
+    Raises:
+      UserError: it has lost more than its bound.
+
+    Examples:
+      >>> check_precision(0.52, 0.49, "int8-ptq", "x.tflite")
+      'x.tflite: its AP is 49.0%, the Keras model's 52.0%; …'
+    """
+    if expected is None or found is None:
+        return None
+    lost, bound = round(expected - found, 6), PRECISION_BOUNDS[quantization]
+    compared = f"{name}: its AP is {found:.1%}, the Keras model's {expected:.1%}"
+    if lost > bound:
+        raise UserError(f"{compared}, more than {bound:.0%} less; nothing was written")
+    if lost < WARN_PRECISION_FROM:
+        return None
+    return (
+        f"{compared}; try other ranges (--ranges=minmax or percentile) or more "
+        "--calibration_images, or check with more --samples: of few images, AP says little"
     )

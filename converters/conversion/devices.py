@@ -48,8 +48,9 @@ def _micro(config: ConversionConfig) -> DeviceStep:
         # The canonical graph is the baseline, to compare with, not to flash.
         if graph != "deployment":
             return {}
-        if not network.is_image_classifier:
-            return {"micro": firmware.not_written(path, "firmware is for classifiers of images")}
+        if not network.is_image_classifier and network.decoding is None:
+            reason = "firmware is for classifiers of images and detectors"
+            return {"micro": firmware.not_written(path, reason)}
         (taken,) = network.inputs
         preprocessing = taken.describe()["preprocessing"]
         classifier = firmware.Classifier(
@@ -58,6 +59,7 @@ def _micro(config: ConversionConfig) -> DeviceStep:
             scale=preprocessing["scale"],
             offset=preprocessing["offset"],
             image=taken.pixels(samples.arrays[0][0]),
+            decoding=network.decoding,
         )
         return {"micro": firmware.describe(path, classifier)}
 

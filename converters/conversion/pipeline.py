@@ -18,7 +18,9 @@ from common.artifact_writer import (
     write_manifest,
     write_samples,
 )
-from common.manifest import CLASSIFICATION
+from common.detection import truth_arrays
+from common.detection.decoding import Decoding
+from common.manifest import CLASSIFICATION, DETECTION, OTHER
 from common.tflite import metadata
 from common.tflite.litert import LiteRTNetwork
 from converters.conversion.check import (
@@ -26,6 +28,7 @@ from converters.conversion.check import (
     CHECK_IMAGES,
     Agreement,
     check_agreement,
+    check_precision,
     disagreement,
     measure_agreement,
 )
@@ -36,8 +39,8 @@ from converters.graph.drawing import draw_stage
 from converters.micro_target import fitting
 from converters.onnx_target.runtime import OnnxModel, describe_onnx
 from converters.options import CALIBRATED, INTEGER, ONNX
-from converters.source.from_workdir import network_of_workdir
 from converters.source.network import Network, Samples
+from converters.source.opening import network_of_training
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
@@ -63,14 +66,21 @@ class Evaluation:
       samples: the examples.
       values: each input's values for them.
       outputs: the model's outputs.
+      decoding: how a detector's output becomes boxes.
     """
 
     samples: Samples
     values: tuple[np.ndarray, ...]
     outputs: list[np.ndarray]
+    decoding: Decoding | None = None
 
-    def accuracy(self, outputs: Sequence[np.ndarray]) -> dict:
-        """Returns the share of correct classes, None if they are not known, and of how many."""
+    def scores(self, outputs: Sequence[np.ndarray]) -> dict:
+        """Returns the share of correct classes, None if they are not known, and of how many.
+
+        Of a detector it returns the average precision.
+        """
+        if self.decoding is not None:
+            return self.decoding.scores(outputs[0], self.samples.truths)
         labels = self.samples.labels
         if labels is None:
             return {"accuracy": None, "accuracy_images": 0}
@@ -80,7 +90,7 @@ class Evaluation:
 
 def convert_workdir(config: ConversionConfig, command: str) -> dict:
     """Converts a workdir's model; see `convert_network`."""
-    opened = partial(network_of_workdir, config.model, config.data_dir)
+    opened = partial(network_of_training, config.model, config.data_dir)
     return convert_network(opened, config, command)
 
 
@@ -146,11 +156,12 @@ def _describe_network(network: Network, evaluation: Evaluation) -> dict:
     pairs = zip(network.outputs, network.output_shapes, strict=True)
     return {
         "name": network.name,
-        "model": {**description["model"], **evaluation.accuracy(evaluation.outputs)},
+        "model": {**description["model"], **evaluation.scores(evaluation.outputs)},
         "training": description["training"],
         "task": network.task,
         "inputs": [each.describe() for each in network.inputs],
         "outputs": [{"name": name, "shape": [1, *shape]} for name, shape in pairs],
+        **({} if network.decoding is None else {"decode": network.decoding.describe()}),
     }
 
 
@@ -187,7 +198,7 @@ def _with_metadata(content: bytes, network: Network, suffix: str, target: str) -
 def _evaluate(network: Network, count: int) -> Evaluation:
     samples = network.evaluation(count)
     values = network.values(samples)
-    return Evaluation(samples, values, network.predict(values))
+    return Evaluation(samples, values, network.predict(values), network.decoding)
 
 
 def _sample_arrays(network: Network, evaluation: Evaluation, count: int) -> dict[str, np.ndarray]:
@@ -200,7 +211,9 @@ def _sample_arrays(network: Network, evaluation: Evaluation, count: int) -> dict
         found = {f"input_{index}": array for index, array in enumerate(samples.arrays)}
     if samples.labels is not None:
         found["labels"] = samples.labels.astype(np.int32)
-    if network.task != CLASSIFICATION:
+    if samples.truths is not None:
+        found |= truth_arrays.pack(samples.truths)
+    if network.task == OTHER:
         found |= {f"output_{i}": array[:count] for i, array in enumerate(evaluation.outputs)}
     return found
 
@@ -245,12 +258,17 @@ def _describe_file(path: Path, quantization: str, network: Network, evaluation: 
         check_agreement(found[name], BOUNDS[quantization], where)
         if warning := disagreement(found[name], quantization, path.name):
             logging.warning("%s", warning)
+    scores = evaluation.scores(outputs)
+    if network.task == DETECTION:
+        known = evaluation.scores(evaluation.outputs)
+        if warning := check_precision(known["ap"], scores["ap"], quantization, path.name):
+            logging.warning("%s", warning)
     worst = asdict(max(found.values(), key=lambda agreement: agreement.rms))
     each = {name: asdict(agreement) for name, agreement in found.items()}
     return {
         **describe(path),
         "agreement": worst if len(each) == 1 else {**worst, "outputs": each},
-        **evaluation.accuracy(outputs),
+        **scores,
     }
 
 

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+import common.detection
 from common.cli import UserError
+from common.detection.decoding import Decoding
 from common.tflite.litert import LiteRTModel
 from common.tflite.micro_runtime import MicroRuntime, micro_version
 from common.tflite.operators import operator_counts
+from converters.micro_target.detector_sources import object_bytes
 from converters.micro_target.memory import write_report
 from converters.micro_target.operators import registrations
 from converters.micro_target.sources import (
@@ -32,6 +35,9 @@ SUFFIX = "_firmware"
 _MARGIN_BYTES = 4096
 _ALIGNMENT = 16
 _TEMPLATES = Path(__file__).with_name("templates")
+# A detector's own, instead of the files of these names, and the header that finds its boxes.
+_DETECTOR = _TEMPLATES / "detector"
+_DETECTIONS = Path(common.detection.__file__).with_name("templates") / "detections.h"
 # Files that are copied unchanged.
 _VERBATIM = (
     *("CMakeLists.txt", "src/shufflenet.h", "src/shufflenet.cpp", "src/shufflenet_image.h"),
@@ -52,13 +58,14 @@ _WRITTEN = {
 
 @dataclass(frozen=True)
 class Classifier:
-    """What a firmware needs in addition to its .tflite file.
+    """What a firmware, of a classifier or a detector, needs in addition to its .tflite file.
 
     Attributes:
       name: the network's name.
       labels: class names in the order of the logits.
       scale, offset: network input = pixel * scale + offset, one number or one per channel.
       image: an image to check the firmware with, uint8 [height, width, channels].
+      decoding: how a detector's output becomes boxes; None for a classifier.
     """
 
     name: str
@@ -66,6 +73,7 @@ class Classifier:
     scale: Sequence[float]
     offset: Sequence[float]
     image: np.ndarray
+    decoding: Decoding | None = None
 
 
 def describe(path: Path, classifier: Classifier) -> dict:
@@ -194,30 +202,52 @@ def _measured(path: Path, classifier: Classifier, calls: Sequence[str]) -> Firmw
         registrations=calls,
         arena_bytes=arena_bytes,
         margin_bytes=margin(arena_bytes),
+        decoding=classifier.decoding,
     )
 
 
 def _texts(data: FirmwareData, path: Path) -> dict[str, str]:
     """Returns the content of the firmware's files by their names."""
     names = _names(data, path)
-    filled = {name: string.Template(_template(name)).substitute(names) for name in _FILLED}
+    detects = data.decoding is not None
+    templates = {
+        name: _template(name, detects)
+        for name in (*_VERBATIM, *_FILLED)
+        # The sketches classify.
+        if not (detects and name.startswith("examples/"))
+    }
+    filled = {name: string.Template(templates[name]).substitute(names) for name in _FILLED}
     written = {name: write(data) for name, write in _WRITTEN.items()}
+    if detects:
+        header = {"src/detections.h": _DETECTIONS.read_text(encoding="utf-8")}
+        return templates | filled | written | header
     copies = {
-        f"{_SKETCH}/golden.h": _template("example/golden.h"),
+        f"{_SKETCH}/golden.h": templates["example/golden.h"],
         f"{_SKETCH}/golden.cpp": written["example/golden.cpp"],
     }
-    return {name: _template(name) for name in _VERBATIM} | filled | written | copies
+    return templates | filled | written | copies
 
 
-def _template(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
+def _template(name: str, detects: bool) -> str:
+    own = _DETECTOR / name
+    path = own if detects and own.is_file() else _TEMPLATES / name
+    return path.read_text(encoding="utf-8")
 
 
 def _names(data: FirmwareData, path: Path) -> dict[str, object]:
     height, width, channels = data.image.shape
     scale, zero_point = data.output_quantization
+    kind, boxes = "an image classifier", {}
+    if data.decoding is not None:
+        kind = "an object detector"
+        boxes = {
+            "max_boxes": data.decoding.max_boxes,
+            "object_bytes": f"{object_bytes(data.decoding):,} bytes",
+        }
     return {
+        **boxes,
         "name": data.name,
+        "kind": kind,
         "model_file": path.name,
         "version": importlib.metadata.version("keras_shufflenet"),
         "height": height,

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.detection.decoding import Decoding
+from converters.micro_target.detector_sources import golden_boxes, layout
+from converters.micro_target.literals import cpp_float, cpp_string
+
 # Numbers in one line of an array.
 _COLUMNS = 24
+_INCLUDE = '\n#include "detections.h"\n'
 _CPP_TYPES = {"int8": "std::int8_t", "uint8": "std::uint8_t"}
-_ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\"}
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class FirmwareData:
       content: the .tflite file's content.
       labels: class names in the order of the scores.
       image: the golden image, uint8 [height, width, channels].
-      scores: TFLite Micro's scores for it, int8 or uint8 [classes].
+      scores: TFLite Micro's scores for it, int8 or uint8 [classes], or a detector's output [points,
+        4 + classes].
       input_table: network input by channel and pixel value, int8 or uint8 [channels, 256].
       input_quantization, output_quantization: (scale, zero point).
       registrations: methods of the operator resolver.
       arena_bytes: the measured arena.
       margin_bytes: added to the measured arena.
+      decoding: how a detector's output becomes boxes; None for a classifier.
     """
 
     name: str
@@ -42,6 +48,13 @@ class FirmwareData:
     registrations: Sequence[str]
     arena_bytes: int
     margin_bytes: int
+    decoding: Decoding | None = None
+
+    @property
+    def real_scores(self) -> np.ndarray:
+        """The scores as real numbers, as the firmware computes them."""
+        scale, zero_point = self.output_quantization
+        return (self.scores.astype(np.float32) - zero_point) * np.float32(scale)
 
 
 def model_header(data: FirmwareData) -> str:
@@ -53,7 +66,7 @@ def model_header(data: FirmwareData) -> str:
 
 #include <cstddef>
 #include <cstdint>
-
+{"" if data.decoding is None else _INCLUDE}
 namespace shufflenet {{
 
 constexpr int kHeight = {height};
@@ -69,7 +82,7 @@ constexpr float kInputScale = {cpp_float(data.input_quantization[0])};
 constexpr int kInputZeroPoint = {data.input_quantization[1]};
 constexpr float kOutputScale = {cpp_float(data.output_quantization[0])};
 constexpr int kOutputZeroPoint = {data.output_quantization[1]};
-
+{"" if data.decoding is None else layout(data.decoding)}
 // {data.arena_bytes} bytes, measured with portable kernels on a 64-bit host, and
 // {data.margin_bytes} bytes for the buffers of optimized kernels.
 constexpr std::size_t kArenaBytes = {data.arena_bytes + data.margin_bytes};
@@ -138,7 +151,9 @@ inline TfLiteStatus AddOperators(Resolver* resolver) {{
 
 
 def golden_source(data: FirmwareData) -> str:
-    """Returns `golden.cpp`: an image and its scores."""
+    """Returns `golden.cpp`: an image and its scores, and a detector's boxes."""
+    decoding = data.decoding
+    size = "kClasses" if decoding is None else "kOutputs"
     return f"""{_comment(data)}
 #include "golden.h"
 
@@ -147,39 +162,11 @@ namespace shufflenet {{
 const std::uint8_t kGoldenImage[kHeight * kWidth * kChannels] = {{
 {_numbers(data.image.ravel())}}};
 
-const OutputType kGoldenScores[kClasses] = {{
-{_numbers(data.scores)}}};
-
+const OutputType kGoldenScores[{size}] = {{
+{_numbers(data.scores.ravel())}}};
+{"" if decoding is None else golden_boxes(decoding, data.real_scores)}
 }}  // namespace shufflenet
 """
-
-
-def cpp_float(value: float) -> str:
-    """Returns a float32 as an exact C++ literal: nine digits distinguish every float32.
-
-    Examples:
-      >>> cpp_float(0.5)
-      '0.5f'
-    """
-    text = f"{np.float32(value):.9g}"
-    return f"{text}f" if set(text) & set(".e") else f"{text}.0f"
-
-
-def cpp_string(text: str) -> str:
-    """Returns a text as a C++ string literal of its UTF-8 bytes.
-
-    Bytes that are not printable ASCII are escaped as three octal digits, because any character can
-    follow those, unlike hexadecimal digits. "?" is escaped as well: two begin a trigraph.
-
-    Examples:
-      >>> cpp_string('a"b')
-      '"a\\\\"b"'
-    """
-    escaped = "".join(
-        _ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 and byte != 63 else f"\\{byte:03o}")
-        for byte in text.encode()
-    )
-    return f'"{escaped}"'
 
 
 def _comment(data: FirmwareData) -> str:

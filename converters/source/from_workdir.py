@@ -6,11 +6,17 @@ from common.cli import UserError
 from common.manifest import CLASSIFICATION
 from converters.source.from_model import describe_size
 from converters.source.network import Input, Network, Samples
-from converters.workdir import TrainedModel, calibration_inputs, load_trained, split_images
+from converters.workdir import (
+    TrainedModel,
+    calibration_inputs,
+    load_trained,
+    network_name,
+    split_images,
+)
 from trainers.settings import WIDTHS
 
 # The training's settings that the network was built with.
-_NETWORK_FIELDS = ("model", "scale", *WIDTHS, "groups", "padding", "small_images")
+NETWORK_FIELDS = ("model", "scale", *WIDTHS, "groups", "padding", "small_images")
 
 
 def network_of_workdir(workdir: Path, data_dir: str | None = None) -> Network:
@@ -30,7 +36,7 @@ def network_of_workdir(workdir: Path, data_dir: str | None = None) -> Network:
     trained = load_trained(workdir, data_dir)
     config = trained.config
     return Network(
-        name=_name(trained),
+        name=network_name(config.network),
         model=trained.model,
         inputs=(
             Input(
@@ -47,7 +53,7 @@ def network_of_workdir(workdir: Path, data_dir: str | None = None) -> Network:
         labels=tuple(trained.labels),
         description={
             "model": {
-                **{name: getattr(config.network, name) for name in _NETWORK_FIELDS},
+                **{name: getattr(config.network, name) for name in NETWORK_FIELDS},
                 **describe_size(trained.model),
             },
             "training": config.to_flat(),
@@ -62,20 +68,6 @@ def _evaluation(trained: TrainedModel, count: int) -> Samples:
     if not len(images):
         raise UserError(f"split {data.eval_split!r} of {data.dataset} has no images to check with")
     return Samples((images,), labels)
-
-
-def _name(trained: TrainedModel) -> str:
-    config = trained.config.network
-    if config.is_file:
-        return Path(config.model).stem
-    groups = "" if config.groups is None else f"_g{config.groups}"
-    # Such as shufflenet_v2_stem8_stage16-32-64_head128.
-    widths = "".join(
-        f"_{name.removesuffix('_channels')}{str(width).replace(',', '-')}"
-        for name, width in config.widths.items()
-    )
-    scale = "" if config.stage_channels else f"_{config.scale}x"
-    return f"{config.model}{scale}{groups}{widths}"
 
 
 def _photograph(trained: TrainedModel) -> dict:

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tf_keras
 
+from common.detection.average_precision import Truth
+from common.detection.decoding import Decoding
 from common.manifest import CLASSIFICATION
 from converters.graph.operations import Graph
 from keras_shufflenet.preprocessing import PREPROCESSING, preprocess_input
@@ -65,10 +67,12 @@ class Samples:
     Attributes:
       arrays: for each input [n, ...]: uint8 pixels, or the input's values as they are.
       labels: the correct classes, int32 [n]; None if they are not known.
+      truths: of a detector, the boxes of each example in pixels of its input.
     """
 
     arrays: tuple[np.ndarray, ...]
     labels: np.ndarray | None = None
+    truths: tuple[Truth, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -80,7 +84,10 @@ class Samples:
     def chosen(self, which: slice | np.ndarray) -> "Samples":
         """Returns some of the examples, by their numbers."""
         labels = None if self.labels is None else self.labels[which]
-        return Samples(tuple(array[which] for array in self.arrays), labels)
+        truths = self.truths
+        if truths is not None:
+            truths = tuple(truths[index] for index in np.arange(len(self))[which])
+        return Samples(tuple(array[which] for array in self.arrays), labels, truths)
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,13 @@ class Network:
       calibration: returns at most so many examples for the ranges of the activations: each input's
         values, float32 [n, ...]. Raises UserError if there are too few.
       evaluation: returns at most so many examples to check files with.
-      task: "classification" (one output [batch, classes] with class names), or "other".
+      task: "classification" (one output [batch, classes] with class names), "detection" (one output
+        [batch, points, 4 + classes]), or "other".
       labels: class names in the order of the logits; empty if there are none.
       description: what the manifest says of the model: its fields `model` and `training`.
       quantized: the graph and the fake-quantized tf_keras model of a quantization-aware training,
         where that is what is converted.
+      decoding: how a detector's output becomes boxes; None for other networks.
     """
 
     name: str
@@ -115,6 +124,7 @@ class Network:
     labels: tuple[str, ...] = ()
     description: Mapping[str, dict] = field(default_factory=lambda: {"model": {}, "training": {}})
     quantized: tuple[Graph, tf_keras.Model] | None = None
+    decoding: Decoding | None = None
 
     @property
     def is_image_classifier(self) -> bool:

@@ -9,10 +9,12 @@ from converters.source.arrays import read_npz
 from converters.source.checks import check_model, plain
 from converters.source.classes import classes_of
 from converters.source.flags import ModelFlags
+from converters.source.from_detector import network_of_detector
 from converters.source.from_model import network_of_model
 from converters.source.from_workdir import network_of_workdir
 from converters.source.network import Input, Network
 from converters.source.photos import PhotoFolder, read_photos
+from converters.workdir import read_settings
 from trainers.networks.models import load_model
 
 SUFFIX = ".keras"
@@ -40,7 +42,7 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
             raise UserError(
                 f"{_first_flag(given)} is for a {SUFFIX} file; the workdir {path} says it itself"
             )
-        return network_of_workdir(path, data_dir)
+        return network_of_training(path, data_dir)
     if (data_dir is None) == (given.inputs is None):
         raise UserError(
             f"{path} needs examples that calibrate and check its files: --data_dir=FOLDER of "
@@ -73,6 +75,18 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
         name=path.stem,
         limit=limit,
     )
+
+
+def network_of_training(workdir: Path, data_dir: str | None = None) -> Network:
+    """Returns the classifier or the detector of a workdir, with its data.
+
+    Raises:
+      UserError: the workdir cannot be used.
+    """
+    config, _ = read_settings(workdir)
+    if config.detection.is_detection:
+        return network_of_detector(workdir, data_dir)
+    return network_of_workdir(workdir, data_dir)
 
 
 def _of_photos(photos: PhotoFolder, classifies: bool, names: Sequence[str] | None) -> dict:

@@ -27,7 +27,7 @@ class Point:
         within a group.
       ms: median of one inference, or the mean if the device reports no median.
       low, high: the 10th and 90th percentile in milliseconds, or None.
-      accuracy: on the artifact's samples, 0 to 1, or None.
+      accuracy: on the artifact's samples, 0 to 1, or None; of a detector its average precision.
       record: the whole record.
     """
 
@@ -39,6 +39,11 @@ class Point:
     high: float | None
     accuracy: float | None
     record: dict
+
+    @property
+    def is_precision(self) -> bool:
+        """Whether `accuracy` is a detector's average precision."""
+        return number(self.record.get("ap")) is not None
 
     def text(self, key: str) -> str:
         """Returns a field as text; empty if it is missing."""
@@ -113,7 +118,7 @@ def read_report_data(paths: Sequence[Path]) -> ReportData:
             ms=_milliseconds(record),
             low=number(record["latency_ms"].get("p10")),
             high=number(record["latency_ms"].get("p90")),
-            accuracy=number(record.get("accuracy")),
+            accuracy=_accuracy(record),
             record=record,
         )
         for index, (record, group) in enumerate(zip(measured, groups, strict=True))
@@ -124,6 +129,12 @@ def read_report_data(paths: Sequence[Path]) -> ReportData:
 def latest(points: Sequence[Point]) -> list[Point]:
     """Returns the latest measurement of each file on each device, in the order of the points."""
     return list({(point.group, point.label): point for point in points}.values())
+
+
+def accuracy_name(points: Sequence[Point]) -> str:
+    """Returns what the accuracies of some points are: "accuracy", "AP", or both."""
+    kinds = {point.is_precision for point in points if point.accuracy is not None}
+    return {(True,): "AP", (False, True): "accuracy or AP"}.get(tuple(sorted(kinds)), "accuracy")
 
 
 def by_group(points: Sequence[Point]) -> dict[str, list[Point]]:
@@ -194,6 +205,11 @@ def _milliseconds(record: dict) -> float | None:
         return None
     median = number(latency.get("median"))
     return number(latency.get("mean")) if median is None else median
+
+
+def _accuracy(record: dict) -> float | None:
+    precision = number(record.get("ap"))
+    return number(record.get("accuracy")) if precision is None else precision
 
 
 def _groups(records: Sequence[dict]) -> list[str]:

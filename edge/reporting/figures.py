@@ -7,7 +7,7 @@ from plotly.colors import qualitative
 
 from edge.profiling.layers import KINDS
 from edge.profiling.picture import COLORS
-from edge.reporting.data import Breakdown, Point, by_group
+from edge.reporting.data import Breakdown, Point, accuracy_name, by_group
 from edge.reporting.page import figure_text
 from edge.reporting.pareto import pareto_front
 
@@ -40,7 +40,7 @@ def latency_against_accuracy(points: Sequence[Point]) -> graph_objects.Figure:
         )
     figure.update_layout(
         xaxis={"title": "ms, median of one inference", **_axis([point.ms for point in points])},
-        yaxis={"title": "accuracy, %"},
+        yaxis={"title": f"{accuracy_name(points)}, %"},
         height=480,
         legend=_LEGEND,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from edge.reporting.data import (
     Point,
     ReportData,
+    accuracy_name,
     by_group,
     canonical_pairs,
     latest,
@@ -15,7 +16,7 @@ from edge.reporting.page import Column, Detail, Section, Table
 
 _COLUMNS = (
     *(Column("file"), Column("model"), Column("graph"), Column("quantization"), Column("device")),
-    *(Column("accuracy, %", 1), Column("of images", 0)),
+    *(Column("accuracy or AP, %", 1), Column("of images", 0)),
     *(Column("median ms", 3), Column("p10", 3), Column("p90", 3)),
     *(Column("KB", 1), Column("init ms", 1), Column("peak MB", 1), Column("arena KB", 1)),
     *(Column("mJ", 3), Column("date")),
@@ -23,7 +24,7 @@ _COLUMNS = (
 _PAIR_COLUMNS = (
     *(Column("model"), Column("artifact"), Column("quantization"), Column("device")),
     *(Column("canonical ms", 3), Column("deployment ms", 3), Column("times as fast", 2)),
-    *(Column("canonical accuracy, %", 1), Column("deployment accuracy, %", 1)),
+    *(Column("canonical accuracy or AP, %", 1), Column("deployment accuracy or AP, %", 1)),
 )
 _BREAKDOWN_COLUMNS = (
     *(Column("file"), Column("kind"), Column("operators", 0), Column("us", 1)),
@@ -53,7 +54,7 @@ def _accuracy(data: ReportData) -> Section:
     from edge.reporting.figures import latency_against_accuracy
 
     return Section(
-        "Latency against accuracy",
+        f"Latency against {accuracy_name(data.points)}",
         "Higher and further left is better. Filled: deployment graphs, which this project writes; "
         "open: canonical graphs, as TensorFlow's converter writes them. The line is a device's "
         "Pareto front: the files that no other file beats in both. Latencies of different devices "

@@ -6,7 +6,7 @@ import numpy as np
 
 from common.artifact import Artifact
 from common.comparison import relative_errors
-from common.manifest import CLASSIFICATION, sample_array
+from common.manifest import CLASSIFICATION, DETECTION, sample_array
 
 
 def sample_inputs(manifest: dict) -> list[dict]:
@@ -59,8 +59,9 @@ def correctness(artifact: Artifact, file: str, outputs: Sequence[np.ndarray] | N
 
     Returns:
       `accuracy` and `accuracy_images` where the correct classes are known, else None and 0. Of
-      networks that are no classifiers also `keras_agreement`: `max` and `rms` error in standard
-      deviations of the Keras model's outputs (of the worst output), and the number of `images`.
+      detectors, whose `accuracy` is None, also `ap` and `ap50`. Of networks of other tasks also
+      `keras_agreement`: `max` and `rms` error in standard deviations of the Keras model's outputs
+      (of the worst output), and the number of `images`.
     """
     unknown = {"accuracy": None, "accuracy_images": 0}
     # Without samples the outputs are those of noise.
@@ -73,6 +74,12 @@ def correctness(artifact: Artifact, file: str, outputs: Sequence[np.ndarray] | N
             return unknown
         right = outputs[0].argmax(axis=-1) == labels[:count]
         return {"accuracy": float(right.mean()), "accuracy_images": count}
+    if artifact.task == DETECTION:
+        truths = artifact.sample_truths(count)
+        if truths is None:
+            return unknown
+        raw = _dequantized(outputs[0], artifact.files[file]["outputs"][0])
+        return artifact.decoding.scores(raw, truths)
     names = [f"output_{index}" for index in range(len(outputs))]
     expected = artifact.sample_arrays(names, count)
     if expected is None or any(x.std() == 0 for x in expected):

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from common.cli import UserError
+from common.detection.decoding import Decoding
 from common.manifest import MANIFEST, SCHEMA_VERSION, read_manifest, stored_files
 
 HASH = "0" * 64
@@ -54,9 +55,9 @@ def write(folder, manifest):
     return folder
 
 
-def changed(path, value):
-    """GOOD with the field at `path` (dots between keys) set to `value`."""
-    manifest = copy.deepcopy(GOOD)
+def changed(path, value, good=GOOD):
+    """A good manifest with the field at `path` (dots between keys) set to `value`."""
+    manifest = copy.deepcopy(good)
     *parents, last = path
     target = manifest
     for key in parents:
@@ -235,6 +236,53 @@ def test_other_networks_have_any_inputs_and_outputs_and_no_labels(tmp_path):
     manifest["outputs"] = [{"name": "map", "shape": [1, 4, 4, 2]}, {"name": "x", "shape": [1]}]
     read = read_manifest(write(tmp_path, manifest))
     assert "labels.txt" not in {stored.name for stored in stored_files(read)}
+
+
+DETECTOR = {
+    **GOOD,
+    "task": "detection",
+    "outputs": [{"name": "raw", "shape": [1, 1, 6]}],
+    "decode": Decoding(8, 8, (8,), classes=2).describe(),
+    "samples": {
+        **GOOD["samples"],
+        "arrays": {
+            "images": {"shape": [8, 8, 3], "dtype": "uint8"},
+            "boxes": {"shape": [7, 4], "dtype": "float32"},
+            "classes": {"shape": [7], "dtype": "int32"},
+            "ignored": {"shape": [7], "dtype": "uint8"},
+        },
+    },
+}
+
+
+def test_a_detector_s_manifest_is_read(tmp_path):
+    whole = {**PHOTOGRAPH, "resize": {"height": 8, "width": 8, "filter": "triangle"}, "crop": None}
+    whole["resize"]["antialias"] = True
+    manifest = {**DETECTOR, "inputs": [{**GOOD["inputs"][0], **whole}]}
+    assert read_manifest(write(tmp_path, manifest)) == manifest
+    # A crop of the centre needs the size before it.
+    manifest["inputs"][0]["crop"] = "center"
+    with pytest.raises(UserError, match=r"lacks the field inputs\[0\]\.resize\.shorter_side"):
+        read_manifest(write(tmp_path, manifest))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (["decode"], [], "decode"),
+        (["decode", "strides"], [16], r"decode\.strides"),
+        (["decode", "classes"], 3, r"decode\.classes"),
+        (["labels"], None, "labels"),
+        (["inputs", 0, "preprocessing"], None, r"inputs\[0\]\.preprocessing"),
+        (["outputs"], DETECTOR["outputs"] * 2, "outputs"),
+        (["samples", "arrays", "boxes", "shape"], [6, 4], r"samples\.arrays\['boxes'\]"),
+        (["samples", "arrays", "classes", "dtype"], "int64", r"samples\.arrays\['classes'\]"),
+        (["samples", "arrays", "ignored", "shape"], [], r"samples\.arrays\['ignored'\]"),
+    ],
+)
+def test_a_detector_s_wrong_fields_are_named(tmp_path, path, value, named):
+    with pytest.raises(UserError, match=f"has an unusable {named}"):
+        read_manifest(write(tmp_path, changed(path, value, DETECTOR)))
 
 
 @pytest.mark.parametrize("key", [key for key in GOOD if key != "schema_version"])

@@ -16,8 +16,8 @@ from common.tflite.litert import LiteRTModel
 from common.tflite.micro_runtime import MicroRuntime
 from converters.micro_target import firmware as micro
 from converters.micro_target.firmware import Classifier, describe, input_table, margin, summary
+from converters.micro_target.literals import cpp_float, cpp_string
 from converters.micro_target.operators import REGISTRATIONS, registrations
-from converters.micro_target.sources import cpp_float, cpp_string
 
 FILE = "deployment_int8_ptq.tflite"
 HERE = Path(__file__).parent

@@ -1,5 +1,6 @@
 """A trained detector from a file: from images to boxes."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.artifact import Artifact
 from common.cli import UserError
 from common.detection.boxes import SIDES, Points, make_points
 from common.detection.nms import Detections, detect
@@ -28,6 +30,7 @@ class Detector:
       labels: class names, in the order of the outputs.
       settings: how an image becomes its input.
       points: where it predicts.
+      normalize: from uint8 images to the network's input, float32.
       raw: from float32 [n, height, width, channels], normalized, to [n, points, 4 + classes].
     """
 
@@ -35,6 +38,7 @@ class Detector:
     labels: Sequence[str]
     settings: BatchSettings
     points: Points
+    normalize: Callable[[np.ndarray], np.ndarray]
     raw: Callable[[np.ndarray], np.ndarray]
 
     def detect(self, images: np.ndarray, **limits: float) -> list[Detections]:
@@ -44,8 +48,7 @@ class Detector:
           images: uint8 [n, height, width, channels], scaled to the network's input.
           **limits: those of `common.detection.nms.suppress`.
         """
-        inputs = preprocess_input(images, mode=self.settings.preprocessing)
-        raw = self.raw(inputs)
+        raw = self.raw(self.normalize(images))
         if not np.isfinite(raw).all():
             raise UserError(f"{self.path} gives non-finite numbers; train it again")
         return detect(raw, self.points, **limits)
@@ -89,7 +92,32 @@ def open_detector(path: Path, config: TrainConfig, labels: Sequence[str]) -> Det
         preprocessing=images.preprocessing,
         channels=channels,
     )
-    return Detector(path, labels, settings, points, raw)
+    normalize = functools.partial(preprocess_input, mode=images.preprocessing)
+    return Detector(path, labels, settings, points, normalize, raw)
+
+
+def detector_of_artifact(folder: Path, file: str | None = None) -> Detector:
+    """Opens a file of a detector's artifact, which says itself how its output becomes boxes.
+
+    Args:
+      folder: the artifact.
+      file: name of its `.tflite` file; None: its best for a device.
+
+    Raises:
+      UserError: something is missing or damaged, or it is no detector's.
+
+    Examples:
+      >>> detector_of_artifact(Path("artifact")).labels
+      ['RBC', 'WBC', 'Platelets']
+    """
+    artifact = Artifact.open(folder)
+    points = artifact.decoding.points
+    _, height, width, channels = artifact.input_shape
+    # In a process of its own, as above.
+    network = artifact.load_isolated(file or artifact.default_file())
+    settings = BatchSettings(height, width, batch_size=1, channels=channels)
+    labels, normalize = artifact.labels, artifact.preprocess
+    return Detector(network.path, labels, settings, points, normalize, network.predict)
 
 
 def _runner(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

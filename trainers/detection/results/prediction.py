@@ -15,7 +15,11 @@ from trainers.data.class_names import read_labels
 from trainers.data.images.decoding import decode
 from trainers.detection.batches import as_on_devices
 from trainers.detection.evaluation import in_pixels
-from trainers.detection.results.detector import Detector, open_detector
+from trainers.detection.results.detector import (
+    Detector,
+    detector_of_artifact,
+    open_detector,
+)
 from trainers.detection.results.drawing import draw, load_image, save_jpeg
 from trainers.detection.results.records import FORMATS, as_json, record_of
 from trainers.prediction.images import read_files
@@ -26,29 +30,30 @@ _JPEGS = (".jpg", ".jpeg")
 
 def predict_boxes(
     model: Path,
-    workdir: Path,
+    workdir: Path | None,
     images: Sequence[Path],
     output: Path,
     score: float,
     form: str,
+    file: str | None = None,
 ) -> None:
     """Writes each image with its boxes, and detections.json, to `output`; prints the boxes.
 
     Args:
-      model: a workdir, or a `.keras` or `.tflite` file.
-      workdir: of the training that the model comes from.
+      model: a workdir, a `.keras` or `.tflite` file, or an artifact.
+      workdir: of the training that the model comes from; None: it is an artifact.
       images: files.
       output: a folder; created if it is missing.
       score: a lower score is no detection.
       form: what is printed, a key of `records.FORMATS`.
+      file: name of an artifact's `.tflite` file; None: its best for a device.
 
     Raises:
       UserError: the model cannot be used, no file can be read, or a picture would replace an image.
     """
     pictures = _pictures(images, output)
-    path = model / "model.keras" if model.is_dir() else model
-    detector = open_detector(path, TrainConfig.load(workdir), read_labels(workdir))
-    print(f"{path}: {len(detector.labels)} classes", file=sys.stderr)
+    detector = _open(model, workdir, file)
+    print(f"{detector.path}: {len(detector.labels)} classes", file=sys.stderr)
     unreadable: dict[str, str] = {}
     records = list(_predict(detector, images, pictures, score, unreadable))
     for name, reason in unreadable.items():
@@ -59,6 +64,15 @@ def predict_boxes(
     files.write_text(output / DETECTIONS, as_json(records, unreadable) + "\n")
     print(FORMATS[form](records, unreadable))
     print(f"{len(records)} images with boxes, and {DETECTIONS}, are in {output}", file=sys.stderr)
+
+
+def _open(model: Path, workdir: Path | None, file: str | None) -> Detector:
+    if workdir is not None:
+        path = model / "model.keras" if model.is_dir() else model
+        return open_detector(path, TrainConfig.load(workdir), read_labels(workdir))
+    if model.suffix == ".tflite":
+        model, file = model.parent, model.name
+    return detector_of_artifact(model, file)
 
 
 def _pictures(images: Sequence[Path], output: Path) -> dict[Path, Path]:

@@ -59,7 +59,7 @@ class MicroInterpreter {
   const MicroOpResolver& resolver_;
   std::uint8_t* arena_;
   std::size_t arena_size_;
-  shufflenet::OutputType scores_[shufflenet::kClasses] = {};
+  shufflenet::OutputType scores_[sizeof(shufflenet::kGoldenScores)] = {};
 };
 
 }  // namespace tflite

@@ -1,0 +1,204 @@
+"""A detector from its workdir to devices: convert, benchmark, predict, evaluate, firmware."""
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.artifact import Artifact
+from common.cli import UserError
+from common.storage.readers import read_json
+
+pytestmark = pytest.mark.medium
+
+HERE = Path(__file__).parent
+DRAW = HERE.parents[1] / "tools" / "draw_shapes.py"
+FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
+NETWORK = {"stage_channels": "12,16,24", "stem_channels": 8, "head_channels": 8}
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """A data set of 32 images to calibrate with and 6 to check with."""
+    folder, write = tmp_path_factory.mktemp("shapes"), runpy.run_path(str(DRAW))["write"]
+    for seed, (split, count) in enumerate((("train", 32), ("val", 6))):
+        write(folder, split, count, np.random.default_rng(seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, shapes):
+    """The workdir of a small detector with random weights."""
+    import keras
+
+    from converters.random_weights import randomize_batch_norms
+    from keras_shufflenet import ShuffleNetDetector, ShuffleNetV2
+    from trainers.recipes import make_config
+
+    folder = tmp_path_factory.mktemp("work")
+    keras.utils.set_random_seed(0)
+    backbone = ShuffleNetV2(
+        stage_channels=(12, 16, 24),
+        units_per_stage=(1, 2, 1),
+        **{"stem_channels": 8, "head_channels": 8},
+        **{"input_shape": (SIZE, SIZE, 3), "include_top": False},
+    )
+    model = ShuffleNetDetector(classes=3, backbone=backbone, width=16, strides=(8, 16))
+    randomize_batch_norms(model, 0)
+    # Fresh predictions are nearly constant.
+    kernel = model.get_layer("predictions").kernel
+    kernel.assign(np.random.default_rng(0).normal(0, 0.3, kernel.shape))
+    model.save(folder / "model.keras")
+    values = {"data_dir": str(shapes), "input_size": SIZE, "strides": "8,16", **NETWORK}
+    make_config("detection", str(folder), values).save(folder)
+    (folder / "labels.txt").write_text("circle\nsquare\ntriangle\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory, workdir):
+    """The artifact for microcontrollers, and its manifest."""
+    from converters.conversion.config import ConversionConfig
+    from converters.conversion.pipeline import convert_workdir
+
+    folder = tmp_path_factory.mktemp("converted") / "artifact"
+    config = ConversionConfig(workdir, folder, target="micro", calibration_images=32)
+    convert_workdir(config, "shufflenet convert")
+    return Artifact.open(folder)
+
+
+def test_the_manifest_says_how_boxes_are_found(converted):
+    manifest = converted.manifest
+    assert (converted.task, converted.labels) == ("detection", ["circle", "square", "triangle"])
+    assert manifest["name"] == "shufflenet_v2_stem8_stage12-16-24_head8_pan"
+    assert manifest["outputs"] == [{"name": "raw", "shape": [1, 64 + 16, 7]}]
+    assert manifest["decode"]["strides"] == [8, 16]
+    (image,) = manifest["inputs"]
+    assert image["crop"] is None and image["resize"]["width"] == SIZE
+    assert manifest["samples"]["arrays"].keys() == {"images", "boxes", "classes", "ignored"}
+    int8 = manifest["files"][INT8]
+    (output,) = int8["outputs"]
+    assert output["dtype"] == "int8" and "QUANTIZE" not in int8["operators"]
+    assert 0 < int8["agreement"]["rms"] < 0.4
+
+
+def test_the_samples_are_the_images_and_boxes_of_the_split(converted, shapes):
+    images, truths = converted.sample_arrays(["images"])[0], converted.sample_truths()
+    annotated = read_json(shapes / "val.json", "")
+    names = [one["file_name"] for one in annotated["images"]]
+    assert images.shape == (6, SIZE, SIZE, 3)
+    for number, (image, truth) in enumerate(zip(images, truths, strict=True)):
+        with Image.open(shapes / "images" / names[number]) as stored:
+            small = np.asarray(stored.convert("RGB").resize((SIZE, SIZE), Image.BILINEAR), int)
+        assert np.abs(image.astype(int) - small).max() <= 1
+        mine = [each for each in annotated["annotations"] if each["image_id"] == number]
+        assert truth.classes.tolist() == [each["category_id"] for each in mine]
+        corners = [
+            [left, top, left + wide, top + high]
+            for left, top, wide, high in (each["bbox"] for each in mine)
+        ]
+        np.testing.assert_allclose(truth.boxes, np.array(corners) * (SIZE / 192), atol=1e-4)
+
+
+def test_benchmark_knows_the_average_precision(converted, run_cli, tmp_path):
+    flags = ("--runs=1", "--warmup=0", f"--output={tmp_path}/m.jsonl", f"--files={INT8}")
+    done = run_cli("edge.benchmark", f"--artifact={converted.folder}", *flags)
+    record = json.loads((tmp_path / "m.jsonl").read_text())
+    images = converted.preprocess(converted.sample_arrays(["images"])[0])
+    raw = converted.load(INT8).predict(images)
+    expected = converted.decoding.precision(raw, converted.sample_truths())
+    assert (record["accuracy"], record["accuracy_images"]) == (None, 6)
+    assert record["ap"] == pytest.approx(expected.ap, abs=1e-6)
+    entry = converted.files[INT8]
+    assert (entry["ap"], entry["ap50"]) == pytest.approx((expected.ap, expected.ap50))
+    assert f"AP {100 * expected.ap:.1f}% of 6" in done.stdout
+
+
+def test_predict_and_evaluate_take_the_files(converted, workdir, shapes, run_cli, tmp_path):
+    image = shapes / "images" / "val_0000.png"
+    flags = ("--score=0.05", f"--output={tmp_path}/found", "--format=json")
+    done = run_cli("trainers.predict", f"--model={converted.folder}", *flags, image)
+    (listed,) = json.loads(done.stdout)["images"]
+    (found,) = converted.sample_arrays(["images"], 1)
+    raw = converted.load(INT8).predict(converted.preprocess(found))
+    from common.detection.nms import detect
+
+    (expected,) = detect(raw, converted.decoding.points, score=0.05)
+    assert len(listed["detections"]) == len(expected.scores) > 0
+    best = listed["detections"][0]
+    assert best["class"] == converted.labels[expected.classes[0]]
+    box = np.clip(expected.boxes[0] * (192 / SIZE), 0, 192)
+    np.testing.assert_allclose(best["box"], box, atol=0.02)
+    assert (tmp_path / "found" / "val_0000.png.jpg").is_file()
+    flags = (f"--workdir={workdir}", f"--output={tmp_path}/scores")
+    run_cli("trainers.evaluate", f"--model={converted.folder / INT8}", *flags)
+    scores = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
+    assert scores["ap"] == pytest.approx(converted.files[INT8]["ap"], abs=1e-6)
+
+
+def test_firmware_finds_the_golden_boxes(converted, tmp_path):
+    entry = converted.files[INT8]["micro"]
+    if entry["status"] != "written":
+        pytest.skip("needs the extra micro")
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++")
+    folder = converted.folder / entry["folder"]
+    golden = (folder / "example" / "golden.cpp").read_text()
+    count = int(re.search(r"kGoldenCount = (\d+);", golden)[1])
+    x = converted.load(INT8).quantize_input(
+        converted.preprocess(converted.sample_arrays(["images"], 1)[0])
+    )
+    values = ",".join(map(str, x.ravel().tolist()))
+    (tmp_path / "expected.h").write_text(
+        f"#include <cstdint>\nconst std::int8_t kExpectedInput[] = {{{values}}};\n"
+    )
+    fake = HERE / "micro_target" / "fake_tflite_micro"
+    includes = [f"-I{path}" for path in (fake, folder / "src", folder / "example", tmp_path)]
+    sources = [*sorted((folder / "src").glob("*.cpp")), *(folder / "example").glob("*.c*")]
+    flags = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wpedantic", "-fno-exceptions")
+    command = [compiler, *flags, "-fno-rtti", *includes, *sources, "-o", tmp_path / "golden"]
+    subprocess.run(list(map(str, command)), check=True)
+    done = subprocess.run([tmp_path / "golden"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"boxes: {count} of {count}" in done.stdout and count > 0
+    assert "Detect" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("target", ["edgetpu", "ethosu"])
+def test_accelerators_take_the_whole_network(workdir, tmp_path, target):
+    from converters.conversion.config import ConversionConfig
+    from converters.conversion.pipeline import convert_workdir
+
+    accelerator = None
+    if target == "ethosu":
+        pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
+        accelerator = "ethos-u55-128"
+    settings = {"quantizations": ("int8-ptq",), "samples": 2, "calibration_images": 32}
+    config = ConversionConfig(
+        workdir, tmp_path / "artifact", target=target, accelerator=accelerator, **settings
+    )
+    manifest = convert_workdir(config, "shufflenet convert")
+    found = manifest["files"][INT8][target]
+    if target == "edgetpu":
+        assert found["prediction"]["unmapped"] == []
+    else:
+        assert found["cpu_operators"] == {} and found["npu_operators"] > 0
+
+
+def test_other_commands_say_that_they_are_for_classifiers(workdir, converted):
+    from converters.workdir import load_trained
+
+    with pytest.raises(UserError, match="is a detector's training"):
+        load_trained(workdir)
+    with pytest.raises(UserError, match=r"is not of a classifier \(its task: detection\)"):
+        converted.check_classifier()
+    with pytest.raises(UserError, match="does not say how images are resized"):
+        _ = converted.resize_size
