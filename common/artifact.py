@@ -4,13 +4,16 @@ Needs only numpy and LiteRT, because artifacts are also read where TensorFlow do
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from common.cli import UserError
 from common.files import sha256
 from common.manifest import (
+    CLASSIFICATION,
     LABELS,
     MANIFEST,
     ONNX,
@@ -22,9 +25,10 @@ from common.manifest import (
 from common.storage.arrays import read_arrays
 from common.storage.readers import DamagedError, read_lines
 from common.tflite.isolated import IsolatedModel
-from common.tflite.litert import LiteRTModel
+from common.tflite.litert import LiteRTModel, LiteRTNetwork
 
 _REMEDY = "convert the model again"
+_Network = TypeVar("_Network", bound=LiteRTNetwork)
 
 
 class Artifact:
@@ -33,7 +37,7 @@ class Artifact:
     Attributes:
       folder: its path.
       manifest: the checked manifest as parsed JSON (docs/artifact.md).
-      labels: the class names, in the order of the logits.
+      labels: the class names, in the order of the logits; empty if there are none.
 
     Examples:
       >>> artifact = Artifact.open("artifact")
@@ -58,12 +62,25 @@ class Artifact:
         manifest = read_manifest(folder)
         for stored in stored_files(manifest):
             _verify(folder / stored.name, stored)
-        return cls(folder, manifest, _read_labels(folder / LABELS, manifest["classes"]))
+        if manifest["labels"] is None:
+            return cls(folder, manifest, [])
+        labels = read_lines(folder / LABELS, _REMEDY)
+        classes = manifest["outputs"][0]["shape"][-1]
+        if manifest["task"] == CLASSIFICATION and len(labels) != classes:
+            raise UserError(
+                f"{folder / LABELS} has {len(labels)} labels for {classes} classes; {_REMEDY}"
+            )
+        return cls(folder, manifest, labels)
 
     @property
     def name(self) -> str:
         """The model's name."""
         return self.manifest["name"]
+
+    @property
+    def task(self) -> str:
+        """What the outputs mean: "classification", "detection" or "other"."""
+        return self.manifest["task"]
 
     @property
     def files(self) -> dict[str, dict]:
@@ -82,9 +99,29 @@ class Artifact:
         return found
 
     @property
+    def image_input(self) -> dict:
+        """The manifest's entry of the only input, which takes the pixels of an image.
+
+        Raises:
+          UserError: there are several inputs, or the input is no image.
+        """
+        first, *others = self.manifest["inputs"]
+        if others or first["preprocessing"] is None:
+            names = ", ".join(fields["name"] for fields in self.manifest["inputs"])
+            raise UserError(
+                f"{self.folder} is of a network that does not take one image (its inputs: "
+                f"{names}); name the artifact of an image network"
+            )
+        return first
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
-        """(batch, height, width, channels); the batch of files for devices is 1."""
-        return tuple(self.manifest["input"]["shape"])
+        """(batch, height, width, channels); the batch of files for devices is 1.
+
+        Raises:
+          UserError: there are several inputs, or the input is no image.
+        """
+        return tuple(self.image_input["shape"])
 
     @property
     def resize_size(self) -> int:
@@ -94,13 +131,22 @@ class Artifact:
           UserError: the manifest does not say.
         """
         # Artifacts of older versions have it among the training's settings.
-        resize = self.manifest["input"].get("resize", {})
+        resize = self.image_input.get("resize", {})
         size = resize.get("shorter_side", self.manifest["training"].get("resize_size"))
         if type(size) is not int or size < max(self.input_shape[1:3]):
             raise UserError(
                 f"{self.folder / MANIFEST} does not say how images are resized; convert again"
             )
         return size
+
+    def check_classifier(self) -> None:
+        """Raises UserError unless the artifact is of a classifier of images."""
+        if self.task != CLASSIFICATION:
+            raise UserError(
+                f"{self.folder} is not of a classifier (its task: {self.task}), so it names no "
+                "classes; convert the model with labels, or name another artifact"
+            )
+        _ = self.image_input
 
     def default_file(self) -> str:
         """Returns the name of the file for devices: of the deployment graph, in int8 if it has one.
@@ -130,32 +176,48 @@ class Artifact:
         return self.folder / name
 
     def load(self, name: str, threads: int = 1, reference_kernels: bool = False) -> LiteRTModel:
-        """Loads one of the .tflite files into LiteRT.
+        """Loads one of the .tflite files, of one input and one output, into LiteRT.
 
         Raises:
           UserError: there is no such file, or its input or output differs from the manifest.
         """
-        model = LiteRTModel(self.path(name), threads, reference_kernels)
-        self._check_shapes(model)
-        return model
+        return self._checked(LiteRTModel(self.path(name), threads, reference_kernels))
+
+    def load_network(
+        self, name: str, threads: int = 1, reference_kernels: bool = False
+    ) -> LiteRTNetwork:
+        """Loads one of the .tflite files, of any number of inputs and outputs, into LiteRT.
+
+        Raises:
+          UserError: as for `load`.
+        """
+        return self._checked(LiteRTNetwork(self.path(name), threads, reference_kernels))
 
     def load_isolated(self, name: str) -> IsolatedModel:
         """Loads one of the .tflite files into another process: hashes say nothing of its origin.
 
         Raises:
-          UserError: as `load`; or the file ended that process, or took too long.
+          UserError: as for `load`; or the file ended that process, or took too long.
         """
         model = IsolatedModel(self.path(name))
-        self._check_shapes(model)
+        self._check_shapes(model.path, [[model.input_shape], [model.output_shape]])
         return model
 
-    def _check_shapes(self, model: LiteRTModel | IsolatedModel) -> None:
-        expected = (self.input_shape, (self.input_shape[0], self.manifest["classes"]))
-        if (model.input_shape, model.output_shape) != expected:
-            raise UserError(
-                f"{model.path} maps {model.input_shape} to {model.output_shape}, "
-                f"but the manifest says {expected[0]} to {expected[1]}; convert the model again"
+    def _checked(self, network: _Network) -> _Network:
+        ends = (network.inputs, network.outputs)
+        self._check_shapes(network.path, [[tensor.shape for tensor in end] for end in ends])
+        return network
+
+    def _check_shapes(self, path: Path, found: list[list[tuple[int, ...]]]) -> None:
+        expected = [
+            [tuple(fields["shape"]) for fields in self.manifest[end]]
+            for end in ("inputs", "outputs")
+        ]
+        if found != expected:
+            (found, expected) = (
+                " to ".join(", ".join(map(str, end)) for end in ends) for ends in (found, expected)
             )
+            raise UserError(f"{path} maps {found}, but the manifest says {expected}; {_REMEDY}")
 
     def samples(self, limit: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns the artifact's evaluation images and labels, or None if it has none.
@@ -170,30 +232,72 @@ class Artifact:
         Raises:
           UserError: the file differs from the manifest.
         """
-        if self.manifest["samples"] is None:
-            return None
-        path = self.folder / SAMPLES
-        count = self.manifest["samples"]["images"]
-        images, labels = _read_samples(path, (count, *self.input_shape[1:]))
-        if labels.min() < 0 or labels.max() >= self.manifest["classes"]:
-            raise UserError(f"{path} has labels beyond the classes; convert the model again")
-        return images[:limit], labels[:limit]
+        arrays = self.sample_arrays(("images", "labels"), limit)
+        return None if arrays is None else (arrays[0], arrays[1])
 
-    def preprocess(self, images: np.ndarray) -> np.ndarray:
-        """Returns uint8 images as float32 network input: pixel * scale + offset per channel."""
-        constants = self.manifest["input"]["preprocessing"]
+    def sample_labels(self) -> np.ndarray | None:
+        """Returns the classes of the samples, int32 [n], or None if they are not known.
+
+        Raises:
+          UserError: the file differs from the manifest, or has other classes.
+        """
+        arrays = self.sample_arrays(("labels",))
+        return None if arrays is None else arrays[0]
+
+    def sample_arrays(
+        self, names: Sequence[str], limit: int | None = None
+    ) -> list[np.ndarray] | None:
+        """Returns arrays of samples.npz, each [n, ...], or None if it lacks one of them.
+
+        Args:
+          names: such as "images", "labels", "input_0" or "output_0" (docs/artifact.md).
+          limit: the largest number of samples to return; None for all.
+
+        Raises:
+          UserError: the file differs from the manifest.
+        """
+        samples = self.manifest["samples"]
+        if samples is None or not set(names) <= samples["arrays"].keys():
+            return None
+        expected = {
+            name: ((samples["images"], *fields["shape"]), np.dtype(fields["dtype"]))
+            for name, fields in samples["arrays"].items()
+            if name in names
+        }
+        path = self.folder / SAMPLES
+        try:
+            found = dict(zip(expected, read_arrays(path, expected, _REMEDY), strict=True))
+        except DamagedError as error:
+            raise UserError(f"{path} is unusable ({error.reason}); {_REMEDY}") from error
+        if "labels" in found and len(self.labels):
+            labels = found["labels"]
+            if labels.min() < 0 or labels.max() >= len(self.labels):
+                raise UserError(f"{path} has labels beyond the classes; {_REMEDY}")
+        return [found[name][:limit] for name in names]
+
+    def preprocess(self, images: np.ndarray, index: int = 0) -> np.ndarray:
+        """Returns uint8 images as float32 network input: pixel * scale + offset per channel.
+
+        Args:
+          images: [n, height, width, channels]; samples of another type than uint8, or of an input
+            that takes no pixels, are values already.
+          index: of the input.
+        """
+        constants = self.manifest["inputs"][index]["preprocessing"]
+        if constants is None or images.dtype != np.uint8:
+            return images.astype(np.float32)
         scale, offset = (np.float32(constants[key]) for key in ("scale", "offset"))
         return images.astype(np.float32) * scale + offset
 
 
-def takes_pixels(entry: dict, preprocessing: dict) -> bool:
+def takes_pixels(entry: dict, preprocessing: dict | None) -> bool:
     """Returns whether an integer input takes pixels 0 to 255 as they are, except for rounding.
 
     Args:
-      entry: a file's `input` in the manifest.
-      preprocessing: the manifest's `input.preprocessing`.
+      entry: one of a file's `inputs` in the manifest.
+      preprocessing: of the input in the manifest; None if it takes no pixels.
     """
-    if entry["dtype"] != "uint8":
+    if entry["dtype"] != "uint8" or preprocessing is None:
         return False
     pixels = np.arange(256)[:, np.newaxis]
     inputs = pixels * np.array(preprocessing["scale"]) + np.array(preprocessing["offset"])
@@ -216,21 +320,3 @@ def _verify(path: Path, stored: StoredFile) -> None:
             f"{path} does not match its hash in the manifest: "
             "it is damaged or was changed; convert the model again"
         )
-
-
-def _read_labels(path: Path, classes: int) -> list[str]:
-    labels = read_lines(path, _REMEDY)
-    if len(labels) != classes:
-        raise UserError(
-            f"{path} has {len(labels)} labels for {classes} classes; convert the model again"
-        )
-    return labels
-
-
-def _read_samples(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    expected = {"images": (shape, np.uint8), "labels": (shape[:1], np.int32)}
-    try:
-        images, labels = read_arrays(path, expected, _REMEDY)
-    except DamagedError as error:
-        raise UserError(f"{path} is unusable ({error.reason}); {_REMEDY}") from error
-    return images, labels

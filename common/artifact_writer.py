@@ -4,7 +4,7 @@ import contextlib
 import errno
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from common.manifest import (
 )
 from common.storage.exchange import exchange
 from common.storage.temporary import held, temporary_folder
-from common.tflite.litert import LiteRTModel
+from common.tflite.litert import LiteRTNetwork, Tensor
 from common.tflite.operators import operator_counts
 
 
@@ -85,39 +85,44 @@ def write_labels(folder: Path, labels: list[str]) -> dict:
     return stored_file(folder / LABELS)
 
 
-def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> dict | None:
-    """Writes samples.npz and returns its entry for the manifest; None if there are no images.
+def write_samples(folder: Path, arrays: Mapping[str, np.ndarray]) -> dict | None:
+    """Writes samples.npz and returns its entry for the manifest; None if there are no samples.
 
     Args:
       folder: the artifact's folder.
-      images: uint8 [n, height, width, channels].
-      labels: int32 [n].
+      arrays: by name, each [n, ...]; docs/artifact.md says which there are.
     """
-    if not len(images):
+    count = len(next(iter(arrays.values())))
+    if not count:
         return None
-    images, labels = np.ascontiguousarray(images, np.uint8), labels.astype(np.int32)
-    np.savez_compressed(folder / SAMPLES, images=images, labels=labels)
-    return {**stored_file(folder / SAMPLES), "images": len(images)}
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    np.savez_compressed(folder / SAMPLES, **arrays)
+    described = {
+        name: {"shape": list(array.shape[1:]), "dtype": array.dtype.name}
+        for name, array in arrays.items()
+    }
+    return {**stored_file(folder / SAMPLES), "images": count, "arrays": described}
 
 
 def describe_tflite(path: Path) -> dict:
-    """Returns a .tflite file's entry for the manifest: hash, size, input, output, operators."""
-    model = LiteRTModel(path)
+    """Returns a .tflite file's entry for the manifest: hash, size, inputs, outputs, operators."""
+    network = LiteRTNetwork(path)
     return {
         **stored_file(path),
-        "input": _describe_tensor(model.input_shape, model.input_dtype, model.input_quantization),
-        "output": _describe_tensor(
-            model.output_shape, model.output_dtype, model.output_quantization
-        ),
+        "inputs": [_describe_tensor(tensor) for tensor in network.inputs],
+        "outputs": [_describe_tensor(tensor) for tensor in network.outputs],
         "operators": operator_counts(path),
     }
 
 
-def _describe_tensor(
-    shape: tuple[int, ...], dtype: np.dtype, quantization: tuple[float, int] | None
-) -> dict:
-    scale, zero_point = quantization or (None, None)
-    return {"shape": list(shape), "dtype": dtype.name, "scale": scale, "zero_point": zero_point}
+def _describe_tensor(tensor: Tensor) -> dict:
+    scale, zero_point = tensor.quantization or (None, None)
+    return {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype.name,
+        "scale": scale,
+        "zero_point": zero_point,
+    }
 
 
 def write_manifest(folder: Path, fields: dict) -> None:
@@ -141,13 +146,14 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise UserError(f"output {output} is a file; name a new folder")
     if not output.is_dir() or not any(output.iterdir()):
         return
-    if not overwrite:
-        raise UserError(
-            f"output {output} exists and is not empty; name a new folder or add --overwrite"
-        )
     if not (output / MANIFEST).is_file():
         raise UserError(
-            f"output {output} is not an artifact, so it is not replaced; name a new folder"
+            f"output {output} is not empty and not an artifact, so it is not replaced; name a new "
+            "folder"
+        )
+    if not overwrite:
+        raise UserError(
+            f"output {output} is an artifact already; name a new folder or add --overwrite"
         )
     if foreign := _foreign(output):
         raise UserError(

@@ -1,4 +1,7 @@
-"""An artifact's manifest: its schema, and how it is read without trust (docs/artifact.md)."""
+"""An artifact's manifest: its schema, and how it is read without trust (docs/artifact.md).
+
+Older manifests, of schema 1, are read as if they were of schema 2.
+"""
 
 import math
 import re
@@ -10,16 +13,22 @@ from typing import Any
 from common.cli import UserError
 from common.storage.readers import read_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+CLASSIFICATION, DETECTION, OTHER = TASKS = ("classification", "detection", "other")
 MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 SAMPLES = "samples.npz"
+# The array of samples.npz with the pixels of a network's only input.
+PIXELS = "images"
 # The end of the names of files for other runtimes than LiteRT.
 ONNX = ".onnx"
 
 # Far above any real value; a hostile manifest must not be able to fill the memory.
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _MAX_SIDE = 8192
+_MAX_EXTENT = 2**24
+_MAX_AXES = 8
+_MAX_TENSORS = 1000
 _MAX_CLASSES = 1_000_000
 _MAX_SAMPLES = 1_000_000
 _MAX_SAMPLES_BYTES = 2**31
@@ -40,8 +49,12 @@ def _is_sha256(value: Any) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
-    side = _is_int(1, _MAX_SIDE)
-    return isinstance(value, list) and len(value) == 4 and all(map(side, value))
+    extent = _is_int(1, _MAX_EXTENT)
+    return isinstance(value, list) and len(value) <= _MAX_AXES and all(map(extent, value))
+
+
+def _is_image_shape(value: Any) -> bool:
+    return _is_shape(value) and len(value) == 4 and max(value) <= _MAX_SIDE
 
 
 def _is_channels(value: Any) -> bool:
@@ -54,6 +67,16 @@ def _is_channels(value: Any) -> bool:
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _is_object_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _is_objects(value: Any) -> bool:
+    return (
+        isinstance(value, list) and 1 <= len(value) <= _MAX_TENSORS and all(map(_is_object, value))
+    )
 
 
 def _is_file_name(value: Any) -> bool:
@@ -72,13 +95,25 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "name": _is_text,
     "model": _is_object,
     "training": _is_object,
+    "task": lambda value: value in TASKS,
+    "inputs": _is_objects,
+    "outputs": _is_objects,
+    "labels": _is_object_or_null,
+    "samples": _is_object_or_null,
+    "files": lambda value: _is_object(value) and bool(value),
+}
+# The fields of schema 1 that schema 2 has elsewhere.
+_OLD_FIELDS: dict[str, Callable[[Any], bool]] = {
     "classes": _is_int(1, _MAX_CLASSES),
     "input": _is_object,
     "labels": _is_object,
-    "samples": lambda value: value is None or _is_object(value),
-    "files": lambda value: _is_object(value) and bool(value),
+    "samples": _is_object_or_null,
+    "files": _is_object,
 }
-_INPUT_FIELDS = {"shape": _is_shape, "preprocessing": _is_object}
+_OLD_INPUT_FIELDS = {"shape": _is_image_shape, "preprocessing": _is_object}
+_OLD_FILE_FIELDS = {"input": _is_object, "output": _is_object}
+_OUTPUT_FIELDS = {"name": _is_text, "shape": _is_shape}
+_INPUT_FIELDS = {**_OUTPUT_FIELDS, "preprocessing": _is_object_or_null}
 # How a photograph becomes the images of `shape`; artifacts of older versions lack it.
 _PHOTOGRAPH_FIELDS = {
     "channels": lambda value: value in (["red", "green", "blue"], ["grey"]),
@@ -92,13 +127,20 @@ _RESIZE_FIELDS = {
     "antialias": lambda value: type(value) is bool,
 }
 _PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
-_SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES)}
+_SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES), "arrays": _is_object}
+# The types of arrays that have no other.
+_SAMPLE_DTYPES = {PIXELS: "uint8", "labels": "int32"}
+# An array of the samples: the shape is of one sample.
+_ARRAY_FIELDS = {
+    "shape": _is_shape,
+    "dtype": lambda value: value in ("uint8", "int8", "int16", "int32", "int64", "float32"),
+}
 _FILE_FIELDS = {
     **_STORED_FILE,
     "graph": _is_text,
     "quantization": _is_text,
-    "input": _is_object,
-    "output": _is_object,
+    "inputs": _is_objects,
+    "outputs": _is_objects,
     "operators": _is_object,
 }
 
@@ -143,13 +185,21 @@ class StoredFile:
 
 def stored_files(manifest: dict) -> list[StoredFile]:
     """Returns every file that a checked manifest lists."""
-    entries = {LABELS: manifest["labels"], **manifest["files"]}
-    if manifest["samples"] is not None:
-        entries[SAMPLES] = manifest["samples"]
+    entries = {LABELS: manifest["labels"], **manifest["files"], SAMPLES: manifest["samples"]}
+    entries = {name: entry for name, entry in entries.items() if entry is not None}
     for entry in manifest["files"].values():
         for compiled in _compiled_files(entry):
             entries[compiled["name"]] = compiled
     return [StoredFile(name, entry["sha256"], entry["bytes"]) for name, entry in entries.items()]
+
+
+def sample_array(manifest: dict, index: int) -> str:
+    """Returns the name of the array of samples.npz that has the samples of an input."""
+    samples = manifest["samples"]
+    if samples is not None:
+        return PIXELS if PIXELS in samples["arrays"] else f"input_{index}"
+    only_image = len(manifest["inputs"]) == 1 and manifest["inputs"][0]["preprocessing"] is not None
+    return PIXELS if only_image else f"input_{index}"
 
 
 def entries_of(manifest: dict) -> set[str]:
@@ -161,7 +211,7 @@ def entries_of(manifest: dict) -> set[str]:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Reads and checks `manifest.json` of an artifact.
+    """Reads and checks `manifest.json` of an artifact; returns it as schema 2.
 
     Raises:
       UserError: it is missing, is not JSON or has an unknown schema version, or a field is missing
@@ -169,40 +219,128 @@ def read_manifest(folder: Path) -> dict:
     """
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise UserError(f"artifact {folder} is not a folder; make one with converters.convert")
+        raise UserError(f"artifact {folder} is not a folder; make one with shufflenet convert")
     if not path.is_file():
         raise UserError(f"{folder} is not an artifact: {MANIFEST} is missing; name another folder")
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise UserError(f"{path} is too large for a manifest; convert the model again")
     manifest = read_json(path, "convert the model again")
-    check_manifest(manifest, path)
-    return manifest
+    return check_manifest(manifest, path)
 
 
-def check_manifest(manifest: Any, path: Path) -> None:
-    """Raises UserError, naming `path` and the field, unless the manifest follows the schema."""
+def check_manifest(manifest: Any, path: Path) -> dict:
+    """Returns the manifest as schema 2 after checking it.
+
+    Raises:
+      UserError: it does not follow the schema; the message names `path` and the field.
+    """
     if not isinstance(manifest, dict):
         raise UserError(f"{path} is not a JSON object; convert the model again")
     version = manifest.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or version not in (1, SCHEMA_VERSION):
         raise UserError(
-            f"{path} has schema version {version!r}, but this program reads {SCHEMA_VERSION}; "
-            "convert the model again, or use the program that wrote it"
+            f"{path} has schema version {version!r}, but this program reads 1 and "
+            f"{SCHEMA_VERSION}; convert the model again, or use the program that wrote it"
         )
+    if version == 1:
+        manifest = _upgraded(manifest, path)
     _check_fields(manifest, _FIELDS, path, "")
-    _check_fields(manifest["input"], _INPUT_FIELDS, path, "input.")
-    preprocessing = manifest["input"]["preprocessing"]
-    _check_fields(preprocessing, _PREPROCESSING_FIELDS, path, "input.preprocessing.")
-    _check_photograph(manifest["input"], path)
-    channels = manifest["input"]["shape"][-1]
-    if {len(preprocessing[key]) for key in _PREPROCESSING_FIELDS} - {1, channels}:
-        raise _bad_field(path, "input.preprocessing", preprocessing)
-    _check_fields(manifest["labels"], _STORED_FILE, path, "labels.")
+    for index, fields in enumerate(manifest["inputs"]):
+        _check_input(fields, path, f"inputs[{index}].")
+    for index, fields in enumerate(manifest["outputs"]):
+        _check_fields(fields, _OUTPUT_FIELDS, path, f"outputs[{index}].")
+    _check_task(manifest, path)
+    if manifest["samples"] is not None:
+        _check_samples(manifest, path)
+    _check_files(manifest, path)
+    return manifest
+
+
+def _upgraded(manifest: dict, path: Path) -> dict:
+    """Returns a manifest of schema 1, which knows classifiers of one image alone, as schema 2."""
+    _check_fields(manifest, _OLD_FIELDS, path, "")
+    image, files = manifest["input"], {}
+    _check_fields(image, _OLD_INPUT_FIELDS, path, "input.")
+    for name, entry in manifest["files"].items():
+        if not _is_object(entry):
+            raise _bad_field(path, f"files[{name!r}]", entry)
+        _check_fields(entry, _OLD_FILE_FIELDS, path, f"files[{name!r}].")
+        ends = {"inputs": [entry["input"]], "outputs": [entry["output"]]}
+        files[name] = {**_without(entry, "input", "output"), **ends}
     samples = manifest["samples"]
     if samples is not None:
-        _check_fields(samples, _SAMPLES_FIELDS, path, "samples.")
-        if samples["images"] * math.prod(manifest["input"]["shape"]) > _MAX_SAMPLES_BYTES:
-            raise _bad_field(path, "samples.images", samples["images"])
+        pixels = {"shape": image["shape"][1:], "dtype": "uint8"}
+        arrays = {"images": pixels, "labels": {"shape": [], "dtype": "int32"}}
+        samples = {**samples, "arrays": arrays}
+    return {
+        **_without(manifest, "input", "classes"),
+        "schema_version": SCHEMA_VERSION,
+        "task": CLASSIFICATION,
+        "inputs": [{"name": "image", **image}],
+        "outputs": [{"name": "logits", "shape": [image["shape"][0], manifest["classes"]]}],
+        "samples": samples,
+        "files": files,
+    }
+
+
+def _without(mapping: dict, *keys: str) -> dict:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _check_input(fields: dict, path: Path, where: str) -> None:
+    _check_fields(fields, _INPUT_FIELDS, path, where)
+    _check_photograph(fields, path, where)
+    preprocessing = fields["preprocessing"]
+    if preprocessing is None:
+        return
+    _check_fields(preprocessing, _PREPROCESSING_FIELDS, path, f"{where}preprocessing.")
+    if not _is_image_shape(fields["shape"]):
+        raise _bad_field(path, f"{where}shape", fields["shape"])
+    lengths = {len(preprocessing[key]) for key in _PREPROCESSING_FIELDS}
+    if lengths - {1, fields["shape"][-1]}:
+        raise _bad_field(path, f"{where}preprocessing", preprocessing)
+
+
+def _check_task(manifest: dict, path: Path) -> None:
+    if manifest["labels"] is not None:
+        _check_fields(manifest["labels"], _STORED_FILE, path, "labels.")
+    if manifest["task"] != CLASSIFICATION:
+        return
+    if manifest["labels"] is None:
+        raise _bad_field(path, "labels", None)
+    shape = manifest["outputs"][0]["shape"]
+    if len(manifest["outputs"]) != 1 or len(shape) != 2 or shape[1] > _MAX_CLASSES:
+        raise _bad_field(path, "outputs", manifest["outputs"])
+
+
+def _check_samples(manifest: dict, path: Path) -> None:
+    samples, size = manifest["samples"], 0
+    _check_fields(samples, _SAMPLES_FIELDS, path, "samples.")
+    shapes = _sample_shapes(manifest)
+    for name, fields in samples["arrays"].items():
+        where = f"samples.arrays[{name!r}]"
+        if not _is_object(fields) or not name.isidentifier():
+            raise _bad_field(path, where, fields)
+        _check_fields(fields, _ARRAY_FIELDS, path, f"{where}.")
+        shape, dtype = fields["shape"], fields["dtype"]
+        if (shape, dtype) != (shapes.get(name, shape), _SAMPLE_DTYPES.get(name, dtype)):
+            raise _bad_field(path, where, fields)
+        size += math.prod(fields["shape"])
+    if samples["images"] * size > _MAX_SAMPLES_BYTES:
+        raise _bad_field(path, "samples.images", samples["images"])
+
+
+def _sample_shapes(manifest: dict) -> dict[str, list[int]]:
+    """Returns the shape of one sample in each array that an artifact can have."""
+    ends = {
+        f"{end}_{index}": fields["shape"][1:]
+        for end in ("input", "output")
+        for index, fields in enumerate(manifest[f"{end}s"])
+    }
+    return {**ends, PIXELS: ends["input_0"], "labels": []}
+
+
+def _check_files(manifest: dict, path: Path) -> None:
     for name, entry in manifest["files"].items():
         _check_name(name, path, (".tflite", ONNX))
         if not _is_object(entry):
@@ -212,13 +350,13 @@ def check_manifest(manifest: Any, path: Path) -> None:
     _check_compiled_names(manifest["files"], path)
 
 
-def _check_photograph(fields: dict, path: Path) -> None:
+def _check_photograph(fields: dict, path: Path, where: str) -> None:
     if not _PHOTOGRAPH_FIELDS.keys() & fields.keys():
         return
-    _check_fields(fields, _PHOTOGRAPH_FIELDS, path, "input.")
-    _check_fields(fields["resize"], _RESIZE_FIELDS, path, "input.resize.")
-    if len(fields["channels"]) != fields["shape"][-1]:
-        raise _bad_field(path, "input.channels", fields["channels"])
+    _check_fields(fields, _PHOTOGRAPH_FIELDS, path, where)
+    _check_fields(fields["resize"], _RESIZE_FIELDS, path, f"{where}resize.")
+    if fields["shape"][-1:] != [len(fields["channels"])]:
+        raise _bad_field(path, f"{where}channels", fields["channels"])
 
 
 def _check_name(name: str, path: Path, formats: tuple[str, ...] = (".tflite",)) -> None:

@@ -19,6 +19,7 @@ from common.artifact_writer import (
     write_labels,
     write_manifest,
 )
+from common.manifest import CLASSIFICATION
 from common.progress import Progress
 from converters.conversion import canonical
 from converters.conversion.tflite import convert_fake_quant, convert_float
@@ -135,11 +136,15 @@ def _write(network: Network, model: keras.Model, folder: Path) -> None:
         "name": network.name,
         "model": _size(model),
         "training": {},
-        "classes": classes,
-        "input": {
-            "shape": [network.batch, *model.input_shape[1:]],
-            "preprocessing": {"mode": "none", "scale": [1.0], "offset": [0.0]},
-        },
+        "task": CLASSIFICATION,
+        "inputs": [
+            {
+                "name": "image",
+                "shape": [network.batch, *model.input_shape[1:]],
+                "preprocessing": {"mode": "none", "scale": [1.0], "offset": [0.0]},
+            }
+        ],
+        "outputs": [{"name": "logits", "shape": [network.batch, classes]}],
         "labels": write_labels(folder, [str(index) for index in range(classes)]),
         "samples": None,
         "files": files,

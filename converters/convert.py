@@ -1,12 +1,15 @@
 """Converts a trained model to an artifact, a folder of files that devices run.
 
 The artifact holds .tflite files, a manifest that describes them, class names and a few evaluation
-images. The model is the one in a workdir, the folder that a training writes.
+images. The model is the one in a workdir, the folder that a training writes, or any functional
+Keras 3 model in a .keras file.
 
 Example:
   shufflenet convert --model=work --output=artifact --graph=deployment,canonical
+  shufflenet convert --model=net.keras --data_dir=photos --output=artifact
 """
 
+import functools
 import shlex
 import sys
 from pathlib import Path
@@ -25,12 +28,18 @@ from converters.micro_target import firmware
 from converters.micro_target import flags as micro_flags
 from converters.micro_target import settings as micro_settings
 from converters.options import DEFAULT_METHOD, IO_DTYPES, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
+from converters.source.flags import ModelFlags
 from trainers.startup import import_tensorflow
 
-_MODEL = flags.DEFINE_string("model", None, "Workdir of a training (shufflenet train).")
+_MODEL = flags.DEFINE_string(
+    "model", None, "Workdir of a training (shufflenet train), or a .keras file."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the artifact; must be new or empty.")
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where the data is, if it has moved since the training."
+    "data_dir",
+    None,
+    "Where a workdir's data is, if it has moved since the training. For a .keras file: a folder of "
+    "photographs that calibrate and check the files, in SPLIT/CLASS/, CLASS/ or without folders.",
 )
 _GRAPH = flags.DEFINE_list(
     "graph",
@@ -85,6 +94,35 @@ _SAMPLES = flags.DEFINE_integer(
 _CALIBRATION_IMAGES = flags.DEFINE_integer(
     "calibration_images", 256, "Training images for the ranges of activations."
 )
+_INPUTS = flags.DEFINE_string(
+    "inputs",
+    None,
+    "For a .keras file whose input is no photograph: an .npz file with an array of examples for "
+    "each input, by its name, and perhaps their classes as `labels`.",
+)
+_LABELS = flags.DEFINE_string(
+    "labels",
+    None,
+    "For a .keras file of a classifier: a file of its class names, one a line, in the order of its "
+    "output; default: the folders of --data_dir, sorted.",
+)
+_PREPROCESSING = flags.DEFINE_string(
+    "preprocessing",
+    None,
+    "For a .keras file that does not say how pixels (0 to 255) become its input: tf (-1 to 1), "
+    "torch (ImageNet's mean and deviation), raw (0 to 255).",
+)
+_OUTPUTS = flags.DEFINE_list(
+    "outputs", [], "For a .keras file: names of the outputs to convert; default: all."
+)
+_INPUT_SIZE = flags.DEFINE_integer(
+    "input_size", None, "For a .keras file that does not fix it: height and width of its input."
+)
+_CROP_SHARE = flags.DEFINE_float(
+    "crop_share",
+    1.0,
+    "For a .keras file: the share of a photograph's shorter side that its central square has.",
+)
 _ACCELERATOR = flags.DEFINE_string(
     "accelerator",
     None,
@@ -113,9 +151,9 @@ _DEVICE_SUMMARIES = {
 
 def main() -> None:
     """Reads the flags, converts and prints a line for each file."""
-    for flag in (_MODEL, _OUTPUT):
+    for flag, what in ((_MODEL, "a workdir or a .keras file"), (_OUTPUT, "a folder")):
         if not flag.value:
-            raise UserError(f"--{flag.name} is missing; give it a folder")
+            raise UserError(f"--{flag.name} is missing; give it {what}")
     config = ConversionConfig(
         model=Path(_MODEL.value),
         output=Path(_OUTPUT.value),
@@ -136,12 +174,26 @@ def main() -> None:
         memory=micro_flags.read(),
         overwrite=_OVERWRITE.value,
     )
-    command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
+    given = ModelFlags(
+        inputs=None if _INPUTS.value is None else Path(_INPUTS.value),
+        labels=None if _LABELS.value is None else Path(_LABELS.value),
+        preprocessing=_PREPROCESSING.value,
+        outputs=tuple(_OUTPUTS.value),
+        input_size=_INPUT_SIZE.value,
+        crop_share=_CROP_SHARE.value,
+    )
+    command = shlex.join(["shufflenet", "convert", *sys.argv[1:]])
     # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
-    from converters.conversion.pipeline import convert_workdir
+    from converters.conversion.api import example_limit
+    from converters.conversion.pipeline import convert_network
+    from converters.source.opening import open_network
 
-    _print_summary(config.output, convert_workdir(config, command))
+    opened = functools.partial(
+        open_network, config.model, config.data_dir, given, example_limit(config)
+    )
+    say = functools.partial(print, flush=True)
+    _print_summary(config.output, convert_network(opened, config, command, say))
 
 
 def entry_point() -> None:
@@ -154,26 +206,42 @@ def _print_summary(output: Path, manifest: dict) -> None:
     macs = "unknown" if model["macs"] is None else f"{model['macs']:,}"
     print(
         f"{manifest['name']}: {model['parameters']:,} parameters, {macs} "
-        f"multiply-adds, accuracy {model['accuracy']:.1%} on {model['accuracy_images']} images"
+        f"multiply-adds{_accuracy(model, of_images=True)}"
     )
     for name, entry in manifest["files"].items():
-        agreement = entry["agreement"]
         operators = sum(operator["count"] for operator in entry["operators"].values())
         print(
-            f"{output / name}: {entry['bytes']:,} bytes, {operators} operators, "
-            f"accuracy {entry['accuracy']:.1%}, same class as the Keras model "
-            f"{agreement['argmax']:.1%}, rms error {agreement['rms']:.2g} standard deviations"
+            f"{output / name}: {entry['bytes']:,} bytes, {operators} operators"
+            f"{_accuracy(entry)}, {_agreement(entry['agreement'])}"
         )
-        if entry["input"]["dtype"] == "uint8" and not takes_pixels(
-            entry["input"], manifest["input"]["preprocessing"]
-        ):
-            print(f"warning: {name} {_NO_PIXELS}", file=sys.stderr)
+        for source, taken in zip(entry["inputs"], manifest["inputs"], strict=True):
+            is_image = taken["preprocessing"] is not None and source["dtype"] == "uint8"
+            if is_image and not takes_pixels(source, taken["preprocessing"]):
+                print(f"warning: {name} {_NO_PIXELS}", file=sys.stderr)
         for device, summary in _DEVICE_SUMMARIES.items():
             if device in entry:
                 print(f"  {device}: {summary(entry[device])}")
     checked = [entry["edgetpu"] for entry in manifest["files"].values() if "edgetpu" in entry]
     if remedy := pipeline.advice(checked):
         print(remedy)
+
+
+def _accuracy(entry: dict, of_images: bool = False) -> str:
+    if entry["accuracy"] is None:
+        return ""
+    images = f" on {entry['accuracy_images']} images" if of_images else ""
+    return f", accuracy {entry['accuracy']:.1%}{images}"
+
+
+def _agreement(agreement: dict) -> str:
+    if agreement["argmax"] is not None:
+        return (
+            f"same class as the Keras model {agreement['argmax']:.1%}, "
+            f"rms error {agreement['rms']:.2g} standard deviations"
+        )
+    each = agreement.get("outputs", {"": agreement})
+    errors = [f"{name} {found['rms']:.2g}".strip() for name, found in each.items()]
+    return f"rms error {', '.join(errors)} standard deviations of the Keras model's outputs"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Measures the files of an artifact on devices.
+"""Measures the files of an artifact, or any .tflite files, on devices.
 
-An artifact is the folder that converters.convert writes: .tflite files, a manifest that describes
-them, class names and a few evaluation images.
+An artifact is the folder that `shufflenet convert` writes: .tflite files, a manifest that describes
+them, class names and a few evaluation images. Other files get random inputs of their own types.
 
 Example:
-  python -m edge.benchmark --artifact=artifact --device=host,micro-sim
-  python -m edge.benchmark --artifact=artifact --device=ssh --host=pi@raspberrypi
+  shufflenet benchmark --artifact=artifact --device=host,micro-sim
+  shufflenet benchmark --artifact=artifact --device=ssh --host=pi@raspberrypi
+  shufflenet benchmark --files=a.tflite,b.tflite
 """
 
 import sys
@@ -24,10 +25,12 @@ from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
+from edge.provenance import busy_warning
 from edge.records import make_record
+from edge.running.loose_files import LooseFiles
 from edge.running.measurement import append_measurements, describe_machine, device_name
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that converters.convert wrote.")
+_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that shufflenet convert wrote.")
 _DEVICE = flags.DEFINE_list(
     "device",
     ["host"],
@@ -38,7 +41,10 @@ _DEVICE = flags.DEFINE_list(
     "here or, with --wait, on phones).",
 )
 _FILES = flags.DEFINE_list(
-    "files", [], "Names of the files to measure; by default all that the device can take."
+    "files",
+    [],
+    "Names of the artifact's files to measure; by default all that the device can take. Without "
+    "--artifact, paths of .tflite files.",
 )
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.")
 _WARMUP = flags.DEFINE_integer(
@@ -65,13 +71,15 @@ _HEADERS = (
     *("peak MB", "arena KB", "max LSB", "<=1 LSB", "max LSB ref", "<=1 LSB ref"),
 )
 _NONE = "-"
+# Their times depend on what else this machine does.
+_ON_THIS_MACHINE = ("host", "micro-sim")
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """The flags, checked."""
 
-    artifact: Path
+    artifact: Path | None
     devices: tuple[str, ...]
     files: tuple[str, ...]
     threads: int
@@ -82,6 +90,11 @@ class BenchmarkConfig:
     options: Mapping[str, Any]
 
     def __post_init__(self):
+        if self.artifact is None and not self.files:
+            raise UserError(
+                "--artifact is missing; name a folder that shufflenet convert wrote, or .tflite "
+                "files with --files"
+            )
         unknown = [name for name in self.devices if name not in DEVICES]
         if unknown or not self.devices:
             raise UserError(
@@ -94,10 +107,8 @@ class BenchmarkConfig:
 
 def main() -> None:
     """Reads the flags, measures, appends to the output and prints a table."""
-    if not _ARTIFACT.value:
-        raise UserError("--artifact is missing; name a folder that converters.convert wrote")
     config = BenchmarkConfig(
-        artifact=Path(_ARTIFACT.value),
+        artifact=Path(_ARTIFACT.value) if _ARTIFACT.value else None,
         devices=tuple(_DEVICE.value),
         files=tuple(_FILES.value),
         threads=_THREADS.value,
@@ -131,12 +142,15 @@ def entry_point() -> None:
 
 
 def _make_job(config: BenchmarkConfig) -> Job:
-    artifact = Artifact.open(config.artifact)
-    for name in config.files:
+    if config.artifact is None:
+        artifact, files = LooseFiles([Path(name) for name in config.files]), ()
+    else:
+        artifact, files = Artifact.open(config.artifact), config.files
+    for name in files:
         artifact.path(name)  # Rejects an unknown name before anything is measured.
     return Job(
         artifact=artifact,
-        files=config.files,  # If empty, `_measure` chooses them for each device.
+        files=files,  # If empty, `_measure` chooses them for each device.
         threads=config.threads,
         warmup=config.warmup,
         runs=config.runs,
@@ -168,7 +182,20 @@ def _files_for(device: Device, artifact: Artifact) -> tuple[str, ...]:
 
 
 def _print_table(records: list[dict]) -> None:
-    print(format_table(_HEADERS, [_row(record) for record in records]))
+    rows = [_row(record) for record in records]
+    headers = _HEADERS
+    if any("keras_agreement" in record for record in records):
+        headers = (*_HEADERS, "rms error")
+        rows = [
+            [*row, _rms(record.get("keras_agreement"))]
+            for row, record in zip(rows, records, strict=True)
+        ]
+    print(format_table(headers, rows))
+    here = [record["machine"] for record in records if record["device"] in _ON_THIS_MACHINE]
+    if here and (busy := busy_warning(here[0])):
+        print(f"Not a quiet machine: {busy}; the times are noisy.")
+    if headers != _HEADERS:
+        print("rms error: from the Keras model's outputs, in their standard deviations.")
     if any("agreement" in record for record in records):
         print("LSB: difference from LiteRT's optimized kernels, in steps of the integer output;")
         print("ref: from its reference kernels.")
@@ -204,6 +231,10 @@ def _agreement(agreement: dict | None) -> list[str]:
     if agreement is None or "max_lsb" not in agreement:
         return [_NONE, _NONE]
     return [str(agreement["max_lsb"]), _percent(agreement["within_1_lsb"])]
+
+
+def _rms(agreement: dict | None) -> str:
+    return _NONE if agreement is None else f"{agreement['rms']:.2g}"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from pathlib import Path
 
 from edge.devices import Job, Result
 from edge.running.measurement import SCHEMA_VERSION, now
@@ -21,10 +22,10 @@ def make_record(job: Job, command: str, device: str, result: Result, machine: di
     return {
         "schema_version": SCHEMA_VERSION,
         "date": now(),
-        "command": shlex.join(["python", "-m", f"edge.{command}", *sys.argv[1:]]),
+        "command": shlex.join(["shufflenet", command, *sys.argv[1:]]),
         "device": device,
-        "artifact": str(job.artifact.folder),
-        "model": job.artifact.name,
+        "artifact": None if job.artifact.folder is None else str(job.artifact.folder),
+        "model": job.artifact.name if job.artifact.folder is not None else Path(result.file).stem,
         "file": result.file,
         "sha256": entry["sha256"],
         "bytes": entry["bytes"],

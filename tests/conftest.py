@@ -1,11 +1,16 @@
 """What the tests share: commands run like a user's, and one small network from data to artifact."""
 
 import fcntl
+import json
 import os
 import random
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +34,57 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.medium)
 
 
-def _run(folder, module, *args, check=True, timeout=300, env=None):
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, args)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
-        capture_output=True,
+# Their commands load TensorFlow; the others start quickly and must do without it.
+_LOAD_TENSORFLOW = ("keras_shufflenet", "trainers", "converters", "experiments", "benchmarks")
+
+
+@lru_cache(maxsize=1)
+def _command_server():
+    """Starts tests/command_server.py for the tests of this process."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "tests/command_server.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
-        timeout=timeout,
-        check=False,
+        start_new_session=True,
     )
+
+
+def _served(command, env, folder, timeout):
+    """Runs [module, flags…] by the command server; as `subprocess.run` otherwise."""
+    server = _command_server()
+    with tempfile.TemporaryDirectory() as output:
+        paths = [Path(output, name) for name in ("stdout", "stderr")]
+        for path in paths:
+            path.touch()
+        module, *args = command
+        request = {"folder": str(folder), "module": module, "args": args, "env": env}
+        print(json.dumps({**request, "output": [*map(str, paths)]}), file=server.stdin, flush=True)
+        if not select.select([server.stdout], [], [], timeout)[0]:
+            os.killpg(server.pid, signal.SIGKILL)
+            _command_server.cache_clear()
+            raise subprocess.TimeoutExpired(command, timeout)
+        code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(command, code, *(path.read_text() for path in paths))
+
+
+def _run(folder, module, *args, check=True, timeout=300, env=None):
+    """Runs `python -m module args…`; with `env` in a Python of its own."""
+    command = [module, *map(str, args)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    if env is None and module.partition(".")[0] in _LOAD_TENSORFLOW:
+        done = _served(command, environment, folder, timeout)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
     if check and done.returncode:
         raise AssertionError(
             f"{module} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"

@@ -19,7 +19,13 @@ BENCHMARKS = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 TOOL = runpy.run_path(str(ROOT / "tools/update_readme.py"))
 PAGES = {page: page.read_text(encoding="utf-8") for page in TOOL["pages"]()}
 SHOWN = [command for text in PAGES.values() for command in TOOL["commands"](text)]
-PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PYTHON_BLOCKS = [
+    code
+    for not_run, code in re.findall(
+        r"(<!-- not run: .+? -->\n)?```python\n(.*?)```", README, re.DOTALL
+    )
+    if not not_run
+]
 
 
 def _run(command, demo):

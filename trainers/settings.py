@@ -101,7 +101,7 @@ class DataConfig(Settings):
         for name in ("train_split", "eval_split"):
             check_split(name, getattr(self, name))
         if self.dataset == FOLDER and not self.data_dir:
-            raise ValueError("data_dir must name the root of the images with dataset=folder")
+            raise ValueError("data_dir is missing; name the folder of your images")
         if self.data_service and not re.fullmatch(f"local|{DATA_SERVICE}", self.data_service):
             raise ValueError(
                 f"data_service must be local or grpc://HOST:PORT, got {self.data_service!r}"

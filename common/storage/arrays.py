@@ -68,3 +68,21 @@ def _check_array(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: np.dt
         raise ValueError(
             f"{name} is {found_dtype} of shape {found_shape}, not {dtype} of shape {shape}"
         )
+
+
+def load_arrays(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:
+    """Returns all arrays of an .npz file that a user names, by name.
+
+    Args:
+      path: the file; nothing in it is unpickled.
+      remedy: what the user can do, for the message.
+
+    Raises:
+      DamagedError: the file is no .npz file, or is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except _BAD as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DamagedError(path, reason, remedy) from error

@@ -1,7 +1,9 @@
-"""Runs one .tflite model with LiteRT: numpy in, numpy out; needs no TensorFlow."""
+"""Runs a .tflite model with LiteRT: numpy in, numpy out; needs no TensorFlow."""
 
 import importlib.metadata
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,44 @@ def litert_version() -> str:
     return "none" if _litert is None else f"{_PACKAGE} {importlib.metadata.version(_PACKAGE)}"
 
 
-class LiteRTModel:
-    """A .tflite model with one input and one output, loaded into LiteRT.
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a .tflite file.
+
+    Attributes:
+      name: as in the file.
+      shape: including the batch, such as (1, 224, 224, 3).
+      dtype: float32, int8, uint8 or int16.
+      quantization: (scale, zero point), real = (q - zero point) * scale; None for float32.
+      index: its number in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    quantization: tuple[float, int] | None
+    index: int
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Returns float32 values in the tensor's dtype, rounded to nearest and clipped."""
+        x = np.asarray(x, np.float32)
+        if self.quantization is None:
+            return x
+        scale, zero_point = self.quantization
+        limits = np.iinfo(self.dtype)
+        rounded = np.rint(x / np.float32(scale)) + zero_point
+        return np.clip(rounded, limits.min, limits.max).astype(self.dtype)
+
+    def dequantize(self, raw: np.ndarray) -> np.ndarray:
+        """Returns the tensor's values as float32."""
+        if self.quantization is None:
+            return np.asarray(raw, np.float32)
+        scale, zero_point = self.quantization
+        return (raw.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+class LiteRTNetwork:
+    """A .tflite model with any number of inputs and outputs, loaded into LiteRT.
 
     Damaged files are rejected before anything runs: size and identifier are checked here, then
     LiteRT verifies the flatbuffer's structure and its tensors, operators and indices. Altered
@@ -48,18 +86,14 @@ class LiteRTModel:
         the optimized ones with XNNPACK.
 
     Attributes:
-      input_shape, output_shape: including the batch, such as (1, 224, 224, 3).
-      input_dtype, output_dtype: numpy dtypes.
-      input_quantization, output_quantization: (scale, zero point), real = (q - zero point)
-        * scale; None where the tensor is float32.
+      inputs, outputs: `Tensor`s, in the file's order.
 
     Raises:
-      UserError: LiteRT is not installed, or the file is missing, damaged, or another kind of model.
+      UserError: LiteRT is not installed, or the file is missing or damaged.
       ValueError: `threads` is below 1.
 
     Examples:
-      >>> model = LiteRTModel("artifact/deployment_int8_ptq.tflite")
-      >>> logits = model.predict(artifact.preprocess(images))
+      >>> boxes, scores = LiteRTNetwork("detector.tflite").predict_all([images])
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1, reference_kernels: bool = False):
@@ -72,30 +106,95 @@ class LiteRTModel:
         self.path = Path(path)
         _check_header(self.path)
         self._interpreter = _load(self.path, threads, reference_kernels)
-        inputs, outputs = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
-        )
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise UserError(
-                f"{self.path} has {len(inputs)} inputs and {len(outputs)} outputs; "
-                "a classifier has one of each"
-            )
-        self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
-        self.input_shape, self.input_dtype, self.input_quantization = self._describe(inputs[0])
-        self.output_shape, self.output_dtype, self.output_quantization = self._describe(outputs[0])
+        self.inputs = tuple(map(self._describe, self._interpreter.get_input_details()))
+        self.outputs = tuple(map(self._describe, self._interpreter.get_output_details()))
 
-    def _describe(self, detail: dict) -> tuple[tuple[int, ...], np.dtype, tuple[float, int] | None]:
+    def _describe(self, detail: dict) -> Tensor:
         dtype = np.dtype(detail["dtype"])
         if dtype not in _DTYPES:
             raise UserError(f"{self.path} has an input or output of type {dtype}; convert it again")
         shape = tuple(int(size) for size in detail["shape"])
         scale, zero_point = detail["quantization"]
-        if dtype == np.float32:
-            return shape, dtype, None
-        if not (np.isfinite(scale) and scale > 0):
+        quantization = None if dtype == np.float32 else (float(scale), int(zero_point))
+        if quantization and not (np.isfinite(scale) and scale > 0):
             raise UserError(f"{self.path} has a {dtype} tensor of scale {scale}; convert it again")
-        return shape, dtype, (float(scale), int(zero_point))
+        return Tensor(detail["name"], shape, dtype, quantization, detail["index"])
+
+    def set_inputs(self, arrays: Sequence[np.ndarray]) -> None:
+        """Copies arrays, of exactly the inputs' shapes and dtypes, into the input tensors.
+
+        Raises:
+          ValueError: one has another shape or dtype.
+        """
+        for x, tensor in zip(arrays, self.inputs, strict=True):
+            if x.shape != tensor.shape or x.dtype != tensor.dtype:
+                raise ValueError(
+                    f"x must be {tensor.dtype} of shape {tensor.shape}, "
+                    f"received: {x.dtype} of shape {x.shape}"
+                )
+            self._interpreter.set_tensor(tensor.index, x)
+
+    def run(self) -> None:
+        """Computes the outputs for the inputs that are set; a benchmark times this call."""
+        self._interpreter.invoke()
+
+    def output_arrays(self) -> list[np.ndarray]:
+        """Returns copies of the output tensors, in their dtypes."""
+        return [self._interpreter.get_tensor(tensor.index) for tensor in self.outputs]
+
+    def invoke_all(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the raw outputs of float32 inputs [n, ...], one example at a time.
+
+        Returns:
+          For each output [n, ...] in its dtype.
+        """
+        stored = [tensor.quantize(x) for x, tensor in zip(arrays, self.inputs, strict=True)]
+        rows = []
+        for index in range(len(stored[0])):
+            self.set_inputs([x[index : index + 1] for x in stored])
+            self.run()
+            rows.append([raw[0] for raw in self.output_arrays()])
+        if not rows:
+            return [np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.outputs]
+        return [np.stack(column) for column in zip(*rows, strict=True)]
+
+    def predict_all(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the float32 outputs, each [n, ...], of float32 inputs [n, ...]."""
+        raw = self.invoke_all(arrays)
+        return [tensor.dequantize(x) for x, tensor in zip(raw, self.outputs, strict=True)]
+
+
+class LiteRTModel(LiteRTNetwork):
+    """A .tflite model with one input and one output, loaded into LiteRT.
+
+    Args:
+      path, threads, reference_kernels: as for `LiteRTNetwork`.
+
+    Attributes:
+      input_shape, output_shape: including the batch, such as (1, 224, 224, 3).
+      input_dtype, output_dtype: numpy dtypes.
+      input_quantization, output_quantization: (scale, zero point), real = (q - zero point)
+        * scale; None where the tensor is float32.
+
+    Raises:
+      UserError: as for `LiteRTNetwork`, or the file has several inputs or outputs.
+
+    Examples:
+      >>> model = LiteRTModel("artifact/deployment_int8_ptq.tflite")
+      >>> logits = model.predict(artifact.preprocess(images))
+    """
+
+    def __init__(self, path: str | os.PathLike, threads: int = 1, reference_kernels: bool = False):
+        super().__init__(path, threads, reference_kernels)
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise UserError(
+                f"{self.path} has {len(self.inputs)} inputs and {len(self.outputs)} outputs; "
+                "a classifier has one of each"
+            )
+        (source,), (result,) = self.inputs, self.outputs
+        self.input_shape, self.input_dtype = source.shape, source.dtype
+        self.output_shape, self.output_dtype = result.shape, result.dtype
+        self.input_quantization, self.output_quantization = source.quantization, result.quantization
 
     def quantize_input(self, x: np.ndarray) -> np.ndarray:
         """Returns preprocessed float32 images in the input's dtype, rounded to nearest.
@@ -106,21 +205,11 @@ class LiteRTModel:
         Returns:
           The same shape in `input_dtype`, clipped to its range.
         """
-        x = np.asarray(x, np.float32)
-        if self.input_quantization is None:
-            return x
-        scale, zero_point = self.input_quantization
-        limits = np.iinfo(self.input_dtype)
-        return np.clip(np.rint(x / np.float32(scale)) + zero_point, limits.min, limits.max).astype(
-            self.input_dtype
-        )
+        return self.inputs[0].quantize(x)
 
     def dequantize_output(self, raw: np.ndarray) -> np.ndarray:
         """Returns raw outputs as float32 logits."""
-        if self.output_quantization is None:
-            return np.asarray(raw, np.float32)
-        scale, zero_point = self.output_quantization
-        return (raw.astype(np.float32) - zero_point) * np.float32(scale)
+        return self.outputs[0].dequantize(raw)
 
     def set_input(self, x: np.ndarray) -> None:
         """Copies `x`, of exactly `input_shape` and `input_dtype`, into the input tensor.
@@ -128,20 +217,11 @@ class LiteRTModel:
         Raises:
           ValueError: `x` has another shape or dtype.
         """
-        if x.shape != self.input_shape or x.dtype != self.input_dtype:
-            raise ValueError(
-                f"x must be {self.input_dtype} of shape {self.input_shape}, "
-                f"received: {x.dtype} of shape {x.shape}"
-            )
-        self._interpreter.set_tensor(self._input_index, x)
-
-    def run(self) -> None:
-        """Computes the output for the input that is set; a benchmark times this call."""
-        self._interpreter.invoke()
+        self.set_inputs([x])
 
     def output(self) -> np.ndarray:
         """Returns a copy of the output tensor, in `output_dtype`."""
-        return self._interpreter.get_tensor(self._output_index)
+        return self.output_arrays()[0]
 
     def invoke(self, x: np.ndarray) -> np.ndarray:
         """Returns the raw output for one input of `input_shape` and `input_dtype`."""
@@ -158,13 +238,11 @@ class LiteRTModel:
         Returns:
           [n, classes] in `output_dtype`.
         """
-        images = self.quantize_input(x)
-        outputs = [self.invoke(image[np.newaxis])[0] for image in images]
-        return np.stack(outputs) if outputs else np.empty((0, *self.output_shape[1:]))
+        return self.invoke_all([x])[0]
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Returns float32 logits, [n, classes], of preprocessed float32 images."""
-        return self.dequantize_output(self.invoke_each(x))
+        return self.predict_all([x])[0]
 
 
 def _check_header(path: Path) -> None:

@@ -137,6 +137,18 @@ def read_operators(path: str | os.PathLike) -> Contents:
     return _read(path, lambda content: _contents(Path(path), content))
 
 
+def read_ends(path: str | os.PathLike) -> tuple[list[dict], list[dict]]:
+    """Returns what a manifest says of the inputs and outputs of a .tflite file.
+
+    Returns:
+      Two lists of {"shape", "dtype", "scale", "zero_point"}; the last two are None for floats.
+
+    Raises:
+      UserError: as for `operator_counts`.
+    """
+    return _read(path, _ends)
+
+
 def ends_with_softmax(path: str | os.PathLike) -> bool:
     """Returns whether a .tflite file with one output gives probabilities, by its last operators.
 
@@ -202,6 +214,24 @@ def _name(code: schema.OperatorCode) -> str:
     if builtin == schema.BuiltinOperator.CUSTOM:
         return f"CUSTOM:{code.CustomCode().decode()}"
     return _NAMES[builtin]
+
+
+def _ends(content: bytes) -> tuple[list[dict], list[dict]]:
+    _count(content)  # Rejects a damaged file before all of it is unpacked.
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    found = ([_end(graph.tensors[index]) for index in end] for end in (graph.inputs, graph.outputs))
+    return tuple(found)
+
+
+def _end(tensor: schema.TensorT) -> dict:
+    values = tensor.quantization
+    scaled = values is not None and values.scale is not None and len(values.scale) > 0
+    return {
+        "shape": [int(size) for size in (() if tensor.shape is None else tensor.shape)],
+        "dtype": _DTYPES[tensor.type],
+        "scale": float(values.scale[0]) if scaled else None,
+        "zero_point": int(values.zeroPoint[0]) if scaled else None,
+    }
 
 
 def _contents(path: Path, content: bytes) -> Contents:

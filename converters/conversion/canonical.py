@@ -5,7 +5,7 @@ reshape), with the converter's own post-training quantization. This is the basel
 benchmark shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from common.cli import UserError
 from common.quiet import quiet_stderr
+from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.options import GRAPHS
 
 QUANTIZATIONS = GRAPHS["canonical"]
@@ -21,21 +22,24 @@ QUANTIZATIONS = GRAPHS["canonical"]
 def convert(
     model: keras.Model,
     quantization: str = "none",
-    calibration: np.ndarray | None = None,
+    calibration: np.ndarray | Sequence[np.ndarray] | None = None,
     io_dtype: str = "int8",
     batch: int = 1,
+    ends: Ends | None = None,
 ) -> bytes:
-    """Converts a Keras 3 classifier to a .tflite file with a fixed batch.
+    """Converts a Keras 3 model to a .tflite file with a fixed batch.
 
     Args:
-      model: one input [batch, height, width, channels] with fixed sides, one output.
+      model: of fixed size, with one tensor or a list of them at each end.
       quantization: "none" (float32), "float16" (float16 weights, computed in float32), "dynamic"
         (int8 weights, float32 input and output), or "int8-ptq" (all integer; an operator
         without an integer kernel is an error).
       calibration: preprocessed float32 images [n, height, width, channels] from the training
-        data; only "int8-ptq" needs them, for the ranges of the activations.
+        data; only "int8-ptq" needs them, for the ranges of the activations. With several inputs,
+        an array for each.
       io_dtype: type of the input and output of "int8-ptq": "int8", "uint8" or "float32".
       batch: images per inference.
+      ends: the names of several inputs or outputs.
 
     Returns:
       The content of the .tflite file.
@@ -51,10 +55,18 @@ def convert(
         raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received: {quantization!r}")
     if quantization == "int8-ptq" and (calibration is None or not len(calibration)):
         raise ValueError('calibration must hold images for quantization="int8-ptq"')
-    function = _inference_function(model, batch)
+    ends = ends or Ends()
+    function, signature = traceable(model, ends, batch)
+    traced = function.get_concrete_function(*signature)
     try:
         with quiet_stderr():
-            return _converter(function, quantization, calibration, io_dtype).convert()
+            converter = _converter(
+                _from_functions(model, traced, ends),
+                quantization,
+                lambda: examples(calibration, ends, batch),
+                io_dtype,
+            )
+            return in_order(converter.convert(), ends)
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
@@ -63,38 +75,33 @@ def convert(
         ) from error
 
 
-def _converter(
-    function: tf.types.experimental.ConcreteFunction,
-    quantization: str,
-    calibration: np.ndarray | None,
-    io_dtype: str,
+def _from_functions(
+    model: keras.Model, traced: tf.types.experimental.ConcreteFunction, ends: Ends
 ) -> tf.lite.TFLiteConverter:
     # The second argument, the model, is omitted on purpose: given a Keras 3 model, the converter
     # freezes NaN in place of the weights, without a warning.
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    if not ends.several:
+        return tf.lite.TFLiteConverter.from_concrete_functions([traced])
+    # Without one, the file would have no signature, which alone tells its outputs apart.
+    holder = tf.Module()
+    holder.kept = [variable.value for variable in model.variables]
+    return tf.lite.TFLiteConverter.from_concrete_functions([traced], holder)
+
+
+def _converter(
+    converter: tf.lite.TFLiteConverter,
+    quantization: str,
+    calibration: Callable[[], Iterator],
+    io_dtype: str,
+) -> tf.lite.TFLiteConverter:
     if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantization == "int8-ptq":
-        converter.representative_dataset = lambda: _batches(calibration, function)
+        converter.representative_dataset = calibration
         # Only integer kernels: an operator that would stay in float is an error.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.as_dtype(io_dtype)
         converter.inference_output_type = tf.as_dtype(io_dtype)
     return converter
-
-
-def _inference_function(model: keras.Model, batch: int) -> tf.types.experimental.ConcreteFunction:
-    """Traces the model for a fixed batch: devices do not support others."""
-    signature = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
-    return tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
-
-
-def _batches(
-    images: np.ndarray, function: tf.types.experimental.ConcreteFunction
-) -> Iterator[list[np.ndarray]]:
-    """Yields the images in batches of the function's size; pads the last one."""
-    batch = function.inputs[0].shape[0]
-    for start in range(0, len(images), batch):
-        yield [np.take(images, range(start, start + batch), axis=0, mode="wrap")]

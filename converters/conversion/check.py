@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.cli import UserError
+from common.comparison import relative_errors
 
 # The number of real images to compare, or all if the evaluation split has fewer.
 CHECK_IMAGES = 64
@@ -12,18 +13,18 @@ CHECK_IMAGES = 64
 
 @dataclass(frozen=True)
 class Agreement:
-    """How close two sets of logits are; errors in standard deviations of the float logits.
+    """How close two sets of outputs are; errors in standard deviations of the float outputs.
 
     Attributes:
-      max: the largest absolute difference of a logit.
+      max: the largest absolute difference of a logit, or of another output.
       rms: the root of the mean squared difference.
-      argmax: the share of images with the same top class.
+      argmax: the share of images with the same top class; None for outputs that are no logits.
       images: the number of images compared.
     """
 
     max: float
     rms: float
-    argmax: float
+    argmax: float | None
     images: int
 
 
@@ -61,12 +62,15 @@ WARN_FROM = 0.02
 _WARNED = ("int8-ptq", "int8-qat", "onnx-int8")
 
 
-def measure_agreement(expected: np.ndarray, actual: np.ndarray) -> Agreement:
-    """Compares logits with those of the float model.
+def measure_agreement(
+    expected: np.ndarray, actual: np.ndarray, output: str | None = None
+) -> Agreement:
+    """Compares logits, or another output, with those of the float model.
 
     Args:
       expected: float logits [images, classes] of the Keras model.
       actual: logits of the same images from the converted file.
+      output: the name of an output [images, ...] that is no logits; None: these are logits.
 
     Raises:
       UserError: a logit is NaN or infinite, or the float logits are all equal.
@@ -75,35 +79,39 @@ def measure_agreement(expected: np.ndarray, actual: np.ndarray) -> Agreement:
       >>> measure_agreement(model.predict(x), LiteRTModel(path).predict(x)).argmax
       0.997
     """
+    what = "logits" if output is None else f"values of output {output!r}"
     if not np.isfinite(expected).all():
-        raise UserError("the Keras model gives NaN or infinite logits; train it again")
+        raise UserError(f"the Keras model gives NaN or infinite {what}; train it again")
     if not np.isfinite(actual).all():
-        raise UserError("the converted file gives NaN or infinite logits; the Keras model does not")
-    deviation = float(expected.std())
-    if deviation == 0:
-        raise UserError("the Keras model gives equal logits for all images; train it first")
-    error = np.abs(expected - actual) / deviation
-    return Agreement(
-        max=float(error.max()),
-        rms=float(np.sqrt(np.square(error).mean())),
-        argmax=float((expected.argmax(axis=-1) == actual.argmax(axis=-1)).mean()),
-        images=len(expected),
-    )
+        raise UserError(
+            f"the converted file gives NaN or infinite {what}; the Keras model does not"
+        )
+    if float(expected.std()) == 0:
+        remedy = "train it first" if output is None else "check it with other examples"
+        raise UserError(f"the Keras model gives equal {what} for all images; {remedy}")
+    top = None
+    if output is None:
+        top = float((expected.argmax(axis=-1) == actual.argmax(axis=-1)).mean())
+    return Agreement(**relative_errors(expected, actual), argmax=top, images=len(expected))
 
 
 def check_agreement(agreement: Agreement, bound: Bound, name: str) -> None:
     """Raises UserError with the file's name and the numbers if the agreement is out of bounds."""
+    # The largest of many errors says little: an output that is no logits may have millions of
+    # values, such as a map of pixels, and int8 clips a few.
+    keys = ("rms",) if agreement.argmax is None and bound.max > 1 else ("max", "rms")
     broken = [
         f"{key} {getattr(agreement, key):.3g} (at most {getattr(bound, key):g})"
-        for key in ("max", "rms")
+        for key in keys
         if getattr(agreement, key) > getattr(bound, key)
     ]
-    if agreement.argmax < bound.argmax:
+    if agreement.argmax is not None and agreement.argmax < bound.argmax:
         broken.append(f"arg-max agreement {agreement.argmax:.1%} (at least {bound.argmax:.0%})")
     if broken:
+        what = "logits" if agreement.argmax is not None else "outputs"
         raise UserError(
             f"{name} does not compute what the Keras model computes on {agreement.images} images, "
-            f"in standard deviations of the logits: {', '.join(broken)}; nothing was written"
+            f"in standard deviations of the {what}: {', '.join(broken)}; nothing was written"
         )
 
 
@@ -116,15 +124,17 @@ def disagreement(agreement: Agreement, quantization: str, name: str) -> str | No
       name: the file's name.
 
     Returns:
-      One line; None for other files and for fewer than `WARN_FROM` of the images.
+      One line; None for other files and outputs, and for fewer than `WARN_FROM` of the images.
 
     Examples:
       >>> disagreement(Agreement(max=0.9, rms=0.2, argmax=0.98, images=100), "int8-ptq", "x.tflite")
       'x.tflite: 2.0% of 100 images get another class than from the Keras model; …'
     """
+    if quantization not in _WARNED or agreement.argmax is None:
+        return None
     share = 1 - agreement.argmax
     # Rounded, because 1 - 0.98 is a little more than 0.02, and 1 - 0.97 less than 0.03.
-    if quantization not in _WARNED or round(share, 6) < WARN_FROM:
+    if round(share, 6) < WARN_FROM:
         return None
     return (
         f"{name}: {share:.1%} of {agreement.images} images get another class than from the Keras "

@@ -27,9 +27,12 @@ from converters.options import (
 
 @dataclass(frozen=True)
 class ConversionConfig:
-    """What to convert, how, and where to: the flags of `converters.convert`."""
+    """What to convert, how, and where to: the flags of `converters.convert`.
 
-    model: Path
+    `model` is None for a model from Python.
+    """
+
+    model: Path | None
     output: Path
     data_dir: str | None = None
     graphs: tuple[str, ...] = ("deployment",)
@@ -73,7 +76,8 @@ class ConversionConfig:
         check_bounds(
             "calibration_images", self.calibration_images, MIN_CALIBRATION_IMAGES, MAX_IMAGES
         )
-        if "int8-qat" in self.quantizations and not self.qat_folder.is_dir():
+        qat = "int8-qat" in self.quantizations and self.model is not None
+        if qat and not self.qat_folder.is_dir():
             raise UserError(
                 "--quantization=int8-qat needs a quantization-aware training, but "
                 f"{self.qat_folder} is not one; train one with shufflenet quantize, or name it "

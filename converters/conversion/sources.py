@@ -9,6 +9,7 @@ import tf_keras
 from common.cli import UserError
 from converters.conversion import canonical, tflite
 from converters.conversion.config import ConversionConfig
+from converters.conversion.ends import Ends
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
@@ -17,35 +18,46 @@ from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.config import QatConfig
 from converters.quantization.fake_quantization import Range, fake_quant_model
-from converters.workdir import TrainedModel, calibration_inputs
+from converters.source.network import Network
 
 
 class Sources:
-    """A trained model and what is derived from it; each part is made once, when first needed.
+    """A network and what is derived from it; each part is made once, when first needed.
 
     Attributes:
-      trained: the workdir's model.
+      network: the model, with its data.
       config: the command's settings.
+      ends: the model's inputs and outputs.
     """
 
-    def __init__(self, trained: TrainedModel, config: ConversionConfig):
-        self.trained = trained
+    def __init__(self, network: Network, config: ConversionConfig):
+        self.network = network
         self.config = config
+        self.ends = Ends(tuple(each.name for each in network.inputs), network.outputs)
 
     @cached_property
     def graph(self) -> Graph:
         """The deployment graph in the target's lowering."""
-        return deployment_graph(self.trained.model, self.config.target)
+        if self.network.quantized is not None:
+            return self.network.quantized[0]
+        return deployment_graph(self.network.model, self.config.target)
 
     @cached_property
     def onnx_graph(self) -> Graph:
         """The deployment graph in the lowering of ONNX files."""
-        return deployment_graph(self.trained.model, lowering=ONNX_LOWERING)
+        return deployment_graph(self.network.model, lowering=ONNX_LOWERING)
 
     @cached_property
-    def calibration(self) -> np.ndarray:
-        """Preprocessed float32 training images [n, height, width, channels]."""
-        return calibration_inputs(self.trained, self.config.calibration_images)
+    def calibration(self) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Preprocessed float32 training images [n, ...]; with several inputs, an array for each."""
+        arrays = self.network.calibration(self.config.calibration_images)
+        return arrays[0] if len(arrays) == 1 else arrays
+
+    @cached_property
+    def calibration_images(self) -> int:
+        """The number of calibration images."""
+        several = isinstance(self.calibration, tuple)
+        return len(self.calibration[0] if several else self.calibration)
 
     @cached_property
     def ranges(self) -> dict[str, Range]:
@@ -58,8 +70,17 @@ class Sources:
         return self._calibrated(self.onnx_graph)
 
     def _calibrated(self, graph: Graph) -> dict[str, Range]:
-        pixels = pixel_range(self.trained.config.images.preprocessing)
-        return calibrate(graph, self.calibration, self.config.ranges, pixels)
+        known = {
+            name: pixel_range(each.mode)
+            for name, each in zip(graph.inputs, self.network.inputs, strict=True)
+            if each.mode is not None
+        }
+        method = self.config.ranges
+        if len(graph.inputs) == 1:
+            return calibrate(graph, self.calibration, method, known.get(graph.inputs[0]))
+        ranges = calibrate(graph, self.calibration, method)
+        known = {name: pixels for name, pixels in known.items() if pixels and name in ranges}
+        return {**ranges, **known}
 
     @cached_property
     def qat_config(self) -> QatConfig:
@@ -69,6 +90,11 @@ class Sources:
           UserError: the training is of another model, or for another target.
         """
         config, folder = self.config, self.config.qat_folder
+        if config.model is None or not config.model.is_dir():
+            raise UserError(
+                "int8-qat is of a workdir's training (shufflenet quantize); a .keras file has "
+                "int8-ptq, and a model in Python converters.quantization_aware"
+            )
         found = QatConfig.load(folder)
         if found.model.resolve() != config.model.resolve():
             raise UserError(
@@ -85,6 +111,8 @@ class Sources:
     @cached_property
     def qat_model(self) -> tf_keras.Model:
         """The fake-quantized deployment graph as it was trained."""
+        if self.network.quantized is not None:
+            return self.network.quantized[1]
         from converters.quantization.training import load_qat
 
         # The settings first: they reveal a training of something else.
@@ -94,25 +122,25 @@ class Sources:
 
 def _canonical(sources: Sources, quantization: str) -> bytes:
     calibration = sources.calibration if quantization == "int8-ptq" else None
-    model, io_dtype = sources.trained.model, sources.config.io_dtype
-    return canonical.convert(model, quantization, calibration, io_dtype)
+    model, io_dtype = sources.network.model, sources.config.io_dtype
+    return canonical.convert(model, quantization, calibration, io_dtype, ends=sources.ends)
 
 
 def _float(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_float(emit(sources.graph), quantization)
+    return tflite.convert_float(emit(sources.graph), quantization, sources.ends)
 
 
 def _int8_ptq(sources: Sources, quantization: str) -> bytes:
     model = fake_quant_model(sources.graph, sources.ranges)
-    return tflite.convert_fake_quant(model, sources.config.io_dtype)
+    return tflite.convert_fake_quant(model, sources.config.io_dtype, sources.ends)
 
 
 def _int8_qat(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_fake_quant(sources.qat_model, sources.config.io_dtype)
+    return tflite.convert_fake_quant(sources.qat_model, sources.config.io_dtype, sources.ends)
 
 
 def _int16(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_int16(emit(sources.graph), sources.calibration)
+    return tflite.convert_int16(emit(sources.graph), sources.calibration, sources.ends)
 
 
 def _onnx(sources: Sources, quantization: str) -> bytes:

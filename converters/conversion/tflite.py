@@ -1,8 +1,7 @@
 """Converts a tf_keras deployment graph to a .tflite file with a batch of one."""
 
 import contextlib
-import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,31 +9,34 @@ import tf_keras
 
 from common.cli import UserError
 from common.quiet import quiet_stderr
-from common.tflite.flatbuffer import pack, unpack
+from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales
 from converters.graph.emitted_layers import QuantizeBorder
 
 
-def convert_float(model: tf_keras.Model, quantization: str) -> bytes:
+def convert_float(model: tf_keras.Model, quantization: str, ends: Ends | None = None) -> bytes:
     """Converts a deployment graph that computes in float32.
 
     Args:
       model: as `converters.graph.emitter.emit` returns it.
       quantization: "none", or only for the weights: "float16" or "dynamic" (int8).
+      ends: the names of several inputs or outputs; None: those in the model.
 
     Returns:
       The content of the .tflite file.
     """
-    converter = _converter(model)
+    converter = _converter(model, ends)
     if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    return _convert(converter, model)
+    return _convert(converter, model, ends)
 
 
-def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
+def convert_fake_quant(
+    model: tf_keras.Model, io_dtype: str = "int8", ends: Ends | None = None
+) -> bytes:
     """Converts a fake-quantized deployment graph to full int8.
 
     Args:
@@ -42,6 +44,7 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
       io_dtype: type of the input and output: "int8", "uint8" or "float32"; all but int8 add a
         QUANTIZE or DEQUANTIZE at each end. An output that stays in float32
         (`quantization.options`) is float32 with all of them.
+      ends: the names of several inputs or outputs; None: those in the model.
 
     Returns:
       The content of the .tflite file.
@@ -50,11 +53,11 @@ def convert_fake_quant(model: tf_keras.Model, io_dtype: str = "int8") -> bytes:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
     with _marked_borders(model):
-        converter = _converter(model)
+        converter = _converter(model, ends)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(io_dtype)
     converter.inference_output_type = tf.as_dtype(io_dtype)
-    return without_markers(integer_elu(_convert(converter, model)))
+    return without_markers(integer_elu(_convert(converter, model, ends)))
 
 
 @contextlib.contextmanager
@@ -74,7 +77,11 @@ def _marked_borders(model: tf_keras.Model) -> Iterator[None]:
             border.marked = False
 
 
-def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
+def convert_int16(
+    model: tf_keras.Model,
+    images: np.ndarray | Sequence[np.ndarray],
+    ends: Ends | None = None,
+) -> bytes:
     """Converts a deployment graph to int16 activations and int8 weights.
 
     The converter cannot concatenate tensors with 16-bit fake quantization, so the ranges come from
@@ -82,63 +89,43 @@ def convert_int16(model: tf_keras.Model, images: np.ndarray) -> bytes:
 
     Args:
       model: as `converters.graph.emitter.emit` returns it.
-      images: preprocessed float32 calibration images [n, height, width, channels].
+      images: preprocessed float32 calibration images [n, height, width, channels]; with several
+        inputs, an array for each.
+      ends: the names of several inputs or outputs; None: those in the model.
 
     Returns:
       The content of the .tflite file, with float32 input and output.
     """
-    converter = _converter(model)
+    converter = _converter(model, ends)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     ]
-    converter.representative_dataset = lambda: _one_by_one(images)
-    return share_scales(_convert(converter, model))
+    converter.representative_dataset = lambda: examples(images, _ends(model, ends))
+    return share_scales(_convert(converter, model, ends))
 
 
-def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
+def _converter(model: tf_keras.Model, ends: Ends | None) -> tf.lite.TFLiteConverter:
     """Traces the model for one image: devices need a batch of one, not of any size."""
-    signatures = [
-        tf.TensorSpec((1, *tensor.shape[1:]), tf.float32, name=name)
-        for tensor, name in zip(model.inputs, model.input_names, strict=True)
-    ]
-    one_or_all = list if len(signatures) > 1 else operator.itemgetter(0)
-    function = tf.function(
-        lambda *images: model(one_or_all(images), training=False), autograph=False
-    )
+    function, signature = traceable(model, _ends(model, ends))
     # The second argument keeps the variables alive. The model itself would also do that, but then
     # TensorFlow exports each of its layers, which takes five times as long for the same bytes.
     holder = tf.Module()
     holder.kept = model.variables
     return tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function(*signatures)], holder
+        [function.get_concrete_function(*signature)], holder
     )
 
 
-def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model) -> bytes:
+def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model, ends: Ends | None) -> bytes:
     try:
         with quiet_stderr():
             content = converter.convert()
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"TFLiteConverter cannot convert {model.name!r}: {reason}") from error
-    return _in_order(content, model)
+    return in_order(content, _ends(model, ends))
 
 
-def _in_order(content: bytes, model: tf_keras.Model) -> bytes:
-    """Returns a file with the inputs and outputs in the model's order: the converter mixes them."""
-    if len(model.inputs) == len(model.outputs) == 1:
-        return content
-    file = unpack(content)
-    (graph,), (signature,) = file.subgraphs, file.signatureDefs
-    places = {place.name.decode(): place.tensorIndex for place in signature.inputs}
-    graph.inputs = np.array([places[name] for name in model.input_names], np.int32)
-    places = {place.name.decode(): place.tensorIndex for place in signature.outputs}
-    names = (f"output_{number}" for number in range(len(model.outputs)))
-    graph.outputs = np.array([places[name] for name in names], np.int32)
-    return pack(file)
-
-
-def _one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:
-    for image in images:
-        yield [image[np.newaxis]]
+def _ends(model: tf_keras.Model, ends: Ends | None) -> Ends:
+    return ends or Ends(tuple(model.input_names), tuple(model.output_names))

@@ -6,6 +6,7 @@ input in their weights and can write their output in any order, so reordering ch
 nothing if a convolution follows.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -102,6 +103,27 @@ class Graph:
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs, in the model's order."""
         return tuple(op.name for op in self.ops.values() if op.kind == "input")
+
+    def to_tflite(
+        self, quantization: str = "none", images: np.ndarray | Sequence[np.ndarray] | None = None
+    ) -> bytes:
+        """Returns the graph as the content of a .tflite file; nothing is checked.
+
+        Args:
+          quantization: "none", "float16", "dynamic", "int8-ptq" or "int16x8".
+          images: preprocessed float32 calibration images [n, ...] for the last two; with several
+            inputs, an array for each.
+
+        Raises:
+          ValueError: the quantization is unknown, or needs images.
+          UserError: TFLiteConverter cannot convert it.
+
+        Examples:
+          >>> Path("net.tflite").write_bytes(deployment_graph(model).to_tflite("int8-ptq", images))
+        """
+        # By name: the room of the conversion imports this one, and not the other way round.
+        conversion = importlib.import_module("converters.conversion.graph_file")
+        return conversion.graph_file(self, quantization, images)
 
     def input(self, shape: Sequence[int], name: str = "image") -> PermutedTensor:
         """Adds an input of `shape` (height, width, channels), or of any other without the batch."""

@@ -256,7 +256,7 @@ class _Writer:
         self.operators: list[schema.OperatorT] = []
         # The band's tensor of each map, with its rows, and parts cut out of tensors.
         self.tensors = {
-            tensor: (tensor, Rows(0, self.graph.shape(tensor)[_ROWS])) for tensor in region.sources
+            tensor: (tensor, Rows(0, _height(self.graph, tensor))) for tensor in region.sources
         }
         self.cut: dict[tuple[int, Rows], int] = {}
 
@@ -353,7 +353,8 @@ def _check(graph: FlatGraph, operator: schema.OperatorT) -> None:
     elif code == CODE.SLICE:
         before, after = (graph.shape(int(t[0])) for t in (operator.inputs, operator.outputs))
         by_rows = before[:_CHANNELS] == after[:_CHANNELS]
-    if not by_rows:
+    # A factor from another input of the network has no rows to cut.
+    if not by_rows or len({_height(graph, tensor) for tensor in graph.computed(operator)}) > 1:
         raise NoBandsError(f"{_NAMES[code]} is not computed row by row")
 
 

@@ -78,19 +78,35 @@ def describe(path: Path, classifier: Classifier) -> dict:
     Raises:
       UserError: TFLite Micro does not have all of the file's operators, or refuses the file.
     """
-    calls = registrations(operator_counts(path), path.name)
-    version = micro_version()
-    entry = {"tflite_micro": version, "registrations": calls}
-    if version is None:
-        message = (
+    if micro_version() is None:
+        return not_written(
+            path,
             "the arena, TFLite Micro's memory, cannot be measured without its interpreter; "
-            "pip install 'keras_shufflenet[micro]' and convert again"
+            "pip install 'keras_shufflenet[micro]' and convert again",
         )
-        return {**entry, "status": "not written", "message": message, "folder": None, "arena": None}
+    calls = registrations(operator_counts(path), path.name)
+    entry = {"tflite_micro": micro_version(), "registrations": calls}
     folder = path.with_name(path.stem + SUFFIX)
     data = write_firmware(path, classifier, folder, calls)
     arena = {"measured_bytes": data.arena_bytes, "margin_bytes": data.margin_bytes}
     return {**entry, "status": "written", "message": None, "folder": folder.name, "arena": arena}
+
+
+def not_written(path: Path, message: str) -> dict:
+    """Returns the field `micro` of a file without firmware.
+
+    Args:
+      path: an integer .tflite file.
+      message: why there is none.
+
+    Raises:
+      UserError: TFLite Micro does not have all of the file's operators.
+    """
+    return {
+        "tflite_micro": micro_version(),
+        "registrations": registrations(operator_counts(path), path.name),
+        **{"status": "not written", "message": message, "folder": None, "arena": None},
+    }
 
 
 def write_firmware(

@@ -71,7 +71,7 @@ class OnnxModel:
 
 
 def describe_onnx(path: Path) -> dict:
-    """Returns an ONNX file's entry for the manifest: hash, size, input, output, operators."""
+    """Returns an ONNX file's entry for the manifest: hash, size, inputs, outputs, operators."""
     import onnx
 
     model = onnx.load(path)
@@ -79,8 +79,8 @@ def describe_onnx(path: Path) -> dict:
     counts = collections.Counter(node.op_type for node in model.graph.node)
     return {
         **stored_file(path),
-        "input": _describe_tensor(model.graph.input[0]),
-        "output": _describe_tensor(model.graph.output[0]),
+        "inputs": [_describe_tensor(value) for value in model.graph.input],
+        "outputs": [_describe_tensor(value) for value in model.graph.output],
         "operators": {
             name: {
                 "count": counts[name],

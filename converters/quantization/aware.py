@@ -7,6 +7,7 @@ what the .tflite file computes.
 
 import weakref
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -21,8 +22,24 @@ from converters.quantization.fake_quantization import Range, fake_quant_model
 from converters.quantization.options import QuantizationOptions, apply_options
 
 DEFAULT_OPTIONS = QuantizationOptions()
-# The graph that each model was made of, as long as the model exists.
-_GRAPHS: weakref.WeakKeyDictionary[tf_keras.Model, Graph] = weakref.WeakKeyDictionary()
+# What each model was made of, as long as the model exists: graph, target and name.
+_ORIGINS = weakref.WeakKeyDictionary[tf_keras.Model, tuple[Graph, str, str]]()
+
+
+class QuantizedSource(NamedTuple):
+    """What `quantization_aware` made a model of, and the model.
+
+    Attributes:
+      graph: the deployment graph, with the float weights from before the training.
+      model: the model with int8 rounding in it.
+      target: whose lowering the graph has.
+      name: of the model that it was made of.
+    """
+
+    graph: Graph
+    model: tf_keras.Model
+    target: str
+    name: str
 
 
 def quantization_aware(
@@ -67,7 +84,7 @@ def quantization_aware(
       >>> aware = quantization_aware(model, images[:256], pixels=(-1, 1))
       >>> aware.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
       >>> aware.fit(images, labels)
-      >>> Path("int8.tflite").write_bytes(convert_fake_quant(aware))
+      >>> converters.convert(aware, "artifact", images, labels, quantization=["int8-qat"])
     """
     if target not in LOWERINGS:
         raise ValueError(f"`target` must be one of {tuple(LOWERINGS)}. Received: target={target!r}")
@@ -76,25 +93,27 @@ def quantization_aware(
     _check_images(graph, images)
     graph = apply_options(graph, options)
     aware = fake_quant_model(graph, calibrate(graph, images, ranges, pixels))
-    _GRAPHS[aware] = graph
+    _ORIGINS[aware] = graph, target, model.name
     return aware
 
 
-def quantized_source(model: object) -> tuple[Graph, tf_keras.Model] | None:
-    """Returns the deployment graph and the model, if `quantization_aware` made the model.
+def quantized_source(model: object) -> QuantizedSource | None:
+    """Returns the deployment graph, the model and the target, if `quantization_aware` made it.
 
     Args:
-      model: anything; the graph has the float weights from before the training.
+      model: anything.
 
     Returns:
       None for a model from elsewhere, and for one that was built around it.
 
     Examples:
-      >>> graph, trained = quantized_source(aware)
+      >>> quantized_source(aware).target
+      'cpu'
     """
-    if not isinstance(model, tf_keras.Model) or model not in _GRAPHS:
+    if not isinstance(model, tf_keras.Model) or model not in _ORIGINS:
         return None
-    return _GRAPHS[model], model
+    graph, target, name = _ORIGINS[model]
+    return QuantizedSource(graph, model, target, name)
 
 
 def _float_arrays(model: keras.Model, images: np.ndarray | Sequence[np.ndarray]) -> list:

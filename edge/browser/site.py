@@ -109,7 +109,7 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
     batch, height, width, channels = artifact.input_shape
     if height != width:
         raise UserError(f"{artifact.folder} is for images of {width}x{height} pixels, not squares")
-    image = artifact.manifest["input"]
+    image = artifact.image_input
     constants = image["preprocessing"]
     return {
         "name": artifact.name,

@@ -52,12 +52,14 @@ class Board:
             self._folder.remove()
             raise
 
-    def put(self, files: Mapping[str, dict], samples: Path) -> tuple[dict[str, dict], str]:
+    def put(
+        self, files: Mapping[str, dict], samples: Path | None
+    ) -> tuple[dict[str, dict], str | None]:
         """Copies models and images to the board.
 
         Args:
           files: by any name, {"path" on this machine, "sha256"}.
-          samples: an .npz file on this machine.
+          samples: an .npz file on this machine; None for none.
 
         Returns:
           The files with their paths on the board, and the path of the samples on the board.
@@ -66,7 +68,7 @@ class Board:
             name: {**file, "path": self._folder.put(Path(file["path"]), f"model_{index}.tflite")}
             for index, (name, file) in enumerate(files.items())
         }
-        return there, self._folder.put(samples, "samples.npz")
+        return there, None if samples is None else self._folder.put(samples, "samples.npz")
 
     def call(self, request: dict) -> dict:
         """Sends the runner a request and returns its reply.

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.artifact import Artifact
 from common.choices import choose
 from common.cli import UserError
+from common.manifest import PIXELS, sample_array
 from edge.browser import runtime
 from edge.browser.address import addresses
 from edge.browser.chromium import Chromium, find_chromium
@@ -18,7 +20,8 @@ from edge.browser.server import Server
 from edge.browser.site import Page, make_site
 from edge.devices.device import Job, Result
 from edge.devices.through_runner import outputs_here, samples_file
-from edge.running.measurement import accuracy, compare_outputs, drift, statistics
+from edge.running.measurement import compare_outputs, drift, statistics
+from edge.running.samples import correctness
 
 _POLL_SECONDS = 1
 
@@ -35,11 +38,12 @@ class Browser:
         return True
 
     def prepare(self, job: Job) -> None:
-        """Checks that LiteRT.js was fetched, and that there is a browser.
+        """Checks the artifact, that LiteRT.js was fetched, and that there is a browser.
 
         Raises:
-          UserError: something is missing.
+          UserError: something is missing, or the page cannot show the artifact.
         """
+        check_shown(job.artifact)
         choose("browser_accelerators", job.options["browser_accelerators"], ACCELERATORS)
         runtime.find_runtime()
         if not job.options["wait"]:
@@ -119,27 +123,39 @@ class Results:
 
     def _compared(self, name: str, outputs: np.ndarray | None) -> dict:
         """Returns accuracy and agreement; outputs of integer files are made integers again."""
-        samples = self._job.artifact.samples()
-        found = accuracy(outputs, None if samples is None or outputs is None else samples[1])
+        found = correctness(self._job.artifact, name, None if outputs is None else [outputs])
         expected = self._expected(name) if outputs is not None else None
         if expected is None:
             return {**found, "agreement": None}
         if expected.dtype.kind != "f":
-            output = self._job.artifact.files[name]["output"]
+            output = self._job.artifact.files[name]["outputs"][0]
             limits = np.iinfo(expected.dtype)
             steps = np.rint(outputs / np.float32(output["scale"])) + output["zero_point"]
             steps = np.nan_to_num(steps, nan=limits.min)
             outputs = np.clip(steps, limits.min, limits.max).astype(expected.dtype)
-        return {**found, "agreement": compare_outputs(expected, outputs)}
+        return {**found, "agreement": compare_outputs([expected], [outputs])}
 
     def _expected(self, name: str) -> np.ndarray | None:
         """Returns this machine's outputs; None where it cannot run the file."""
         if name not in self._outputs:
             try:
-                self._outputs[name] = outputs_here(self._job, name, self._samples)
+                found = outputs_here(self._job, name, self._samples)
             except UserError:
-                self._outputs[name] = None
+                found = None
+            self._outputs[name] = None if found is None else found[0]
         return self._outputs[name]
+
+
+def check_shown(artifact: Artifact) -> None:
+    """Raises UserError unless the page can show an artifact: of a classifier of images."""
+    if artifact.folder is None:
+        raise UserError("device browser needs --artifact, which says what the files take and give")
+    artifact.check_classifier()
+    if sample_array(artifact.manifest, 0) != PIXELS:
+        raise UserError(
+            f"{artifact.folder} has samples that are no pixels, which a page does not take; "
+            "convert it with uint8 images, or without samples"
+        )
 
 
 def place(machine: dict) -> str:

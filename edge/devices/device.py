@@ -55,7 +55,7 @@ class Job:
     """What to measure.
 
     Attributes:
-      artifact: the artifact that contains the files.
+      artifact: the artifact that contains the files, or `LooseFiles`.
       files: names of .tflite files of the artifact.
       threads: CPU threads, for devices with threads.
       warmup: inferences before the timed ones.
@@ -99,8 +99,10 @@ class Result:
 
 
 def is_integer(entry: dict) -> bool:
-    """Returns whether a file's input and output are integers, from its entry in the manifest."""
-    return all(entry[end].get("scale") is not None for end in ("input", "output"))
+    """Returns whether all inputs and outputs are integers, from a file's entry in the manifest."""
+    return all(
+        tensor.get("scale") is not None for end in ("inputs", "outputs") for tensor in entry[end]
+    )
 
 
 class Device(Protocol):

@@ -48,9 +48,10 @@ class MicroSim:
 
 
 def _measure(job: Job, name: str) -> dict:
+    folder = job.artifact.folder
     request = {
-        "artifact": str(job.artifact.folder),
-        "file": name,
+        "artifact": None if folder is None else str(folder),
+        "file": name if folder is not None else str(job.artifact.path(name).resolve()),
         "images": job.agreement_images,
         "cores": list(job.options["cores"]),
     }

@@ -16,7 +16,8 @@ from common.cli import UserError
 from common.manifest import SAMPLES
 from edge.devices.device import DeviceLostError, Job, Result
 from edge.running import worker
-from edge.running.measurement import accuracy, compare_outputs, drift, noise_images, statistics
+from edge.running.measurement import compare_outputs, drift, statistics
+from edge.running.samples import correctness, noise_samples, sample_inputs
 
 _DTYPES = ("float32", "int8", "uint8", "int16")
 _MEASURED = ("initialization_ms", "first_ms", "peak_memory_bytes", "model_memory_bytes")
@@ -32,7 +33,7 @@ class Place:
     Attributes:
       call: sends the runner a request and returns its reply, or raises UserError.
       files: by name in the artifact, the file to load: {"path" at this place, "sha256"}.
-      samples: path at this place of an .npz file with the images; None for no images.
+      samples: path at this place of an .npz file with the samples; None for none.
       library: the delegate's library, or None.
     """
 
@@ -53,14 +54,14 @@ def place_here(job: Job, samples: str | None) -> Place:
     return Place(call, files_here(job), samples)
 
 
-def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]]:
+def measure(job: Job, place: Place) -> Iterator[tuple[Result, list[np.ndarray] | None]]:
     """Measures the job's files: each in its own process, then all in interleaved rounds in one.
 
     With a delegate, they are timed in blocks, each in one more process of its own: an accelerator
     loads the weights again whenever another file takes its turn.
 
     Yields:
-      Each file's result, and its raw outputs [n, classes] for the samples.
+      Each file's result, and its raw outputs, each [n, ...], for the samples.
 
     Raises:
       DeviceLostError: the place does not answer any more.
@@ -78,7 +79,7 @@ def measure(job: Job, place: Place) -> Iterator[tuple[Result, np.ndarray | None]
             yield Result(name, values={**timings[name], **values}), outputs
 
 
-def measure_and_compare(job: Job, place: Place, samples: Path) -> Iterator[Result]:
+def measure_and_compare(job: Job, place: Place, samples: Path | None) -> Iterator[Result]:
     """Measures like `measure`, and adds how each file's outputs differ from this machine's.
 
     Args:
@@ -110,24 +111,30 @@ def files_here(job: Job) -> dict[str, dict]:
 
 
 @contextmanager
-def samples_file(job: Job) -> Iterator[Path]:
-    """Yields an .npz file with the artifact's samples, or with seeded noise if it has none."""
-    if job.artifact.manifest["samples"] is not None:
+def samples_file(job: Job) -> Iterator[Path | None]:
+    """Yields an .npz file with the artifact's samples, or with seeded noise if it has none.
+
+    None for files without an artifact, whose inputs are not known.
+    """
+    manifest = job.artifact.manifest
+    if manifest["samples"] is not None:
         yield (job.artifact.folder / SAMPLES).resolve()
-        return
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / SAMPLES
-        np.savez(path, images=noise_images(job.agreement_images, job.artifact.input_shape))
-        yield path
+    elif not manifest["inputs"]:
+        yield None
+    else:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / SAMPLES
+            np.savez(path, **noise_samples(job.agreement_images, manifest))
+            yield path
 
 
-def outputs_here(job: Job, file: str, samples: Path) -> np.ndarray | None:
-    """Returns a file's raw outputs [n, classes] on this machine's CPU.
+def outputs_here(job: Job, file: str, samples: Path) -> list[np.ndarray] | None:
+    """Returns a file's raw outputs, each [n, ...], on this machine's CPU.
 
     Args:
       job: the file's.
       file: its name.
-      samples: an .npz file with the images.
+      samples: an .npz file with the samples.
 
     Raises:
       UserError: this machine cannot run it.
@@ -137,12 +144,12 @@ def outputs_here(job: Job, file: str, samples: Path) -> np.ndarray | None:
     return _decode(here.call({"task": "single", **request})["outputs"], job, file)
 
 
-def _compared(job: Job, result: Result, outputs: np.ndarray, samples: Path) -> Result:
+def _compared(job: Job, result: Result, outputs: list[np.ndarray], samples: Path) -> Result:
     try:
         expected = outputs_here(job, result.file, samples)
     except UserError as error:
         return Result(result.file, error=f"this machine cannot run it to compare: {error}")
-    if expected is None or expected.dtype != outputs.dtype:
+    if expected is None or [x.dtype for x in expected] != [x.dtype for x in outputs]:
         return Result(result.file, error="its outputs differ in type; convert the model again")
     agreement = compare_outputs(expected, outputs)
     return replace(result, values={**result.values, "agreement": agreement})
@@ -161,11 +168,11 @@ def _each(keys: Iterable[_Key], task: Callable[[_Key], _Found]) -> tuple[dict, d
     return found, errors
 
 
-def _measure_single(job: Job, place: Place, name: str) -> tuple[dict, np.ndarray | None]:
+def _measure_single(job: Job, place: Place, name: str) -> tuple[dict, list[np.ndarray] | None]:
     reply = place.call({"task": "single", **_request(job, place, [name])})
     values = {key: _number(reply.get(key), key) for key in _MEASURED}
     outputs = _decode(reply.get("outputs"), job, name)
-    return {**values, **_accuracy(job, outputs)}, outputs
+    return {**values, **correctness(job.artifact, name, outputs)}, outputs
 
 
 def _time_together(job: Job, place: Place, names: tuple[str, ...]) -> dict[str, dict]:
@@ -199,35 +206,33 @@ def _number(value: Any, name: str) -> float:
     return value
 
 
-def _accuracy(job: Job, outputs: np.ndarray | None) -> dict:
-    samples = job.artifact.samples()
-    # If the outputs are those of noise, there are no classes to compare with.
-    return accuracy(outputs, None if samples is None or outputs is None else samples[1])
-
-
 def _request(job: Job, place: Place, names: Sequence[str]) -> dict:
-    constants = job.artifact.manifest["input"]["preprocessing"]
     return {
         "files": [place.files[name] for name in names],
         "threads": job.threads,
         "cores": list(job.options["cores"]),
         "library": place.library,
         "samples": place.samples,
-        "scale": constants["scale"],
-        "offset": constants["offset"],
+        "inputs": sample_inputs(job.artifact.manifest),
     }
 
 
-def _decode(outputs: dict | None, job: Job, name: str) -> np.ndarray | None:
+def _decode(outputs: list | None, job: Job, name: str) -> list[np.ndarray] | None:
     """Returns the reply's outputs, checked: the reply may come from another machine."""
     if outputs is None:
         return None
     manifest = job.artifact.manifest
-    images = manifest["samples"]["images"] if manifest["samples"] else job.agreement_images
-    expected = (images, manifest["classes"])
+    count = manifest["samples"]["images"] if manifest["samples"] else job.agreement_images
+    shapes = [(count, *fields["shape"][1:]) for fields in manifest["outputs"]]
+    if not isinstance(outputs, list) or len(outputs) != len(shapes):
+        raise UserError(f"{name}: the runner's reply is damaged (its outputs); run it again")
+    return [_decode_one(*pair, name) for pair in zip(outputs, shapes, strict=True)]
+
+
+def _decode_one(output: dict, expected: tuple[int, ...], name: str) -> np.ndarray:
     try:
-        shape, dtype = tuple(outputs["shape"]), outputs["dtype"]
-        content = base64.b64decode(outputs["base64"], validate=True)
+        shape, dtype = tuple(output["shape"]), output["dtype"]
+        content = base64.b64decode(output["base64"], validate=True)
         if shape == expected and dtype in _DTYPES:
             return np.frombuffer(content, dtype).reshape(shape)
     except (KeyError, TypeError, ValueError) as error:

@@ -56,7 +56,7 @@ def profile_files(paths: Sequence[Path], request: ProfileRequest | None = None) 
     """Profiles .tflite files side by side, in one fresh process, on this machine's CPU.
 
     Args:
-      paths: the files; each has one input and one output.
+      paths: the files; LiteRT's profiler is only used for those of one input and one output.
       request: how to profile; None for the defaults.
 
     Returns:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from common.tflite.litert import LiteRTModel
+from common.cli import UserError
+from common.tflite.litert import LiteRTNetwork
 from edge.profiling.litert import ProfiledModel
 from edge.profiling.single import SingleOperator, operator_files
 from edge.running import worker
@@ -20,11 +21,11 @@ def measure(request: dict) -> dict:
     rng = np.random.default_rng(0)
     wholes, parts = [], []
     for path in request["files"]:
-        whole = LiteRTModel(path, request["threads"])
-        x = whole.quantize_input(rng.uniform(-1, 1, whole.input_shape))
-        whole.set_input(x)
+        whole = LiteRTNetwork(path, request["threads"])
+        inputs = [tensor.quantize(rng.uniform(-1, 1, tensor.shape)) for tensor in whole.inputs]
+        whole.set_inputs(inputs)
         wholes.append(whole)
-        parts.append(collect(path, request["threads"], x))
+        parts.append(collect(whole, request["threads"], inputs))
     times: list[list[float]] = [[] for _ in wholes]
     for index in range(request["warmup"] + request["runs"]):
         for whole, part, milliseconds in zip(wholes, parts, times, strict=True):
@@ -45,9 +46,14 @@ def measure(request: dict) -> dict:
 class _Profiled:
     """A file that runs with LiteRT's profiler."""
 
-    def __init__(self, path: str, threads: int, x: np.ndarray):
-        self.model = ProfiledModel(path, threads)
-        self.model.set_input(x)
+    def __init__(self, whole: LiteRTNetwork, threads: int, inputs: list[np.ndarray]):
+        if (len(inputs), len(whole.outputs)) != (1, 1):
+            raise UserError(
+                f"{whole.path} has {len(inputs)} inputs and {len(whole.outputs)} outputs, and "
+                "LiteRT's profiler is only used for one of each; use --method=single"
+            )
+        self.model = ProfiledModel(whole.path, threads)
+        self.model.set_input(inputs[0])
         self.runs: list[list[int]] = []
 
     def run(self, counts: bool) -> None:
@@ -69,11 +75,11 @@ class _Profiled:
 class _Singles:
     """The operators of a file, each as a separate file."""
 
-    def __init__(self, path: str, threads: int, x: np.ndarray):
+    def __init__(self, whole: LiteRTNetwork, threads: int, inputs: list[np.ndarray]):
         rng = np.random.default_rng(0)
         self.operators = {
             index: SingleOperator(content, threads, rng)
-            for index, content in enumerate(operator_files(path))
+            for index, content in enumerate(operator_files(whole.path))
             if content is not None
         }
         self.runs: list[list[float]] = []

@@ -100,7 +100,9 @@ def read_report_data(paths: Sequence[Path]) -> ReportData:
         notes.append(f"skipped: {unknown} of the records, neither measurements nor profiles")
     if not measured and not breakdowns:
         names = ", ".join(map(str, paths))
-        raise UserError(f"there are no measurements in {names}; make some with edge.benchmark")
+        raise UserError(
+            f"there are no measurements in {names}; make some with shufflenet benchmark"
+        )
     several = len({str(record.get("artifact")) for record in measured}) > 1
     groups = _groups(measured)
     points = [
@@ -155,6 +157,8 @@ def manifest_of(record: dict, folders: Sequence[Path]) -> tuple[str, dict] | str
       The artifact's folder and manifest, or a sentence that says why there is none.
     """
     artifact, file = str(record.get("artifact")), str(record.get("file"))
+    if record.get("artifact") is None:
+        return f"{file} was measured by itself, without an artifact."
     for folder in folders:
         try:
             manifest = read_manifest(folder / artifact)
@@ -220,7 +224,8 @@ def _cpu(record: dict) -> str:
 
 def _label(record: dict, several: bool) -> str:
     file = str(record.get("file", "unnamed file"))
-    return f"{record.get('artifact')}: {file}" if several else file
+    artifact = record.get("artifact")
+    return f"{artifact}: {file}" if several and artifact is not None else file
 
 
 def _breakdown(record: dict) -> Breakdown | None:

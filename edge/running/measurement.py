@@ -92,14 +92,18 @@ def drift(milliseconds: list[float]) -> float | None:
     return float(np.median(milliseconds[-tenth:]) / np.median(milliseconds[:tenth])) - 1
 
 
-def compare_outputs(expected: np.ndarray, actual: np.ndarray) -> dict:
-    """Compares raw outputs, [images, classes], of the same dtype.
+def compare_outputs(expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> dict:
+    """Compares raw outputs, for each of the network's an array [images, ...], of the same dtypes.
 
     Returns:
       For integers, the largest difference `max_lsb` in LSB (steps of the integers), and the shares
       `exact` and `within_1_lsb` of all numbers; for floats, `max_abs`; for both, the number of
       `images`.
     """
+    expected, actual = (
+        np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+        for arrays in (expected, actual)
+    )
     if expected.dtype.kind == "f":
         difference = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
         return {"max_abs": float(difference.max()), "images": len(expected)}
@@ -110,32 +114,6 @@ def compare_outputs(expected: np.ndarray, actual: np.ndarray) -> dict:
         "within_1_lsb": float((difference <= 1).mean()),
         "images": len(expected),
     }
-
-
-def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> dict[str, float | int | None]:
-    """Returns the share of correct classes.
-
-    Args:
-      outputs: raw outputs or scores, [images, classes].
-      labels: the correct classes, [images]; None if they are not known.
-
-    Returns:
-      The share `accuracy`, None without labels, and `accuracy_images`.
-    """
-    if labels is None:
-        return {"accuracy": None, "accuracy_images": 0}
-    right = outputs.argmax(axis=-1) == labels
-    return {"accuracy": float(right.mean()), "accuracy_images": len(labels)}
-
-
-def noise_images(count: int, input_shape: Sequence[int]) -> np.ndarray:
-    """Returns uint8 noise, always the same, for artifacts without samples.
-
-    Args:
-      count: the number of images.
-      input_shape: (batch, height, width, channels); the batch does not matter.
-    """
-    return np.random.default_rng(0).integers(0, 256, (count, *input_shape[1:]), np.uint8)
 
 
 def graph_pairs(
@@ -193,6 +171,8 @@ def read_measurements(path: Path) -> list[dict]:
     Raises:
       UserError: the file is missing.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file that shufflenet benchmark wrote")
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with shufflenet benchmark")
     records = read_records(path, "name another file")

@@ -2,47 +2,49 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from common.artifact import Artifact
 from common.cli import UserError
-from common.tflite.litert import LiteRTModel
+from common.tflite.litert import LiteRTNetwork, Tensor
 from common.tflite.micro_runtime import MicroRuntime, RefusedError
 from edge.running import worker
-from edge.running.measurement import accuracy, compare_outputs, noise_images
+from edge.running.loose_files import LooseFiles
+from edge.running.measurement import compare_outputs
 from edge.running.runner import pin, read_state, report_progress, timed
+from edge.running.samples import correctness, noise_samples, sample_inputs
 
 # After the images that are timed, the other samples are computed for the accuracy, for as long.
 _ACCURACY_SECONDS = 60.0
 
 
 def measure(request: dict) -> dict:
-    """Runs a .tflite file in the TFLite Micro interpreter and in LiteRT, on the same images.
+    """Runs a .tflite file in the TFLite Micro interpreter and in LiteRT, on the same samples.
 
-    The accuracy is of all samples, as on other devices, or of those that the time allows.
+    The accuracy is of all samples, as on other devices, or of those that the time allows. A file
+    without an artifact gets noise.
     """
     pin(request["cores"])
-    artifact = Artifact.open(request["artifact"])
-    model = artifact.load(request["file"])
-    if model.input_quantization is None or model.output_quantization is None:
+    artifact, path = _opened(request)
+    model, reference = (LiteRTNetwork(path, reference_kernels=plain) for plain in (False, True))
+    if any(tensor.quantization is None for tensor in (*model.inputs, *model.outputs)):
         raise UserError(
             "it has float input or output, but micro-sim compares integers; "
             "convert with --quantization=int8-ptq"
         )
-    images, labels = _images(artifact, request["images"])
-    # One at a time: all samples as float32 may not fit into memory.
-    inputs = np.concatenate([model.quantize_input(artifact.preprocess(x[None])) for x in images])
-    timed_inputs, others = np.split(inputs, [request["images"]])
+    count, inputs = request["images"], _inputs(artifact, model, request["images"])
+    timed_inputs, others = ([x[part] for x in inputs] for part in _halves(count))
     before = read_state()
-    outputs, milliseconds, arena_bytes = run_micro(model.path, timed_inputs)
+    outputs, milliseconds, arena_bytes = run_micro(path, timed_inputs)
     after = read_state()
     every = outputs
-    if len(others):
-        every = np.concatenate([outputs, run_micro(model.path, others, _ACCURACY_SECONDS)[0]])
-    reference = artifact.load(request["file"], reference_kernels=True)
+    if len(others[0]):
+        more, *_ = run_micro(path, others, _ACCURACY_SECONDS)
+        every = [np.concatenate(both) for both in zip(outputs, more, strict=True)]
+    file = request["file"]
     return {
         "milliseconds": milliseconds,
         "arena_bytes": arena_bytes,
@@ -52,50 +54,88 @@ def measure(request: dict) -> dict:
         # every layer: a difference only from the optimized ones is not TFLite Micro's fault.
         "agreement": compare_outputs(_run_litert(model, timed_inputs), outputs),
         "agreement_reference": compare_outputs(_run_litert(reference, timed_inputs), outputs),
-        **accuracy(every, None if labels is None else labels[: len(every)]),
+        **correctness(artifact, file, every if artifact.manifest["samples"] else None),
     }
 
 
 def run_micro(
-    path: Path, inputs: Iterable[np.ndarray], seconds: float = math.inf
-) -> tuple[np.ndarray, list[float], int]:
-    """Runs a .tflite file in TFLite Micro, one input after another.
+    path: Path, inputs: Sequence[np.ndarray], seconds: float = math.inf
+) -> tuple[list[np.ndarray], list[float], int]:
+    """Runs a .tflite file in TFLite Micro, one sample after another.
 
     Args:
-      path: path of the file, which has one input and one output.
-      inputs: at least one input in the file's dtype, without a batch axis.
-      seconds: after this time, the remaining inputs are not computed.
+      path: path of the file.
+      inputs: for each of its inputs at least one sample [n, ...], in the file's dtype.
+      seconds: after this time, the remaining samples are not computed.
 
     Returns:
-      The stacked outputs, the milliseconds of the process's CPU time for each, and the bytes of the
-      arena.
+      The outputs, each [n, ...], the milliseconds of the process's CPU time for each sample, and
+      the bytes of the arena.
 
     Raises:
       UserError: TFLite Micro refuses the file, or does not report its arena.
     """
-    outputs, milliseconds = [], []
+    rows, milliseconds = [], []
     end = time.monotonic() + seconds
     try:
-        runtime = MicroRuntime(path.read_bytes())
-        for x in inputs:
-            runtime.set_inputs([x[np.newaxis]])
+        runtime = MicroRuntime(path.read_bytes(), len(LiteRTNetwork(path).outputs))
+        for index in range(len(inputs[0])):
+            runtime.set_inputs([x[index : index + 1] for x in inputs])
             # Not the wall clock: other processes may run on the same core.
             milliseconds.append(timed(runtime.invoke, time.process_time))
-            outputs.append(runtime.outputs()[0][0])
+            rows.append([output[0] for output in runtime.outputs()])
             report_progress()
             if time.monotonic() >= end:
                 break
     except RefusedError as error:
         raise UserError(f"TFLite Micro refuses it: {error.reason}") from error
-    return np.stack(outputs), milliseconds, runtime.arena_bytes()
+    outputs = [np.stack(column) for column in zip(*rows, strict=True)]
+    return outputs, milliseconds, runtime.arena_bytes()
 
 
-def _images(artifact: Artifact, count: int) -> tuple[np.ndarray, np.ndarray | None]:
-    return artifact.samples() or (noise_images(count, artifact.input_shape), None)
+def _opened(request: dict) -> tuple[Artifact, Path]:
+    if request["artifact"] is None:
+        artifact = LooseFiles([Path(request["file"])])
+        return artifact, Path(request["file"])
+    artifact = Artifact.open(request["artifact"])
+    return artifact, artifact.load_network(request["file"]).path
 
 
-def _run_litert(model: LiteRTModel, inputs: np.ndarray) -> np.ndarray:
-    return np.concatenate([model.invoke(x[np.newaxis]) for x in inputs])
+def _inputs(artifact: Artifact, model: LiteRTNetwork, count: int) -> list[np.ndarray]:
+    """Returns all samples, or noise, in the file's dtypes."""
+    if not artifact.manifest["inputs"]:
+        rng = np.random.default_rng(0)
+        return [
+            tensor.quantize(rng.uniform(-1, 1, (count, *tensor.shape[1:])))
+            for tensor in model.inputs
+        ]
+    names = [one["array"] for one in sample_inputs(artifact.manifest)]
+    arrays = artifact.sample_arrays(names)
+    if arrays is None:
+        noise = noise_samples(count, artifact.manifest)
+        arrays = [noise[name] for name in names]
+    return [
+        _stored(artifact, index, array, tensor)
+        for index, (array, tensor) in enumerate(zip(arrays, model.inputs, strict=True))
+    ]
+
+
+def _stored(artifact: Artifact, index: int, samples: np.ndarray, tensor: Tensor) -> np.ndarray:
+    # One at a time: all samples as float32 may not fit into memory.
+    return np.concatenate([tensor.quantize(artifact.preprocess(x[None], index)) for x in samples])
+
+
+def _halves(count: int) -> tuple[slice, slice]:
+    return slice(count), slice(count, None)
+
+
+def _run_litert(model: LiteRTNetwork, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    rows = []
+    for index in range(len(inputs[0])):
+        model.set_inputs([x[index : index + 1] for x in inputs])
+        model.run()
+        rows.append([output[0] for output in model.output_arrays()])
+    return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 if __name__ == "__main__":

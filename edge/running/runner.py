@@ -90,8 +90,9 @@ def measure(request: dict) -> dict:
       request: `task`, which is "describe", "single" or "together". The last two also need `files`,
         a list of {"path", "sha256"} (exactly one for "single"); `threads`; `cores`, to which the
         process is pinned, [] for all; and the `library` of a delegate, or None. "single" needs
-        `samples`, an .npz file with uint8 `images`, or None, and the preprocessing's `scale` and
-        `offset`. "together" needs `warmup` and `runs`, and may have a `cooldown`.
+        `samples`, an .npz file, or None, and `inputs`: for each input the name of its `array` in
+        that file, and the `scale` and `offset` of its uint8 pixels, or None for both. "together"
+        needs `warmup` and `runs`, and may have a `cooldown`.
 
     Raises:
       RunnerError: LiteRT is missing, a file or library cannot be loaded, or a core does not exist.
@@ -189,7 +190,7 @@ def time_interleaved(models: list, warmup: int, runs: int, cooldown: float = 0) 
     """Times models in interleaved rounds, so that a busy moment affects all of them.
 
     Args:
-      models: each has `set_input(x)`, `run()`, and `noise()`, which returns an input.
+      models: each has `set_input(x)`, `run()`, and `noise()`, which returns such an x.
       warmup: inferences of each model before the timed ones; more follow until their times are
         stable. 0 means no warm-up.
       runs: timed inferences of each model.
@@ -215,7 +216,7 @@ def time_interleaved(models: list, warmup: int, runs: int, cooldown: float = 0) 
 
 
 class Model:
-    """A .tflite file with one input and one output, loaded into LiteRT."""
+    """A .tflite file, loaded into LiteRT."""
 
     def __init__(self, path: str, threads: int, library: str | None):
         litert = _litert()
@@ -235,43 +236,72 @@ class Model:
             raise RunnerError(
                 f"it is damaged or not for this LiteRT ({_first_line(error)}); convert it again"
             ) from error
-        (self._input,) = self._interpreter.get_input_details()
-        (self._output,) = self._interpreter.get_output_details()
+        self._inputs = self._interpreter.get_input_details()
+        self._outputs = self._interpreter.get_output_details()
 
-    def quantize(self, x: np.ndarray) -> np.ndarray:
-        """Returns float32 network input in the file's input dtype, rounded to nearest."""
-        dtype, (scale, zero_point) = np.dtype(self._input["dtype"]), self._input["quantization"]
-        if dtype == np.float32:
-            return x
-        limits = np.iinfo(dtype)
-        rounded = np.rint(x / np.float32(scale)) + zero_point
-        return np.clip(rounded, limits.min, limits.max).astype(dtype)
+    def noise(self) -> list[np.ndarray]:
+        """Returns random values for each input, of its type, always the same."""
+        random = np.random.RandomState(0)
+        return [_noise(detail, random) for detail in self._inputs]
 
-    def noise(self) -> np.ndarray:
-        """Returns an input of random values, always the same."""
-        x = np.random.RandomState(0).uniform(-1, 1, self._input["shape"])
-        return self.quantize(x.astype(np.float32))
-
-    def set_input(self, x: np.ndarray) -> None:
-        """Copies an input, with its batch of one, into the input tensor."""
-        self._interpreter.set_tensor(self._input["index"], x)
+    def set_input(self, arrays: list[np.ndarray]) -> None:
+        """Copies an array for each input, with its batch of one, into the input tensors."""
+        for detail, x in zip(self._inputs, arrays):  # noqa: B905 -- Python 3.7 lacks `strict`
+            self._interpreter.set_tensor(detail["index"], x)
 
     def run(self) -> None:
-        """Computes the output for the input that was set."""
+        """Computes the outputs for the inputs that were set."""
         self._interpreter.invoke()
 
-    def outputs(self, images: np.ndarray, scale: Any, offset: Any) -> np.ndarray:
-        """Returns the raw outputs, [n, classes]; an input is a uint8 image * scale + offset."""
+    def outputs(self, samples: list[np.ndarray], inputs: list[dict]) -> list[np.ndarray]:
+        """Returns the raw outputs, each [n, ...], for samples [n, ...] of each input.
+
+        Pixels become an input as pixel * scale + offset.
+        """
         rows = []
-        for image in images:
-            # A file with a larger batch gets the image repeatedly.
-            x = np.broadcast_to(image, self._input["shape"]).astype(np.float32)
-            x = x * np.float32(scale) + np.float32(offset)
-            self.set_input(self.quantize(x))
+        for index in range(len(samples[0])):
+            arrays = [
+                _value(array[index], detail, one)
+                for array, detail, one in zip(samples, self._inputs, inputs)  # noqa: B905
+            ]
+            self.set_input(arrays)
             self.run()
-            rows.append(self._interpreter.get_tensor(self._output["index"])[0])
+            rows.append([self._interpreter.get_tensor(one["index"])[0] for one in self._outputs])
             report_progress()
-        return np.stack(rows)
+        return [np.stack(column) for column in zip(*rows)]  # noqa: B905
+
+
+def _value(sample: np.ndarray, detail: dict, constants: dict) -> np.ndarray:
+    # A file with a larger batch gets the sample repeatedly.
+    x = np.broadcast_to(sample, detail["shape"]).astype(np.float32)
+    if constants["scale"] is not None:
+        x = x * np.float32(constants["scale"]) + np.float32(constants["offset"])
+    return _quantized(x, detail)
+
+
+def _quantized(x: np.ndarray, detail: dict) -> np.ndarray:
+    """Returns float32 network input in the file's input dtype, rounded to nearest."""
+    dtype, (scale, zero_point) = np.dtype(detail["dtype"]), detail["quantization"]
+    if dtype == np.float32:
+        return x
+    limits = np.iinfo(dtype)
+    rounded = np.rint(x / np.float32(scale)) + zero_point
+    return np.clip(rounded, limits.min, limits.max).astype(dtype)
+
+
+def _noise(detail: dict, random: np.random.RandomState) -> np.ndarray:
+    dtype, shape = np.dtype(detail["dtype"]), detail["shape"]
+    if dtype.kind == "f":
+        return random.uniform(-1, 1, shape).astype(dtype)
+    if dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize > 2):
+        # Integers without a scale may be numbers of words: 0 and 1 exist in every table.
+        return random.randint(0, 2, shape).astype(dtype)
+    if dtype.kind not in "iu":
+        raise RunnerError(f"it has an input of type {dtype}, which cannot be made at random")
+    if not detail["quantization"][0]:
+        limits = np.iinfo(dtype)
+        return random.randint(limits.min, limits.max + 1, shape).astype(dtype)
+    return _quantized(random.uniform(-1, 1, shape).astype(np.float32), detail)
 
 
 def _end_with_stdin() -> None:
@@ -316,17 +346,19 @@ def _together(request: dict) -> dict:
     return {**found, "machine": machine}
 
 
-def _encoded_outputs(model: Model, request: dict) -> dict | None:
+def _encoded_outputs(model: Model, request: dict) -> list[dict] | None:
     if request["samples"] is None:
         return None
     with np.load(request["samples"], allow_pickle=False) as arrays:
-        images = arrays["images"]
-    outputs = model.outputs(images, request["scale"], request["offset"])
-    return {
-        "base64": base64.b64encode(outputs.tobytes()).decode(),
-        "dtype": str(outputs.dtype),
-        "shape": list(outputs.shape),
-    }
+        samples = [arrays[one["array"]] for one in request["inputs"]]
+    return [
+        {
+            "base64": base64.b64encode(output.tobytes()).decode(),
+            "dtype": str(output.dtype),
+            "shape": list(output.shape),
+        }
+        for output in model.outputs(samples, request["inputs"])
+    ]
 
 
 def _warm_up(models: list, inputs: list, least: int) -> tuple[int, bool | None]:

@@ -47,7 +47,7 @@ def test_artifact_is_read(artifact_dir):
 
 
 def test_the_share_of_the_crop_travels_with_the_files(artifact_dir):
-    assert Artifact.open(artifact_dir).manifest["input"]["crop_share"] == 1.0
+    assert Artifact.open(artifact_dir).image_input["crop_share"] == 1.0
 
 
 def test_preprocessing_equals_that_of_the_training(artifact_dir):
@@ -67,16 +67,17 @@ def test_manifest_tells_the_accuracy_and_tensors_of_each_file(artifact_dir, name
     assert entry["accuracy_images"] == 100
     accuracy = (model.predict(artifact.preprocess(images)).argmax(axis=-1) == labels).mean()
     assert accuracy == pytest.approx(entry["accuracy"], abs=1e-9)
-    assert entry["input"]["dtype"] == model.input_dtype.name
+    (source,) = entry["inputs"]
+    assert source["dtype"] == model.input_dtype.name
     if model.input_quantization is not None:
-        assert (entry["input"]["scale"], entry["input"]["zero_point"]) == model.input_quantization
+        assert (source["scale"], source["zero_point"]) == model.input_quantization
 
 
 def test_older_artifacts_have_the_resize_size_among_the_training_s_settings(folder):
     assert Artifact.open(folder).resize_size == 32
     manifest = json.loads((folder / "manifest.json").read_text())
     for key in ("channels", "orientation", "resize", "crop"):
-        del manifest["input"][key]
+        del manifest["inputs"][0][key]
     manifest["training"]["resize_size"] = 40
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert Artifact.open(folder).resize_size == 40
@@ -164,7 +165,7 @@ def test_labels_must_be_as_many_as_classes(folder):
 
 def test_another_model_in_the_place_of_a_file_is_refused(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["input"]["shape"] = [1, 64, 64, 1]
+    manifest["inputs"][0]["shape"] = [1, 64, 64, 1]
     manifest["samples"] = None
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"deployment_int8_ptq\.tflite maps \(1, 32, 32, 1\)"):

@@ -131,7 +131,7 @@ def test_a_link_to_an_artifact_stays_a_link(tmp_path):
 
 def test_no_samples_write_no_file(tmp_path):
     images, labels = np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int32)
-    assert write_samples(tmp_path, images, labels) is None
+    assert write_samples(tmp_path, {"images": images, "labels": labels}) is None
     assert list(tmp_path.iterdir()) == []
 
 

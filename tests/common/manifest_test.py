@@ -13,17 +13,40 @@ GOOD = {
     "name": "shufflenet_v2_0.5x",
     "model": {},
     "training": {},
-    "classes": 3,
-    "input": {"shape": [1, 8, 8, 3], "preprocessing": {"scale": [1, 2.0, 3], "offset": [-1]}},
+    "task": "classification",
+    "inputs": [
+        {
+            "name": "image",
+            "shape": [1, 8, 8, 3],
+            "preprocessing": {"scale": [1, 2.0, 3], "offset": [-1]},
+        }
+    ],
+    "outputs": [{"name": "logits", "shape": [1, 3]}],
     "labels": {"sha256": HASH, "bytes": 6},
-    "samples": {"sha256": HASH, "bytes": 100, "images": 5},
+    "samples": {
+        **{"sha256": HASH, "bytes": 100, "images": 5},
+        "arrays": {
+            "images": {"shape": [8, 8, 3], "dtype": "uint8"},
+            "labels": {"shape": [], "dtype": "int32"},
+        },
+    },
     "files": {
         "deployment_int8_ptq.tflite": {
             **{"sha256": HASH, "bytes": 9, "graph": "deployment", "quantization": "int8-ptq"},
-            **{"input": TENSOR, "output": TENSOR, "operators": {}},
+            **{"inputs": [TENSOR], "outputs": [TENSOR], "operators": {}},
         }
     },
 }
+
+
+def of_schema_1():
+    """GOOD as a program of the first schema wrote it."""
+    manifest = copy.deepcopy(GOOD)
+    (image,), (logits,) = manifest.pop("inputs"), manifest.pop("outputs")
+    del image["name"], manifest["task"], manifest["samples"]["arrays"]
+    for entry in manifest["files"].values():
+        (entry["input"],), (entry["output"],) = entry.pop("inputs"), entry.pop("outputs")
+    return {**manifest, "schema_version": 1, "input": image, "classes": logits["shape"][1]}
 
 
 def write(folder, manifest):
@@ -54,9 +77,9 @@ def test_samples_may_be_missing(tmp_path):
     assert "samples.npz" not in {stored.name for stored in stored_files(manifest)}
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", True, 1.0, None])
+@pytest.mark.parametrize("version", [0, 3, "1", True, 1.0, None])
 def test_unknown_schema_version_is_refused(tmp_path, version):
-    with pytest.raises(UserError, match=r"has schema version .* this program reads 1"):
+    with pytest.raises(UserError, match=r"has schema version .* this program reads 1 and 2"):
         read_manifest(write(tmp_path, changed(["schema_version"], version)))
 
 
@@ -79,20 +102,34 @@ def test_file_names_that_lead_elsewhere_are_refused(tmp_path, name):
         (["name"], 7),
         (["name"], "two\nlines"),
         (["model"], []),
-        (["classes"], 0),
-        (["classes"], True),
-        (["classes"], "3"),
-        (["classes"], 10**12),
-        (["input"], None),
-        (["input", "shape"], [0, 8, 8, 3]),
-        (["input", "shape"], [1, 8, 8]),
-        (["input", "shape"], [1, 8, -8, 3]),
-        (["input", "shape"], [1, 8, 10**9, 3]),
-        (["input", "preprocessing"], {"scale": [1, 2], "offset": [0]}),
-        (["input", "preprocessing", "scale"], "1"),
-        (["input", "preprocessing", "scale"], []),
-        (["input", "preprocessing", "offset"], [float("nan")]),
-        (["input", "preprocessing", "offset"], [10**18]),
+        (["task"], "guessing"),
+        (["task"], None),
+        (["outputs"], []),
+        (["outputs"], {}),
+        (["outputs", 0, "shape"], [1, 0]),
+        (["outputs", 0, "shape"], [1, 10**12]),
+        (["outputs", 0, "shape"], [1, 3, 3]),
+        (["outputs", 0, "name"], "two\nlines"),
+        (["inputs"], None),
+        (["inputs"], [7]),
+        (["inputs", 0, "shape"], [0, 8, 8, 3]),
+        (["inputs", 0, "shape"], [1, 8, 8]),
+        (["inputs", 0, "shape"], [1, 8, -8, 3]),
+        (["inputs", 0, "shape"], [1, 8, 10**9, 3]),
+        (["inputs", 0, "preprocessing"], {"scale": [1, 2], "offset": [0]}),
+        (["inputs", 0, "preprocessing", "scale"], "1"),
+        (["inputs", 0, "preprocessing", "scale"], []),
+        (["inputs", 0, "preprocessing", "offset"], [float("nan")]),
+        (["inputs", 0, "preprocessing", "offset"], [10**18]),
+        (["labels"], None),
+        (["samples", "arrays"], []),
+        (["samples", "arrays", "images"], {"shape": [8, 8, 3], "dtype": "object"}),
+        (["samples", "arrays", "images"], {"shape": [-8], "dtype": "uint8"}),
+        (["samples", "arrays"], {"../x": {"shape": [8], "dtype": "uint8"}}),
+        (["samples", "arrays", "images"], {"shape": [8, 8, 3], "dtype": "float32"}),
+        (["samples", "arrays", "images"], {"shape": [8, 8, 1], "dtype": "uint8"}),
+        (["samples", "arrays", "labels"], {"shape": [2], "dtype": "int32"}),
+        (["samples", "arrays", "output_0"], {"shape": [4], "dtype": "float32"}),
         (["labels", "sha256"], "0" * 63),
         (["labels", "sha256"], None),
         (["labels", "bytes"], -1),
@@ -139,12 +176,12 @@ PHOTOGRAPH = {
 
 
 def of_photograph(**fields):
-    return changed(["input"], {**GOOD["input"], **PHOTOGRAPH, **fields})
+    return changed(["inputs", 0], {**GOOD["inputs"][0], **PHOTOGRAPH, **fields})
 
 
 def test_how_a_photograph_is_read_may_be_said(tmp_path):
     manifest = read_manifest(write(tmp_path, of_photograph()))
-    assert manifest["input"]["resize"]["shorter_side"] == 9
+    assert manifest["inputs"][0]["resize"]["shorter_side"] == 9
 
 
 @pytest.mark.parametrize(
@@ -160,22 +197,44 @@ def test_how_a_photograph_is_read_may_be_said(tmp_path):
     ],
 )
 def test_a_photograph_s_wrong_fields_are_named(tmp_path, field, value):
-    with pytest.raises(UserError, match=rf"has an unusable input\.{field}"):
+    with pytest.raises(UserError, match=rf"has an unusable inputs\[0\]\.{field}"):
         read_manifest(write(tmp_path, of_photograph(**{field: value})))
 
 
 def test_half_a_description_of_a_photograph_is_refused(tmp_path):
-    fields = {**GOOD["input"], **PHOTOGRAPH}
+    fields = {**GOOD["inputs"][0], **PHOTOGRAPH}
     del fields["crop"]
-    with pytest.raises(UserError, match=r"lacks the field input\.crop;"):
-        read_manifest(write(tmp_path, changed(["input"], fields)))
+    with pytest.raises(UserError, match=r"lacks the field inputs\[0\]\.crop;"):
+        read_manifest(write(tmp_path, changed(["inputs", 0], fields)))
 
 
 def test_more_sample_bytes_than_memory_are_refused(tmp_path):
     manifest = changed(["samples", "images"], 900_000)
-    manifest["input"]["shape"] = [1, 8192, 8192, 3]
+    manifest["samples"]["arrays"]["images"]["shape"] = [8192, 8192, 3]
+    manifest["inputs"][0]["shape"] = [1, 8192, 8192, 3]
     with pytest.raises(UserError, match=r"unusable samples\.images"):
         read_manifest(write(tmp_path, manifest))
+
+
+def test_a_manifest_of_schema_1_is_read_as_one_of_schema_2(tmp_path):
+    assert read_manifest(write(tmp_path, of_schema_1())) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("classes", 0), ("classes", "3"), ("input", None), ("files", [])]
+)
+def test_wrong_values_of_schema_1_are_named(tmp_path, key, value):
+    with pytest.raises(UserError, match=f"has an unusable {key}"):
+        read_manifest(write(tmp_path, {**of_schema_1(), key: value}))
+
+
+def test_other_networks_have_any_inputs_and_outputs_and_no_labels(tmp_path):
+    manifest = changed(["task"], "other")
+    manifest["labels"] = None
+    manifest["inputs"].append({"name": "age", "shape": [1, 5], "preprocessing": None})
+    manifest["outputs"] = [{"name": "map", "shape": [1, 4, 4, 2]}, {"name": "x", "shape": [1]}]
+    read = read_manifest(write(tmp_path, manifest))
+    assert "labels.txt" not in {stored.name for stored in stored_files(read)}
 
 
 @pytest.mark.parametrize("key", [key for key in GOOD if key != "schema_version"])

@@ -53,7 +53,9 @@ def test_manifest_is_complete(artifact_dir):
     assert manifest["training"]["recipe"] == "digits"
     assert manifest["samples"]["images"] == 100
     assert manifest["calibration_images"] == 256
-    assert manifest["input"] == {
+    (image,) = manifest["inputs"]
+    assert image == {
+        "name": "image",
         "shape": [1, 32, 32, 1],
         "channels": ["grey"],
         "orientation": "exif",
@@ -62,7 +64,7 @@ def test_manifest_is_complete(artifact_dir):
         "crop_share": 1.0,
         "preprocessing": {"mode": "tf", "scale": [1 / 127.5], "offset": [-1.0]},
     }
-    assert "converters.convert" in manifest["command"]
+    assert manifest["command"].startswith("shufflenet convert --model=")
     assert set(manifest["versions"]) >= {"keras", "tensorflow", "ai-edge-litert", "numpy"}
     assert files["deployment_float32.tflite"]["agreement"]["max"] < 2e-4
     for name, entry in files.items():
@@ -98,7 +100,7 @@ def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp
     assert canonical["operators"]["TRANSPOSE"]["count"] == 16
     assert canonical["operators"]["RESHAPE"]["count"] == 32
     for entry in (canonical, deployment):
-        assert {entry[end]["dtype"] for end in ("input", "output")} == {"uint8"}
+        assert {tensor["dtype"] for tensor in entry["inputs"] + entry["outputs"]} == {"uint8"}
     assert "micro" not in canonical
     if importlib.util.find_spec("tflite_micro") is None:
         assert deployment["micro"]["status"] == "not written"
@@ -135,7 +137,7 @@ def test_existing_output_is_rejected(run_cli, trained_workdir, tmp_path):
     done = run_cli(
         "converters.convert", f"--model={trained_workdir}", "--output=artifact", check=False
     )
-    assert_error(done, "artifact exists and is not empty", "--overwrite")
+    assert_error(done, "artifact is not empty and not an artifact", "name a new folder")
     assert [path.name for path in (tmp_path / "artifact").iterdir()] == ["mine"]
 
 

@@ -71,6 +71,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        ([], "--artifact is missing"),
         (["--artifact=nowhere"], "artifact nowhere is not a folder"),
         (["--artifact={small}", "--files=no.tflite"], "has no file 'no.tflite'"),
         (["--artifact={small}", "--runs=0"], "--runs must be at least 1"),

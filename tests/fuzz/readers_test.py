@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.cli import UserError
-from common.manifest import read_manifest
+from common.manifest import check_manifest, read_manifest
 from common.storage.arrays import read_arrays
 from common.storage.readers import read_lines
 from common.tflite.isolated import IsolatedModel
@@ -143,6 +143,8 @@ MANIFEST = {
     "samples": {"sha256": "0" * 64, "bytes": 4, "images": 2},
     "files": {"a.tflite": TFLITE},
 }
+# The same of the current schema.
+CURRENT = check_manifest(MANIFEST, Path("manifest.json"))
 METRICS = {
     **{"step": 100, "epoch": 1.0, "top1": 0.5, "top5": 0.9, "eval_loss": 1.0, "train_loss": 1.0},
     **{"eval_images": 10, "images_per_second": 5.0, "memory_mb": 1.0},
@@ -191,7 +193,7 @@ def scratch(tmp_path):
 
 
 @fuzzed
-@given(damaged_json(MANIFEST))
+@given(st.one_of(damaged_json(MANIFEST), damaged_json(CURRENT)))
 def test_manifests(content):
     folder = folder_with("manifest.json", content)
     with contextlib.suppress(UserError):

@@ -80,7 +80,8 @@ def test_it_fails_only_if_no_file_can_be_read(run_cli, photos, artifact_dir):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no image is named"),
+        (["x.png"], "--model is missing"),
+        (["--model=."], "no image is named"),
         (["--model=gone", "x.png"], "gone does not exist"),
         (["--model=.", "x.png"], ". is not a workdir, a .keras file in one, or an artifact"),
         (["--model=.", "--format=xml", "x.png"], "there is no format 'xml'"),

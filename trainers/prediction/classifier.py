@@ -146,6 +146,7 @@ def load_network(path: Path, images: ImageConfig, classes: int) -> Network:
 
 
 def _of_artifact(artifact: Artifact, file: str | None) -> Classifier:
+    artifact.check_classifier()
     _, height, width, channels = artifact.input_shape
     if height != width:
         raise UserError(f"{artifact.folder} is for images of {width}x{height} pixels, not squares")

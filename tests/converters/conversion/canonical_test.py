@@ -8,6 +8,7 @@ from common.cli import UserError
 from common.tflite.litert import LiteRTModel
 from converters.conversion import canonical
 from converters.conversion.check import BOUNDS, check_agreement, measure_agreement
+from converters.conversion.ends import Ends, traceable
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 pytestmark = pytest.mark.medium
@@ -72,8 +73,9 @@ def test_int8_rejects_an_operator_without_an_integer_kernel(images):
 
 def test_model_as_second_argument_is_caught_as_nan(network, images, tmp_path):
     """`canonical` avoids this trap of the converter; if it did not, the check would find it."""
-    function = canonical._inference_function(network, batch=1)
-    wrong = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
+    function, signature = traceable(network, Ends())
+    traced = function.get_concrete_function(*signature)
+    wrong = tf.lite.TFLiteConverter.from_concrete_functions([traced], network)
     path = tmp_path / "wrong.tflite"
     path.write_bytes(wrong.convert())
     with pytest.raises(UserError, match="converted file gives NaN"):

@@ -112,6 +112,19 @@ def test_all_networks_and_sizes(name, size, tmp_path):
     assert check(name, size, range(2, MOST_CONCATENATED + 3), tmp_path)
 
 
+def test_a_factor_from_another_input_is_not_cut():
+    photo, gate = keras.Input((16, 16, 3)), keras.Input((1, 1, 8))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(photo)
+    x = keras.layers.Multiply()([x, gate])
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, strides=2)(x))
+    model = keras.Model([photo, gate], keras.layers.Dense(3)(x))
+    graph, rng = deployment_graph(model, "micro"), np.random.default_rng(0)
+    arrays = [rng.uniform(0, 1, (4, *t.shape[1:])).astype(np.float32) for t in model.inputs]
+    content = convert_fake_quant(fake_quant_model(graph, calibrate(graph, arrays)))
+    with pytest.raises(NoBandsError, match="MUL is not computed row by row"):
+        heights(FlatGraph(content))
+
+
 def test_the_tensors_need_less_and_the_weights_are_there_once(tmp_path):
     content, model = converted("v2", 48)
     plain = FlatGraph(content)

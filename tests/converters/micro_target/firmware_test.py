@@ -51,7 +51,7 @@ def run(*command, check=True, **options):
 @pytest.fixture(scope="module")
 def classifier(artifact_dir):
     artifact = Artifact.open(artifact_dir)
-    constants = artifact.manifest["input"]["preprocessing"]
+    constants = artifact.image_input["preprocessing"]
     images, _ = artifact.samples()
     return Classifier("net", LABELS, constants["scale"], constants["offset"], images[0])
 

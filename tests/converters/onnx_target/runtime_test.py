@@ -36,8 +36,8 @@ def test_the_manifest_describes_both_files(folder):
     assert made[FLOAT] == ("onnx", None) and made[INT8] == ("onnx-int8", "mse")
     assert files[FLOAT]["agreement"]["max"] < 2e-4 and files[FLOAT]["agreement"]["images"] == 100
     for name in (FLOAT, INT8):
-        assert files[name]["input"]["shape"] == [1, 1, 32, 32]
-        assert files[name]["output"]["shape"] == [1, 10]
+        assert files[name]["inputs"][0]["shape"] == [1, 1, 32, 32]
+        assert files[name]["outputs"][0]["shape"] == [1, 10]
         assert files[name]["bytes"] == (folder / name).stat().st_size
     assert files[INT8]["operators"]["QuantizeLinear"]["versions"] == [13]
     assert "QuantizeLinear" not in files[FLOAT]["operators"]

@@ -103,8 +103,9 @@ def test_ranges_do_not_train(trained, model, data):
 
 
 def test_the_file_computes_what_was_trained(trained, data):
-    graph, aware = quantized_source(trained[1])
-    assert aware is trained[1] and graph.outputs == ("kind_activation", "bright_activation")
+    graph, aware, target, _ = quantized_source(trained[1])
+    assert (aware, target) == (trained[1], "cpu")
+    assert graph.outputs == ("kind_activation", "bright_activation")
     images = data[0][:32]
     found = run(convert_fake_quant(aware), images)
     for simulated, actual in zip(aware.predict(images, verbose=0), found, strict=True):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from edge.browser.chromium import Chromium, find_chromium
 from edge.browser.collection import FilePart, Pass
 from edge.devices import DEVICES, Job
 from edge.devices.browser import Results, make_plan, make_server, place
+from edge.running.loose_files import LooseFiles
 from edge.running.measurement import read_measurements
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,7 +52,7 @@ def host_outputs(job, file):
 
 
 def test_outputs_are_compared_with_this_machine_s(job, results):
-    scale = job.artifact.files[INT8]["output"]["scale"]
+    scale = job.artifact.files[INT8]["outputs"][0]["scale"]
     exact, integers = host_outputs(job, FLOAT), host_outputs(job, INT8)
     integers[0, 3] += 2 * scale
     found = {
@@ -103,6 +105,19 @@ def test_mistakes_are_named_before_anything_runs(small_artifact, litert_js, opti
     job = Job(Artifact.open(small_artifact), (FLOAT,), 1, 1, 1, 8, options)
     with pytest.raises(UserError, match=message):
         DEVICES["browser"]().prepare(job)
+
+
+def test_only_classifiers_of_images_have_a_page(job, small_artifact):
+    manifest = job.artifact.manifest
+    samples = {**manifest["samples"], "arrays": {"input_0": {"shape": [1], "dtype": "float32"}}}
+    refused = [
+        (LooseFiles([small_artifact / FLOAT]), "needs --artifact"),
+        (Artifact(small_artifact, {**manifest, "task": "other"}, []), "is not of a classifier"),
+        (Artifact(small_artifact, {**manifest, "samples": samples}, []), "are no pixels"),
+    ]
+    for artifact, message in refused:
+        with pytest.raises(UserError, match=message):
+            DEVICES["browser"]().prepare(replace(job, artifact=artifact))
 
 
 def test_a_certificate_needs_its_key(small_artifact):

@@ -26,11 +26,13 @@ def job(artifact_dir):
 
 
 def encoded(outputs):
-    return {
-        "base64": base64.b64encode(outputs.tobytes()).decode(),
-        "dtype": str(outputs.dtype),
-        "shape": list(outputs.shape),
-    }
+    return [
+        {
+            "base64": base64.b64encode(outputs.tobytes()).decode(),
+            "dtype": str(outputs.dtype),
+            "shape": list(outputs.shape),
+        }
+    ]
 
 
 class FakeRunner:
@@ -79,7 +81,7 @@ def test_a_crash_does_not_stop_the_others(job):
     assert (good.file, good.values["latency_ms"]["median"]) == (INT8, 4.0)
     assert (good.values["accuracy"], good.values["accuracy_images"]) == (1.0, 100)
     assert (good.values["warmup"], good.values["drift"]) == (30, None)
-    np.testing.assert_array_equal(found, outputs)
+    np.testing.assert_array_equal(found[0], outputs)
     first, _, together = call.requests
     assert (first["cores"], first["library"], first["threads"]) == ([1, 0], "libedgetpu", 1)
     assert [file["path"] for file in together["files"]] == ["there/1"]
@@ -140,7 +142,7 @@ def test_a_lost_device_ends_it(job):
     ],
 )
 def test_a_reply_from_afar_is_not_trusted(job, change, message):
-    outputs = {**zeros(), **change}
+    outputs = [{**zeros()[0], **change}]
     results = list(through_runner.measure(job, place(FakeRunner(outputs))))
     assert [result.values for result, _ in results] == [None, None]
     assert re.search(message, results[1][0].error)
@@ -151,7 +153,7 @@ def test_a_file_that_never_ends_is_stopped_after_the_limit():
     if not path.exists():
         pytest.skip(f"{path} is not there")
     file = {"path": str(path), "sha256": sha256(path)}
-    values = {"threads": 1, "cores": [], "library": None, "samples": None, "scale": 1, "offset": 0}
+    values = {"threads": 1, "cores": [], "library": None, "samples": None, "inputs": []}
     with pytest.raises(UserError, match="stopped after 3 seconds without progress"):
         through_runner.call_here({"task": "single", "files": [file], **values}, 3.0)
 

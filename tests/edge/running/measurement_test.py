@@ -6,7 +6,6 @@ import pytest
 from common.cli import UserError
 from common.files import check_appendable
 from edge.running.measurement import (
-    accuracy,
     append_measurements,
     compare_outputs,
     describe_machine,
@@ -15,7 +14,6 @@ from edge.running.measurement import (
     graph_pairs,
     interval,
     is_measured,
-    noise_images,
     read_measurements,
     spread,
     statistics,
@@ -64,19 +62,6 @@ def test_a_devices_name_says_if_it_was_simulated(record, name, measured):
     assert (device_name(record), is_measured(record)) == (name, measured)
 
 
-def test_accuracy_is_the_share_of_correct_classes():
-    outputs = np.array([[3, 1], [-2, 5], [7, 0], [9, 8]], np.int8)
-    labels = np.array([0, 1, 1, 0])
-    assert accuracy(outputs, labels) == {"accuracy": 0.75, "accuracy_images": 4}
-    assert accuracy(outputs, None) == {"accuracy": None, "accuracy_images": 0}
-
-
-def test_noise_is_always_the_same():
-    images = noise_images(3, (1, 8, 8, 1))
-    assert (images.shape, images.dtype) == ((3, 8, 8, 1), np.uint8)
-    np.testing.assert_array_equal(images, noise_images(3, (16, 8, 8, 1)))
-
-
 def test_pairs_of_graphs_are_the_last_of_each():
     found = ["a canonical 1", "a canonical 2", "b deployment 1", "a deployment 1", "a other 1"]
     pairs = graph_pairs(found, lambda one: one[0], lambda one: one.split()[1])
@@ -86,13 +71,13 @@ def test_pairs_of_graphs_are_the_last_of_each():
 def test_integers_are_compared_in_lsb():
     expected = np.array([[127, -128, 0, 5]], np.int8)
     actual = np.array([[-128, -128, 1, 3]], np.int8)
-    found = compare_outputs(expected, actual)
+    found = compare_outputs([expected, expected], [actual, actual])
     # 255, not the -1 of an int8 that wraps around.
     assert found == {"max_lsb": 255, "exact": 0.25, "within_1_lsb": 0.5, "images": 1}
 
 
 def test_floats_are_compared_by_their_largest_difference():
-    found = compare_outputs(np.float32([[1, 2], [3, 4]]), np.float32([[1, 2], [3, 3.5]]))
+    found = compare_outputs([np.float32([[1, 2], [3, 4]])], [np.float32([[1, 2], [3, 3.5]])])
     assert found == {"max_abs": 0.5, "images": 2}
 
 

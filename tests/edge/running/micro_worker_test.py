@@ -16,12 +16,12 @@ INT8 = "deployment_int8_ptq.tflite"
 def test_each_input_has_its_output_and_time(artifact_dir):
     path = artifact_dir / INT8
     inputs = np.random.default_rng(0).integers(-128, 128, (3, 32, 32, 1), np.int8)
-    outputs, milliseconds, arena_bytes = run_micro(path, inputs)
+    outputs, milliseconds, arena_bytes = run_micro(path, [inputs])
     runtime = MicroRuntime(path.read_bytes())
-    for x, found in zip(inputs, outputs, strict=True):
+    for x, found in zip(inputs, outputs[0], strict=True):
         (expected,) = runtime.run([x[np.newaxis]])
         np.testing.assert_array_equal(found, expected[0])
-    assert not np.array_equal(outputs[0], outputs[1])
+    assert not np.array_equal(outputs[0][0], outputs[0][1])
     assert len(milliseconds) == 3 and all(0 < one < 1000 for one in milliseconds)
     assert arena_bytes == runtime.arena_bytes()
 
@@ -33,7 +33,7 @@ def test_what_micro_refuses_is_reported_in_its_words(artifact_dir, tmp_path):
     path = tmp_path / "lstm.tflite"
     path.write_bytes(flatbuffer.pack(model))
     with pytest.raises(UserError, match=r"^TFLite Micro refuses it: \w"):
-        run_micro(path, np.zeros((1, 32, 32, 1), np.int8))
+        run_micro(path, [np.zeros((1, 32, 32, 1), np.int8)])
 
 
 def test_time_waiting_is_not_counted_and_the_time_limit_ends_it(artifact_dir, monkeypatch):
@@ -45,6 +45,6 @@ def test_time_waiting_is_not_counted_and_the_time_limit_ends_it(artifact_dir, mo
 
     monkeypatch.setattr(MicroRuntime, "invoke", slow)
     inputs = np.zeros((9, 32, 32, 1), np.int8)
-    outputs, milliseconds, _ = run_micro(artifact_dir / INT8, inputs, seconds=0.5)
-    assert len(outputs) == len(milliseconds) == 2
+    outputs, milliseconds, _ = run_micro(artifact_dir / INT8, [inputs], seconds=0.5)
+    assert len(outputs[0]) == len(milliseconds) == 2
     assert max(milliseconds) < 300

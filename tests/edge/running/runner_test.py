@@ -13,6 +13,7 @@ import pytest
 from common.artifact import Artifact
 from edge.running import runner
 from edge.running.runner import RunnerError, measure, pin, state, time_interleaved
+from edge.running.samples import sample_inputs
 
 SOURCE = Path(runner.__file__)
 INT8 = "deployment_int8_ptq.tflite"
@@ -36,7 +37,7 @@ class FakeModel:
 
 def request(path, **values):
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    common = {"threads": 1, "cores": [], "library": None, "samples": None, "scale": 1, "offset": 0}
+    common = {"threads": 1, "cores": [], "library": None, "samples": None, "inputs": []}
     return {"task": "single", "files": [{"path": str(path), "sha256": sha256}], **common, **values}
 
 
@@ -155,16 +156,16 @@ def test_state_is_read_from_the_kernels_files():
 
 def test_outputs_are_those_of_litert_model(artifact_dir):
     artifact = Artifact.open(artifact_dir)
-    constants = artifact.manifest["input"]["preprocessing"]
-    values = {key: constants[key] for key in ("scale", "offset")}
     samples = str(artifact_dir / "samples.npz")
-    found = measure(request(artifact_dir / INT8, samples=samples, **values))
+    inputs = sample_inputs(artifact.manifest)
+    found = measure(request(artifact_dir / INT8, samples=samples, inputs=inputs))
     assert {"initialization_ms", "first_ms"} <= set(found)
     assert 0 <= found["model_memory_bytes"] < found["peak_memory_bytes"]
-    outputs = np.frombuffer(base64.b64decode(found["outputs"]["base64"]), np.int8)
+    (output,) = found["outputs"]
+    outputs = np.frombuffer(base64.b64decode(output["base64"]), np.int8)
     images, _ = artifact.samples()
     expected = artifact.load(INT8).invoke_each(artifact.preprocess(images))
-    np.testing.assert_array_equal(outputs.reshape(found["outputs"]["shape"]), expected)
+    np.testing.assert_array_equal(outputs.reshape(output["shape"]), expected)
 
 
 def test_files_are_timed_together(artifact_dir):

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from converters.conversion import pipeline
+from converters.source import from_workdir
 from trainers.recipes import make_config
 
 
@@ -19,4 +19,4 @@ from trainers.recipes import make_config
     ],
 )
 def test_a_network_is_named_by_what_makes_it(values, name):
-    assert pipeline._name(SimpleNamespace(config=make_config("digits", "w", values))) == name
+    assert from_workdir._name(SimpleNamespace(config=make_config("digits", "w", values))) == name

@@ -1,0 +1,93 @@
+"""What `--model` names, a workdir or a `.keras` file, as the source of a conversion."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.cli import UserError
+from common.storage.readers import read_lines
+from converters.source.arrays import read_npz
+from converters.source.checks import check_model, plain
+from converters.source.classes import classes_of
+from converters.source.flags import ModelFlags
+from converters.source.from_model import network_of_model
+from converters.source.from_workdir import network_of_workdir
+from converters.source.network import Input, Network
+from converters.source.photos import PhotoFolder, read_photos
+from trainers.networks.models import load_model
+
+SUFFIX = ".keras"
+
+
+def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int = 1024) -> Network:
+    """Returns the network that a command's `--model` names.
+
+    Args:
+      path: a workdir, or a `.keras` file.
+      data_dir: where the data of a workdir is, if it has moved; a folder of photographs for a
+        `.keras` file.
+      given: what else the command is told of a `.keras` file.
+      limit: the number of examples that are read at most.
+
+    Raises:
+      UserError: the model or its data cannot be used, or a flag is missing or not for it.
+
+    Examples:
+      >>> open_network(Path("net.keras"), "photos", ModelFlags()).inputs[0].shape
+      (224, 224, 3)
+    """
+    if path.suffix != SUFFIX:
+        if given != ModelFlags():
+            raise UserError(
+                f"{_first_flag(given)} is for a {SUFFIX} file; the workdir {path} says it itself"
+            )
+        return network_of_workdir(path, data_dir)
+    if (data_dir is None) == (given.inputs is None):
+        raise UserError(
+            f"{path} needs examples that calibrate and check its files: --data_dir=FOLDER of "
+            "photographs, or --inputs=FILE.npz of arrays (one of the two)"
+        )
+    model = load_model(path)
+    check_model(model)
+    choice = {"outputs": given.outputs or None, "size": given.input_size}
+    ready, _ = plain(model, **choice)
+    inputs = [Input(tensor.name, tuple(tensor.shape[1:])) for tensor in ready.inputs]
+    names = None if given.labels is None else read_lines(given.labels, "name another file")
+    if given.inputs is not None:
+        images, labels = read_npz(given.inputs, inputs)
+        found = {"images": images, "labels": labels, "class_names": names}
+    elif len(inputs) == 1:
+        # Classes of folders say nothing to a network of another kind, such as a detector.
+        classifies = classes_of(ready) > 0
+        photos = read_photos(Path(data_dir), inputs[0], limit, names, given.crop_share)
+        found = _of_photos(photos, classifies, names)
+    else:
+        raise UserError(
+            f"{path} takes {', '.join(each.name for each in inputs)}, not photographs alone; give "
+            "its examples with --inputs=FILE.npz"
+        )
+    return network_of_model(
+        model,
+        **found,
+        **choice,
+        preprocessing=given.preprocessing,
+        name=path.stem,
+        limit=limit,
+    )
+
+
+def _of_photos(photos: PhotoFolder, classifies: bool, names: Sequence[str] | None) -> dict:
+    """Returns the arguments of `network_of_model` that are of photographs."""
+    given, check = photos.calibration, photos.check
+    return {
+        "images": given.images,
+        "labels": given.labels if classifies else None,
+        "check": None if check is None else (check.images, check.labels if classifies else None),
+        "class_names": photos.class_names if classifies else names,
+        "photograph": photos.photograph,
+    }
+
+
+def _first_flag(given: ModelFlags) -> str:
+    default = ModelFlags()
+    names = [name for name in vars(given) if getattr(given, name) != getattr(default, name)]
+    return f"--{names[0]}"
