@@ -78,6 +78,8 @@ setup(
     ),
     package_data={
         "keras_shufflenet": ["py.typed"],
+        # The artifacts that travel with the package (common/included.py).
+        "common": ["artifacts/*/*"],
         "common.detection": ["templates/*.h"],
         "common.pages": ["templates/*.html"],
         "trainers.reporting": ["templates/*.html"],

@@ -4,7 +4,7 @@ The page works on this machine and on phones; nothing leaves the browser but a m
 user sends, which is appended to the output.
 
 Example:
-  shufflenet serve --artifact=artifact
+  shufflenet serve
   shufflenet serve --artifact=artifact --listen=0.0.0.0
   shufflenet serve --artifact=artifact --export=site
 """
@@ -17,8 +17,8 @@ from absl import flags
 
 from common import cli
 from common.artifact import Artifact
-from common.cli import UserError
 from common.files import check_appendable
+from common.included import example_note, included_artifact
 from edge.browser.address import addresses
 from edge.browser.collection import Collection, Ending
 from edge.browser.plan import Plan
@@ -31,7 +31,11 @@ from edge.devices.through_runner import samples_file
 from edge.records import make_record
 from edge.running.measurement import append_measurements, describe_machine, device_name
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that shufflenet convert wrote.")
+_ARTIFACT = flags.DEFINE_string(
+    "artifact",
+    None,
+    "The folder that shufflenet convert wrote; default: an example that travels with the package.",
+)
 _FILES = flags.DEFINE_list("files", [], "Names of the files to measure; by default all.")
 _THREADS = flags.DEFINE_integer("threads", 1, "Threads of WebAssembly, where a browser has them.")
 _WARMUP = flags.DEFINE_integer(
@@ -75,12 +79,12 @@ def entry_point() -> None:
 
 
 def _job() -> Job:
-    if not _ARTIFACT.value:
-        raise UserError("--artifact is missing; name a folder that shufflenet convert wrote")
     cli.check_bounds("threads", _THREADS.value, 1, MAX_THREADS)
     cli.check_bounds("warmup", _WARMUP.value, 0, MAX_RUNS)
     cli.check_bounds("runs", _RUNS.value, 1, MAX_RUNS)
-    artifact = Artifact.open(_ARTIFACT.value)
+    artifact = Artifact.open(_ARTIFACT.value or included_artifact())
+    if not _ARTIFACT.value:
+        print(example_note("--artifact"), file=sys.stderr)
     check_shown(artifact)
     for name in _FILES.value:
         artifact.path(name)  # Rejects an unknown name.

@@ -1,10 +1,12 @@
 """Classifies images with a trained or converted model.
 
 PATH is an image or a folder of images, at any depth. MODEL is a workdir (`shufflenet train`), a
-.keras file in one, or an artifact (`shufflenet convert`). Files that cannot be read are named, and
-the others are classified; the exit code is 1 only if no file could be read.
+.keras file in one, or an artifact (`shufflenet convert`); without it, an example that travels with
+the package classifies. Files that cannot be read are named, and the others are classified; the exit
+code is 1 only if no file could be read.
 
 Example:
+  shufflenet predict photo.jpg
   shufflenet predict --model=work photos/new holiday.jpg
   shufflenet predict --model=artifact --format=csv photos/new
 """
@@ -20,6 +22,7 @@ from absl import flags
 from common import cli
 from common.choices import choose
 from common.cli import UserError
+from common.included import example_note, included_artifact
 from common.manifest import MANIFEST
 from trainers.config import CONFIG_FILE
 from trainers.prediction.formats import FORMATS, Prediction
@@ -29,7 +32,12 @@ from trainers.startup import import_tensorflow
 if TYPE_CHECKING:
     from trainers.prediction.classifier import Classifier
 
-_MODEL = flags.DEFINE_string("model", None, "A training's workdir, a .keras file or an artifact.")
+_MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "A training's workdir, a .keras file or an artifact; default: an example that travels with the "
+    "package.",
+)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The training that a .keras file comes from; default: the file's folder."
 )
@@ -63,6 +71,8 @@ def main(paths: list[str]) -> None:
 
     classifier = open_classifier(config.model, config.workdir, config.file)
     print(f"{classifier.network.path}: {len(classifier.labels)} classes", file=sys.stderr)
+    if not _MODEL.value:
+        print(example_note("--model"), file=sys.stderr)
     unreadable: dict[str, str] = {}
     predictions = list(_predict(classifier, images, config.top, unreadable))
     for name, reason in unreadable.items():
@@ -78,14 +88,12 @@ def entry_point() -> None:
 
 
 def _read_flags(paths: list[str]) -> _Config:
-    if not _MODEL.value:
-        raise UserError("--model is missing; name a workdir, a .keras file or an artifact")
     if not paths:
-        raise UserError("no image is named; shufflenet predict --model=MODEL PATH…")
+        raise UserError("no image is named; shufflenet predict [--model=MODEL] PATH…")
     if _TOP.value < 1:
         raise UserError(f"--top must be at least 1; received {_TOP.value}")
     choose("format", [_FORMAT.value], FORMATS)
-    model = Path(_MODEL.value)
+    model = Path(_MODEL.value) if _MODEL.value else included_artifact()
     workdir = _workdir(model)
     if workdir is not None and _FILE.value is not None:
         raise UserError(f"--file is for artifacts, but {model} is not one; leave it out")

@@ -63,6 +63,14 @@ def test_an_exported_page_needs_no_server_of_ours(
         server.shutdown()
 
 
+@pytest.mark.medium
+def test_without_an_artifact_the_example_is_served(run_cli, litert_js, tmp_path):
+    done = run_cli(MODULE, "--export=site")
+    assert "an example that travels with the package" in done.stderr
+    config = json.loads((tmp_path / "site/config.json").read_text())
+    assert len(config["labels"]) == 10 and len(config["shown"]) == 2
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *unused):
         pass
@@ -71,7 +79,6 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--artifact is missing"),
         (["--artifact=nowhere"], "artifact nowhere is not a folder"),
         (["--artifact={small}", "--files=no.tflite"], "has no file 'no.tflite'"),
         (["--artifact={small}", "--runs=0"], "--runs must be at least 1"),

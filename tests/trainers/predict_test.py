@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from common.artifact import Artifact
+from common.included import included_artifact
+
 PREDICT = "trainers.predict"
 COUNT = 40
 
@@ -77,11 +80,22 @@ def test_it_fails_only_if_no_file_can_be_read(run_cli, photos, artifact_dir):
     assert done.stderr.splitlines()[-1] == "error: none of the 1 files can be read; name images"
 
 
+def test_without_a_model_the_example_answers(run_cli, tmp_path):
+    artifact = Artifact.open(included_artifact())
+    images, labels = artifact.samples()
+    outputs = artifact.load(artifact.default_file()).predict(artifact.preprocess(images))
+    sure = outputs.max(axis=-1).argmax()
+    Image.fromarray(images[sure]).save(tmp_path / "photo.png")
+    done = run_cli(PREDICT, "--format=csv", tmp_path / "photo.png")
+    (row,) = predictions(done).values()
+    assert row["class"] == artifact.labels[labels[sure]]
+    assert "an example that travels with the package" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["x.png"], "--model is missing"),
-        (["--model=."], "no image is named"),
+        ([], "no image is named"),
         (["--model=gone", "x.png"], "gone does not exist"),
         (["--model=.", "x.png"], ". is not a workdir, a .keras file in one, or an artifact"),
         (["--model=.", "--format=xml", "x.png"], "there is no format 'xml'"),
