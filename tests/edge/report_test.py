@@ -18,7 +18,7 @@ def measurements(record, tmp_path):
     path = tmp_path / "measurements.jsonl"
     latency = {"median": 10.25, "p10": 9.225, "p90": 12.3}
     records = [
-        record(DEPLOYMENT, accuracy=0.857, latency_ms=latency),
+        record(DEPLOYMENT, accuracy=0.857, latency_ms=latency, energy_mj=0.625),
         record(CANONICAL, 9.5, 0.75),
         record(
             HOSTILE,
@@ -52,6 +52,8 @@ def test_a_page_is_written(run_cli, measurements, tmp_path):
     assert '<td data-number="300.0"' in text and "The accuracies are of" not in text
     # 9.5 ms against 10.25 ms: here the deployment graph is the slower one.
     assert '<td data-number="0.926829' in text and "The artifact artifact does not exist" in text
+    # A number that someone measured and added.
+    assert '<td data-number="0.625"' in text
     assert HOSTILE not in text
 
 
