@@ -158,7 +158,7 @@ class NetworkConfig(Settings):
     )
     first_depthwise: bool = setting(
         False,
-        "V2*: each of V2's units begins with another depthwise 3x3, so that a point of a "
+        "Let each of V2's units begin with another depthwise 3x3 (V2*), so that a point of a "
         "detector sees more of the image.",
     )
     weights: str | None = setting(
