@@ -4,7 +4,14 @@ from operator import itemgetter
 import pytest
 
 from common.cli import UserError
-from edge.reporting.data import by_group, canonical_pairs, latest, manifest_of, read_report_data
+from edge.reporting.data import (
+    accuracy_name,
+    by_group,
+    canonical_pairs,
+    latest,
+    manifest_of,
+    read_report_data,
+)
 from edge.reporting.pareto import pareto_front
 
 
@@ -19,6 +26,16 @@ def test_points(record, tmp_path):
     assert (point.label, point.group) == ("deployment_int8_ptq.tflite", "host, 1 thread")
     assert (point.ms, point.low, point.high, point.accuracy) == (2.0, 1.9, 2.1, 0.9)
     assert point.text("model") == "v2" and point.text("nothing") == ""
+
+
+def test_a_detector_s_accuracy_is_its_average_precision(record, tmp_path):
+    detector = record("detector.tflite", accuracy=None, ap=0.4, ap50=0.7)
+    (point,) = read(tmp_path, detector).points
+    assert point.accuracy == 0.4 and accuracy_name([point]) == "AP"
+    both = read(tmp_path, detector, record()).points
+    assert accuracy_name(both) == "accuracy or AP" and accuracy_name(both[1:]) == "accuracy"
+    hostile = read(tmp_path, record(ap="<b>")).points
+    assert (hostile[0].accuracy, accuracy_name(hostile)) == (0.9, "accuracy")
 
 
 def test_what_is_no_device_s_number_says_so(record, tmp_path):
