@@ -119,7 +119,7 @@ function browserName(agent, list) {
 
 function platformName(agent, data, more) {
   if (data?.platform) return [data.platform, more.platformVersion, more.architecture].filter(Boolean).join(' ');
-  const found = /iPhone OS ([\d_]+)|(Android [\d.]+)|(Mac OS X [\d_.]+)|(Windows NT [\d.]+)|(Linux[^;)]*)/.exec(agent);
+  const found = /iPhone OS ([\d_]+)|(Android [\d.]+)|(Mac OS X [\d_.]+)|(Windows NT [\d.]+)|(Linux(?!; Android)[^;)]*)/.exec(agent);
   if (!found) return navigator.platform || 'unknown';
   return found[1] ? `iOS ${found[1].replaceAll('_', '.')}` : found[0];
 }
