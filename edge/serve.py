@@ -10,7 +10,10 @@ Example:
 """
 
 import queue
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from absl import flags
@@ -20,7 +23,7 @@ from common.artifact import Artifact
 from common.files import check_appendable
 from common.included import example_note, included_artifact
 from edge.browser.address import addresses
-from edge.browser.collection import Collection, Ending
+from edge.browser.collection import Collection, Ending, Pass
 from edge.browser.plan import Plan
 from edge.browser.site import export, make_site
 from edge.devices import Job
@@ -105,14 +108,7 @@ def _serve(job: Job, plan: Plan, results: Results, output: Path) -> None:
     machine = describe_machine()
     with make_server(job, make_site(plan, has_server=True), collection) as server:
         print(f"{addresses(server, job.options['listen'])}\nCtrl-C ends it.", flush=True)
-        while True:
-            try:
-                found = collection.finished.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                collection.give_up(_SILENCE)
-                continue
-            if isinstance(found, Ending):
-                continue
+        for found in _sent(collection):
             for result in results.of(found):
                 if result.error is not None:
                     print(f"{result.file}: {result.error}", file=sys.stderr)
@@ -120,6 +116,30 @@ def _serve(job: Job, plan: Plan, results: Results, output: Path) -> None:
                 record = make_record(job, "serve", "browser", result, machine)
                 append_measurements(output, [record])
                 print(f"{output}: {_line(record)}", flush=True)
+
+
+def _sent(collection: Collection) -> Iterator[Pass]:
+    """Yields what browsers send, until Ctrl-C and all that was sent before it.
+
+    A page has said that it is here. A second Ctrl-C does not wait for it.
+    """
+    stopped = threading.Event()
+
+    def stop(*unused: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    signal.signal(signal.SIGINT, stop)
+    while not (stopped.is_set() and collection.finished.empty()):
+        try:
+            found = collection.finished.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            collection.give_up(_SILENCE)
+            continue
+        if not isinstance(found, Ending):
+            yield found
+    raise KeyboardInterrupt
 
 
 def _line(record: dict) -> str:
