@@ -146,13 +146,14 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise UserError(f"output {output} is a file; name a new folder")
     if not output.is_dir() or not any(output.iterdir()):
         return
-    if not overwrite:
-        raise UserError(
-            f"output {output} exists and is not empty; name a new folder or add --overwrite"
-        )
     if not (output / MANIFEST).is_file():
         raise UserError(
-            f"output {output} is not an artifact, so it is not replaced; name a new folder"
+            f"output {output} is not empty and not an artifact, so it is not replaced; name a new "
+            "folder"
+        )
+    if not overwrite:
+        raise UserError(
+            f"output {output} is an artifact already; name a new folder or add --overwrite"
         )
     if foreign := _foreign(output):
         raise UserError(

@@ -1,6 +1,7 @@
 """How every command starts and fails: one line that names the thing and the remedy."""
 
 import errno
+import logging as python_logging
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,14 @@ EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 _MORE = "close other programs, raise `ulimit -v`, or use smaller batches and images"
+
+
+class _Message(python_logging.Formatter):
+    """Shows what is logged as errors are shown, without the time, thread and line of code."""
+
+    def format(self, record: python_logging.LogRecord) -> str:
+        """Returns, for example, "warning: 1 image cannot be read"."""
+        return f"{record.levelname.lower()}: {record.getMessage()}"
 
 
 class UserError(Exception):
@@ -70,6 +79,7 @@ def _guarded(main: Callable[[], None], argv: list[str]) -> int:
     # tfds and Keras log a lot at INFO; what the user must see is printed, or logged as a warning.
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().setFormatter(_Message())
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; flags look like --name=value")

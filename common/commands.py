@@ -8,10 +8,15 @@ modules.
 """
 
 import difflib
+import importlib
 import importlib.metadata
+import os
 import runpy
 import sys
 from pathlib import Path
+
+from common import screen
+from common.quiet import quiet_stderr
 
 EXIT_ERROR = 1
 _PACKAGE = "keras_shufflenet"
@@ -43,6 +48,7 @@ COMMANDS = {
 
 def main() -> int:
     """Runs `shufflenet COMMAND …`."""
+    screen.protect()
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help"):
         print(usage())
@@ -90,10 +96,19 @@ def _run(name: str, arguments: list[str]) -> int:
         )
         return EXIT_ERROR
     module, _ = COMMANDS[name]
+    _load_quietly(module.partition(".")[0])
     sys.argv = [module, *arguments]
     # As `__main__`, and with the module's file as sys.argv[0]: absl shows the flags of that file.
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0
+
+
+def _load_quietly(package: str) -> None:
+    """Loads a command's package; some load TensorFlow, which prints about GPUs and CPUs."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # What is printed before TensorFlow has read that.
+    with quiet_stderr():
+        importlib.import_module(package)
 
 
 if __name__ == "__main__":

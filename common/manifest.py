@@ -225,7 +225,7 @@ def read_manifest(folder: Path) -> dict:
     """
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise UserError(f"artifact {folder} is not a folder; make one with converters.convert")
+        raise UserError(f"artifact {folder} is not a folder; make one with shufflenet convert")
     if not path.is_file():
         raise UserError(f"{folder} is not an artifact: {MANIFEST} is missing; name another folder")
     if path.stat().st_size > _MAX_MANIFEST_BYTES:

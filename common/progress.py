@@ -60,8 +60,11 @@ class Progress:
     def _print_line(self, done: int, values: dict[str, float]) -> None:
         rate = (done - self._start) / max(self._last_line - self._started, 1e-9)
         left = tqdm.format_interval((self._total - done) / rate) if rate else "?"
+        pace = f"{rate:.0f} {self._unit}s/s"
+        if 0 < rate < 1:
+            pace = f"{1 / rate:.1f} s/{self._unit}"
         shown = "".join(f", {name} {value:.4g}" for name, value in values.items())
         self.say(
             f"{self._title}: {done}/{self._total} {self._unit}s "
-            f"({100 * done / self._total:.0f}%), {rate:.0f} {self._unit}s/s, {left} left{shown}"
+            f"({100 * done / self._total:.0f}%), {pace}, {left} left{shown}"
         )

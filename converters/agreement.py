@@ -30,6 +30,7 @@ def main() -> None:
     from converters.diagnosis.agreement import measure, operator_table, summary
     from converters.diagnosis.quantized_workdir import load_quantized
 
+    print(f"quantizing {config.model} and comparing on {config.images} images", flush=True)
     report = measure(load_quantized(config))
     print(summary(report))
     if config.output is not None:

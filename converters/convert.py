@@ -182,7 +182,7 @@ def main() -> None:
         input_size=_INPUT_SIZE.value,
         crop_share=_CROP_SHARE.value,
     )
-    command = shlex.join(["python", "-m", "converters.convert", *sys.argv[1:]])
+    command = shlex.join(["shufflenet", "convert", *sys.argv[1:]])
     # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.conversion.api import example_limit
@@ -192,7 +192,8 @@ def main() -> None:
     opened = functools.partial(
         open_network, config.model, config.data_dir, given, example_limit(config)
     )
-    _print_summary(config.output, convert_network(opened, config, command))
+    say = functools.partial(print, flush=True)
+    _print_summary(config.output, convert_network(opened, config, command, say))
 
 
 def entry_point() -> None:

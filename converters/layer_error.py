@@ -30,6 +30,7 @@ def main() -> None:
     from converters.diagnosis.layer_error import measure, save_picture, summary, table
     from converters.diagnosis.quantized_workdir import load_quantized
 
+    print(f"quantizing {config.model} and measuring on {config.images} images", flush=True)
     network = load_quantized(config)
     report = measure(network)
     print(summary(report))

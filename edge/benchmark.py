@@ -1,12 +1,12 @@
 """Measures the files of an artifact, or any .tflite files, on devices.
 
-An artifact is the folder that converters.convert writes: .tflite files, a manifest that describes
+An artifact is the folder that `shufflenet convert` writes: .tflite files, a manifest that describes
 them, class names and a few evaluation images. Other files get random inputs of their own types.
 
 Example:
-  python -m edge.benchmark --artifact=artifact --device=host,micro-sim
-  python -m edge.benchmark --artifact=artifact --device=ssh --host=pi@raspberrypi
-  python -m edge.benchmark --files=a.tflite,b.tflite
+  shufflenet benchmark --artifact=artifact --device=host,micro-sim
+  shufflenet benchmark --artifact=artifact --device=ssh --host=pi@raspberrypi
+  shufflenet benchmark --files=a.tflite,b.tflite
 """
 
 import sys
@@ -25,11 +25,12 @@ from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
+from edge.provenance import busy_warning
 from edge.records import make_record
 from edge.running.loose_files import LooseFiles
 from edge.running.measurement import append_measurements, describe_machine, device_name
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that converters.convert wrote.")
+_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that shufflenet convert wrote.")
 _DEVICE = flags.DEFINE_list(
     "device",
     ["host"],
@@ -70,6 +71,8 @@ _HEADERS = (
     *("peak MB", "arena KB", "max LSB", "<=1 LSB", "max LSB ref", "<=1 LSB ref"),
 )
 _NONE = "-"
+# Their times depend on what else this machine does.
+_ON_THIS_MACHINE = ("host", "micro-sim")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class BenchmarkConfig:
     def __post_init__(self):
         if self.artifact is None and not self.files:
             raise UserError(
-                "--artifact is missing; name a folder that converters.convert wrote, or .tflite "
+                "--artifact is missing; name a folder that shufflenet convert wrote, or .tflite "
                 "files with --files"
             )
         unknown = [name for name in self.devices if name not in DEVICES]
@@ -188,6 +191,9 @@ def _print_table(records: list[dict]) -> None:
             for row, record in zip(rows, records, strict=True)
         ]
     print(format_table(headers, rows))
+    here = [record["machine"] for record in records if record["device"] in _ON_THIS_MACHINE]
+    if here and (busy := busy_warning(here[0])):
+        print(f"Not a quiet machine: {busy}; the times are noisy.")
     if headers != _HEADERS:
         print("rms error: from the Keras model's outputs, in their standard deviations.")
     if any("agreement" in record for record in records):

@@ -1,9 +1,9 @@
 """Shows where the time of .tflite files goes: by operator and by kind of operator.
 
-The files are those of an artifact, the folder that converters.convert writes, or any others.
+The files are those of an artifact, the folder that `shufflenet convert` writes, or any others.
 
 Example:
-  python -m edge.profile --artifact=artifact --output=profile
+  shufflenet profile --artifact=artifact --output=profile
 """
 
 import shlex
@@ -25,7 +25,7 @@ from edge.profiling.table import caution, kind_table, markdown, operator_table, 
 from edge.provenance import busy_warning, describe
 from edge.running.measurement import SCHEMA_VERSION, append_measurements, describe_machine, now
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that converters.convert wrote.")
+_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that shufflenet convert wrote.")
 _FILES = flags.DEFINE_list(
     "files",
     [],
@@ -78,7 +78,7 @@ class ProfileConfig:
 
     def __post_init__(self):
         if self.artifact is None and not self.files:
-            raise UserError("--artifact is missing; name a folder that converters.convert wrote")
+            raise UserError("--artifact is missing; name a folder that shufflenet convert wrote")
 
 
 def main() -> None:
@@ -150,7 +150,7 @@ def _header(config: ProfileConfig, path: Path, name: str, entry: dict) -> dict:
     return {
         "schema_version": SCHEMA_VERSION,
         "date": now(),
-        "command": shlex.join(["python", "-m", "edge.profile", *sys.argv[1:]]),
+        "command": shlex.join(["shufflenet", "profile", *sys.argv[1:]]),
         "device": "host",
         "artifact": None if config.artifact is None else str(config.artifact),
         "model": entry.get("model", path.stem),
@@ -175,6 +175,8 @@ def _summary(records: list[dict], slowest: int | None) -> str:
         f"Method: {profile['method_description']}. us: the mean of the middle half of "
         f"{profile['runs']} runs; the files were measured in interleaved rounds."
     )
+    if busy := busy_warning(records[0]["machine"]):
+        parts.append(f"Not a quiet machine: {busy}; the times are noisy.")
     return "\n\n".join(filter(None, [*parts, caution(records)]))
 
 

@@ -22,7 +22,7 @@ def make_record(job: Job, command: str, device: str, result: Result, machine: di
     return {
         "schema_version": SCHEMA_VERSION,
         "date": now(),
-        "command": shlex.join(["python", "-m", f"edge.{command}", *sys.argv[1:]]),
+        "command": shlex.join(["shufflenet", command, *sys.argv[1:]]),
         "device": device,
         "artifact": None if job.artifact.folder is None else str(job.artifact.folder),
         "model": job.artifact.name if job.artifact.folder is not None else Path(result.file).stem,

@@ -1,7 +1,7 @@
 """Writes measurements as one page: sortable tables, latency against accuracy, operators.
 
 Example:
-  python -m edge.report measurements.jsonl profile/profile.jsonl --output=report.html
+  shufflenet report measurements.jsonl profile/profile.jsonl --output=report.html
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ from edge.devices.through_runner import samples_file
 from edge.records import make_record
 from edge.running.measurement import append_measurements, describe_machine, device_name
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that converters.convert wrote.")
+_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that shufflenet convert wrote.")
 _FILES = flags.DEFINE_list("files", [], "Names of the files to measure; by default all.")
 _THREADS = flags.DEFINE_integer("threads", 1, "Threads of WebAssembly, where a browser has them.")
 _WARMUP = flags.DEFINE_integer(
@@ -76,7 +76,7 @@ def entry_point() -> None:
 
 def _job() -> Job:
     if not _ARTIFACT.value:
-        raise UserError("--artifact is missing; name a folder that converters.convert wrote")
+        raise UserError("--artifact is missing; name a folder that shufflenet convert wrote")
     cli.check_bounds("threads", _THREADS.value, 1, MAX_THREADS)
     cli.check_bounds("warmup", _WARMUP.value, 0, MAX_RUNS)
     cli.check_bounds("runs", _RUNS.value, 1, MAX_RUNS)

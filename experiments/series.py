@@ -62,6 +62,8 @@ def run_series(config: SeriesConfig) -> Path:
     """
     records, failures = [], []
     page = config.settings.output / "index.html"
+    names = ", ".join(experiment.name for experiment in config.experiments)
+    print(f"running {names}: minutes each; --experiments=NAME,… chooses", flush=True)
     for experiment in config.experiments:
         try:
             records.append(_record(experiment, config))

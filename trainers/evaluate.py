@@ -78,6 +78,8 @@ def _workdir_of(model: Path) -> Path:
         return model
     if (model.parent / CONFIG_FILE).exists():
         return model.parent
+    if not model.exists():
+        raise cli.UserError(f"{model} does not exist; name a workdir, a .keras or a .tflite file")
     raise cli.UserError(f"--workdir is missing; name the training that {model} comes from")
 
 

@@ -202,6 +202,12 @@ class Trainer:
         write_labels(self._workdir, self._train_source.class_names)
         _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
         self._task.save_config()
+        if self._workers.is_chief:
+            size = self._config.optimization.batch_size
+            print(
+                f"{self.total_steps} steps with batches of {size}; the first step takes longest",
+                flush=True,
+            )
 
     def _share_state(self) -> None:
         """Gives every worker the chief's state."""

@@ -101,7 +101,7 @@ class DataConfig(Settings):
         for name in ("train_split", "eval_split"):
             check_split(name, getattr(self, name))
         if self.dataset == FOLDER and not self.data_dir:
-            raise ValueError("data_dir must name the root of the images with dataset=folder")
+            raise ValueError("data_dir is missing; name the folder of your images")
         if self.data_service and not re.fullmatch(f"local|{DATA_SERVICE}", self.data_service):
             raise ValueError(
                 f"data_service must be local or grpc://HOST:PORT, got {self.data_service!r}"
@@ -158,7 +158,7 @@ class NetworkConfig(Settings):
     )
     first_depthwise: bool = setting(
         False,
-        "V2*: each of V2's units begins with another depthwise 3x3, so that a point of a "
+        "Let each of V2's units begin with another depthwise 3x3 (V2*), so that a point of a "
         "detector sees more of the image.",
     )
     weights: str | None = setting(

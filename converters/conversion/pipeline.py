@@ -95,7 +95,10 @@ def convert_workdir(config: ConversionConfig, command: str) -> dict:
 
 
 def convert_network(
-    open_network: Callable[[], Network], config: ConversionConfig, command: str
+    open_network: Callable[[], Network],
+    config: ConversionConfig,
+    command: str,
+    say: Callable[[str], None] = lambda unused_stage: None,
 ) -> dict:
     """Converts a network, checks every file against its model and writes the artifact.
 
@@ -103,6 +106,7 @@ def convert_network(
       open_network: returns the network; called after everything that can be checked before.
       config: the settings.
       command: the command line, for the manifest.
+      say: is called with what begins, such as "converting net.tflite".
 
     Returns:
       The manifest's fields.
@@ -114,12 +118,14 @@ def convert_network(
     # First of all, so that a missing compiler is reported before minutes of work.
     step = device_step(config)
     with staged_folder(config.output.absolute(), config.overwrite) as folder:
+        say("loading the network and its images")
         network = open_network()
         evaluation = _evaluate(network, max(config.samples, CHECK_IMAGES))
         sources = Sources(network, config)
         files = {}
         for graph, quantization in config.pairs:
             path = folder / f"{graph}_{_SUFFIXES[quantization]}"
+            say(f"converting and checking {path.name}")
             content = CONVERTERS[graph, quantization](sources, quantization)
             content, memory = _fitted(content, config, graph, quantization)
             path.write_bytes(_with_metadata(content, network, path.suffix, config.target))

@@ -105,7 +105,9 @@ def read_report_data(paths: Sequence[Path]) -> ReportData:
         notes.append(f"skipped: {unknown} of the records, neither measurements nor profiles")
     if not measured and not breakdowns:
         names = ", ".join(map(str, paths))
-        raise UserError(f"there are no measurements in {names}; make some with edge.benchmark")
+        raise UserError(
+            f"there are no measurements in {names}; make some with shufflenet benchmark"
+        )
     several = len({str(record.get("artifact")) for record in measured}) > 1
     groups = _groups(measured)
     points = [

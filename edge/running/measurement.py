@@ -171,6 +171,8 @@ def read_measurements(path: Path) -> list[dict]:
     Raises:
       UserError: the file is missing.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file that shufflenet benchmark wrote")
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with shufflenet benchmark")
     records = read_records(path, "name another file")

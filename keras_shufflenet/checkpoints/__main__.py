@@ -1,10 +1,10 @@
 """Inspects a checkpoint, or converts it to a `.keras` file or back.
 
 Example:
-  python -m keras_shufflenet.checkpoints inspect checkpoint.pth
-  python -m keras_shufflenet.checkpoints convert checkpoint.pth --output=model.keras
-  python -m keras_shufflenet.checkpoints convert checkpoint.pth#ema --output=model.keras
-  python -m keras_shufflenet.checkpoints convert model.keras --output=model.safetensors
+  shufflenet checkpoints inspect checkpoint.pth
+  shufflenet checkpoints convert checkpoint.pth --output=model.keras
+  shufflenet checkpoints convert checkpoint.pth#ema --output=model.keras
+  shufflenet checkpoints convert model.keras --output=model.safetensors
 """
 
 import dataclasses

@@ -116,46 +116,43 @@ def describe(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> Desc
             "ShuffleNetV2 that you take `features` of"
         )
     classifier = _shape(tensors, f"{known.layers['predictions']}.weight", 2, path)
-    key = f"{known.layers[TABLES[known.network].layer]}.weight"
-    width = _shape(tensors, key, TABLES[known.network].dimensions, path)[1]
-    variant = _variant(known, repr(key), width, path)
+    table = TABLES[known.network]
+    key = f"{known.layers[table.layer]}.weight"
+    width = _shape(tensors, key, table.dimensions, path)[1]
+    if width not in table.networks:
+        raise ValueError(
+            f"checkpoint {str(path)!r} looks like {known.title}, but {key!r} takes {width} "
+            f"channels; its networks have {', '.join(map(str, sorted(table.networks)))}: build "
+            "yours with stage_channels=… and name the file as its weights"
+        )
     channels = stem_channels(known, tensors) or 3
     settings = settings_of(known, tensors)
-    return Description(known, variant, classifier[0], channels, settings)
+    return Description(known, table.networks[width], classifier[0], channels, settings)
 
 
 def arguments_of(tensors: Mapping[str, np.ndarray], path: str | os.PathLike) -> dict[str, Any]:
-    """Returns the arguments of the network that a checkpoint's stages belong to.
+    """Returns what a checkpoint says of the arguments of its network.
 
     Args:
-      tensors, path: as in `describe`; the checkpoint may end after the stages.
+      tensors, path: as in `describe`; the checkpoint may have no classifier, widths that the papers
+        do not have, or end after the stages.
 
     Returns:
-      Its settings and what says which one of its family's it is, such as the scale.
+      Its settings, and what says which one of its family's it is, such as the scale, if it is one.
 
     Raises:
-      ValueError: as in `describe`.
+      ValueError: it belongs to no family.
     """
     known = recognize(tensors, path)
-    if not known.only_features:
-        described = describe(tensors, path)
-        return {**described.variant, **described.settings}
-    # The second unit of the last stage takes half of its channels.
-    key = f"{known.unit.format(stage=4, unit=1)}.{known.unit_layers['pointwise1']}.weight"
-    width = 2 * _shape(tensors, key, 4, path)[1]
-    return {**_variant(known, f"twice {key!r}", width, path), **settings_of(known, tensors)}
-
-
-def _variant(known: Format, place: str, width: int, path: str | os.PathLike) -> dict[str, Any]:
-    """Returns which one of a family's networks has a width at a place, which messages name."""
-    networks = TABLES[known.network].networks
-    if width not in networks:
-        raise ValueError(
-            f"checkpoint {str(path)!r} looks like {known.title}, but {place} takes {width} "
-            f"channels; its networks have {', '.join(map(str, sorted(networks)))}: build "
-            "yours with stage_channels=… and name the file as its weights"
-        )
-    return networks[width]
+    table = TABLES[known.network]
+    key, factor = f"{known.layers.get(table.layer)}.weight", 1
+    if known.only_features:
+        # The second unit of the last stage takes half of its channels.
+        unit = known.unit.format(stage=4, unit=1)
+        key, factor = f"{unit}.{known.unit_layers['pointwise1']}.weight", 2
+    shape = tensors[key].shape if key in tensors else (0, 0)
+    variant = table.networks.get(factor * shape[1], {}) if len(shape) > 1 else {}
+    return {**variant, **settings_of(known, tensors)}
 
 
 def _shape(

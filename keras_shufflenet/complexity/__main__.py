@@ -1,7 +1,7 @@
 """Prints what a network costs: multiply-adds, parameters, activation bytes, memory access cost.
 
 Example:
-  python -m keras_shufflenet.complexity --model=shufflenet_v2 --scale=1.0
+  shufflenet complexity --model=shufflenet_v2 --scale=1.0
 """
 
 import dataclasses
@@ -81,7 +81,11 @@ def load_or_build(options: Options) -> keras.Model:
 
 
 def _load(path: str | None) -> keras.Model:
-    if path is None or not path.endswith(".keras"):
+    if path is None:
+        raise ValueError(
+            f"--model is missing; name {' or '.join(NETWORKS)}, or the path of a .keras file"
+        )
+    if not path.endswith(".keras"):
         raise ValueError(
             f"--model must be one of {', '.join(NETWORKS)} or the path of a .keras file. "
             f"Received: {path}"

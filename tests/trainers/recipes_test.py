@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 
 from common.cli import UserError
@@ -75,6 +76,24 @@ def test_torchvisions_numbers():
     assert changed.trivial_augment and changed.repeated_augmentation == 4
     # torchvision/references: 0.99998, adjusted to batch and epochs, every 32 steps.
     assert how.ema_decay**32 == pytest.approx(1 - (1 - 0.99998) * 1024 * 32 / 600, rel=1e-12)
+
+
+def test_a_checkpoints_network_is_taken_over(tmp_path):
+    tensors = {
+        "stage2.0.branch2.0.weight": np.zeros(()),
+        "fc.weight": np.zeros((9, 1024)),
+        "conv5.0.weight": np.zeros((1, 464, 1, 1)),
+    }
+    np.savez(tmp_path / "torchvision.npz", **tensors)
+    given = {"weights": str(tmp_path / "torchvision.npz"), "data_dir": "boxes"}
+    made = make_config("detection", "w", given)
+    network = made.network
+    assert (network.scale, network.padding, network.convention) == (1.0, "symmetric", "paper")
+    assert made.images.preprocessing == "torch" and made.images.input_size == 256
+    assert make_config("detection", "w", {**given, "scale": 2.0}).network.scale == 2.0
+    (tmp_path / "torchvision.npz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"--weights: checkpoint .* is damaged"):
+        make_config("detection", "w", given)
 
 
 def test_epochs_replace_a_recipes_steps():

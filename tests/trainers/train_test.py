@@ -49,7 +49,7 @@ def refused(done, pattern):
         (["--recipe=digits", "--model=resnet"], r"--model .*shufflenet_v1, shufflenet_v2.*resnet"),
         (["--recipe=digits", "--batch_size=0"], r"--batch_size must be .*1, got 0"),
         (["--recipe=digits", "--strategy=gpu"], r"--strategy must be one of one, mirrored, multiw"),
-        (["--recipe=folder"], r"--data_dir must name the root"),
+        (["--recipe=folder"], r"--data_dir is missing; name the folder of your images"),
         ([], r"--recipe is missing; name one of digits"),
         (["--resume"], r"--recipe is missing"),
         (["--recipe=digits", "--workdir="], r"--workdir is missing"),

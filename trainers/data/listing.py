@@ -75,7 +75,8 @@ def list_splits(root: str, used: Sequence[str], train: str, test: str) -> Listin
       UserError: there are no images, or a class has too few to hold one out.
     """
     skipped: Counter[str] = Counter()
-    folders = {name: path for name, path, kind in _entries(root, skipped) if kind == _FOLDER}
+    entries = _entries(root, skipped)
+    folders = {name: path for name, path, kind in entries if kind == _FOLDER}
     splits = [name for name, path in folders.items() if _has(_FOLDER, path)]
     is_plain = not {*used, train, test}.intersection(folders) and any(
         _has(_IMAGE, path) for path in folders.values()
@@ -83,11 +84,19 @@ def list_splits(root: str, used: Sequence[str], train: str, test: str) -> Listin
     places = {name: path for name, path in folders.items() if name in used}
     if is_plain:
         places = {train: root}
+    if is_plain:
+        # The root is counted as the folder of the one split.
+        skipped.clear()
     found = {name: _classes(place, skipped) for name, place in places.items()}
     listing = Listing(root, found, tuple(found if is_plain else splits), skipped)
     if test != train and (is_plain or splits == [train]):
         rest, held = _divide(places[train], found[train])
         listing = Listing(root, {train: rest, test: held}, (train, test), skipped, held_out=test)
+    if not folders and entries:
+        raise UserError(
+            f"{len(entries)} images lie directly in {root}; put them into a folder for each class: "
+            f"{root}/CLASS/*.jpg"
+        )
     if not any(map(_count, listing.splits.values())) and (listing.splits or not splits):
         others = f", but {_counted(skipped)}" if skipped else ""
         raise UserError(f"image folder {root} has no images{others}; {_LAYOUT}")

@@ -10,6 +10,7 @@ import keras
 import keras_shufflenet
 from common import files
 from common.cli import UserError
+from common.manifest import MANIFEST
 from keras_shufflenet.checkpoints.weights_argument import open_keras_file
 from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.strategy import synchronize_batch_norms
@@ -164,6 +165,21 @@ def save_model(model: keras.Model, path: str | Path) -> None:
         synchronize_batch_norms(model, synchronized)
 
 
+def _why_missing(path: Path) -> str:
+    """Returns what to do about a `.keras` file that does not exist."""
+    workdir = path.parent
+    if (workdir / MANIFEST).is_file():
+        return f"{workdir} is an artifact, not a workdir; name the training that it comes from"
+    if not (workdir / "checkpoints").is_dir():
+        return f"model {path} does not exist; check the path"
+    best = workdir / "best.keras"
+    other = f", or name {best}" if best.is_file() else ""
+    return (
+        f"the training in {workdir} is not finished; continue it with shufflenet train "
+        f"--workdir={workdir} --resume{other}"
+    )
+
+
 def load_model(path: str | Path) -> keras.Model:
     """Loads a `.keras` file.
 
@@ -171,7 +187,7 @@ def load_model(path: str | Path) -> keras.Model:
       UserError: no such file, or Keras cannot read it.
     """
     if not Path(path).is_file():
-        raise UserError(f"model {path} does not exist; finish a training first, or check the path")
+        raise UserError(_why_missing(Path(path)))
     try:
         open_keras_file(str(path)).close()  # A small file must not fill the memory.
         return keras.saving.load_model(path, compile=False)

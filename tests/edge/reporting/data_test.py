@@ -132,7 +132,9 @@ def test_torn_lines_are_noted(record, tmp_path):
 
 
 def test_nothing_to_show_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"measurements\.jsonl; make some with edge\.benchmark"):
+    with pytest.raises(
+        UserError, match=r"measurements\.jsonl; make some with shufflenet benchmark"
+    ):
         read(tmp_path)
     with pytest.raises(UserError, match=r"missing\.jsonl does not exist"):
         read_report_data([tmp_path / "missing.jsonl"])
