@@ -19,6 +19,7 @@ class MicroMutableOpResolver : public MicroOpResolver {
  public:
   int Room() const override { return static_cast<int>(tOpCount) - count_; }
 
+  TfLiteStatus AddAdd() { return Add(); }
   TfLiteStatus AddAveragePool2D() { return Add(); }
   TfLiteStatus AddConcatenation() { return Add(); }
   TfLiteStatus AddConv2D() { return Add(); }
@@ -26,6 +27,9 @@ class MicroMutableOpResolver : public MicroOpResolver {
   TfLiteStatus AddFullyConnected() { return Add(); }
   TfLiteStatus AddMaxPool2D() { return Add(); }
   TfLiteStatus AddMean() { return Add(); }
+  TfLiteStatus AddReshape() { return Add(); }
+  TfLiteStatus AddResizeBilinear() { return Add(); }
+  TfLiteStatus AddSplitV() { return Add(); }
   TfLiteStatus AddStridedSlice() { return Add(); }
 
  private:
