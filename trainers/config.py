@@ -13,10 +13,10 @@ from typing import Any
 from common import files
 from common.cli import UserError
 from common.storage.readers import DamagedError, read_json
-from trainers.detection_settings import DetectionConfig
 from trainers.settings import (
     AugmentationConfig,
     DataConfig,
+    DetectionConfig,
     ImageConfig,
     NetworkConfig,
     OptimizationConfig,

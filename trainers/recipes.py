@@ -10,8 +10,7 @@ from typing import Any
 
 from common.cli import UserError
 from trainers.config import TrainConfig
-from trainers.detection_settings import DetectionConfig
-from trainers.settings import MODEL_SUFFIX
+from trainers.settings import MODEL_SUFFIX, DetectionConfig
 from trainers.startup import import_tensorflow
 
 

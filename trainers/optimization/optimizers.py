@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_shufflenet.keras_internals import LossScaleHooks, OptimizerHooks
-from trainers.constants import shared
 from trainers.settings import OptimizationConfig
+from trainers.training_graph.constants import shared
 
 _MOMENTUM = 0.9
 # Muon's share of the learning rate, so that Muon and SGD can use one schedule: with the usual rates

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainers.constants import shared
 from trainers.distribution.strategy import sum_over_devices
+from trainers.training_graph.constants import shared
 
 
 class Statistics(NamedTuple):

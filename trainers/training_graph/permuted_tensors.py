@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras_shufflenet import permutations
 from keras_shufflenet.layers import ungrouped_kernel
 from keras_shufflenet.permutations import ABSENT, PermutedTensor
-from trainers.constants import shared
 from trainers.distribution.strategy import moments_over_devices
+from trainers.training_graph.constants import shared
 
 # The number of floats that a CPU's vector instructions process at once in TensorFlow's kernels.
 _VECTOR = 8

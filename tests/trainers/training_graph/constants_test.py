@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from trainers.constants import shared
+from trainers.training_graph.constants import shared
 
 pytestmark = pytest.mark.medium
 
@@ -55,7 +55,7 @@ def test_without_a_graph_it_is_a_constant():
 
 MIRRORED = """
 import tensorflow as tf
-from trainers.constants import shared
+from trainers.training_graph.constants import shared
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
