@@ -75,6 +75,13 @@ def test_each_number_is_checked_alone():
             )
 
 
+def test_the_oddest_of_many_images_is_not_limited_in_int8():
+    found = Agreement(max=2.5, rms=0.04, argmax=0.98, images=10_000)
+    check_agreement(found, BOUNDS["int8-ptq"], "model.tflite")
+    with pytest.raises(UserError, match=r"max 2\.5"):
+        check_agreement(found, BOUNDS["int16x8"], "model.tflite")
+
+
 @pytest.mark.parametrize("quantization", ["int8-ptq", "int8-qat"])
 def test_two_percent_of_other_classes_are_a_warning_with_remedies(quantization):
     few, many = (Agreement(max=0.5, rms=0.1, argmax=x, images=200) for x in (0.985, 0.98))
