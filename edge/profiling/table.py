@@ -136,7 +136,8 @@ def _total(record: dict, name: str, milliseconds: dict, macs: int) -> list[str]:
     rate = _scaled(macs / milliseconds["median"] * 1e3, 1e9)
     profile = record["operator_profile"]
     count = str(len(profile["operators"]))
-    share = _percent(milliseconds["median"] / profile["whole_ms"]["median"])
+    # Of the operators' sum, like the share of each kind.
+    share = _percent(1e3 * milliseconds["median"] / sum(kind["us"] for kind in profile["kinds"]))
     return [record["file"], name, count, *times, share, _scaled(macs, 1e6), "", rate, ""]
 
 

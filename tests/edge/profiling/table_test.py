@@ -51,6 +51,11 @@ def test_kinds_and_totals():
     ]
 
 
+def test_every_share_is_of_the_operators_sum():
+    rows = cells(kind_table([record("deployment", (62.0, 3.0), 0.07)]))
+    assert "100.0%" in rows[3] and "107.7%" in rows[4]
+
+
 def test_a_pair_shows_what_was_saved():
     first, second = record(), record("deployment", (62.0, 3.0), 0.07)
     rows = cells(side_by_side(first, second))
