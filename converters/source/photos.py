@@ -104,7 +104,9 @@ def _splits(root: Path) -> _Found:
         raise UserError(f"image folder {root} does not exist; check --data_dir")
     order = np.random.default_rng(0).permutation
     if any(path.suffix.lower() in SUFFIXES for path in root.iterdir() if path.is_file()):
-        paths = find_images([str(root)])
+        paths, skipped = find_images([str(root)])
+        if skipped:
+            print(f"skipped in {root}: {skipped}", file=sys.stderr)
         return _Found([(str(paths[index]), None) for index in order(len(paths))], None)
     folder = open_folder(str(root))
 

@@ -61,7 +61,8 @@ def load(model: keras.Model, checkpoint: Checkpoint) -> None:
     """
     weights = {weight.path: weight for weight in model.weights}
     keys = key_names(checkpoint.format, unit_blocks(model))
-    classifier = {path for path in weights if path.startswith(_classifier_parts(checkpoint))}
+    parts = _classifier_parts(checkpoint)
+    classifier = {path for path in (*keys, *weights) if path.startswith(parts)}
     # If the file has no classifier, the error below names the key that is missing.
     kept = (
         _classes(model) is not None

@@ -149,7 +149,7 @@ def test_a_truncated_tflite_is_refused(run_cli, workdir, tmp_path):
     ("flags", "pattern"),
     [
         ([], r"--model is missing"),
-        (["--model=x.tflite"], r"--workdir is missing; name the training that x\.tflite"),
+        (["--model=x.tflite"], r"x\.tflite does not exist; name a workdir"),
         (["--model=x", "--workdir=y"], r"y is not a training folder"),
     ],
 )

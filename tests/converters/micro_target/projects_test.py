@@ -28,7 +28,7 @@ SETTINGS = re.compile(r"^(\w+)=(.*)$", re.MULTILINE)
 @pytest.fixture(scope="module")
 def digits(artifact_dir):
     artifact = Artifact.open(artifact_dir)
-    constants = artifact.manifest["input"]["preprocessing"]
+    constants = artifact.manifest["inputs"][0]["preprocessing"]
     images, _ = artifact.samples()
     labels = [str(digit) for digit in range(10)]
     return artifact, Classifier("net", labels, constants["scale"], constants["offset"], images[0])

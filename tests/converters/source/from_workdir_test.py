@@ -1,8 +1,6 @@
-from types import SimpleNamespace
-
 import pytest
 
-from converters.source import from_workdir
+from converters.workdir import network_name
 from trainers.recipes import make_config
 
 
@@ -19,4 +17,4 @@ from trainers.recipes import make_config
     ],
 )
 def test_a_network_is_named_by_what_makes_it(values, name):
-    assert from_workdir._name(SimpleNamespace(config=make_config("digits", "w", values))) == name
+    assert network_name(make_config("digits", "w", values).network) == name

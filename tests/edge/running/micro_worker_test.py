@@ -40,11 +40,11 @@ def test_time_waiting_is_not_counted_and_the_time_limit_ends_it(artifact_dir, mo
     invoke = MicroRuntime.invoke
 
     def slow(runtime):
-        time.sleep(0.3)
+        time.sleep(1.5)
         invoke(runtime)
 
     monkeypatch.setattr(MicroRuntime, "invoke", slow)
     inputs = np.zeros((9, 32, 32, 1), np.int8)
-    outputs, milliseconds, _ = run_micro(artifact_dir / INT8, [inputs], seconds=0.5)
+    outputs, milliseconds, _ = run_micro(artifact_dir / INT8, [inputs], seconds=2)
     assert len(outputs[0]) == len(milliseconds) == 2
-    assert max(milliseconds) < 300
+    assert max(milliseconds) < 1500

@@ -104,7 +104,8 @@ def test_weights_and_workdirs_of_another_kind_are_refused(
     made = make_config("detection", "w", {"weights": str(detector_workdir), "data_dir": "x"})
     assert (made.detection.neck, made.images.input_size) == ("fused", 64)
     # A classifier's network of small images has no such maps.
-    flags = (f"--weights={trained_workdir}", f"--data_dir={squares_folder}")
+    data = (f"--data_dir={squares_folder}", "--eval_split=train")
+    flags = (f"--weights={trained_workdir}", *data)
     done = run_cli(TRAIN, "--recipe=detection", *flags, f"--workdir={tmp_path / 'w'}", check=False)
     assert done.returncode == 1 and "--small_images is for classifiers" in done.stderr
     # A classifier's file in a detector's workdir.
