@@ -9,7 +9,7 @@ from trainers.training_graph.constants import shared
 
 pytestmark = pytest.mark.medium
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def traced(function):
