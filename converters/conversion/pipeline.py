@@ -39,7 +39,6 @@ from converters.micro_target import fitting
 from converters.onnx_target.runtime import OnnxModel, describe_onnx
 from converters.options import CALIBRATED, INTEGER, ONNX
 from converters.source.network import Network, Samples
-from converters.source.opening import network_of_training
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
@@ -94,6 +93,9 @@ class Evaluation:
 
 def convert_workdir(config: ConversionConfig, command: str) -> dict:
     """Converts a workdir's model; see `convert_network`."""
+    # It loads data sets and the detection trainer, which a model in Python does not need.
+    from converters.source.opening import network_of_training
+
     opened = partial(network_of_training, config.model, config.data_dir)
     return convert_network(opened, config, command)
 
