@@ -8,11 +8,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # The sources that every file depends on.
 _ALL = (
-    *("keras_shufflenet/*.py", "converters/random_weights.py", "converters/conversion_cache.py"),
-    *("converters/conversion/canonical.py", "converters/conversion/tflite.py"),
+    *("keras_shufflenet/*.py", "keras_shufflenet/units/*.py", "keras_shufflenet/complexity/*.py"),
+    *("converters/random_weights.py", "converters/conversion_cache.py", "converters/options.py"),
+    *("converters/conversion/canonical.py", "converters/conversion/ends.py"),
+    *("converters/conversion/tflite.py", "common/tflite/flatbuffer.py"),
 )
 # The sources that files of rewritten graphs depend on as well.
-_REWRITTEN = ("converters/graph/*.py", "converters/quantization/*.py")
+_REWRITTEN = (
+    *("converters/graph/**/*.py", "converters/quantization/*.py"),
+    "converters/conversion/int*.py",
+)
 _PACKAGES = ("keras", "tensorflow", "tensorflow-model-optimization", "tf-keras")
 
 
@@ -25,8 +30,7 @@ def source_digest(graph: str, more: Sequence[str] = ()) -> str:
     """Returns a hash of everything that the files of a network with random weights depend on.
 
     Args:
-      graph: "canonical", or another name for a rewritten graph.
-      more: patterns of further sources, relative to the repository.
+      graph, more: as for `source_files`.
 
     Raises:
       FileNotFoundError: a pattern matches no file, for example because a source was moved.
@@ -35,10 +39,25 @@ def source_digest(graph: str, more: Sequence[str] = ()) -> str:
       >>> path = cache / f"v2_{source_digest('deployment')}.tflite"
     """
     digest = hashlib.sha256(repr(versions()).encode())
+    for path in source_files(graph, more):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def source_files(graph: str, more: Sequence[str] = ()) -> list[Path]:
+    """Returns the sources that `source_digest` hashes.
+
+    Args:
+      graph: "canonical", or another name for a rewritten graph.
+      more: patterns of further sources, relative to the repository.
+
+    Raises:
+      FileNotFoundError: a pattern matches no file.
+    """
+    found: list[Path] = []
     for pattern in (*_ALL, *(() if graph == "canonical" else _REWRITTEN), *more):
         paths = sorted(ROOT.glob(pattern))
         if not paths:
             raise FileNotFoundError(f"no source matches {pattern}")
-        for path in paths:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+        found += paths
+    return found

@@ -92,6 +92,8 @@ def network_name(config: NetworkConfig) -> str:
         for name, width in config.widths.items()
     )
     scale = "" if config.stage_channels else f"_{config.scale}x"
+    if config.model == "shufflenet_v2_plus":
+        scale = f"_{config.size or 'small'}"
     return f"{config.model}{scale}{groups}{widths}"
 
 

@@ -5,7 +5,7 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from common.artifact_writer import (
     write_samples,
 )
 from common.detection import truth_arrays
-from common.detection.decoding import Decoding
 from common.manifest import CLASSIFICATION, DETECTION, OTHER
 from common.tflite import metadata
 from common.tflite.litert import LiteRTNetwork
@@ -40,7 +39,6 @@ from converters.micro_target import fitting
 from converters.onnx_target.runtime import OnnxModel, describe_onnx
 from converters.options import CALIBRATED, INTEGER, ONNX
 from converters.source.network import Network, Samples
-from converters.source.opening import network_of_training
 
 # The end of a file's name, by quantization; the name starts with the graph.
 _SUFFIXES = {
@@ -63,24 +61,29 @@ class Evaluation:
     """Real examples, and what the Keras model gives for them.
 
     Attributes:
+      network: the model.
       samples: the examples.
       values: each input's values for them.
       outputs: the model's outputs.
-      decoding: how a detector's output becomes boxes.
     """
 
+    network: Network
     samples: Samples
     values: tuple[np.ndarray, ...]
     outputs: list[np.ndarray]
-    decoding: Decoding | None = None
+
+    @cached_property
+    def known(self) -> dict:
+        """The scores of the Keras model itself."""
+        return self.scores(self.outputs)
 
     def scores(self, outputs: Sequence[np.ndarray]) -> dict:
         """Returns the share of correct classes, None if they are not known, and of how many.
 
         Of a detector it returns the average precision.
         """
-        if self.decoding is not None:
-            return self.decoding.scores(outputs[0], self.samples.truths)
+        if self.network.decoding is not None:
+            return self.network.decoding.scores(outputs[0], self.samples.truths)
         labels = self.samples.labels
         if labels is None:
             return {"accuracy": None, "accuracy_images": 0}
@@ -90,6 +93,9 @@ class Evaluation:
 
 def convert_workdir(config: ConversionConfig, command: str) -> dict:
     """Converts a workdir's model; see `convert_network`."""
+    # It loads data sets and the detection trainer, which a model in Python does not need.
+    from converters.source.opening import network_of_training
+
     opened = partial(network_of_training, config.model, config.data_dir)
     return convert_network(opened, config, command)
 
@@ -130,7 +136,7 @@ def convert_network(
             content, memory = _fitted(content, config, graph, quantization)
             path.write_bytes(_with_metadata(content, network, path.suffix, config.target))
             files[path.name] = {
-                **_describe_file(path, quantization, network, evaluation),
+                **_describe_file(path, quantization, evaluation),
                 **_describe_method(sources, graph, quantization),
                 **memory,
             }
@@ -138,11 +144,11 @@ def convert_network(
                 files[path.name] |= step(path, graph, network, evaluation.samples)
         calibrated = set(config.quantizations) & set(CALIBRATED)
         fields = {
-            **_describe_network(network, evaluation),
+            **_describe_network(evaluation),
             "files": files,
             "calibration_images": sources.calibration_images if calibrated else 0,
             "labels": write_labels(folder, list(network.labels)) if network.labels else None,
-            "samples": write_samples(folder, _sample_arrays(network, evaluation, config.samples)),
+            "samples": write_samples(folder, _sample_arrays(evaluation, config.samples)),
             **_describe_origin(command),
         }
         write_manifest(folder, fields)
@@ -151,12 +157,13 @@ def convert_network(
     return fields
 
 
-def _describe_network(network: Network, evaluation: Evaluation) -> dict:
+def _describe_network(evaluation: Evaluation) -> dict:
+    network = evaluation.network
     description = network.description
     pairs = zip(network.outputs, network.output_shapes, strict=True)
     return {
         "name": network.name,
-        "model": {**description["model"], **evaluation.scores(evaluation.outputs)},
+        "model": {**description["model"], **evaluation.known},
         "training": description["training"],
         "task": network.task,
         "inputs": [each.describe() for each in network.inputs],
@@ -198,11 +205,12 @@ def _with_metadata(content: bytes, network: Network, suffix: str, target: str) -
 def _evaluate(network: Network, count: int) -> Evaluation:
     samples = network.evaluation(count)
     values = network.values(samples)
-    return Evaluation(samples, values, network.predict(values), network.decoding)
+    return Evaluation(network, samples, values, network.predict(values))
 
 
-def _sample_arrays(network: Network, evaluation: Evaluation, count: int) -> dict[str, np.ndarray]:
+def _sample_arrays(evaluation: Evaluation, count: int) -> dict[str, np.ndarray]:
     """Returns the arrays of samples.npz (docs/artifact.md)."""
+    network = evaluation.network
     samples = evaluation.samples.first(count)
     pixels = len(samples.arrays) == 1 and samples.arrays[0].dtype == np.uint8
     if pixels and network.inputs[0].mode is not None:
@@ -246,8 +254,9 @@ def _range_method(sources: Sources, quantization: str) -> str | None:
     return sources.config.ranges if quantization in ("int8-ptq", "onnx-int8") else None
 
 
-def _describe_file(path: Path, quantization: str, network: Network, evaluation: Evaluation) -> dict:
+def _describe_file(path: Path, quantization: str, evaluation: Evaluation) -> dict:
     """Checks a converted file against the Keras model and returns its entry for the manifest."""
+    network = evaluation.network
     load, describe = _FORMATS[path.suffix]
     outputs = load(path).predict_all(evaluation.values)
     is_classifier = network.task == CLASSIFICATION
@@ -260,8 +269,8 @@ def _describe_file(path: Path, quantization: str, network: Network, evaluation: 
             logging.warning("%s", warning)
     scores = evaluation.scores(outputs)
     if network.task == DETECTION:
-        known = evaluation.scores(evaluation.outputs)
-        if warning := check_precision(known["ap"], scores["ap"], quantization, path.name):
+        before = evaluation.known["ap"]
+        if warning := check_precision(before, scores["ap"], quantization, path.name):
             logging.warning("%s", warning)
     worst = asdict(max(found.values(), key=lambda agreement: agreement.rms))
     each = {name: asdict(agreement) for name, agreement in found.items()}

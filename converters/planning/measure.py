@@ -41,6 +41,7 @@ _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
     *("converters/edgetpu_target/parameters.py", "converters/micro_target/*.py"),
+    *("common/tflite/micro_runtime.py", "common/tflite/vela*.py"),
 )
 
 
