@@ -61,6 +61,7 @@ class DetectionTask(Task):
 
     # There are few images, of which each has many objects.
     epochs_between_evaluations = 5
+    reading_remedy = batches.REMEDY
 
     def __init__(self, config: TrainConfig):
         super().__init__(config)
