@@ -18,7 +18,7 @@ from converters.workdir import MODEL, TrainedModel, network_name, read_settings
 from keras_shufflenet import detector_strides, preprocess_input
 from trainers.config import TrainConfig
 from trainers.data.pipeline import reading_errors
-from trainers.detection.batches import BatchSettings, box_source, evaluation_images
+from trainers.detection.batches import REMEDY, BatchSettings, box_source, evaluation_images
 from trainers.detection.data.cleaning import ImageBoxes
 from trainers.detection.task import open_sources
 from trainers.networks.classifiers import check_precision
@@ -133,7 +133,7 @@ def _split(
     order = np.random.default_rng(config.optimization.seed).permutation(len(every))[:count]
     part = dataclasses.replace(source.found, images=tuple(every[index] for index in sorted(order)))
     settings = BatchSettings(size, size, _BATCH, channels=channels)
-    with reading_errors(str(config.data.data_dir)):
+    with reading_errors(str(config.data.data_dir), REMEDY):
         batches = list(evaluation_images(settings, box_source(part, channels)).as_numpy_iterator())
     return np.concatenate(batches), part.images
 

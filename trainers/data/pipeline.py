@@ -25,6 +25,8 @@ from trainers.settings import ImageConfig
 
 # Words in TensorFlow's messages about a file that is missing or not an image.
 _READING = ("ecode", "JPEG", "No such file")
+# What a user can do about it, where `verify_images` has an effect.
+REMEDY = "with --verify_images unreadable files are named and skipped"
 # One worker with one device.
 ALONE = tf.distribute.InputContext()
 
@@ -192,7 +194,7 @@ def uint8_images(
 
 
 @contextlib.contextmanager
-def reading_errors(dataset: str) -> Iterator[None]:
+def reading_errors(dataset: str, remedy: str = REMEDY) -> Iterator[None]:
     """Reports an image that cannot be read or decoded in one line, with the remedy."""
     try:
         yield
@@ -200,10 +202,7 @@ def reading_errors(dataset: str) -> Iterator[None]:
         if not any(word in error.message for word in _READING):
             raise
         reason = error.message.strip().partition("\n")[0]
-        raise UserError(
-            f"an image of {dataset} cannot be read ({reason}); "
-            "with --verify_images unreadable files are named and skipped"
-        ) from None
+        raise UserError(f"an image of {dataset} cannot be read ({reason}); {remedy}") from None
 
 
 def _uint8_examples(

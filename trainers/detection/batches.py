@@ -20,6 +20,8 @@ from trainers.detection.data.dataset import DetectionSet
 from trainers.detection.mosaic import varied
 
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
+# What a user can do about an image that cannot be decoded: only headers are read before.
+REMEDY = "shufflenet predict names the files that it cannot read; replace or delete them"
 
 
 def _no_boxes() -> Boxes:

@@ -61,10 +61,11 @@ class DetectionTask(Task):
 
     # There are few images, of which each has many objects.
     epochs_between_evaluations = 5
+    reading_remedy = batches.REMEDY
 
     def __init__(self, config: TrainConfig):
         super().__init__(config)
-        _check(config)
+        check_config(config)
         how = config.detection
         self._augmentation = BoxAugmentation(
             flip=config.augmentation.flip,
@@ -170,8 +171,8 @@ class DetectionTask(Task):
         return DetectionScores(precision, count)
 
 
-def _check(config: TrainConfig) -> None:
-    """Raises UserError for settings that would have no effect, or a wrong one."""
+def check_config(config: TrainConfig) -> None:
+    """Raises UserError for settings that would have no effect on a detector, or a wrong one."""
     size, network = config.images.input_size, config.network
     if config.data.dataset != FOLDER:
         raise UserError(

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.detection.boxes import make_points
+from common.detection.nms import detect
 from keras_shufflenet import preprocess_input
 from trainers.detection.augmentation import NONE, BoxAugmentation, Boxes, augment
 from trainers.detection.batches import (
@@ -10,7 +12,7 @@ from trainers.detection.batches import (
     evaluation_images,
     training_batches,
 )
-from trainers.detection.evaluation import evaluate
+from trainers.detection.evaluation import found_in, precision_of
 
 pytestmark = pytest.mark.medium
 
@@ -150,6 +152,12 @@ def test_evaluation_is_in_pixels_of_the_images(squares):
                 output[8 * row + column, 4 + label] = 9
         return outputs
 
-    scores = evaluate(perfect, (8,), squares, settings)
+    points = make_points(32, 64, (8,))
+    found = found_in(
+        lambda batch: detect(perfect(preprocess_input(batch)), points),
+        box_source(squares),
+        settings,
+    )
+    scores = precision_of(found, squares)
     assert scores.ap > 0.98 and scores.ap50 == 1.0
     assert scores.small == scores.ap and scores.large is None

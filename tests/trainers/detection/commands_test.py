@@ -45,6 +45,25 @@ def test_evaluate_writes_scores_boxes_and_a_page(run_cli, detector_workdir, tmp_
     assert page.count("data:image/jpeg;base64,") >= 7 and "The surest mistakes" in page
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_evaluate_reports_a_damaged_image(
+    run_cli, detector_workdir, squares_folder, tmp_path, suffix
+):
+    root = tmp_path / "squares"
+    shutil.copytree(squares_folder, root)
+    # Its header is whole.
+    damaged = root / "images" / "3.png"
+    Image.open(damaged).convert("RGB").save(damaged.with_suffix(suffix))
+    damaged.write_bytes(damaged.with_suffix(suffix).read_bytes()[:-100])
+    flags = (f"--model={detector_workdir}", f"--data_dir={root}", f"--output={tmp_path / 'scores'}")
+    done = run_cli(EVALUATE, *flags, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"error: an image of {root} cannot be read" in done.stderr
+    assert "shufflenet predict names the files" in done.stderr
+    done = run_cli(PREDICT, root / "images", check=False)
+    assert f"warning: {damaged} cannot be read: not an image" in done.stderr
+
+
 def test_predict_draws_and_lists_boxes(run_cli, detector_workdir, squares_folder, tmp_path):
     photos = tmp_path / "photos"
     (photos / "in").mkdir(parents=True)

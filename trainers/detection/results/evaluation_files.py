@@ -10,6 +10,8 @@ from common.pages import html_page
 from common.table import format_table
 from trainers.config import TrainConfig
 from trainers.data.datasets import print_notes
+from trainers.data.pipeline import reading_errors
+from trainers.detection.batches import REMEDY
 from trainers.detection.results.detector import open_detector
 from trainers.detection.results.page import write_scored
 from trainers.detection.results.records import record_of
@@ -32,14 +34,15 @@ def evaluate_detector(
       output: an existing folder.
 
     Raises:
-      UserError: as in `open_detector` and `open_sets`.
+      UserError: as in `open_detector` and `open_sets`, or an image cannot be decoded.
     """
     detector = open_detector(path, config, labels)
     (source,) = open_sources(config.data, [split], labels=labels)
     print_notes(source, training=False)
-    scored = score(detector, source.found)
+    with reading_errors(config.data.data_dir, REMEDY):
+        scored = score(detector, source)
     about = {"model": str(path), "split": split}
-    files.write_json(output / "evaluation.json", {**about, **scored.record()})
+    files.write_json(output / "evaluation.json", {**about, **scored.record})
     files.write_json(output / DETECTIONS, {"images": _records(scored)})
     _write_page(output, about, scored)
     print(format_table(list(HEADERS), scored.class_rows()))

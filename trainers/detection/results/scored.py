@@ -1,5 +1,6 @@
 """A detector's results on a split: what it found in each image, what of it is right, the scores."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,9 @@ import numpy as np
 
 from common.detection.average_precision import AveragePrecision
 from common.detection.nms import Detections
-from trainers.detection.batches import box_source, evaluation_images
+from trainers.detection.batches import BoxSource
 from trainers.detection.data.dataset import DetectionSet
-from trainers.detection.evaluation import in_image, precision_of
+from trainers.detection.evaluation import found_in, precision_of
 from trainers.detection.results.detector import Detector
 from trainers.detection.results.outcomes import Curve, Outcome, curve, judge
 from trainers.detection.scores import DetectionScores
@@ -42,8 +43,9 @@ class Scored:
         """The scores, with the number of images."""
         return DetectionScores(self.precision, len(self.found.images))
 
+    @functools.cached_property
     def record(self) -> dict[str, Any]:
-        """Returns the scores for JSON, of all classes together and of each."""
+        """The scores for JSON, of all classes together and of each."""
         every, *each = (_at_best(one) for one in self.curves)
         wanted = wanted_of(self.found)
         return {
@@ -64,7 +66,7 @@ class Scored:
     def class_rows(self) -> list[list[str]]:
         """Returns a row for each class, below `HEADERS`; the last three at its best F1 score."""
         rows = []
-        for name, one in self.record()["classes"].items():
+        for name, one in self.record["classes"].items():
             shares = [_NONE if one[key] is None else f"{one[key]:.1%}" for key in ("ap", "ap50")]
             best, last = one["best_f1"], [_NONE] * 3
             if best is not None:
@@ -73,18 +75,14 @@ class Scored:
         return rows
 
 
-def score(detector: Detector, found: DetectionSet) -> Scored:
+def score(detector: Detector, source: BoxSource) -> Scored:
     """Runs a detector on all images of a split."""
-    settings, names = detector.settings, found.class_names
-    batches = evaluation_images(settings, box_source(found, settings.channels))
-    made = [one for batch in batches.as_numpy_iterator() for one in detector.detect(batch)]
-    detections = [
-        in_image(one, image, *settings.size) for one, image in zip(made, found.images, strict=True)
-    ]
+    found = source.found
+    detections = found_in(detector.detect, source, detector.settings)
     outcomes = [
         one
         for number, pair in enumerate(zip(detections, found.images, strict=True))
-        for one in judge(number, *pair, names)
+        for one in judge(number, *pair, found.class_names)
     ]
     wanted = wanted_of(found)
     curves = [curve(outcomes, int(count), label) for label, count in enumerate(wanted)]
