@@ -200,15 +200,13 @@ class Artifact:
         """
         return self._checked(LiteRTModel(self.path(name), threads, reference_kernels))
 
-    def load_network(
-        self, name: str, threads: int = 1, reference_kernels: bool = False
-    ) -> LiteRTNetwork:
+    def load_network(self, name: str, reference_kernels: bool = False) -> LiteRTNetwork:
         """Loads one of the .tflite files, of any number of inputs and outputs, into LiteRT.
 
         Raises:
           UserError: as for `load`.
         """
-        return self._checked(LiteRTNetwork(self.path(name), threads, reference_kernels))
+        return self._checked(LiteRTNetwork(self.path(name), reference_kernels=reference_kernels))
 
     def load_isolated(self, name: str) -> IsolatedModel:
         """Loads one of the .tflite files into another process: hashes say nothing of its origin.

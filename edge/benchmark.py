@@ -25,7 +25,7 @@ from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
-from edge.provenance import busy_warning
+from edge.provenance import busy_note
 from edge.records import make_record
 from edge.running.loose_files import LooseFiles
 from edge.running.measurement import append_measurements, describe_machine, device_name
@@ -192,8 +192,8 @@ def _print_table(records: list[dict]) -> None:
         ]
     print(format_table(headers, rows))
     here = [record["machine"] for record in records if record["device"] in _ON_THIS_MACHINE]
-    if here and (busy := busy_warning(here[0])):
-        print(f"Not a quiet machine: {busy}; the times are noisy.")
+    if here and (note := busy_note(here[0])):
+        print(note)
     if headers != _HEADERS:
         print("rms error: from the Keras model's outputs, in their standard deviations.")
     if any("agreement" in record for record in records):

@@ -22,7 +22,7 @@ from edge.devices.flags import MAX_RUNS, MAX_THREADS
 from edge.profiling.picture import save_picture
 from edge.profiling.run import AUTO, ProfileRequest, profile_files
 from edge.profiling.table import caution, kind_table, markdown, operator_table, pairs, side_by_side
-from edge.provenance import busy_warning, describe
+from edge.provenance import busy_note, busy_warning, describe
 from edge.running.measurement import SCHEMA_VERSION, append_measurements, describe_machine, now
 
 _ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that shufflenet convert wrote.")
@@ -175,9 +175,8 @@ def _summary(records: list[dict], slowest: int | None) -> str:
         f"Method: {profile['method_description']}. us: the mean of the middle half of "
         f"{profile['runs']} runs; the files were measured in interleaved rounds."
     )
-    if busy := busy_warning(records[0]["machine"]):
-        parts.append(f"Not a quiet machine: {busy}; the times are noisy.")
-    return "\n\n".join(filter(None, [*parts, caution(records)]))
+    parts += [busy_note(records[0]["machine"]), caution(records)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _write(config: ProfileConfig, records: list[dict]) -> None:

@@ -36,6 +36,16 @@ def busy_warning(machine: dict) -> str | None:
     return f"{load:.1f} processes were running on {cores} cores before it started"
 
 
+def busy_note(machine: dict) -> str | None:
+    """Returns the sentence below a table of times if others were using a machine, else None.
+
+    Args:
+      machine: as for `busy_warning`.
+    """
+    busy = busy_warning(machine)
+    return busy and f"Not a quiet machine: {busy}; the times are noisy."
+
+
 def warn_if_busy(run: dict, figures: str) -> None:
     """Warns on stderr if others were using the machine when `describe_run` was called.
 

@@ -66,18 +66,13 @@ def count_instructions(
     (first,), (second,) = printed["inference"]
     if abs(first - second) > 1:
         raise UserError(f"two inferences took {first} and {second} ticks on {board}, not the same")
-    (expected,) = runtime.run([input_values(_input_shape(content))])
+    (expected,) = runtime.run([input_values(FlatGraph(content).input_shape)])
     found = np.ravel(printed["output"])
     return Count(
         instructions=round(second * rate),
         arena_bytes=printed["arena"][0][0],
         difference=int(np.abs(found - expected.ravel().astype(int)).max()),
     )
-
-
-def _input_shape(content: bytes) -> tuple[int, ...]:
-    graph = FlatGraph(content)
-    return graph.shape(graph.inputs[0])
 
 
 def input_values(shape: tuple[int, ...]) -> np.ndarray:

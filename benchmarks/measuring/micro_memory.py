@@ -2,7 +2,6 @@
 
 import functools
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from converters.micro_target.fitting import fit
 from converters.micro_target.flat_graph import FlatGraph
 from converters.micro_target.settings import MemorySettings
 from converters.planning.networks import build
-from edge.running.runner import timed
+from edge.running.micro_worker import timed_inference
+from edge.running.side_by_side import interleave
 
 _QUANTIZATION = "int8-ptq"
 _SOURCES = ("converters/planning/networks.py",)
@@ -113,15 +113,12 @@ def _floor(content: bytes, height: int) -> int:
 
 def _times(runtimes: dict[str, MicroRuntime], graph: FlatGraph, rounds: int) -> dict[str, float]:
     """Returns the fastest of some runs in turn; milliseconds of the process's CPU time."""
-    shape = graph.shape(graph.inputs[0])
-    image = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
-    times: dict[str, list[float]] = {kind: [] for kind in runtimes}
-    for _ in range(rounds):
-        for kind, runtime in runtimes.items():
-            runtime.set_inputs([image])
-            # Not the wall clock: other processes may run on the same core.
-            times[kind].append(timed(runtime.invoke, time.process_time))
-    return {kind: min(each) for kind, each in times.items()}
+    image = np.random.default_rng(0).integers(-128, 128, graph.input_shape).astype(np.int8)
+    tasks = {
+        kind: functools.partial(timed_inference, runtime, [image])
+        for kind, runtime in runtimes.items()
+    }
+    return {kind: min(each) for kind, each in interleave(tasks, rounds).items()}
 
 
 def memory_table(rows: Sequence[dict]) -> str:

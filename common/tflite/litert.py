@@ -66,10 +66,20 @@ class Tensor:
 
     def dequantize(self, raw: np.ndarray) -> np.ndarray:
         """Returns the tensor's values as float32."""
-        if self.quantization is None:
-            return np.asarray(raw, np.float32)
-        scale, zero_point = self.quantization
-        return (raw.astype(np.float32) - zero_point) * np.float32(scale)
+        return dequantized(raw, self.quantization)
+
+
+def dequantized(raw: np.ndarray, quantization: tuple[float, int] | None) -> np.ndarray:
+    """Returns raw values as float32.
+
+    Args:
+      raw: in a file's dtype.
+      quantization: (scale, zero point), real = (q - zero point) * scale; None for float32.
+    """
+    if quantization is None:
+        return np.asarray(raw, np.float32)
+    scale, zero_point = quantization
+    return (raw.astype(np.float32) - zero_point) * np.float32(scale)
 
 
 class LiteRTNetwork:
@@ -148,7 +158,12 @@ class LiteRTNetwork:
         Returns:
           For each output [n, ...] in its dtype.
         """
-        stored = [tensor.quantize(x) for x, tensor in zip(arrays, self.inputs, strict=True)]
+        return self.run_each(
+            [tensor.quantize(x) for x, tensor in zip(arrays, self.inputs, strict=True)]
+        )
+
+    def run_each(self, stored: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the raw outputs, each [n, ...], of inputs [n, ...] in the file's dtypes."""
         rows = []
         for index in range(len(stored[0])):
             self.set_inputs([x[index : index + 1] for x in stored])
@@ -228,17 +243,6 @@ class LiteRTModel(LiteRTNetwork):
         self.set_input(x)
         self.run()
         return self.output()
-
-    def invoke_each(self, x: np.ndarray) -> np.ndarray:
-        """Returns the raw outputs of preprocessed float32 images, one image at a time.
-
-        Args:
-          x: float32 network input, [n, height, width, channels].
-
-        Returns:
-          [n, classes] in `output_dtype`.
-        """
-        return self.invoke_all([x])[0]
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Returns float32 logits, [n, classes], of preprocessed float32 images."""

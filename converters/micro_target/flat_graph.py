@@ -68,6 +68,11 @@ class FlatGraph:
         return [int(tensor) for tensor in self._graph.inputs]
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of the first input, with the batch."""
+        return self.shape(self.inputs[0])
+
+    @property
     def outputs(self) -> list[int]:
         """The tensors that the file's user gets."""
         return [int(tensor) for tensor in self._graph.outputs]

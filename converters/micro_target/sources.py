@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.detection.decoding import Decoding
+from common.tflite.litert import dequantized
 from converters.micro_target.detector_sources import golden_boxes, layout
 from converters.micro_target.literals import cpp_float, cpp_string
 
@@ -53,8 +54,7 @@ class FirmwareData:
     @property
     def real_scores(self) -> np.ndarray:
         """The scores as real numbers, as the firmware computes them."""
-        scale, zero_point = self.output_quantization
-        return (self.scores.astype(np.float32) - zero_point) * np.float32(scale)
+        return dequantized(self.scores, self.output_quantization)
 
 
 def model_header(data: FirmwareData) -> str:

@@ -92,15 +92,17 @@ class Candidate:
           UserError: the target cannot run the network.
         """
         attempts = self._config.vela_attempts if self._config.target == "ethosu" else (None,)
+        # Made at most once, and only if a figure is not in the cache.
+        content = functools.cache(self._convert)
         for vela in attempts:
-            yield Footprint(vela, **self._footprint(vela))
+            yield Footprint(vela, **self._footprint(content, vela))
 
-    def _footprint(self, vela: VelaSettings | None) -> dict[str, int]:
+    def _footprint(self, content: Callable[[], bytes], vela: VelaSettings | None) -> dict[str, int]:
         tool = _TOOLS[self._config.target]
         key = {**self._key(self._config.target), "tool": tool.version()}
         if vela is not None:
             key.update(accelerator=self._config.accelerator, vela=dataclasses.asdict(vela))
-        measure = functools.partial(self._convert_and, tool.measure, vela)
+        measure = functools.partial(self._measure, content, vela)
         return cached(self._config.cache, key, tool.fields, measure)
 
     def latency_ms(self, footprint: Footprint | None = None) -> float | None:
@@ -124,23 +126,19 @@ class Candidate:
             "sources": source_digest("deployment", _SOURCES),
         }
 
-    @functools.cached_property
-    def _model(self) -> keras.Model:
+    def _convert(self) -> bytes:
         # Otherwise Keras would keep all networks in memory.
         keras.utils.clear_session()
-        return build(self.network, self.size, self._config.channels, self._config.classes)
-
-    @functools.cached_property
-    def _content(self) -> bytes:
-        graph = deployment_graph(self._model, self._config.target)
+        model = build(self.network, self.size, self._config.channels, self._config.classes)
+        graph = deployment_graph(model, self._config.target)
         ranges = dict.fromkeys(scale_groups(graph).values(), _RANGE)
         return convert_fake_quant(fake_quant_model(graph, ranges))
 
-    def _convert_and(self, measure: _Measure, vela: VelaSettings | None) -> dict[str, int]:
+    def _measure(self, content: Callable[[], bytes], vela: VelaSettings | None) -> dict[str, int]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.tflite"
-            path.write_bytes(self._content)
-            return measure(path, self._config, vela)
+            path.write_bytes(content())
+            return _TOOLS[self._config.target].measure(path, self._config, vela)
 
 
 def _measure_micro(path: Path, config: PlanConfig, vela: None) -> dict[str, int]:

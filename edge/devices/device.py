@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from common.artifact import Artifact
 from common.cli import UserError
-from common.tflite.vela_settings import VelaSettings
 
 # Options of single devices, and their defaults; each device reads its own.
 DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
@@ -32,8 +31,8 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "delegates": ("xnnpack",),
         # ethosu-model: the NPU; None for the manifest's.
         "accelerator": None,
-        # ethosu-model: what else Vela is told.
-        "vela": VelaSettings(),
+        # ethosu-model: what else Vela is told, as the fields of `VelaSettings`.
+        **dict.fromkeys(("system_config", "memory_mode", "optimise", "arena_limit")),
         # browser: what computes, of wasm, webgpu and webnn.
         "browser_accelerators": ("wasm",),
         # browser: a program; None for the first that is found.

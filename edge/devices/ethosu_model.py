@@ -1,6 +1,7 @@
 """Arm's Ethos-U as its compiler Vela models it: an estimate, not a measurement."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib.util import find_spec
 
 from common.cli import UserError
@@ -39,7 +40,8 @@ class EthosUModel:
 
 def _estimate(job: Job, name: str) -> dict:
     """Returns the field `ethosu` of a file (docs/artifact.md)."""
-    accelerator, settings = job.options["accelerator"], job.options["vela"]
+    accelerator = job.options["accelerator"]
+    settings = VelaSettings(**{one.name: job.options[one.name] for one in fields(VelaSettings)})
     known = job.artifact.files[name].get("ethosu", {})
     asked = settings != VelaSettings()
     if not asked and "clock_hz" in known and accelerator in (None, known["accelerator"]):

@@ -4,6 +4,7 @@ They are defined by a call, not by the import, because only commands define flag
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from absl import flags
@@ -132,6 +133,6 @@ def read() -> Mapping[str, Any]:
         raise UserError(f"--cores must be numbers such as 0,1; received {','.join(texts)!r}")
     for text in texts:
         check_bounds("cores", int(text[:20]), 0, _MAX_CORE)
-    read = {"cores": tuple(map(int, texts)), "vela": vela_flags.read()}
+    read = {"cores": tuple(map(int, texts)), **asdict(vela_flags.read())}
     read.update({name: tuple(FLAGS[name].value) for name in _LISTS})
     return {name: read[name] if name in read else FLAGS[name].value for name in DEFAULT_OPTIONS}

@@ -9,7 +9,6 @@ import numpy as np
 
 from common.artifact import Artifact
 from common.cli import UserError
-from common.tflite import flatbuffer
 from common.tflite.litert import LiteRTNetwork, Tensor
 from common.tflite.micro_runtime import MicroRuntime, RefusedError
 from edge.running import worker
@@ -29,8 +28,8 @@ def measure(request: dict) -> dict:
     without an artifact gets noise.
     """
     pin(request["cores"])
-    artifact, path = _opened(request)
-    model, reference = (LiteRTNetwork(path, reference_kernels=plain) for plain in (False, True))
+    artifact, name = _opened(request)
+    model = artifact.load_network(name)
     if any(tensor.quantization is None for tensor in (*model.inputs, *model.outputs)):
         raise UserError(
             "it has float input or output, but micro-sim compares integers; "
@@ -39,13 +38,13 @@ def measure(request: dict) -> dict:
     count, inputs = request["images"], _inputs(artifact, model, request["images"])
     timed_inputs, others = ([x[part] for x in inputs] for part in _halves(count))
     before = read_state()
-    outputs, milliseconds, arena_bytes = run_micro(path, timed_inputs)
+    outputs, milliseconds, arena_bytes = run_micro(model.path, timed_inputs, len(model.outputs))
     after = read_state()
     every = outputs
     if len(others[0]):
-        more, *_ = run_micro(path, others, _ACCURACY_SECONDS)
+        more, *_ = run_micro(model.path, others, len(outputs), _ACCURACY_SECONDS)
         every = [np.concatenate(both) for both in zip(outputs, more, strict=True)]
-    file = request["file"]
+    reference = artifact.load_network(name, reference_kernels=True)
     return {
         "milliseconds": milliseconds,
         "arena_bytes": arena_bytes,
@@ -53,20 +52,21 @@ def measure(request: dict) -> dict:
         "state_after": after,
         # Two, because LiteRT's optimized kernels round differently from its reference kernels, in
         # every layer: a difference only from the optimized ones is not TFLite Micro's fault.
-        "agreement": compare_outputs(_run_litert(model, timed_inputs), outputs),
-        "agreement_reference": compare_outputs(_run_litert(reference, timed_inputs), outputs),
-        **correctness(artifact, file, every if artifact.manifest["samples"] else None),
+        "agreement": compare_outputs(model.run_each(timed_inputs), outputs),
+        "agreement_reference": compare_outputs(reference.run_each(timed_inputs), outputs),
+        **correctness(artifact, name, every if artifact.manifest["samples"] else None),
     }
 
 
 def run_micro(
-    path: Path, inputs: Sequence[np.ndarray], seconds: float = math.inf
+    path: Path, inputs: Sequence[np.ndarray], outputs: int = 1, seconds: float = math.inf
 ) -> tuple[list[np.ndarray], list[float], int]:
     """Runs a .tflite file in TFLite Micro, one sample after another.
 
     Args:
       path: path of the file.
       inputs: for each of its inputs at least one sample [n, ...], in the file's dtype.
+      outputs: how many outputs it has.
       seconds: after this time, the remaining samples are not computed.
 
     Returns:
@@ -79,28 +79,33 @@ def run_micro(
     rows, milliseconds = [], []
     end = time.monotonic() + seconds
     try:
-        content = path.read_bytes()
-        runtime = MicroRuntime(content, len(flatbuffer.unpack(content).subgraphs[0].outputs))
+        runtime = MicroRuntime(path.read_bytes(), outputs)
         for index in range(len(inputs[0])):
-            runtime.set_inputs([x[index : index + 1] for x in inputs])
-            # Not the wall clock: other processes may run on the same core.
-            milliseconds.append(timed(runtime.invoke, time.process_time))
+            one = [x[index : index + 1] for x in inputs]
+            milliseconds.append(timed_inference(runtime, one))
             rows.append([output[0] for output in runtime.outputs()])
             report_progress()
             if time.monotonic() >= end:
                 break
     except RefusedError as error:
         raise UserError(f"TFLite Micro refuses it: {error.reason}") from error
-    outputs = [np.stack(column) for column in zip(*rows, strict=True)]
-    return outputs, milliseconds, runtime.arena_bytes()
+    columns = [np.stack(column) for column in zip(*rows, strict=True)]
+    return columns, milliseconds, runtime.arena_bytes()
 
 
-def _opened(request: dict) -> tuple[Artifact, Path]:
+def timed_inference(runtime: MicroRuntime, inputs: Sequence[np.ndarray]) -> float:
+    """Computes one sample, and returns the milliseconds of the process's CPU time."""
+    runtime.set_inputs(inputs)
+    # Not the wall clock: other processes may run on the same core.
+    return timed(runtime.invoke, time.process_time)
+
+
+def _opened(request: dict) -> tuple[Artifact, str]:
+    """Returns the artifact, and the file's name in it."""
     if request["artifact"] is None:
-        artifact = LooseFiles([Path(request["file"])])
-        return artifact, Path(request["file"])
-    artifact = Artifact.open(request["artifact"])
-    return artifact, artifact.load_network(request["file"]).path
+        path = Path(request["file"])
+        return LooseFiles([path]), path.name
+    return Artifact.open(request["artifact"]), request["file"]
 
 
 def _inputs(artifact: Artifact, model: LiteRTNetwork, count: int) -> list[np.ndarray]:
@@ -129,15 +134,6 @@ def _stored(artifact: Artifact, index: int, samples: np.ndarray, tensor: Tensor)
 
 def _halves(count: int) -> tuple[slice, slice]:
     return slice(count), slice(count, None)
-
-
-def _run_litert(model: LiteRTNetwork, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    rows = []
-    for index in range(len(inputs[0])):
-        model.set_inputs([x[index : index + 1] for x in inputs])
-        model.run()
-        rows.append([output[0] for output in model.output_arrays()])
-    return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 from common.artifact import Artifact
 from common.comparison import relative_errors
 from common.manifest import CLASSIFICATION, DETECTION, sample_array
+from common.tflite.litert import dequantized
 
 
 def sample_inputs(manifest: dict) -> list[dict]:
@@ -95,6 +96,5 @@ def correctness(artifact: Artifact, file: str, outputs: Sequence[np.ndarray] | N
 
 
 def _dequantized(raw: np.ndarray, fields: dict) -> np.ndarray:
-    if fields["scale"] is None:
-        return raw
-    return (raw.astype(np.float32) - fields["zero_point"]) * np.float32(fields["scale"])
+    scale = fields["scale"]
+    return dequantized(raw, None if scale is None else (scale, fields["zero_point"]))

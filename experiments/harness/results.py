@@ -1,7 +1,6 @@
 """Results as files: NAME.json with all of the result, NAME.md, and the pictures."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,7 @@ def save(experiment: Experiment, settings: Settings, run: dict, result: Result) 
 def fingerprint(settings: Settings) -> dict[str, Any]:
     """Returns the settings that a result depends on, as JSON values."""
     names = ("device", "passes", "runs", "seconds", "options")
-    return json.loads(json.dumps({name: getattr(settings, name) for name in names}, default=_plain))
-
-
-def _plain(value: Any) -> dict:
-    return dict(value) if isinstance(value, Mapping) else vars(value)
+    return json.loads(json.dumps({name: getattr(settings, name) for name in names}, default=dict))
 
 
 def load(folder: Path, name: str) -> dict | None:

@@ -153,9 +153,7 @@ def _key(files: Mapping[str, File], settings: Settings) -> str:
     """Returns a hash of what a group's times depend on."""
     contents = {label: sha256(file.path) for label, file in files.items()}
     how = [settings.device, settings.runs, settings.seconds, dict(settings.options)]
-    return hashlib.sha256(
-        json.dumps([contents, how], sort_keys=True, default=vars).encode()
-    ).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([contents, how], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _measure_group(group: str, files: Mapping[str, File], settings: Settings) -> dict:

@@ -1,6 +1,6 @@
 """What files cost in TFLite Micro, side by side: flash, arena, and time in its simulation."""
 
-import time
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from common.tflite.micro_runtime import MicroRuntime
 from converters.micro_target.flat_graph import FlatGraph
-from edge.running.runner import timed
+from edge.running.micro_worker import timed_inference
+from edge.running.side_by_side import interleave
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,11 @@ def measure_costs(contents: Mapping[str, bytes], rounds: int) -> dict[str, Cost]
       55984
     """
     runtimes = {name: MicroRuntime(content) for name, content in contents.items()}
-    images = {name: _image(content) for name, content in contents.items()}
-    times: dict[str, list[float]] = {name: [] for name in contents}
-    for _ in range(rounds):
-        for name, runtime in runtimes.items():
-            runtime.set_inputs([images[name]])
-            # Not the wall clock: other processes may run on the same core.
-            times[name].append(timed(runtime.invoke, time.process_time))
+    tasks = {
+        name: functools.partial(timed_inference, runtimes[name], [_image(content)])
+        for name, content in contents.items()
+    }
+    times = interleave(tasks, rounds)
     return {
         name: Cost(len(content), runtimes[name].arena_bytes(), min(times[name]))
         for name, content in contents.items()
@@ -60,6 +59,5 @@ def measure_costs(contents: Mapping[str, bytes], rounds: int) -> dict[str, Cost]
 
 
 def _image(content: bytes) -> np.ndarray:
-    graph = FlatGraph(content)
-    shape = graph.shape(graph.inputs[0])
+    shape = FlatGraph(content).input_shape
     return np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)

@@ -53,7 +53,7 @@ def test_int8_model_gives_the_logits_of_keras_to_four_steps(folder, network, ima
 def test_reference_kernels_agree_to_one_step(folder, images):
     optimized = LiteRTModel(folder / "int8.tflite")
     reference = LiteRTModel(folder / "int8.tflite", reference_kernels=True)
-    steps = optimized.invoke_each(images).astype(int) - reference.invoke_each(images)
+    steps = optimized.invoke_all([images])[0].astype(int) - reference.invoke_all([images])[0]
     assert np.abs(steps).max() <= 1
 
 

@@ -179,7 +179,7 @@ def test_uint8_ends_are_the_only_quantize(quantized, images, int8_path, tmp_path
     model, reference = LiteRTModel(path), LiteRTModel(int8_path)
     assert model.input_dtype == model.output_dtype == np.uint8
     np.testing.assert_array_equal(
-        model.invoke_each(images).astype(int) - 128, reference.invoke_each(images)
+        model.invoke_all([images])[0].astype(int) - 128, reference.invoke_all([images])[0]
     )
 
 

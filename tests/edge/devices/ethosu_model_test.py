@@ -4,7 +4,6 @@ import re
 import pytest
 
 from common.artifact import Artifact
-from common.tflite.vela_settings import VelaSettings
 from edge.devices import EthosUModel, Job
 
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
@@ -55,11 +54,11 @@ def test_an_estimate_is_made_where_the_manifest_has_none(artifact):
 def test_other_settings_than_the_manifest_s_make_another_estimate(artifact):
     pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
     artifact.files[INT8]["ethosu"] = ESTIMATE
-    slower = VelaSettings(system_config="Ethos_U55_Deep_Embedded", optimise="size")
-    (result,) = EthosUModel().run(job(artifact, vela=slower))
+    slower = {"system_config": "Ethos_U55_Deep_Embedded", "optimise": "size"}
+    (result,) = EthosUModel().run(job(artifact, **slower))
     assert result.values["place"] == "ethos-u55-128 at 200 MHz"
     assert result.values["ethosu"]["optimise"] == "size"
-    (refused,) = EthosUModel().run(job(artifact, vela=VelaSettings(arena_limit=1000)))
+    (refused,) = EthosUModel().run(job(artifact, arena_limit=1000))
     assert re.search(r"more than --arena_limit=1000; the smallest that Vela reac", refused.error)
 
 

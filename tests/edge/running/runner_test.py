@@ -164,7 +164,7 @@ def test_outputs_are_those_of_litert_model(artifact_dir):
     (output,) = found["outputs"]
     outputs = np.frombuffer(base64.b64decode(output["base64"]), np.int8)
     images, _ = artifact.samples()
-    expected = artifact.load(INT8).invoke_each(artifact.preprocess(images))
+    expected = artifact.load(INT8).invoke_all([artifact.preprocess(images)])[0]
     np.testing.assert_array_equal(outputs.reshape(output["shape"]), expected)
 
 
