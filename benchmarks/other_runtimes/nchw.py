@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.graph.operations import Folded, Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded, Op
 
 POOL_SIZE, POOL_STRIDE = 3, 2
 

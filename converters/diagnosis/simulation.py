@@ -13,7 +13,8 @@ import tensorflow as tf
 import tf_keras
 
 from converters.graph.emitter import ACTIVATIONS, SEPARATE_ACTIVATION, emit
-from converters.graph.operations import Folded, Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded, Op
 from converters.graph.scales import SAME_SCALE, scale_groups
 from converters.quantization.fake_quantization import Range, WeightQuantizer, quantize_constants
 

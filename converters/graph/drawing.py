@@ -14,7 +14,8 @@ import numpy as np
 from common import files
 from common.cli import UserError
 from converters.graph import reader
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from keras_shufflenet import ShuffleUnit, ShuffleUnitV2
 
 matplotlib.use("Agg")

@@ -20,7 +20,8 @@ from converters.graph.emitted_layers import (
     SpatialReduction,
     WindowAverage,
 )
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from converters.graph.shapes import pair
 
 Layer = tf_keras.layers.Layer

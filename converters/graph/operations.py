@@ -7,74 +7,20 @@ nothing if a convolution follows.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import keras
 import numpy as np
 
+from converters.graph.kernels import STRIDE, WINDOW, permuted_kernel, window_factors
+from converters.graph.operator import Folded, Op
 from converters.graph.shapes import Shape, broadcast, transposed_extent, windows
 from keras_shufflenet import permutations
-from keras_shufflenet.layers import ungrouped_kernel
 from keras_shufflenet.permutations import PermutedTensor
 
-# The window of ShuffleNet's pools, in pixels per direction, and their stride.
-_WINDOW, _STRIDE = 3, 2
 # One pixel on each side: what a 3x3 window of PyTorch's has.
 _ONE_PIXEL = ((1, 1), (1, 1))
-
-
-class Folded(NamedTuple):
-    """A convolution's float32 kernel and bias, with BatchNormalization folded in."""
-
-    kernel: np.ndarray
-    bias: np.ndarray
-
-
-@dataclass(frozen=True)
-class Op:
-    """One operator of the graph.
-
-    Attributes:
-      name: its name, which no other operator has.
-      kind: one of `converters.graph.scales.SAME_SCALE`.
-      inputs: the names of the operators that make its inputs.
-      shape: its output's shape without the batch; the channels are last.
-      weights: its weights, in the physical order of its input and output.
-      settings: what else it needs, by name.
-      shares: the name of an earlier operator with the same weights, which a file contains once.
-      layers: the names of the model's layers that it computes, those of nested models included.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    shape: Shape
-    weights: Folded | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    shares: str | None = None
-    layers: tuple[str, ...] = ()
-
-    @property
-    def channels(self) -> int:
-        """Number of output channels."""
-        return self.shape[-1]
-
-    @property
-    def activation(self) -> str | None:
-        """The activation that is part of the operator: "relu", "relu6" or None."""
-        return self.settings.get("activation")
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it stays in float32 in an int8 file (`converters.quantization.options`)."""
-        return self.settings.get("keep_float", False)
-
-    @property
-    def per_tensor(self) -> bool:
-        """Whether its int8 weights have one scale, instead of one per output channel."""
-        return self.settings.get("per_tensor", False)
 
 
 @dataclass
@@ -158,7 +104,7 @@ class Graph:
           ValueError: the order crosses groups.
         """
         order = np.arange(folded.kernel.shape[-1]) if order is None else order
-        kernel = _permuted_kernel(folded.kernel, x.order, order, groups, name)
+        kernel = permuted_kernel(folded.kernel, x.order, order, groups, name)
         settings = {
             "stride": stride,
             "padding": padding,
@@ -260,8 +206,8 @@ class Graph:
         name: str,
         kind: str,
         padding: str,
-        window: int | Sequence[int] = _WINDOW,
-        stride: int | Sequence[int] = _STRIDE,
+        window: int | Sequence[int] = WINDOW,
+        stride: int | Sequence[int] = STRIDE,
     ) -> PermutedTensor:
         """Adds a pool, 3x3 of stride 2 by default; `kind` is "max_pool" or "average_pool"."""
         shape = (*windows(self.shape(x), window, stride, padding), x.channels)
@@ -273,8 +219,8 @@ class Graph:
         x: PermutedTensor,
         name: str,
         padding: str,
-        window: int | Sequence[int] = _WINDOW,
-        stride: int | Sequence[int] = _STRIDE,
+        window: int | Sequence[int] = WINDOW,
+        stride: int | Sequence[int] = STRIDE,
     ) -> PermutedTensor:
         """Adds an average pool as a depthwise convolution with constant weights.
 
@@ -425,41 +371,3 @@ class Graph:
         self.ops[name] = Op(name, kind, sources, tuple(shape), weights, settings)
         self.outputs = (name,)
         return PermutedTensor(name, np.asarray(order))
-
-
-def _permuted_kernel(
-    kernel: np.ndarray, inputs: np.ndarray, outputs: np.ndarray, groups: int, name: str
-) -> np.ndarray:
-    """Returns a (grouped) kernel for an input whose channels have the order `inputs`."""
-    if groups == 1:
-        return kernel[:, :, inputs, :][..., outputs]
-    per_group = kernel.shape[2]
-    blocks = inputs.reshape(groups, per_group)
-    out_blocks = outputs.reshape(groups, -1)
-    pieces = []
-    for group, (block, out_block) in enumerate(zip(blocks, out_blocks, strict=True)):
-        if set(block // per_group) != {group} or set(out_block // len(out_block)) != {group}:
-            raise ValueError(f"{name}: the order of the channels crosses its groups")
-        pieces.append(kernel[:, :, block - group * per_group, :][..., out_block])
-    return np.concatenate(pieces, axis=-1)
-
-
-def dense_kernel(kernel: np.ndarray, groups: int) -> np.ndarray:
-    """Returns the ungrouped kernel equal to a grouped one: block-diagonal, zeros elsewhere."""
-    if groups == 1:
-        return kernel
-    # Adding 0 makes -0 a plain zero.
-    return keras.ops.convert_to_numpy(ungrouped_kernel(kernel, groups)) + 0
-
-
-def window_factors(extent: int) -> tuple[float, ...]:
-    """Returns 3 / the number of pixels inside the image for every window along one direction.
-
-    Args:
-      extent: pixels of the image in that direction; padded as TensorFlow's "same" does.
-    """
-    starts = _STRIDE * np.arange(-(-extent // _STRIDE))
-    # Both ends have the same padding, or the last end one more.
-    starts -= (starts[-1] + _WINDOW - extent) // 2
-    inside = np.minimum(starts + _WINDOW, extent) - np.maximum(starts, 0)
-    return tuple(float(factor) for factor in _WINDOW / inside)

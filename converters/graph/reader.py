@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from converters.graph.operations import Folded
+from converters.graph.operator import Folded
 from keras_shufflenet import ShuffleUnit, ShuffleUnitV2
 
 _UNIT = re.compile(r"stage(\d+)_unit(\d+)")

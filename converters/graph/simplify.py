@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from converters.graph.operations import Folded, Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded, Op
 from converters.graph.shapes import Shape, map_shape
 
 # The axis of a kernel's output channels and of its input channels. A depthwise kernel has both in

@@ -6,7 +6,8 @@ import onnx
 from onnx import helper
 
 from common.cli import UserError
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from converters.onnx_target.int8 import Int8
 from converters.onnx_target.layout import absorbed_pads
 from converters.onnx_target.operators import OPERATORS, add_activation

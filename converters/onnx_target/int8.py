@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from converters.graph.scales import scale_groups
 from converters.quantization.fake_quantization import SMALLEST_WEIGHT, Range, scale_ranges
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from converters.graph.shapes import Shape, pair
 
 # Of a map with its batch: to ONNX's order, and back.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from converters.graph.operations import Op
+from converters.graph.operator import Op
 from converters.graph.shapes import Shape, pair
 from converters.onnx_target.layout import (
     CHANNELS_FIRST,

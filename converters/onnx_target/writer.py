@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from converters.onnx_target.int8 import Int8, Int8Weights
 from converters.onnx_target.layout import CHANNELS_FIRST, CHANNELS_LAST, is_map, onnx_shape
 

@@ -16,7 +16,8 @@ import tf_keras
 
 from converters.graph.emitted_layers import EdgeFactor, WindowAverage, register
 from converters.graph.emitter import emit
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from converters.graph.scales import SAME_SCALE, scale_groups
 from converters.quantization.tfmot_internals import AnnotatedAlone
 

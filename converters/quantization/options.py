@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from common.cli import UserError
-from converters.graph.operations import Graph, Op
+from converters.graph.operations import Graph
+from converters.graph.operator import Op
 from converters.graph.scales import SAME_SCALE
 
 # Operators whose int8 weights have a scale for each output channel.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from converters.graph import reader
-from converters.graph.operations import Folded
+from converters.graph.operator import Folded
 from converters.graph.rules.activations import activate
 from converters.graph.rules.registry import Call, RuleError, rules
 from converters.graph.shapes import map_shape, single

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from converters.graph import reader
-from converters.graph.operations import Folded, Graph, dense_kernel
+from converters.graph.kernels import dense_kernel
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded
 from converters.graph.rules.activations import hard_sigmoid
 from converters.graph.rules.registry import Call, rules
 from converters.graph.targets import Lowering

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from converters.graph import reader
-from converters.graph.operations import Folded, Graph
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded
 from converters.graph.rules.registry import Call, apply_rules, rules
 from converters.graph.targets import Lowering
 from keras_shufflenet import (

@@ -13,7 +13,8 @@ from converters.conversion import tflite
 from converters.conversion.check import BOUNDS, check_agreement, measure_agreement
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
-from converters.graph.operations import Folded, Graph
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded
 from converters.graph.scales import scale_groups
 from converters.graph.targets import LOWERINGS
 from converters.quantization.calibration import calibrate

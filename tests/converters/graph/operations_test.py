@@ -3,7 +3,9 @@ import pytest
 import tensorflow as tf
 
 from converters.graph.emitter import GroupedPointwise, emit
-from converters.graph.operations import Folded, Graph, dense_kernel, window_factors
+from converters.graph.kernels import dense_kernel, window_factors
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded
 from converters.graph.scales import scale_groups
 from keras_shufflenet.permutations import PermutedTensor
 

@@ -4,7 +4,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from common.tflite import flatbuffer
 from converters.conversion.tflite import convert_fake_quant
-from converters.graph.operations import Folded, Graph
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded
 from converters.onnx_target.int8 import Int8, scale_and_zero_point
 from converters.quantization.fake_quantization import fake_quant_model
 

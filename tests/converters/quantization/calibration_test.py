@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from converters.graph.operations import Folded, Graph
+from converters.graph.operations import Graph
+from converters.graph.operator import Folded
 from converters.quantization import calibration
 from converters.quantization.calibration import calibrate, pixel_range
 
