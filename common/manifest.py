@@ -4,15 +4,24 @@ Older manifests, of schema 1, are read as if they were of schema 2.
 """
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from common.cli import UserError
 from common.detection import truth_arrays
 from common.detection.decoding import wrong_field
+from common.storage.fields import (
+    bad_field,
+    check_fields,
+    is_file_name,
+    is_int,
+    is_object,
+    is_object_or_null,
+    is_sha256,
+    is_text,
+)
 from common.storage.readers import read_json
 
 SCHEMA_VERSION = 2
@@ -37,21 +46,8 @@ _MAX_SAMPLES_BYTES = 2**31
 _MAX_NUMBER = 1e6
 
 
-def _is_int(low: int, high: float) -> Callable[[Any], bool]:
-    # bool is an int in Python, but not in a manifest.
-    return lambda value: type(value) is int and low <= value <= high
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and value.isprintable()
-
-
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
 def _is_shape(value: Any) -> bool:
-    extent = _is_int(1, _MAX_EXTENT)
+    extent = is_int(1, _MAX_EXTENT)
     return isinstance(value, list) and len(value) <= _MAX_AXES and all(map(extent, value))
 
 
@@ -67,60 +63,43 @@ def _is_channels(value: Any) -> bool:
     )
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_object_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
 def _is_objects(value: Any) -> bool:
     return (
-        isinstance(value, list) and 1 <= len(value) <= _MAX_TENSORS and all(map(_is_object, value))
+        isinstance(value, list) and 1 <= len(value) <= _MAX_TENSORS and all(map(is_object, value))
     )
 
 
-def _is_file_name(value: Any) -> bool:
-    """True for a plain name on any system: no folder, no drive, nothing hidden."""
-    return (
-        _is_text(value)
-        and not value.startswith(".")
-        and PurePosixPath(value).name == value == PureWindowsPath(value).name
-    )
-
-
-_STORED_FILE = {"sha256": _is_sha256, "bytes": _is_int(1, 2**40)}
+_STORED_FILE = {"sha256": is_sha256, "bytes": is_int(1, 2**40)}
 
 # The fields that readers rely on, and their checks; all others are for information only.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
-    "name": _is_text,
-    "model": _is_object,
-    "training": _is_object,
+    "name": is_text,
+    "model": is_object,
+    "training": is_object,
     "task": lambda value: value in TASKS,
     "inputs": _is_objects,
     "outputs": _is_objects,
-    "labels": _is_object_or_null,
-    "samples": _is_object_or_null,
-    "files": lambda value: _is_object(value) and bool(value),
+    "labels": is_object_or_null,
+    "samples": is_object_or_null,
+    "files": lambda value: is_object(value) and bool(value),
 }
 # The fields of schema 1 that schema 2 has elsewhere.
 _OLD_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "classes": _is_int(1, _MAX_CLASSES),
-    "input": _is_object,
-    "labels": _is_object,
-    "samples": _is_object_or_null,
-    "files": _is_object,
+    "classes": is_int(1, _MAX_CLASSES),
+    "input": is_object,
+    "labels": is_object,
+    "samples": is_object_or_null,
+    "files": is_object,
 }
-_OLD_INPUT_FIELDS = {"shape": _is_image_shape, "preprocessing": _is_object}
-_OLD_FILE_FIELDS = {"input": _is_object, "output": _is_object}
-_OUTPUT_FIELDS = {"name": _is_text, "shape": _is_shape}
-_INPUT_FIELDS = {**_OUTPUT_FIELDS, "preprocessing": _is_object_or_null}
+_OLD_INPUT_FIELDS = {"shape": _is_image_shape, "preprocessing": is_object}
+_OLD_FILE_FIELDS = {"input": is_object, "output": is_object}
+_OUTPUT_FIELDS = {"name": is_text, "shape": _is_shape}
+_INPUT_FIELDS = {**_OUTPUT_FIELDS, "preprocessing": is_object_or_null}
 # How a photograph becomes the images of `shape`; artifacts of older versions lack it.
 _PHOTOGRAPH_FIELDS = {
     "channels": lambda value: value in (["red", "green", "blue"], ["grey"]),
     "orientation": lambda value: value in ("exif", "stored"),
-    "resize": _is_object,
+    "resize": is_object,
     "crop": lambda value: value in ("center", None),
 }
 _FILTER_FIELDS = {
@@ -129,11 +108,11 @@ _FILTER_FIELDS = {
 }
 # By `crop`: without one, the whole image is scaled, whatever its shape.
 _RESIZE_FIELDS = {
-    "center": {"shorter_side": _is_int(1, _MAX_SIDE), **_FILTER_FIELDS},
-    None: {"height": _is_int(1, _MAX_SIDE), "width": _is_int(1, _MAX_SIDE), **_FILTER_FIELDS},
+    "center": {"shorter_side": is_int(1, _MAX_SIDE), **_FILTER_FIELDS},
+    None: {"height": is_int(1, _MAX_SIDE), "width": is_int(1, _MAX_SIDE), **_FILTER_FIELDS},
 }
 _PREPROCESSING_FIELDS = {"scale": _is_channels, "offset": _is_channels}
-_SAMPLES_FIELDS = {**_STORED_FILE, "images": _is_int(1, _MAX_SAMPLES), "arrays": _is_object}
+_SAMPLES_FIELDS = {**_STORED_FILE, "images": is_int(1, _MAX_SAMPLES), "arrays": is_object}
 # The types of arrays that have no other.
 _SAMPLE_DTYPES = {PIXELS: "uint8", "labels": "int32", **truth_arrays.DTYPES}
 # An array of the samples: the shape is of one sample.
@@ -143,39 +122,39 @@ _ARRAY_FIELDS = {
 }
 _FILE_FIELDS = {
     **_STORED_FILE,
-    "graph": _is_text,
-    "quantization": _is_text,
+    "graph": is_text,
+    "quantization": is_text,
     "inputs": _is_objects,
     "outputs": _is_objects,
-    "operators": _is_object,
+    "operators": is_object,
 }
 
-_COMPILED_FIELDS = {**_STORED_FILE, "name": _is_text}
-_COUNTS = _is_int(0, 2**40)
+_COMPILED_FIELDS = {**_STORED_FILE, "name": is_text}
+_COUNTS = is_int(0, 2**40)
 _ARENA_FIELDS = {"measured_bytes": _COUNTS, "margin_bytes": _COUNTS}
 _PREDICTION_FIELDS = {"operators": _COUNTS, "mapped": _COUNTS, "certain": _COUNTS}
 # What an estimate in milliseconds is made of; artifacts of older versions lack the clock.
-_CLOCK_FIELDS = {"clock_hz": _is_int(1, 2**40)}
+_CLOCK_FIELDS = {"clock_hz": is_int(1, 2**40)}
 _ESTIMATE_FIELDS = {"cycles": {"total": _COUNTS}, "memory_bytes": {"sram": _COUNTS}}
 _LOG_FIELDS = {"total": _COUNTS, "mapped": _COUNTS, "on_cpu": _COUNTS}
 # What a device's compiler adds to a file's entry; files that were not compiled lack the field.
 _DEVICE_FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "edgetpu": {
         "status": lambda value: value in ("compiled", "not compiled", "failed"),
-        "prediction": _is_object,
-        "log": lambda value: value is None or _is_object(value),
-        "compiled": lambda value: value is None or _is_object(value),
+        "prediction": is_object,
+        "log": lambda value: value is None or is_object(value),
+        "compiled": lambda value: value is None or is_object(value),
     },
     "ethosu": {
-        "accelerator": _is_text,
-        "cycles": _is_object,
-        "memory_bytes": _is_object,
-        "compiled": _is_object,
+        "accelerator": is_text,
+        "cycles": is_object,
+        "memory_bytes": is_object,
+        "compiled": is_object,
     },
     "micro": {
         "status": lambda value: value in ("written", "not written"),
-        "folder": lambda value: value is None or _is_file_name(value),
-        "arena": lambda value: value is None or _is_object(value),
+        "folder": lambda value: value is None or is_file_name(value),
+        "arena": lambda value: value is None or is_object(value),
     },
 }
 
@@ -250,11 +229,11 @@ def check_manifest(manifest: Any, path: Path) -> dict:
         )
     if version == 1:
         manifest = _upgraded(manifest, path)
-    _check_fields(manifest, _FIELDS, path, "")
+    check_fields(manifest, _FIELDS, path, "")
     for index, fields in enumerate(manifest["inputs"]):
         _check_input(fields, path, f"inputs[{index}].")
     for index, fields in enumerate(manifest["outputs"]):
-        _check_fields(fields, _OUTPUT_FIELDS, path, f"outputs[{index}].")
+        check_fields(fields, _OUTPUT_FIELDS, path, f"outputs[{index}].")
     _check_task(manifest, path)
     if manifest["samples"] is not None:
         _check_samples(manifest, path)
@@ -264,13 +243,13 @@ def check_manifest(manifest: Any, path: Path) -> dict:
 
 def _upgraded(manifest: dict, path: Path) -> dict:
     """Returns a manifest of schema 1, which knows classifiers of one image alone, as schema 2."""
-    _check_fields(manifest, _OLD_FIELDS, path, "")
+    check_fields(manifest, _OLD_FIELDS, path, "")
     image, files = manifest["input"], {}
-    _check_fields(image, _OLD_INPUT_FIELDS, path, "input.")
+    check_fields(image, _OLD_INPUT_FIELDS, path, "input.")
     for name, entry in manifest["files"].items():
-        if not _is_object(entry):
-            raise _bad_field(path, f"files[{name!r}]", entry)
-        _check_fields(entry, _OLD_FILE_FIELDS, path, f"files[{name!r}].")
+        if not is_object(entry):
+            raise bad_field(path, f"files[{name!r}]", entry)
+        check_fields(entry, _OLD_FILE_FIELDS, path, f"files[{name!r}].")
         ends = {"inputs": [entry["input"]], "outputs": [entry["output"]]}
         files[name] = {**_without(entry, "input", "output"), **ends}
     samples = manifest["samples"]
@@ -294,62 +273,62 @@ def _without(mapping: dict, *keys: str) -> dict:
 
 
 def _check_input(fields: dict, path: Path, where: str) -> None:
-    _check_fields(fields, _INPUT_FIELDS, path, where)
+    check_fields(fields, _INPUT_FIELDS, path, where)
     _check_photograph(fields, path, where)
     preprocessing = fields["preprocessing"]
     if preprocessing is None:
         return
-    _check_fields(preprocessing, _PREPROCESSING_FIELDS, path, f"{where}preprocessing.")
+    check_fields(preprocessing, _PREPROCESSING_FIELDS, path, f"{where}preprocessing.")
     if not _is_image_shape(fields["shape"]):
-        raise _bad_field(path, f"{where}shape", fields["shape"])
+        raise bad_field(path, f"{where}shape", fields["shape"])
     lengths = {len(preprocessing[key]) for key in _PREPROCESSING_FIELDS}
     if lengths - {1, fields["shape"][-1]}:
-        raise _bad_field(path, f"{where}preprocessing", preprocessing)
+        raise bad_field(path, f"{where}preprocessing", preprocessing)
 
 
 def _check_task(manifest: dict, path: Path) -> None:
     if manifest["labels"] is not None:
-        _check_fields(manifest["labels"], _STORED_FILE, path, "labels.")
+        check_fields(manifest["labels"], _STORED_FILE, path, "labels.")
     if manifest["task"] == OTHER:
         return
     if manifest["labels"] is None:
-        raise _bad_field(path, "labels", None)
+        raise bad_field(path, "labels", None)
     if manifest["task"] == DETECTION:
         _check_decode(manifest, path)
         return
     shape = manifest["outputs"][0]["shape"]
     if len(manifest["outputs"]) != 1 or len(shape) != 2 or shape[1] > _MAX_CLASSES:
-        raise _bad_field(path, "outputs", manifest["outputs"])
+        raise bad_field(path, "outputs", manifest["outputs"])
 
 
 def _check_decode(manifest: dict, path: Path) -> None:
     for end in ("inputs", "outputs"):
         if len(manifest[end]) != 1:
-            raise _bad_field(path, end, manifest[end])
-    _check_fields(manifest, {"decode": _is_object}, path, "")
+            raise bad_field(path, end, manifest[end])
+    check_fields(manifest, {"decode": is_object}, path, "")
     decode, (image,), (output,) = (manifest[name] for name in ("decode", "inputs", "outputs"))
     if image["preprocessing"] is None:
-        raise _bad_field(path, "inputs[0].preprocessing", None)
+        raise bad_field(path, "inputs[0].preprocessing", None)
     wrong = wrong_field(decode, image["shape"], output["shape"])
     if wrong is not None:
-        raise _bad_field(path, f"decode.{wrong}", decode.get(wrong))
+        raise bad_field(path, f"decode.{wrong}", decode.get(wrong))
 
 
 def _check_samples(manifest: dict, path: Path) -> None:
     samples, size = manifest["samples"], 0
-    _check_fields(samples, _SAMPLES_FIELDS, path, "samples.")
+    check_fields(samples, _SAMPLES_FIELDS, path, "samples.")
     shapes = _sample_shapes(manifest)
     for name, fields in samples["arrays"].items():
         where = f"samples.arrays[{name!r}]"
-        if not _is_object(fields) or not name.isidentifier():
-            raise _bad_field(path, where, fields)
-        _check_fields(fields, _ARRAY_FIELDS, path, f"{where}.")
+        if not is_object(fields) or not name.isidentifier():
+            raise bad_field(path, where, fields)
+        check_fields(fields, _ARRAY_FIELDS, path, f"{where}.")
         shape, dtype = fields["shape"], fields["dtype"]
         if (shape, dtype) != (shapes.get(name, shape), _SAMPLE_DTYPES.get(name, dtype)):
-            raise _bad_field(path, where, fields)
+            raise bad_field(path, where, fields)
         size += math.prod(fields["shape"])
     if samples["images"] * size > _MAX_SAMPLES_BYTES:
-        raise _bad_field(path, "samples.images", samples["images"])
+        raise bad_field(path, "samples.images", samples["images"])
 
 
 def _sample_shapes(manifest: dict) -> dict[str, list[int]]:
@@ -368,9 +347,9 @@ def _sample_shapes(manifest: dict) -> dict[str, list[int]]:
 def _check_files(manifest: dict, path: Path) -> None:
     for name, entry in manifest["files"].items():
         _check_name(name, path, (".tflite", ONNX))
-        if not _is_object(entry):
-            raise _bad_field(path, f"files[{name!r}]", entry)
-        _check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
+        if not is_object(entry):
+            raise bad_field(path, f"files[{name!r}]", entry)
+        check_fields(entry, _FILE_FIELDS, path, f"files[{name!r}].")
         _check_devices(entry, path, f"files[{name!r}].")
     _check_compiled_names(manifest["files"], path)
 
@@ -378,14 +357,14 @@ def _check_files(manifest: dict, path: Path) -> None:
 def _check_photograph(fields: dict, path: Path, where: str) -> None:
     if not _PHOTOGRAPH_FIELDS.keys() & fields.keys():
         return
-    _check_fields(fields, _PHOTOGRAPH_FIELDS, path, where)
-    _check_fields(fields["resize"], _RESIZE_FIELDS[fields["crop"]], path, f"{where}resize.")
+    check_fields(fields, _PHOTOGRAPH_FIELDS, path, where)
+    check_fields(fields["resize"], _RESIZE_FIELDS[fields["crop"]], path, f"{where}resize.")
     if fields["shape"][-1:] != [len(fields["channels"])]:
-        raise _bad_field(path, f"{where}channels", fields["channels"])
+        raise bad_field(path, f"{where}channels", fields["channels"])
 
 
 def _check_name(name: str, path: Path, formats: tuple[str, ...] = (".tflite",)) -> None:
-    if not _is_file_name(name) or not name.endswith(formats):
+    if not is_file_name(name) or not name.endswith(formats):
         raise UserError(
             f"{path} lists a file {name!r} that is not a plain {' or '.join(formats)} name; "
             "do not use this artifact"
@@ -395,13 +374,13 @@ def _check_name(name: str, path: Path, formats: tuple[str, ...] = (".tflite",)) 
 def _check_devices(entry: dict, path: Path, where: str) -> None:
     for device in _DEVICE_FIELDS.keys() & entry.keys():
         fields, place = entry[device], f"{where}{device}."
-        if not _is_object(fields):
-            raise _bad_field(path, place[:-1], fields)
-        _check_fields(fields, _DEVICE_FIELDS[device], path, place)
+        if not is_object(fields):
+            raise bad_field(path, place[:-1], fields)
+        check_fields(fields, _DEVICE_FIELDS[device], path, place)
         if "clock_hz" in fields:
-            _check_fields(fields, _CLOCK_FIELDS, path, place)
+            check_fields(fields, _CLOCK_FIELDS, path, place)
             for key, checks in _ESTIMATE_FIELDS.items():
-                _check_fields(fields[key], checks, path, f"{place}{key}.")
+                check_fields(fields[key], checks, path, f"{place}{key}.")
         inner = {
             "prediction": _PREDICTION_FIELDS,
             "log": _LOG_FIELDS,
@@ -410,7 +389,7 @@ def _check_devices(entry: dict, path: Path, where: str) -> None:
         }
         for key in inner.keys() & fields.keys():
             if fields[key] is not None:
-                _check_fields(fields[key], inner[key], path, f"{place}{key}.")
+                check_fields(fields[key], inner[key], path, f"{place}{key}.")
 
 
 def _check_compiled_names(files: dict[str, dict], path: Path) -> None:
@@ -419,24 +398,10 @@ def _check_compiled_names(files: dict[str, dict], path: Path) -> None:
     for name in names:
         _check_name(name, path)
         if name in files or names.count(name) > 1:
-            raise _bad_field(path, "files: two of them share a name", name)
+            raise bad_field(path, "files: two of them share a name", name)
 
 
 def _compiled_files(entry: dict) -> list[dict]:
     """Returns the compiled files that a file's entry lists."""
     made = [entry[device].get("compiled") for device in _DEVICE_FIELDS if device in entry]
     return [compiled for compiled in made if compiled is not None]
-
-
-def _check_fields(mapping: dict, fields: dict, path: Path, where: str) -> None:
-    for key, is_good in fields.items():
-        if key not in mapping:
-            raise UserError(f"{path} lacks the field {where}{key}; convert the model again")
-        if not is_good(mapping[key]):
-            raise _bad_field(path, where + key, mapping[key])
-
-
-def _bad_field(path: Path, field: str, value: Any) -> UserError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return UserError(f"{path} has an unusable {field}: {shown}; convert the model again")

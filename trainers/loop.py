@@ -14,14 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import files
-from common.cli import UserError
 from common.memory import resident_megabytes
 from common.progress import Progress
-from common.storage.readers import read_json
 from trainers.checkpoints import Checkpoints
-from trainers.config import NOT_COMPARED, TrainConfig, check_new, library_versions
-from trainers.data.class_names import describe, difference, read_labels, write_labels
+from trainers.config import TrainConfig, check_new
+from trainers.consistency import check_splits, note_devices, what_workers_share
+from trainers.data.class_names import read_labels, write_labels
 from trainers.data.datasets import load_sources, print_notes
 from trainers.data.pipeline import reading_errors
 from trainers.data.sources import Source
@@ -48,7 +46,6 @@ _LOG_EVERY = 20
 _FAST_STEPS = 200
 _FAST_EPOCHS = 2
 _FITTING_BATCHES = 4
-_DEVICES_FILE = "devices.json"
 
 
 def train(
@@ -94,10 +91,10 @@ def train(
             # The other workers' folders are new; they compare their classes with the chief's.
             labels = read_labels(workdir) if resume and cluster.is_chief else None
             train_source, eval_source = load(config.data, splits, workdir, resume, labels)
-        _check_sources(config, train_source, eval_source)
+        check_splits(config, train_source, eval_source)
         if cluster.is_chief:
             print_notes(train_source, eval_source)
-        workers.check_same(_what_decides(config, train_source, eval_source))
+        workers.check_same(what_workers_share(config, train_source, eval_source))
         trainer = Trainer(make_task(config), strategy, train_source, eval_source, workers)
         trainer.start(resume)
         trainer.run()
@@ -189,7 +186,7 @@ class Trainer:
         step = self._checkpoints.restore()
         self._evaluated = metrics.keep_until(step, self._workdir)
         print(f"resuming {self._workdir} at step {step} of {self.total_steps}", flush=True)
-        _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
+        note_devices(self._workdir, self._strategy.num_replicas_in_sync)
         # So that the commands after the training find data that has moved.
         self._config.save_data_dir()
 
@@ -200,7 +197,7 @@ class Trainer:
         # In this order, so that a folder with a config also has a checkpoint, unless it is damaged.
         self._checkpoints.begin()
         write_labels(self._workdir, self._train_source.class_names)
-        _note_devices(self._workdir, self._strategy.num_replicas_in_sync)
+        note_devices(self._workdir, self._strategy.num_replicas_in_sync)
         self._task.save_config()
         if self._workers.is_chief:
             size = self._config.optimization.batch_size
@@ -395,51 +392,3 @@ class Trainer:
 def is_due(step: int, every: float) -> bool:
     """Returns whether `step` is the nearest to a multiple of `every`, which may be fractional."""
     return step == round(round(step / every) * every)
-
-
-def _note_devices(workdir: Path, devices: int) -> None:
-    """Records how many devices share a batch; prints a note if the number has changed."""
-    path = workdir / _DEVICES_FILE
-    try:
-        before = read_json(path, "remove it")["devices"]
-    except FileNotFoundError:
-        before = devices
-    except (OSError, UserError, KeyError, TypeError):
-        # Only a message depends on it, so the training does not stop.
-        before = f"an unknown number ({path} cannot be read)"
-    if before != devices:
-        print(
-            f"resuming on {devices} devices (was {before}): gradients are added up in another "
-            "order, and if each worker reads its own files, so are the images; the weights will "
-            "not be bit-identical to those of a run that was not stopped",
-            flush=True,
-        )
-    files.write_json(path, {"devices": devices})
-
-
-def _what_decides(
-    config: TrainConfig, train_source: Source, eval_source: Source
-) -> dict[str, object]:
-    """Returns what must be the same on all workers."""
-    own = {*NOT_COMPARED, "data_dir"}
-    return {
-        **{f"--{name}": value for name, value in config.to_flat().items() if name not in own},
-        "numbers of training images": train_source.num_examples,
-        "numbers of evaluation images": eval_source.num_examples,
-        "class names": train_source.class_names,
-        "versions": library_versions(),
-    }
-
-
-def _check_sources(config: TrainConfig, train_source: Source, eval_source: Source) -> None:
-    if train_source.class_names != eval_source.class_names:
-        raise UserError(
-            f"split {config.data.eval_split!r} of {describe(config.data)} has other classes than "
-            f"{config.data.train_split!r}: "
-            f"{difference(eval_source.class_names, train_source.class_names)}; name another split"
-        )
-    if config.images.preprocessing == "torch" and train_source.channels != 3:
-        raise UserError(
-            f"--preprocessing=torch is for colour images; {config.data.dataset} has "
-            f"{train_source.channels} channel; name --preprocessing=tf"
-        )

@@ -9,6 +9,7 @@ import numpy as np
 from common.detection.average_precision import AveragePrecision, Truth, average_precision
 from common.detection.boxes import RAW_LIMIT, SIDES, Points, make_points
 from common.detection.nms import MOST, OVERLAP, Detections, detect
+from common.storage.fields import is_int
 
 # A lower score is no detection, where nothing else is said.
 SHOWN_SCORE = 0.3
@@ -118,17 +119,12 @@ def wrong_field(fields: dict, image: Sequence[int], output: Sequence[int]) -> st
     return None if list(output[1:]) == [points, SIDES + fields["classes"]] else "classes"
 
 
-def _is_int(low: int, high: int) -> Any:
-    # bool is an int in Python, but not in a manifest.
-    return lambda value: type(value) is int and low <= value <= high
-
-
 def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
 
 
 def _is_strides(value: Any) -> bool:
-    one = _is_int(1, _MAX_SIDE)
+    one = is_int(1, _MAX_SIDE)
     return isinstance(value, list) and 1 <= len(value) <= _MAX_LEVELS and all(map(one, value))
 
 
@@ -137,12 +133,12 @@ def _is(expected: Any) -> Any:
 
 
 _CHECKS = {
-    "height": _is_int(1, _MAX_SIDE),
-    "width": _is_int(1, _MAX_SIDE),
+    "height": is_int(1, _MAX_SIDE),
+    "width": is_int(1, _MAX_SIDE),
     "strides": _is_strides,
-    "classes": _is_int(1, 1_000_000),
+    "classes": is_int(1, 1_000_000),
     **{name: _is(value) for name, value in _FORMULA.items()},
     "min_score": _is_share,
     "max_overlap": _is_share,
-    "max_boxes": _is_int(1, _MAX_BOXES),
+    "max_boxes": is_int(1, _MAX_BOXES),
 }

@@ -9,7 +9,7 @@ import keras
 import pytest
 
 from keras_shufflenet.keras_internals import flat_layers
-from trainers import loop
+from trainers import consistency
 from trainers.networks.models import load_model
 from trainers.recipes import make_config
 
@@ -103,9 +103,9 @@ def test_two_devices_train_as_one(tmp_path):
 
 def test_another_number_of_devices_is_reported(tmp_path, capsys):
     for devices in (2, 2):
-        loop._note_devices(tmp_path, devices)
+        consistency.note_devices(tmp_path, devices)
     assert capsys.readouterr().out == ""
-    loop._note_devices(tmp_path, 3)
+    consistency.note_devices(tmp_path, 3)
     assert "resuming on 3 devices (was 2): gradients are added up in" in capsys.readouterr().out
-    loop._note_devices(tmp_path, 3)
+    consistency.note_devices(tmp_path, 3)
     assert capsys.readouterr().out == ""
