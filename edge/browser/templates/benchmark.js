@@ -73,6 +73,7 @@ function newPass(config, accelerator, timer) {
       first_ms: null,
       outputs: null,
       right: null,
+      ap: null,
       milliseconds: [],
       error: null,
     })),

@@ -1,5 +1,6 @@
-// From an image file or a video frame to the network's input, as `shufflenet predict` does it: the
-// shorter side is scaled with a triangle filter that averages when it shrinks, the centre is cut out.
+// From an image file or a video frame to the network's input, as `shufflenet predict` does it: a
+// triangle filter, which averages when it shrinks, scales the shorter side, and the centre is cut out;
+// or, for a detector, the whole image.
 // A canvas scales otherwise, and differently in each browser, so the scaling is done here.
 
 // Above it some phones give an empty canvas.
@@ -34,15 +35,16 @@ export function pixelsOf(drawable, width, height) {
 /**
  * Returns what the network sees: bytes [size, size, channels].
  *
- * `input` has `size`, `resize` (pixels of the scaled shorter side) and `channels`, 1 or 3.
+ * `input` has `size`, `resize` (pixels of the scaled shorter side; null: the whole image is scaled) and
+ * `channels`, 1 or 3.
  */
-export function centerCrop(image, input) {
+export function networkInput(image, input) {
   const {size, resize, channels} = input;
   const planes = channels === 1 ? grey(image) : image.data;
   const step = channels === 1 ? 1 : 4;
   const shorter = Math.min(image.width, image.height);
-  const columns = weights(image.width, resize, shorter, size);
-  const rows = weights(image.height, resize, shorter, size);
+  const [columns, rows] = [image.width, image.height].map((length) => (
+    weights(length, resize === null ? size : roundHalfToEven((length * resize) / shorter), size)));
   // Rows first: of the columns only those that the square needs are scaled.
   const first = Math.min(...columns.map((one) => one.first));
   const last = Math.max(...columns.map((one) => one.first + one.weights.length));
@@ -51,8 +53,7 @@ export function centerCrop(image, input) {
 }
 
 /** Returns, for each place of the cut-out line, the first pixel and the weights of the next ones. */
-function weights(length, resize, shorter, size) {
-  const scaledLength = roundHalfToEven((length * resize) / shorter);
+function weights(length, scaledLength, size) {
   const begin = Math.floor((scaledLength - size) / 2);
   const scale = Math.fround(scaledLength / length);
   const width = Math.max(1 / scale, 1);

@@ -21,7 +21,7 @@ READY = "document.getElementById('status').textContent == 'Ready'"
 CROP = """async ([data, input]) => {
   const pixels = await import(new URL('pixels.js', location.href));
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-  const crop = pixels.centerCrop(await pixels.decode(new Blob([bytes]), 'exif'), input);
+  const crop = pixels.networkInput(await pixels.decode(new Blob([bytes]), 'exif'), input);
   return btoa(Array.from(crop, (byte) => String.fromCharCode(byte)).join(''));
 }"""
 
