@@ -4,7 +4,7 @@ import {element, meanTimes, wrapped} from './try.js';
 const SIDES = 4;
 // Of the longer side of a photo on the page.
 const MOST_SIDE = 1024;
-const [LINE, TEXT] = [300, 30];
+const [LINE, TEXT] = [200, 30];
 // Neighbours in this order differ most: the golden ratio.
 const TURN = 0.618034;
 

@@ -32,26 +32,6 @@ LOSE_NETWORK = """(() => {
 })()"""
 
 
-@pytest.fixture
-def open_page(browser):
-    """`open_page(url)` opens the page on a small phone, and fails on errors of its console."""
-    complaints = []
-
-    def start(url):
-        page = browser.new_context(viewport={"width": 360, "height": 700}).new_page()
-        page.set_default_timeout(1e3 * SECONDS)
-        page.on("console", lambda one: one.type == "error" and complaints.append(one.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda one: one.url.startswith(url) or complaints.append(one.url))
-        page.goto(url)
-        page.wait_for_function(READY)
-        return page
-
-    start.complaints = complaints
-    yield start
-    assert complaints == []
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """50 photos of raccoons, of many sizes."""
