@@ -132,6 +132,7 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
         "shown": _shown(artifact),
         "samples": {
             "images": len(plan.images),
+            "real": artifact.manifest["samples"] is not None,
             "labels": None if plan.labels is None else [int(label) for label in plan.labels],
         },
         "measure": {

@@ -270,7 +270,7 @@ export function percentile(values, share) {
 }
 
 /** Returns a file of the site as bytes. */
-async function fetched(url) {
+export async function fetched(url) {
   const reply = await fetch(url);
   if (!reply.ok) throw new Error(`${url} cannot be fetched (${reply.status}); is the server still there?`);
   return new Uint8Array(await reply.arrayBuffer());

@@ -39,6 +39,7 @@ async function start() {
   connectMeasure(config, kept, use, networks);
   const page = {
     photo: byId('photo'), drop: byId('drop'), seen: byId('seen'), seenFigure: byId('seen-figure'), camera: byId('camera'),
+    sample: byId('sample'),
     cameraNote: byId('camera-note'), video: byId('video'), answers: byId('answers'),
     least: byId('least'), leastRow: byId('least-row'), leastShown: byId('least-shown'),
   };

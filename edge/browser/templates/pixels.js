@@ -138,9 +138,8 @@ export function normalize(bytes, input) {
   return found;
 }
 
-/** Draws bytes [size, size, channels] on a canvas. */
-export function draw(canvas, bytes, input) {
-  canvas.width = canvas.height = input.size;
+/** Returns bytes [size, size, channels] as ImageData. */
+export function imageOf(bytes, input) {
   const image = new ImageData(input.size, input.size);
   for (let i = 0; i < input.size * input.size; i++) {
     for (let c = 0; c < 3; c++) {
@@ -148,5 +147,5 @@ export function draw(canvas, bytes, input) {
     }
     image.data[4 * i + 3] = 255;
   }
-  canvas.getContext('2d').putImageData(image, 0, 0);
+  return image;
 }

@@ -1,7 +1,7 @@
 // Tries photos, dropped images and camera frames with one file or two, side by side.
 import {Model, prepare, threadsOf} from './litert.js';
-import {fetchedModel} from './benchmark.js';
-import {decode, draw, networkInput, normalize, pixelsOf} from './pixels.js';
+import {fetched, fetchedModel} from './benchmark.js';
+import {decode, imageOf, networkInput, normalize, pixelsOf} from './pixels.js';
 
 const TOP = 3;
 const FRAMES = 10;
@@ -56,7 +56,8 @@ export class Classes {
   /** Shows what the files say of an image; `bytes` are what they saw of it. */
   show(source, image, bytes, found) {
     const {answers, seen, seenFigure} = this.page;
-    draw(seen, bytes, this.config.input);
+    seen.width = seen.height = this.config.input.size;
+    seen.getContext('2d').putImageData(imageOf(bytes, this.config.input), 0, 0);
     seenFigure.hidden = false;
     answers.replaceChildren(...meanTimes(answers, source, found).map((one) => this.answer(one)));
     answers.dataset.image = source;
@@ -95,25 +96,26 @@ function softmax(logits) {
  * uses LiteRT.js.
  */
 export function connect(config, networks, view, page, use, say) {
-  const show = async (source, image) => {
-    const bytes = networkInput(image, config.input);
+  const show = async (source, image, bytes = networkInput(image, config.input)) => {
     view.show(source, image, bytes, await networks.run(bytes));
   };
-  const look = (blob) => use(async () => {
-    say(`${view.doing} ${blob.name ?? 'the image'}`);
+  const look = (name, load) => use(async () => {
+    say(`${view.doing} ${name}`);
     page.answers.dataset.image = '';
     try {
-      await show(blob.name ?? 'image', await decode(blob, config.input.orientation));
+      await show(name, ...(await load()));
       say('Ready');
     } catch (problem) {
-      say(`${blob.name ?? 'The image'} cannot be ${view.done}: ${problem.message}`, true);
+      say(`${name} cannot be ${view.done}: ${problem.message}`, true);
     }
   });
+  const lookAt = (blob) => look(blob.name ?? 'the image', async () => [await decode(blob, config.input.orientation)]);
   page.photo.addEventListener('change', () => {
-    if (page.photo.files.length) look(page.photo.files[0]);
+    if (page.photo.files.length) lookAt(page.photo.files[0]);
     page.photo.value = '';
   });
-  connectDrop(page.drop, look);
+  connectDrop(page.drop, lookAt);
+  connectSamples(config, page.sample, look);
   connectCamera(config, page, use, show, say);
 }
 
@@ -127,6 +129,21 @@ function connectDrop(place, look) {
   document.addEventListener('drop', (event) => {
     over(false)(event);
     if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
+  });
+}
+
+/** Shows the images on which outputs are compared, one after the other; not noise. */
+function connectSamples(config, button, look) {
+  button.hidden = !config.samples.real;
+  let next = 0;
+  button.addEventListener('click', () => {
+    const length = config.input.size ** 2 * config.input.channels;
+    const place = next++ % config.samples.images;
+    look(`sample ${place + 1}`, async () => {
+      const all = await fetched('samples.bin');
+      const bytes = all.subarray(place * length, (place + 1) * length);
+      return [imageOf(bytes, config.input), bytes];
+    });
   });
 }
 

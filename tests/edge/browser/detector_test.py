@@ -78,8 +78,8 @@ def show(page, photo):
     )
 
 
-def test_boxes_are_predict_s(open_detector, photos, run_cli, detector):
-    flags = (f"--model={detector.folder}", "--format=json", "--output=found")
+def test_boxes_are_predict_s(open_detector, photos, run_cli):
+    flags = ("--model=bccd", "--format=json", "--output=found")
     expected = json.loads(run_cli("trainers.predict", *flags, *photos).stdout)["images"]
     page, _ = open_detector()
     for photo, one in zip(photos, expected, strict=True):
@@ -146,6 +146,12 @@ def test_it_is_measured_with_the_host_s_outputs_and_its_ap(open_detector, job, d
         assert result.values["ap"] == pytest.approx(expected["ap"], abs=1e-6)
         assert result.values["accuracy_images"] == len(images)
         assert row.endswith(f"{expected['ap']:.1%}")
+    page.click("#sample")
+    page.wait_for_selector("#answers li", state="attached")
+    raw = detector.load(detector.default_file()).predict(detector.preprocess(images[:1]))
+    (expected,) = detector.decoding.find(raw)
+    labels = [label for label, *_ in page.evaluate(FOUND)[0]]
+    assert labels == [detector.labels[index] for index in expected.classes]
 
 
 def test_fewer_boxes_by_keyboard_and_all_of_them_as_text(open_detector, photos):

@@ -132,6 +132,16 @@ def test_without_samples_pages_get_noise(small_artifact, tmp_path, job):
     assert len(plan.images) == 2 and not plan.sends and not plan.starts
 
 
+def test_a_page_gets_the_images_whose_outputs_it_can_send(job, results, monkeypatch):
+    # Of two files, ten numbers for each image.
+    monkeypatch.setattr("edge.devices.browser._MAX_OUTPUT_BYTES", 5 * 2 * 10 * 4 + 79)
+    plan = make_plan(job, job.artifact.folder / "samples.npz")
+    assert (len(plan.images), len(plan.labels)) == (5, 5)
+    parts = {FLOAT: part(host_outputs(job, FLOAT)[:5]), INT8: part(None)}
+    (found, _) = results.of(a_pass(**parts))
+    assert found.values["agreement"]["images"] == found.values["accuracy_images"] == 5
+
+
 @pytest.fixture
 def chromium():
     try:
