@@ -35,6 +35,15 @@ DECODE = """async ([raw, decode]) => {
 }"""
 
 
+SMALL_STORAGE = """(() => {
+  const before = Storage.prototype.setItem;
+  Storage.prototype.setItem = function (key, value) {
+    if (value.length > 20000) throw new DOMException('full', 'QuotaExceededError');
+    before.call(this, key, value);
+  };
+})()"""
+
+
 @pytest.fixture(scope="module")
 def detector():
     return Artifact.open(included_artifact("bccd"))
@@ -152,6 +161,20 @@ def test_it_is_measured_with_the_host_s_outputs_and_its_ap(open_detector, job, d
     (expected,) = detector.decoding.find(raw)
     labels = [label for label, *_ in page.evaluate(FOUND)[0]]
     assert labels == [detector.labels[index] for index in expected.classes]
+
+
+def test_times_outlive_a_tab_whose_storage_is_too_small_for_the_outputs(open_detector):
+    page, collection = open_detector()
+    page.evaluate(SMALL_STORAGE)
+    page.click("#measure")
+    page.wait_for_function("document.getElementById('status').textContent == 'Measured'")
+    times = page.locator("#results tbody tr").all_inner_texts()
+    page.reload()
+    page.wait_for_function("document.getElementById('status').textContent == 'Ready'")
+    assert page.locator("#results tbody tr").all_inner_texts() == times
+    page.click("#send")
+    found = collection.finished.get(timeout=SECONDS)
+    assert found.runs() == 3 and all(part.outputs is None for part in found.files.values())
 
 
 def test_fewer_boxes_by_keyboard_and_all_of_them_as_text(open_detector, photos):
