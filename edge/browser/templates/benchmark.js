@@ -100,6 +100,8 @@ async function measurePass(config, pass, samples, turn, on, send) {
         file.error = problem.message || String(problem);
       }
     }
+    // If they are sent, a detector's AP comes back, which takes seconds.
+    on.state('Storing the outputs', null);
     await send();
     if (!loaded.length) return;
     on.state(`Warming up on ${pass.accelerator}`, null);
