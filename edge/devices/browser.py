@@ -1,6 +1,7 @@
 """A browser: LiteRT.js in a Chromium of this machine, or in the browsers of phones."""
 
 import contextlib
+import itertools
 import math
 import queue
 from collections.abc import Iterator
@@ -222,8 +223,32 @@ def make_server(job: Job, site: dict[str, Page], collection: Collection) -> Serv
 def _collect(
     job: Job, collection: Collection, results: Results, chromium: Chromium | None
 ) -> Iterator[Result]:
-    """Yields results until every page has said that it is finished."""
+    """Yields results until every page has said that it is finished.
+
+    Those of a browser here come at its end: comparing outputs would disturb what it measures next.
+    """
     errors: list[str] = []
+    later: list[Pass] = []
+    try:
+        for found in _messages(job, collection, chromium):
+            if isinstance(found, Ending):
+                errors += [found.error] if found.error else []
+            elif chromium is None:
+                yield from results.of(found)
+            else:
+                later.append(found)
+    except (UserError, KeyboardInterrupt):
+        yield from itertools.chain.from_iterable(map(results.of, later))
+        raise
+    yield from itertools.chain.from_iterable(map(results.of, later))
+    if errors:
+        raise UserError(f"the page could not measure: {'; '.join(errors)}")
+
+
+def _messages(
+    job: Job, collection: Collection, chromium: Chromium | None
+) -> Iterator[Pass | Ending]:
+    """Yields what pages send, until as many as are waited for are finished."""
     waiting = job.options["wait"] or 1
     while waiting:
         try:
@@ -233,13 +258,8 @@ def _collect(
             if chromium is not None:
                 _check_alive(collection, chromium, job.options["timeout"])
             continue
-        if isinstance(found, Ending):
-            waiting -= 1
-            errors += [found.error] if found.error else []
-        else:
-            yield from results.of(found)
-    if errors:
-        raise UserError(f"the page could not measure: {'; '.join(errors)}")
+        waiting -= isinstance(found, Ending)
+        yield found
 
 
 def _check_alive(collection: Collection, chromium: Chromium, timeout: float) -> None:
