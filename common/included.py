@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.cli import UserError
 
-CLASSIFIER = "cifar10"
+CLASSIFIER, DETECTOR = "cifar10", "bccd"
 _FOLDER = Path(__file__).with_name("artifacts")
 
 
@@ -28,6 +28,25 @@ def included_artifact(name: str = CLASSIFIER) -> Path:
     return _FOLDER / name
 
 
+def find_artifact(named: str | None) -> Path:
+    """Returns the folder that a flag names, or an artifact that travels with the package.
+
+    Args:
+      named: a folder, or else the name of an artifact that travels with the package; None for the
+        classifier among them.
+
+    Examples:
+      >>> find_artifact("bccd").parent.name
+      'artifacts'
+    """
+    if not named or (named in (CLASSIFIER, DETECTOR) and not Path(named).exists()):
+        return included_artifact(named or CLASSIFIER)
+    return Path(named)
+
+
 def example_note(flag: str) -> str:
     """Returns a line that says which artifact is used because a flag is missing."""
-    return f"an example that travels with the package, {CLASSIFIER}; name your own with {flag}"
+    return (
+        f"an example that travels with the package, {CLASSIFIER}; {flag}={DETECTOR} is another, a "
+        f"detector; name your own with {flag}"
+    )

@@ -21,6 +21,7 @@ from common import cli
 from common.artifact import Artifact
 from common.cli import UserError
 from common.files import check_appendable
+from common.included import find_artifact
 from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
@@ -30,7 +31,12 @@ from edge.records import make_record
 from edge.running.loose_files import LooseFiles
 from edge.running.measurement import append_measurements, describe_machine, device_name
 
-_ARTIFACT = flags.DEFINE_string("artifact", None, "The folder that shufflenet convert wrote.")
+_ARTIFACT = flags.DEFINE_string(
+    "artifact",
+    None,
+    "The folder that shufflenet convert wrote, or an example that travels with the package: "
+    "cifar10, or bccd, a detector.",
+)
 _DEVICE = flags.DEFINE_list(
     "device",
     ["host"],
@@ -108,7 +114,7 @@ class BenchmarkConfig:
 def main() -> None:
     """Reads the flags, measures, appends to the output and prints a table."""
     config = BenchmarkConfig(
-        artifact=Path(_ARTIFACT.value) if _ARTIFACT.value else None,
+        artifact=find_artifact(_ARTIFACT.value) if _ARTIFACT.value else None,
         devices=tuple(_DEVICE.value),
         files=tuple(_FILES.value),
         threads=_THREADS.value,

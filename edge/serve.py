@@ -1,10 +1,11 @@
-"""Serves a page that measures an artifact's files in a browser, and classifies photos with them.
+"""Serves a page that measures an artifact's files in a browser, and tries them on photos.
 
 The page works on this machine and on phones; nothing leaves the browser but a measurement that its
 user sends, which is appended to the output.
 
 Example:
   shufflenet serve
+  shufflenet serve --artifact=bccd
   shufflenet serve --artifact=artifact --listen=0.0.0.0
   shufflenet serve --artifact=artifact --export=site
 """
@@ -21,7 +22,7 @@ from absl import flags
 from common import cli
 from common.artifact import Artifact
 from common.files import check_appendable
-from common.included import example_note, included_artifact
+from common.included import example_note, find_artifact
 from edge.browser.address import addresses
 from edge.browser.collection import Collection, Ending, Pass
 from edge.browser.plan import Plan
@@ -37,7 +38,8 @@ from edge.running.measurement import append_measurements, describe_machine, devi
 _ARTIFACT = flags.DEFINE_string(
     "artifact",
     None,
-    "The folder that shufflenet convert wrote; default: an example that travels with the package.",
+    "The folder that shufflenet convert wrote, or an example that travels with the package: "
+    "cifar10 (the default), or bccd, a detector.",
 )
 _FILES = flags.DEFINE_list("files", [], "Names of the files to measure; by default all.")
 _THREADS = flags.DEFINE_integer("threads", 1, "Threads of WebAssembly, where a browser has them.")
@@ -85,7 +87,7 @@ def _job() -> Job:
     cli.check_bounds("threads", _THREADS.value, 1, MAX_THREADS)
     cli.check_bounds("warmup", _WARMUP.value, 0, MAX_RUNS)
     cli.check_bounds("runs", _RUNS.value, 1, MAX_RUNS)
-    artifact = Artifact.open(_ARTIFACT.value or included_artifact())
+    artifact = Artifact.open(find_artifact(_ARTIFACT.value))
     check_shown(artifact)
     if not _ARTIFACT.value:
         print(example_note("--artifact"), file=sys.stderr)

@@ -1,16 +1,17 @@
 """Classifies images with a trained or converted model, or finds objects in them.
 
 PATH is an image or a folder of images, at any depth. MODEL is a workdir (`shufflenet train`), a
-.keras file in one, or an artifact (`shufflenet convert`); without it, an example that travels with
-the package classifies. Files that cannot be read are named, and the others are classified; the exit
-code is 1 only if no file could be read. With a detector, the images with their boxes drawn, and
-detections.json, are written to --output.
+.keras file in one, or an artifact (`shufflenet convert`); two travel with the package as examples:
+cifar10 (the default), and bccd, a detector. Files that cannot be read are named, and the others are
+classified; the exit code is 1 only if no file could be read. With a detector, the images with their
+boxes drawn, and detections.json, are written to --output.
 
 Example:
   shufflenet predict photo.jpg
   shufflenet predict --model=work photos/new holiday.jpg
   shufflenet predict --model=artifact --format=csv photos/new
   shufflenet predict --model=detector --output=found photos/new
+  shufflenet predict --model=bccd photos/blood
 """
 
 import sys
@@ -24,7 +25,7 @@ from absl import flags
 from common import cli
 from common.choices import choose
 from common.cli import UserError
-from common.included import example_note, included_artifact
+from common.included import example_note, find_artifact
 from common.manifest import DETECTION, MANIFEST, read_manifest
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.prediction.formats import FORMATS, Prediction
@@ -39,8 +40,8 @@ _DEFAULT_TOP, _DEFAULT_SCORE = 2, 0.3
 _MODEL = flags.DEFINE_string(
     "model",
     None,
-    "A training's workdir, a .keras file or an artifact; default: an example that travels with the "
-    "package.",
+    "A training's workdir, a .keras file or an artifact, or an example that travels with the "
+    "package: cifar10 (the default), or bccd, a detector.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The training that a .keras file comes from; default: the file's folder."
@@ -124,7 +125,7 @@ def _read_flags(paths: list[str]) -> _Config:
     if not 0 < score < 1:
         raise UserError(f"--score must be between 0 and 1; received {score}")
     choose("format", [_FORMAT.value], FORMATS)
-    model = Path(_MODEL.value) if _MODEL.value else included_artifact()
+    model = find_artifact(_MODEL.value)
     workdir = _workdir(model)
     if workdir is not None and _FILE.value is not None:
         raise UserError(f"--file is for artifacts, but {model} is not one; leave it out")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.browser.outputs import average_precision
 from edge.browser.plan import ACCELERATORS, Plan
 
 _RUN = re.compile("[0-9a-f]{16}")
@@ -39,7 +40,7 @@ class FilePart:
     Attributes:
       milliseconds: of one inference each.
       initialization_ms, first_ms: loading, and the first inference.
-      outputs: float32 [images, classes], or None before they came.
+      outputs: float32 [images, …], or None before they came.
       error: why it could not be measured, or None.
     """
 
@@ -106,27 +107,36 @@ class Collection:
     @property
     def max_bytes(self) -> int:
         """The largest message that a page sends."""
-        outputs = len(self._plan.images) * len(self._plan.artifact.labels) * 4 * 4 // 3
+        outputs = len(self._plan.images) * math.prod(self._plan.output_shape) * 4 * 4 // 3
         each = outputs + self._plan.runs * _NUMBER_BYTES + 8 * _MAX_TEXT
         return 2**16 + len(self._plan.files) * each
 
-    def receive(self, message: Any) -> None:
+    def receive(self, message: Any) -> dict[str, float]:
         """Takes a message.
+
+        Returns:
+          The average precision of each file of a detector whose outputs the message has, 0 to 1.
 
         Raises:
           MessageError: it is not one of this version's page.
         """
         run = _need(message, "run", lambda value: isinstance(value, str) and _RUN.fullmatch(value))
+        outputs: dict[str, np.ndarray] = {}
         with self._lock:
             self._heard = time.monotonic()
             if "pass" in message:
-                self._take(run, message)
+                outputs = self._take(run, message)
             elif message.get("leaving"):
                 self._finish_all(run)
             elif message.get("finished"):
                 self._end(run, _optional_text(message, "error"))
             else:
                 raise MessageError("a message needs a pass, or must say that it is finished")
+        # Later, because it takes a moment, in which other pages may send.
+        found = {
+            name: average_precision(self._plan.artifact, name, outputs[name]) for name in outputs
+        }
+        return {name: ap for name, ap in found.items() if ap is not None}
 
     def silence(self) -> float:
         """Returns for how many seconds no page has sent anything."""
@@ -139,48 +149,50 @@ class Collection:
                 if time.monotonic() - heard > silence:
                     self._finish(key)
 
-    def _take(self, run: str, message: dict) -> None:
+    def _take(self, run: str, message: dict) -> dict[str, np.ndarray]:
+        """Takes a pass; returns the outputs that came with it."""
         sent = _need(message, "pass", lambda value: isinstance(value, dict))
         accelerator = _need(sent, "accelerator", lambda value: value in ACCELERATORS)
         key = (run, accelerator)
         if key not in self._drafts and len(self._drafts) >= _MAX_DRAFTS:
             raise MessageError("too many measurements at once")
-        files = self._drafts[key][0].files if key in self._drafts else {}
+        files = self._parts(_need(sent, "files", lambda value: isinstance(value, list)))
+        outputs = {name: part.outputs for name, part in files.items() if part.outputs is not None}
+        for name, known in self._drafts[key][0].files.items() if key in self._drafts else ():
+            if name in files and name not in outputs:
+                files[name].outputs = known.outputs
         found = Pass(
             run=run,
             accelerator=accelerator,
             machine=_machine(_need(message, "machine", lambda value: isinstance(value, dict))),
             conditions=_conditions(sent),
-            files=self._merged(files, _need(sent, "files", lambda value: isinstance(value, list))),
+            files=files,
             complete=sent.get("complete") is True,
         )
         self._drafts[key] = (found, time.monotonic())
         if found.complete or sent.get("leaving") is True:
             self._finish(key)
+        return outputs
 
-    def _merged(self, known: dict[str, FilePart], sent: list) -> dict[str, FilePart]:
-        """Returns the parts sent, with the outputs that came before."""
-        merged = {}
+    def _parts(self, sent: list) -> dict[str, FilePart]:
+        parts = {}
         for one in sent:
             name = _need(one, "file", lambda value: value in self._plan.files)
             hashed = self._plan.artifact.files[name]["sha256"]
             _need(one, "sha256", lambda value, hashed=hashed: value == hashed)
-            part = FilePart(
+            parts[name] = FilePart(
                 milliseconds=_times(one, self._plan.runs),
                 initialization_ms=_optional_number(one, "initialization_ms"),
                 first_ms=_optional_number(one, "first_ms"),
                 outputs=self._outputs(one),
                 error=_optional_text(one, "error"),
             )
-            if part.outputs is None and name in known:
-                part.outputs = known[name].outputs
-            merged[name] = part
-        return merged
+        return parts
 
     def _outputs(self, one: dict) -> np.ndarray | None:
         if one.get("outputs") is None:
             return None
-        shape = (len(self._plan.images), len(self._plan.artifact.labels))
+        shape = (len(self._plan.images), *self._plan.output_shape)
         try:
             content = base64.b64decode(one["outputs"], validate=True)
             return np.frombuffer(content, "<f4").reshape(shape)

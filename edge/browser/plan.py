@@ -18,7 +18,7 @@ class Plan:
       artifact: the files' artifact.
       files: names of the files to measure; all of the artifact's can be tried.
       images: uint8 [n, height, width, channels], on which outputs are compared.
-      labels: the images' classes, [n]; None if they are noise.
+      labels: the images' classes, [n]; None if they are noise, or a detector's.
       accelerators: of `ACCELERATORS`, one after the other.
       threads: of WebAssembly, where the browser allows more than one.
       warmup: inferences before the timed ones; more follow until the times are stable.
@@ -39,3 +39,13 @@ class Plan:
     cooldown: float = 0.0
     sends: bool = False
     starts: bool = False
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one image's output."""
+        return output_shape(self.artifact)
+
+
+def output_shape(artifact: Artifact) -> tuple[int, ...]:
+    """Returns the shape of one image's output, without the batch."""
+    return tuple(artifact.manifest["outputs"][0]["shape"][1:])

@@ -137,14 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take(self, body: bytes) -> None:
         try:
-            self.collection.receive(json.loads(body))
+            precisions = self.collection.receive(json.loads(body))
         except MessageError as error:
             self._reply_json(400, {"error": str(error)})
         # Also of text that is not UTF-8, and of a thousand brackets.
         except (ValueError, RecursionError):
             self._reply_json(400, {"error": "this is not JSON"})
         else:
-            self._reply_json(200, {"kept": True})
+            self._reply_json(200, {"kept": True, "ap": precisions})
 
     def _name(self) -> str | None:
         """Returns the path below the token, or None without the token."""

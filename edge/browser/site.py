@@ -7,6 +7,8 @@ from pathlib import Path
 
 from common.artifact import Artifact
 from common.cli import UserError
+from common.detection.nms import CANDIDATES
+from common.manifest import DETECTION
 from common.storage.temporary import temporary_folder
 from common.tflite.operators import damage_reported, ends_with_softmax
 from edge.browser import runtime
@@ -119,15 +121,18 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
             "batch": batch,
             "size": height,
             "channels": channels,
-            "resize": artifact.resize_size,
+            # Null: the whole image is scaled, whatever its shape.
+            "resize": None if artifact.task == DETECTION else artifact.resize_size,
             "orientation": image.get("orientation", "exif"),
             "scale": _per_channel(constants["scale"], channels),
             "offset": _per_channel(constants["offset"], channels),
         },
+        "decode": _decode(artifact),
         "files": entries,
         "shown": _shown(artifact),
         "samples": {
             "images": len(plan.images),
+            "real": artifact.manifest["samples"] is not None,
             "labels": None if plan.labels is None else [int(label) for label in plan.labels],
         },
         "measure": {
@@ -146,6 +151,13 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
 
 def _per_channel(values: list[float], channels: int) -> list[float]:
     return [float(value) for value in values] * (channels if len(values) == 1 else 1)
+
+
+def _decode(artifact: Artifact) -> dict | None:
+    """Returns how a detector's output becomes boxes; None for a classifier."""
+    if artifact.task != DETECTION:
+        return None
+    return {**artifact.decoding.describe(), "candidates": CANDIDATES}
 
 
 def _shown(artifact: Artifact) -> list[str]:

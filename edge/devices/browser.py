@@ -1,6 +1,8 @@
 """A browser: LiteRT.js in a Chromium of this machine, or in the browsers of phones."""
 
 import contextlib
+import itertools
+import math
 import queue
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +12,13 @@ import numpy as np
 from common.artifact import Artifact
 from common.choices import choose
 from common.cli import UserError
-from common.manifest import PIXELS, sample_array
+from common.manifest import DETECTION, PIXELS, sample_array
 from edge.browser import runtime
 from edge.browser.address import addresses
 from edge.browser.chromium import Chromium, find_chromium
 from edge.browser.collection import Collection, Ending, FilePart, Pass
-from edge.browser.plan import ACCELERATORS, Plan
+from edge.browser.outputs import stored_outputs
+from edge.browser.plan import ACCELERATORS, Plan, output_shape
 from edge.browser.server import Server
 from edge.browser.site import Page, make_site
 from edge.devices.device import Job, Result
@@ -24,6 +27,9 @@ from edge.running.measurement import compare_outputs, drift, statistics
 from edge.running.samples import correctness
 
 _POLL_SECONDS = 1
+# Of the outputs of all files together, which a page keeps and sends. A detector has thousands of
+# numbers for each image.
+_MAX_OUTPUT_BYTES = 16 * 2**20
 
 
 class Browser:
@@ -122,18 +128,16 @@ class Results:
         }
 
     def _compared(self, name: str, outputs: np.ndarray | None) -> dict:
-        """Returns accuracy and agreement; outputs of integer files are made integers again."""
-        found = correctness(self._job.artifact, name, None if outputs is None else [outputs])
-        expected = self._expected(name) if outputs is not None else None
-        if expected is None:
+        """Returns accuracy, or a detector's AP, and agreement with this machine's outputs."""
+        if outputs is None:
+            return {**correctness(self._job.artifact, name, None), "agreement": None}
+        outputs = stored_outputs(self._job.artifact, name, outputs)
+        found = correctness(self._job.artifact, name, [outputs])
+        expected = self._expected(name)
+        if expected is None or expected.dtype != outputs.dtype:
             return {**found, "agreement": None}
-        if expected.dtype.kind != "f":
-            output = self._job.artifact.files[name]["outputs"][0]
-            limits = np.iinfo(expected.dtype)
-            steps = np.rint(outputs / np.float32(output["scale"])) + output["zero_point"]
-            steps = np.nan_to_num(steps, nan=limits.min)
-            outputs = np.clip(steps, limits.min, limits.max).astype(expected.dtype)
-        return {**found, "agreement": compare_outputs([expected], [outputs])}
+        agreement = compare_outputs([expected[: len(outputs)]], [outputs])
+        return {**found, "agreement": agreement}
 
     def _expected(self, name: str) -> np.ndarray | None:
         """Returns this machine's outputs; None where it cannot run the file."""
@@ -147,10 +151,11 @@ class Results:
 
 
 def check_shown(artifact: Artifact) -> None:
-    """Raises UserError unless the page can show an artifact: of a classifier of images."""
+    """Raises UserError unless the page can show an artifact: of a classifier or a detector."""
     if artifact.folder is None:
         raise UserError("device browser needs --artifact, which says what the files take and give")
-    artifact.check_classifier()
+    if artifact.task != DETECTION:
+        artifact.check_classifier()
     if sample_array(artifact.manifest, 0) != PIXELS:
         raise UserError(
             f"{artifact.folder} has samples that are no pixels, which a page does not take; "
@@ -180,12 +185,12 @@ def make_plan(job: Job, samples: Path, sends: bool = False, starts: bool = False
     """
     known = job.artifact.samples()
     with np.load(samples, allow_pickle=False) as arrays:
-        images = arrays["images"]
+        images = arrays[PIXELS][: _most_images(job)]
     return Plan(
         artifact=job.artifact,
         files=job.files,
         images=images,
-        labels=None if known is None else known[1].tolist(),
+        labels=None if known is None else known[1][: len(images)].tolist(),
         accelerators=tuple(job.options["browser_accelerators"]),
         threads=job.threads,
         warmup=job.warmup,
@@ -194,6 +199,12 @@ def make_plan(job: Job, samples: Path, sends: bool = False, starts: bool = False
         sends=sends,
         starts=starts,
     )
+
+
+def _most_images(job: Job) -> int:
+    """Returns the number of images whose outputs a page can keep and send."""
+    one = 4 * math.prod(output_shape(job.artifact)) * len(job.files)
+    return max(1, _MAX_OUTPUT_BYTES // one)
 
 
 def make_server(job: Job, site: dict[str, Page], collection: Collection) -> Server:
@@ -212,8 +223,32 @@ def make_server(job: Job, site: dict[str, Page], collection: Collection) -> Serv
 def _collect(
     job: Job, collection: Collection, results: Results, chromium: Chromium | None
 ) -> Iterator[Result]:
-    """Yields results until every page has said that it is finished."""
+    """Yields results until every page has said that it is finished.
+
+    Those of a browser here come at its end: comparing outputs would disturb what it measures next.
+    """
     errors: list[str] = []
+    later: list[Pass] = []
+    try:
+        for found in _messages(job, collection, chromium):
+            if isinstance(found, Ending):
+                errors += [found.error] if found.error else []
+            elif chromium is None:
+                yield from results.of(found)
+            else:
+                later.append(found)
+    except (UserError, KeyboardInterrupt):
+        yield from itertools.chain.from_iterable(map(results.of, later))
+        raise
+    yield from itertools.chain.from_iterable(map(results.of, later))
+    if errors:
+        raise UserError(f"the page could not measure: {'; '.join(errors)}")
+
+
+def _messages(
+    job: Job, collection: Collection, chromium: Chromium | None
+) -> Iterator[Pass | Ending]:
+    """Yields what pages send, until as many as are waited for are finished."""
     waiting = job.options["wait"] or 1
     while waiting:
         try:
@@ -223,13 +258,8 @@ def _collect(
             if chromium is not None:
                 _check_alive(collection, chromium, job.options["timeout"])
             continue
-        if isinstance(found, Ending):
-            waiting -= 1
-            errors += [found.error] if found.error else []
-        else:
-            yield from results.of(found)
-    if errors:
-        raise UserError(f"the page could not measure: {'; '.join(errors)}")
+        waiting -= isinstance(found, Ending)
+        yield found
 
 
 def _check_alive(collection: Collection, chromium: Chromium, timeout: float) -> None:

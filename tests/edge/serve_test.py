@@ -71,6 +71,15 @@ def test_without_an_artifact_the_example_is_served(run_cli, litert_js, tmp_path)
     assert "an example that travels with the package" in done.stderr
     config = json.loads((tmp_path / "site/config.json").read_text())
     assert len(config["labels"]) == 10 and len(config["shown"]) == 2
+    assert config["decode"] is None and not config["samples"]["real"]
+
+
+@pytest.mark.medium
+def test_the_detector_is_served_by_its_name(run_cli, litert_js, tmp_path):
+    run_cli(MODULE, "--artifact=bccd", "--export=site")
+    config = json.loads((tmp_path / "site/config.json").read_text())
+    assert config["labels"] == ["RBC", "WBC", "Platelets"] and len(config["shown"]) == 2
+    assert config["decode"]["strides"] == [8, 16, 32] and config["samples"]["real"]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

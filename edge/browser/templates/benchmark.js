@@ -73,6 +73,7 @@ function newPass(config, accelerator, timer) {
       first_ms: null,
       outputs: null,
       right: null,
+      ap: null,
       milliseconds: [],
       error: null,
     })),
@@ -99,6 +100,8 @@ async function measurePass(config, pass, samples, turn, on, send) {
         file.error = problem.message || String(problem);
       }
     }
+    // If they are sent, a detector's AP comes back, which takes seconds.
+    on.state('Storing the outputs', null);
     await send();
     if (!loaded.length) return;
     on.state(`Warming up on ${pass.accelerator}`, null);
@@ -269,7 +272,7 @@ export function percentile(values, share) {
 }
 
 /** Returns a file of the site as bytes. */
-async function fetched(url) {
+export async function fetched(url) {
   const reply = await fetch(url);
   if (!reply.ok) throw new Error(`${url} cannot be fetched (${reply.status}); is the server still there?`);
   return new Uint8Array(await reply.arrayBuffer());

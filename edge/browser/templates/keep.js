@@ -42,7 +42,9 @@ export class Kept {
       }
       try {
         const reply = await fetch('results', {method: 'POST', body});
-        if (!reply.ok) throw new Error((await reply.json().catch(() => ({}))).error ?? `status ${reply.status}`);
+        const said = await reply.json().catch(() => ({}));
+        if (!reply.ok) throw new Error(said.error ?? `status ${reply.status}`);
+        for (const file of content.pass?.files ?? []) file.ap = said.ap?.[file.file] ?? file.ap;
       } catch (problem) {
         this.problem = problem.message;
         return false;
@@ -58,12 +60,21 @@ export class Kept {
   /** Returns a function that leaves out what the computer has, or does not need. */
   without(message) {
     const isKnown = this.delivered.has(`${message.run} ${idOf(message)}`);
-    return (key, value) => (key === 'right' || (key === 'outputs' && isKnown) ? undefined : value);
+    return (key, value) => (key === 'right' || key === 'ap' || (key === 'outputs' && isKnown) ? undefined : value);
   }
 
   write() {
     try {
       localStorage.setItem(this.key, JSON.stringify(this.messages));
+    } catch {
+      this.writeTimes();
+    }
+  }
+
+  /** Keeps what is left without the outputs, of which a detector has too many for some browsers. */
+  writeTimes() {
+    try {
+      localStorage.setItem(this.key, JSON.stringify(this.messages, (key, value) => (key === 'outputs' ? null : value)));
     } catch {
       // A full or forbidden storage: the results are in this tab alone.
     }

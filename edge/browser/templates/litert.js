@@ -102,7 +102,7 @@ export async function describe() {
 }
 
 function androidModel(agent) {
-  const found = /Android[^;)]*; ([^;)]+?)(?: Build\/[^;)]*)?\) /.exec(agent);
+  const found = /Android[^;)]*; ([^;)]+?)(?: Build\/[^;)]*)?(?:; wv)?\) /.exec(agent);
   // Chrome says K for every phone, unless it is asked by https.
   return found && found[1] !== 'K' ? found[1] : null;
 }

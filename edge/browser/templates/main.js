@@ -1,8 +1,9 @@
 // The page: reads what it is about, and connects its two halves.
+import {Boxes} from './detect.js';
 import {Stopped, measure, median, percentile} from './benchmark.js';
 import {Kept} from './keep.js';
 import {describe, missing} from './litert.js';
-import {Classifier, connect, element, wrapped} from './try.js';
+import {Classes, Networks, connect, element, wrapped} from './try.js';
 
 const ACCELERATORS = {wasm: 'WebAssembly (CPU)', webgpu: 'WebGPU', webnn: 'WebNN'};
 const byId = (id) => document.getElementById(id);
@@ -31,15 +32,18 @@ async function start() {
     ? ' Only the measurement goes to the computer that serves this page, and only if you send it.'
     : ' Nothing is sent anywhere.';
   const use = queue();
-  const classifier = new Classifier(config);
+  const networks = new Networks(config);
   const kept = new Kept(await keyOf(config));
   await showAccelerators(config.measure.accelerators);
   connectKept(config, kept);
-  connectMeasure(config, kept, use, classifier);
-  connect(config, classifier, {
+  connectMeasure(config, kept, use, networks);
+  const page = {
     photo: byId('photo'), drop: byId('drop'), seen: byId('seen'), seenFigure: byId('seen-figure'), camera: byId('camera'),
+    sample: byId('sample'),
     cameraNote: byId('camera-note'), video: byId('video'), answers: byId('answers'),
-  }, use, say);
+    least: byId('least'), leastRow: byId('least-row'), leastShown: byId('least-shown'),
+  };
+  connect(config, networks, config.decode ? new Boxes(config, page) : new Classes(config, page), page, use, say);
   await showAbout(config);
   say('Ready');
   if (config.measure.starts) byId('measure').click();
@@ -58,7 +62,11 @@ async function showAccelerators(planned) {
   }
 }
 
-function connectMeasure(config, kept, use, classifier) {
+function connectMeasure(config, kept, use, networks) {
+  if (config.decode) {
+    byId('share-title').textContent = 'AP';
+    byId('ap-note').hidden = !config.has_server;
+  }
   const [button, stop, sends] = ['measure', 'stop', 'sends'].map(byId);
   let control = null;
   button.disabled = false;
@@ -66,7 +74,7 @@ function connectMeasure(config, kept, use, classifier) {
   sends.closest('p').hidden = !config.has_server;
   const message = async (one) => {
     kept.put(one);
-    if (config.has_server && sends.checked) await kept.send();
+    if (config.has_server && sends.checked) await sendKept(config, kept);
   };
   button.addEventListener('click', async () => {
     const chosen = [...document.querySelectorAll('#accelerators input:checked')].map(({name}) => name);
@@ -77,7 +85,7 @@ function connectMeasure(config, kept, use, classifier) {
     let ending = ['Measured'];
     try {
       await use(() => {
-        classifier.unload();
+        networks.unload();
         return measure(config, chosen, control.signal, {state: showState, rows: (pass) => showRows(pass, config.samples.images), message});
       });
     } catch (problem) {
@@ -99,7 +107,7 @@ function connectMeasure(config, kept, use, classifier) {
     if (control && config.has_server && sends.checked) kept.send(true);
   });
   addEventListener('online', () => {
-    if (config.has_server && sends.checked && kept.messages.length) kept.send().then(() => showKept(config, kept));
+    if (config.has_server && sends.checked && kept.messages.length) sendKept(config, kept).then(() => showKept(config, kept));
   });
 }
 
@@ -131,16 +139,20 @@ function showRows(pass, images) {
     const times = file.milliseconds;
     const cells = file.error
       ? [file.error]
-      : [times.length ? summary(times) : '…', file.right === null ? '–' : `${((100 * file.right) / images).toFixed(1)}%`];
+      : [times.length ? summary(times) : '…', percent(file.right === null ? file.ap : file.right / images)];
     row.replaceChildren(element('td', {}, ...wrapped(file.file)), element('td', {}, where),
       ...cells.map((content) => element('td', file.error ? {colSpan: 2, className: 'bad'} : {}, content)));
   }
 }
 
+function percent(share) {
+  return share === null ? '–' : `${(100 * share).toFixed(1)}%`;
+}
+
 function connectKept(config, kept) {
   byId('send').hidden = !config.has_server;
   byId('send').addEventListener('click', async () => {
-    await kept.send();
+    await sendKept(config, kept);
     showKept(config, kept);
   });
   byId('save').addEventListener('click', () => {
@@ -152,8 +164,18 @@ function connectKept(config, kept) {
     kept.forget();
     showKept(config, kept);
   });
-  for (const message of kept.messages) if (message.pass) showRows(message.pass, config.samples.images);
+  showKeptRows(config, kept);
   showKept(config, kept);
+}
+
+/** Sends what was not received yet; a detector's AP comes back. */
+async function sendKept(config, kept) {
+  await kept.send();
+  if (config.decode) showKeptRows(config, kept);
+}
+
+function showKeptRows(config, kept) {
+  for (const {pass} of kept.messages) if (pass) showRows(pass, config.samples.images);
 }
 
 function showKept(config, kept) {

@@ -1,12 +1,13 @@
-// Classifies photos, dropped images and camera frames with one file or two, side by side.
+// Tries photos, dropped images and camera frames with one file or two, side by side.
 import {Model, prepare, threadsOf} from './litert.js';
-import {fetchedModel} from './benchmark.js';
-import {centerCrop, decode, draw, normalize, pixelsOf} from './pixels.js';
+import {fetched, fetchedModel} from './benchmark.js';
+import {decode, imageOf, networkInput, normalize, pixelsOf} from './pixels.js';
 
 const TOP = 3;
 const FRAMES = 10;
 
-export class Classifier {
+/** The files to try, loaded when they are needed. */
+export class Networks {
   constructor(config) {
     this.config = config;
     this.entries = config.shown.map((name) => config.files.find((file) => file.name === name));
@@ -29,13 +30,8 @@ export class Classifier {
     this.models = null;
   }
 
-  /** Returns what the network sees in an image file. */
-  async crop(blob) {
-    return centerCrop(await decode(blob, this.config.input.orientation), this.config.input);
-  }
-
-  /** Returns each file's best classes, {name, ms, top: [{label, share}]}, for bytes that `crop` gives. */
-  async classify(bytes) {
+  /** Returns what each file says, {name, ms, outputs}, for bytes that `networkInput` gives. */
+  async run(bytes) {
     await this.load();
     const found = [];
     for (const [i, entry] of this.entries.entries()) {
@@ -44,9 +40,40 @@ export class Classifier {
       const outputs = await this.models[i].run(input);
       const ms = performance.now() - start;
       input.delete();
-      found.push({name: entry.name, ms, top: this.best(entry.softmax ? outputs : softmax(outputs))});
+      found.push({name: entry.name, ms, outputs});
     }
     return found;
+  }
+}
+
+/** The page's answers of a classifier: what the network sees, and each file's best classes. */
+export class Classes {
+  constructor(config, page) {
+    [this.config, this.page] = [config, page];
+    [this.doing, this.done] = ['Classifying', 'classified'];
+  }
+
+  /** Shows what the files say of an image; `bytes` are what they saw of it. */
+  show(source, image, bytes, found) {
+    const {answers, seen, seenFigure} = this.page;
+    seen.width = seen.height = this.config.input.size;
+    seen.getContext('2d').putImageData(imageOf(bytes, this.config.input), 0, 0);
+    seenFigure.hidden = false;
+    answers.replaceChildren(...meanTimes(answers, source, found).map((one) => this.answer(one)));
+    answers.dataset.image = source;
+  }
+
+  answer({name, ms, outputs}) {
+    const entry = this.config.files.find((file) => file.name === name);
+    const box = element('div', {className: 'answers'}, element('h3', {}, ...wrapped(name)), element('p', {className: 'why'}, `${ms.toFixed(2)} ms per frame`));
+    box.append(...this.best(entry.softmax ? outputs : softmax(outputs)).map(({label, share}) => {
+      const bar = element('div', {className: 'bar'});
+      bar.style.width = `${100 * share}%`;
+      const line = element('div', {className: 'answer'}, bar, element('span', {}, label), element('span', {}, `${(100 * share).toFixed(1)}%`));
+      line.dataset.share = share;
+      return line;
+    }));
+    return box;
   }
 
   best(shares) {
@@ -62,28 +89,33 @@ function softmax(logits) {
   return powers.map((power) => power / sum);
 }
 
-/** Connects the page's second half. `use(task)` runs a task when nothing else uses LiteRT.js. */
-export function connect(config, classifier, page, use, say) {
-  const show = async (source, bytes) => {
-    draw(page.seen, bytes, config.input);
-    page.seenFigure.hidden = false;
-    answer(page.answers, source, await classifier.classify(bytes));
+/**
+ * Connects the page's second half.
+ *
+ * `view` shows answers: `Classes`, or the detector's `Boxes`. `use(task)` runs a task when nothing else
+ * uses LiteRT.js.
+ */
+export function connect(config, networks, view, page, use, say) {
+  const show = async (source, image, bytes = networkInput(image, config.input)) => {
+    view.show(source, image, bytes, await networks.run(bytes));
   };
-  const look = (blob) => use(async () => {
-    say(`Classifying ${blob.name ?? 'the image'}`);
+  const look = (name, load) => use(async () => {
+    say(`${view.doing} ${name}`);
     page.answers.dataset.image = '';
     try {
-      await show(blob.name ?? 'image', await classifier.crop(blob));
+      await show(name, ...(await load()));
       say('Ready');
     } catch (problem) {
-      say(`${blob.name ?? 'The image'} cannot be classified: ${problem.message}`, true);
+      say(`${name} cannot be ${view.done}: ${problem.message}`, true);
     }
   });
+  const lookAt = (blob) => look(blob.name ?? 'the image', async () => [await decode(blob, config.input.orientation)]);
   page.photo.addEventListener('change', () => {
-    if (page.photo.files.length) look(page.photo.files[0]);
+    if (page.photo.files.length) lookAt(page.photo.files[0]);
     page.photo.value = '';
   });
-  connectDrop(page.drop, look);
+  connectDrop(page.drop, lookAt);
+  connectSamples(config, page.sample, look);
   connectCamera(config, page, use, show, say);
 }
 
@@ -97,6 +129,21 @@ function connectDrop(place, look) {
   document.addEventListener('drop', (event) => {
     over(false)(event);
     if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
+  });
+}
+
+/** Shows the images on which outputs are compared, one after the other; not noise. */
+function connectSamples(config, button, look) {
+  button.hidden = !config.samples.real;
+  let next = 0;
+  button.addEventListener('click', () => {
+    const length = config.input.size ** 2 * config.input.channels;
+    const place = next++ % config.samples.images;
+    look(`sample ${place + 1}`, async () => {
+      const all = await fetched('samples.bin');
+      const bytes = all.subarray(place * length, (place + 1) * length);
+      return [imageOf(bytes, config.input), bytes];
+    });
   });
 }
 
@@ -117,7 +164,7 @@ function connectCamera(config, page, use, show, say) {
   };
   const frame = async () => {
     if (!stream) return;
-    await use(() => show('camera', centerCrop(pixelsOf(video, video.videoWidth, video.videoHeight), config.input)));
+    await use(() => show('camera', pixelsOf(video, video.videoWidth, video.videoHeight)));
     requestAnimationFrame(() => frame().catch(fail));
   };
   const fail = (problem) => {
@@ -141,23 +188,14 @@ function connectCamera(config, page, use, show, say) {
 
 const recent = new Map();
 
-function answer(place, source, found) {
+/** Returns what was found with the mean times of the last frames from this source. */
+export function meanTimes(place, source, found) {
   if (place.dataset.image !== source) recent.clear();
-  place.replaceChildren(...found.map(({name, ms, top}) => {
-    const times = [...(recent.get(name) ?? []), ms].slice(-FRAMES);
-    recent.set(name, times);
-    const mean = times.reduce((a, b) => a + b) / times.length;
-    const box = element('div', {className: 'answers'}, element('h3', {}, ...wrapped(name)), element('p', {className: 'why'}, `${mean.toFixed(2)} ms per frame`));
-    box.append(...top.map(({label, share}) => {
-      const bar = element('div', {className: 'bar'});
-      bar.style.width = `${100 * share}%`;
-      const line = element('div', {className: 'answer'}, bar, element('span', {}, label), element('span', {}, `${(100 * share).toFixed(1)}%`));
-      line.dataset.share = share;
-      return line;
-    }));
-    return box;
-  }));
-  place.dataset.image = source;
+  return found.map((one) => {
+    const times = [...(recent.get(one.name) ?? []), one.ms].slice(-FRAMES);
+    recent.set(one.name, times);
+    return {...one, ms: times.reduce((a, b) => a + b) / times.length};
+  });
 }
 
 /** Returns a file's name as nodes that may wrap after each underscore. */

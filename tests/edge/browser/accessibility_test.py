@@ -6,8 +6,10 @@ import tarfile
 import pytest
 from PIL import Image
 
+from common.artifact import Artifact
 from common.cli import UserError
 from common.files import atomic_write
+from common.included import included_artifact
 from edge.browser import npm
 
 pytestmark = pytest.mark.medium
@@ -48,14 +50,7 @@ def photo(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_fault_on_both_halves(serve, browser, axe, photo, scheme):
-    url, _ = serve()
-    context = browser.new_context(viewport={"width": 360, "height": 700}, color_scheme=scheme)
-    page = context.new_page()
-    page.set_default_timeout(120_000)
-    page.goto(url)
-    page.wait_for_function(STATUS, arg="Ready")
-    page.evaluate(axe)
-    assert page.evaluate(FAULTS) == []
+    page = opened(serve()[0], browser, axe, scheme)
     page.click("#measure")
     page.wait_for_function(STATUS, arg="Measured")
     page.set_input_files("#photo", photo)
@@ -68,3 +63,26 @@ def test_no_fault_on_both_halves(serve, browser, axe, photo, scheme):
     page.set_input_files("#photo", photo)
     page.wait_for_function("document.getElementById('status').classList.contains('bad')")
     assert page.evaluate(FAULTS) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_fault_of_a_detector_s_page(serve, browser, axe, scheme):
+    folder = included_artifact("bccd")
+    images = Artifact.open(folder).sample_arrays(["images"])[0]
+    page = opened(serve(folder=folder, images=images, labels=None)[0], browser, axe, scheme)
+    page.click("#sample")
+    page.click("#answers summary >> nth=0")
+    assert page.locator("#answers li").count() > 0
+    assert page.evaluate(FAULTS) == []
+
+
+def opened(url, browser, axe, scheme):
+    """The page on a small phone, without a fault."""
+    context = browser.new_context(viewport={"width": 360, "height": 700}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(url)
+    page.wait_for_function(STATUS, arg="Ready")
+    page.evaluate(axe)
+    assert page.evaluate(FAULTS) == []
+    return page

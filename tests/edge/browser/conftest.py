@@ -8,6 +8,9 @@ from edge.browser.plan import Plan
 from edge.browser.server import Server
 from edge.browser.site import make_site
 
+SECONDS = 120
+READY = "document.getElementById('status').textContent == 'Ready'"
+
 
 @pytest.fixture
 def make_plan(small_artifact):
@@ -15,11 +18,9 @@ def make_plan(small_artifact):
 
     def make(folder=small_artifact, **changes):
         artifact = Artifact.open(folder)
-        images, labels = artifact.samples()
         values = {
             "files": tuple(sorted(artifact.files)),
-            "images": images,
-            "labels": labels.tolist(),
+            **_samples(artifact),
             "accelerators": ("wasm",),
             "threads": 1,
             "warmup": 1,
@@ -28,6 +29,11 @@ def make_plan(small_artifact):
         return Plan(artifact=artifact, **{**values, **changes})
 
     return make
+
+
+def _samples(artifact):
+    known = artifact.samples()
+    return {} if known is None else {"images": known[0], "labels": known[1].tolist()}
 
 
 @pytest.fixture
@@ -46,3 +52,23 @@ def serve(litert_js, make_plan):
     yield start
     for server in servers:
         server.__exit__()
+
+
+@pytest.fixture
+def open_page(browser):
+    """`open_page(url)` opens the page on a small phone, and fails on errors of its console."""
+    complaints = []
+
+    def start(url):
+        page = browser.new_context(viewport={"width": 360, "height": 700}).new_page()
+        page.set_default_timeout(1e3 * SECONDS)
+        page.on("console", lambda one: one.type == "error" and complaints.append(one.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda one: one.url.startswith(url) or complaints.append(one.url))
+        page.goto(url)
+        page.wait_for_function(READY)
+        return page
+
+    start.complaints = complaints
+    yield start
+    assert complaints == []

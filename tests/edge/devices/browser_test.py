@@ -7,9 +7,9 @@ import pytest
 from common.artifact import Artifact
 from common.cli import UserError
 from edge.browser.chromium import Chromium, find_chromium
-from edge.browser.collection import FilePart, Pass
+from edge.browser.collection import Collection, FilePart, Pass
 from edge.devices import DEVICES, Job
-from edge.devices.browser import Results, make_plan, make_server, place
+from edge.devices.browser import Results, _collect, make_plan, make_server, place
 from edge.running.loose_files import LooseFiles
 from edge.running.measurement import read_measurements
 
@@ -130,6 +130,31 @@ def test_without_samples_pages_get_noise(small_artifact, tmp_path, job):
     np.savez(tmp_path / "noise.npz", images=np.zeros((2, 32, 32, 1), np.uint8))
     plan = make_plan(job, tmp_path / "noise.npz")
     assert len(plan.images) == 2 and not plan.sends and not plan.starts
+
+
+def test_a_page_gets_the_images_whose_outputs_it_can_send(job, results, monkeypatch):
+    # Of two files, ten numbers for each image.
+    monkeypatch.setattr("edge.devices.browser._MAX_OUTPUT_BYTES", 5 * 2 * 10 * 4 + 79)
+    plan = make_plan(job, job.artifact.folder / "samples.npz")
+    assert (len(plan.images), len(plan.labels)) == (5, 5)
+    parts = {FLOAT: part(host_outputs(job, FLOAT)[:5]), INT8: part(None)}
+    (found, _) = results.of(a_pass(**parts))
+    assert found.values["agreement"]["images"] == found.values["accuracy_images"] == 5
+
+
+class EndedChromium:
+    def check(self):
+        raise UserError("chromium ended")
+
+
+def test_what_a_browser_here_measured_before_it_ended_counts(job, results):
+    job = replace(job, options={"wait": 0, "timeout": 60})
+    collection = Collection(None)
+    collection.finished.put(a_pass(**{FLOAT: part(None), INT8: part(None)}))
+    found = []
+    with pytest.raises(UserError, match="chromium ended"):
+        found.extend(_collect(job, collection, results, EndedChromium()))
+    assert [one.values["latency_ms"]["median"] for one in found] == [2.0, 2.0]
 
 
 @pytest.fixture
