@@ -275,7 +275,8 @@ def _load(path: Path, threads: int, reference_kernels: bool):
     try:
         with quiet_stderr():
             interpreter = _litert.Interpreter(
-                model_path=str(path),
+                # As bytes: a folder's name may be of another encoding than UTF-8.
+                model_path=os.fsencode(path),
                 num_threads=threads,
                 experimental_op_resolver_type=kinds.BUILTIN_REF
                 if reference_kernels

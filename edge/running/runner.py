@@ -229,7 +229,10 @@ class Model:
             ) from error
         try:
             self._interpreter = litert.Interpreter(
-                model_path=path, num_threads=threads, experimental_delegates=delegates
+                # As bytes: a folder's name may be of another encoding than UTF-8.
+                model_path=os.fsencode(path),
+                num_threads=threads,
+                experimental_delegates=delegates,
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import sys
 
@@ -81,6 +83,13 @@ def test_pixels_from_minus_one_to_one_are_stored_as_they_are(dtype, zero_point):
     constants = {"scale": [1 / 127.5], "offset": [-1.0]}
     board = runner._value(pixels, {**detail, "shape": [256]}, constants)
     np.testing.assert_array_equal(board, stored)
+
+
+def test_a_folder_s_name_need_not_be_utf8(folder, tmp_path):
+    other = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(folder, other)
+    assert LiteRTModel(other / "int8.tflite").input_dtype == np.int8
+    assert len(runner.Model(str(other / "int8.tflite"), 1, None).noise()) == 1
 
 
 def test_dequantized_outputs_are_real_numbers(folder):
