@@ -1,7 +1,9 @@
 """How every command starts and fails: one line that names the thing and the remedy."""
 
+import contextlib
 import errno
 import logging as python_logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -123,6 +125,10 @@ def _check_unicode(arguments: list[str]) -> None:
 
 
 def _not_unicode(name: str) -> str:
+    with contextlib.suppress(UnicodeError):
+        # The name is UTF-8, but Python was started for a terminal that is not.
+        text = os.fsencode(name).decode()
+        return f"{text[:200]!a} cannot be read with LC_ALL=C; set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
     return f"{name[:200]!r} is not UTF-8 text, which all files of a run need; rename it"
 
 

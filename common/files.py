@@ -1,6 +1,7 @@
 """Files: written whole or not at all, and described by hash and size."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -32,9 +33,20 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     check_replaceable(path)
-    with temporary_file(path) as temporary:
+    with _naming(path), temporary_file(path) as temporary:
         yield temporary
         temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _naming(path: str | os.PathLike) -> Iterator[None]:
+    """Adds the file's name to the error of a full disk, which has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def check_replaceable(path: Path) -> None:
@@ -66,7 +78,7 @@ def append_text(path: str | os.PathLike, text: str) -> None:
       UserError: `path` is a folder, a pipe, a device or a symbolic link.
       OSError: the file cannot be written.
     """
-    with _opened_to_append(path) as file:
+    with _naming(path), _opened_to_append(path) as file:
         content = text.encode()
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)

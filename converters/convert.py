@@ -121,8 +121,9 @@ _INPUT_SIZE = flags.DEFINE_integer(
 )
 _CROP_SHARE = flags.DEFINE_float(
     "crop_share",
-    1.0,
-    "For a .keras file: the share of a photograph's shorter side that its central square has.",
+    None,
+    "For a .keras file: the share of a photograph's shorter side that its central square has "
+    "(default: that of the training whose workdir the file is in, else 1).",
 )
 _ACCELERATOR = flags.DEFINE_string(
     "accelerator",

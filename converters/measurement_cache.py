@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from common.cli import UserError
+from absl import logging
+
+from common.cli import UserError, explain_os_error
 from common.files import write_json
 from common.storage.readers import read_json
 
@@ -30,9 +32,6 @@ def cached(
       fields: the names in the result; all values are integers of at least 0.
       measure: the slow function.
 
-    Raises:
-      OSError: the folder cannot be written.
-
     Examples:
       >>> cached(Path("cache"), {"network": "v2-0.5x"}, ["macs"], lambda: {"macs": count(model)})
     """
@@ -43,8 +42,13 @@ def cached(
     if set(values) == set(fields) and all(numbers):
         return values
     values = measure()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"key": key, "values": values})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"key": key, "values": values})
+    except OSError as error:
+        # They only save time: in a container, for example, a user may have no home.
+        message = "measurements are not kept for the next run: %s"
+        logging.log_first_n(logging.WARNING, message, 1, explain_os_error(error))
     return values
 
 

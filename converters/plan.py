@@ -92,6 +92,9 @@ def main() -> None:
         vela=vela_flags.read(),
         **{name: FLAGS[name].value for name in same},
     )
+    if FLAGS["cache"].present:
+        # A folder that cannot be made is reported before time is spent.
+        config.cache.mkdir(parents=True, exist_ok=True)
     # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.planning.search import first_rows, make_plan, report

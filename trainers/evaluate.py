@@ -1,12 +1,15 @@
 """Evaluates a trained or converted model: accuracy, loss, confusions, and every prediction.
 
-WORKDIR is the folder that `shufflenet train` wrote. The results are evaluation.json, confusion.txt
-and .png, predictions.csv (a line for each image) and report.html (a page for a browser). Of a
-detector they are its average precision in evaluation.json, detections.json (every box it finds) and
-report.html, with the boxes drawn.
+WORKDIR is the folder that `shufflenet train` wrote. Of an artifact, the file for devices is
+evaluated, with the preprocessing of its manifest, on the data of its training or on the images in
+--data_dir, which must have its classes. The results are evaluation.json, confusion.txt and .png,
+predictions.csv (a line for each image) and report.html (a page for a browser). Of a detector they
+are its average precision in evaluation.json, detections.json (every box it finds) and report.html,
+with the boxes drawn.
 
 Example:
   shufflenet evaluate --model=WORKDIR --output=/tmp/scores
+  shufflenet evaluate --model=artifact --data_dir=photos
   shufflenet evaluate --model=artifact/deployment_int8_ptq.tflite --workdir=WORKDIR
 """
 
@@ -15,58 +18,65 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from absl import flags
 
 from common import cli, files
-from common.manifest import MANIFEST
 from common.pages import html_page
-from trainers.config import CONFIG_FILE, TrainConfig
-from trainers.data.class_names import describe, read_labels
+from trainers.data.class_names import describe
+from trainers.prediction.evaluated import Evaluated, find_evaluated
 from trainers.startup import import_tensorflow
 
 if TYPE_CHECKING:
     from trainers.data.sources import Source
     from trainers.evaluation import Counts, Scores
-    from trainers.prediction.classifier import Network
+    from trainers.prediction.classifier import Classifier
     from trainers.prediction.outcomes import Mistake
 
 PREDICTIONS, PAGE = "predictions.csv", "report.html"
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("model", None, "A training's workdir, or a .keras or .tflite file.")
+flags.DEFINE_string(
+    "model", None, "A training's workdir, a .keras or .tflite file, or an artifact."
+)
 flags.DEFINE_string(
     "workdir",
     None,
-    "The training's workdir, for its data and labels; default: the folder of --model.",
+    "The training's workdir, for its data and, without an artifact, its labels; default: the "
+    "folder of --model, or what the artifact says of its data.",
 )
 flags.DEFINE_string("split", None, "Images to use; default: the training's evaluation split.")
-flags.DEFINE_string("data_dir", None, "Where the data is, if it has moved since the training.")
-flags.DEFINE_string("output", None, "Folder for the results; default: WORKDIR/evaluation.")
+flags.DEFINE_string(
+    "data_dir", None, "Where the data is, if it has moved since the training, or is other data."
+)
+flags.DEFINE_string(
+    "output",
+    None,
+    "Folder for the results; default: evaluation, in WORKDIR or, of an artifact alone, in the "
+    "current folder.",
+)
 
 
 def main() -> None:
     """Finds the model, its training and the images, then evaluates."""
     if not FLAGS.model:
-        raise cli.UserError("--model is missing; name a workdir, a .keras or a .tflite file")
-    model = Path(FLAGS.model)
-    workdir = Path(FLAGS.workdir) if FLAGS.workdir else _workdir_of(model)
-    config = TrainConfig.load(workdir)
-    if FLAGS.data_dir:
-        config = config.replace(data_dir=FLAGS.data_dir)
-    labels = read_labels(workdir)
-    output = Path(FLAGS.output) if FLAGS.output else workdir / "evaluation"
+        raise cli.UserError(
+            "--model is missing; name a workdir, a .keras or a .tflite file, or an artifact"
+        )
+    workdir = Path(FLAGS.workdir) if FLAGS.workdir else None
+    found = find_evaluated(Path(FLAGS.model), workdir, FLAGS.data_dir)
+    split = FLAGS.split or found.data.eval_split
+    output = Path(FLAGS.output) if FLAGS.output else (found.workdir or Path()) / "evaluation"
     output.mkdir(parents=True, exist_ok=True)
-    path = model / "model.keras" if model.is_dir() else model
-    split = FLAGS.split or config.data.eval_split
     # Only now, so that a wrong flag is reported without waiting seconds for TensorFlow.
     import_tensorflow()
-    if config.detection.is_detection:
+    if found.is_detector:
         from trainers.detection.results.evaluation_files import evaluate_detector
 
-        evaluate_detector(path, config, labels, split, output)
+        evaluate_detector(found, split, output)
     else:
-        _evaluate(path, config, labels, split, output)
+        _evaluate(found, split, output)
 
 
 def entry_point() -> None:
@@ -74,43 +84,29 @@ def entry_point() -> None:
     cli.run(main)
 
 
-def _workdir_of(model: Path) -> Path:
-    if (model / MANIFEST).is_file():
-        raise cli.UserError(
-            f"{model} is an artifact; name one of its .tflite files, and the --workdir of the "
-            "training that it comes from"
-        )
-    if model.is_dir():
-        return model
-    if (model.parent / CONFIG_FILE).exists():
-        return model.parent
-    if not model.exists():
-        raise cli.UserError(f"{model} does not exist; name a workdir, a .keras or a .tflite file")
-    raise cli.UserError(f"--workdir is missing; name the training that {model} comes from")
-
-
-def _evaluate(
-    path: Path, config: TrainConfig, labels: Sequence[str], split: str, output: Path
-) -> None:
+def _evaluate(found: Evaluated, split: str, output: Path) -> None:
     from trainers.data import datasets
     from trainers.networks import classifiers
-    from trainers.prediction.classifier import load_network
+    from trainers.prediction.classifier import open_classifier
 
-    network = load_network(path, config.images, len(labels))
-    source = datasets.load_source(config.data, split, config.workdir, labels=labels)
-    data = describe(config.data)
-    classifiers.check_channels(network.input_shape, source.channels, path, data)
+    classifier = open_classifier(found.model, None if found.is_artifact else found.workdir)
+    path, labels = classifier.network.path, classifier.labels
+    source = datasets.load_source(
+        found.data, split, found.workdir, labels=labels, labels_file=found.labels
+    )
+    shape, data = classifier.network.input_shape, describe(found.data)
+    classifiers.check_channels(shape, source.channels, path, data)
     datasets.print_notes(source, training=False)
     with files.atomic_write(output / PREDICTIONS) as temporary:
-        scores, mistakes = _score(network, config, source, temporary)
+        scores, mistakes = _score(classifier, found, source, temporary)
     about = {"model": str(path), "split": split}
     _write(scores, labels, about, output, len(source.skipped))
-    _write_page(output, about, scores, labels, mistakes, config.images.preprocessing)
+    _write_page(output, about, scores, labels, mistakes)
     print(f"{path} on {scores.images} images of {split}: {scores.summary}; more in {output}")
 
 
 def _score(
-    network: "Network", config: TrainConfig, source: "Source", path: Path
+    classifier: "Classifier", found: Evaluated, source: "Source", path: Path
 ) -> "tuple[Scores, list[Mistake]]":
     """Runs the network on every image, writes a line for each and returns what is known of all."""
     from trainers import evaluation
@@ -118,18 +114,22 @@ def _score(
     from trainers.prediction.outcomes import Outcomes
 
     def count(batch: tuple) -> "Counts":
-        inputs, labels, weights = batch
-        logits = network.logits(inputs.numpy())
+        images, labels, weights = batch
+        logits = classifier.logits(images.numpy())
         # The last batch is filled up.
         real = int(weights.numpy().sum())
-        outcomes.add(inputs.numpy()[:real], labels.numpy()[:real], logits[:real])
+        if not np.isfinite(logits[:real]).all():
+            raise cli.UserError(
+                f"{classifier.network.path} gives non-finite numbers; train it again"
+            )
+        outcomes.add(images.numpy()[:real], labels.numpy()[:real], logits[:real])
         return evaluation.count(logits, labels, weights)
 
-    batch_size = config.optimization.batch_size
-    batches = pipeline.evaluation_batches(config.images, batch_size, source)
+    sizes = classifier.resize_size, classifier.input_size
+    batches = pipeline.uint8_batches(*sizes, found.batch_size, source)
     with path.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
         outcomes = Outcomes(file, source.class_names, source.files)
-        with pipeline.reading_errors(config.data.dataset):
+        with pipeline.reading_errors(found.data.dataset):
             scores = evaluation.summarize(map(count, batches))
     return scores, outcomes.mistakes
 
@@ -163,9 +163,8 @@ def _write_page(
     output: Path,
     about: dict[str, str],
     scores: "Scores",
-    labels: list[str],
+    labels: Sequence[str],
     mistakes: "list[Mistake]",
-    preprocessing: str,
 ) -> None:
     from trainers.reporting.evaluation_page import write_evaluation
 
@@ -175,7 +174,7 @@ def _write_page(
     except cli.UserError as error:
         print(f"warning: {output / PAGE} is not written: {error}", file=sys.stderr)
         return
-    write_evaluation(output / PAGE, about, scores, labels, mistakes, preprocessing)
+    write_evaluation(output / PAGE, about, scores, labels, mistakes)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ def read_document(path: Path) -> str:
     """Returns a document's text.
 
     Raises:
-      UserError: it does not exist.
+      UserError: it does not exist, or is not a plain text file.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist; name the document with --document")
     return read_text(path, "name another with --document")
 

@@ -36,6 +36,10 @@ def litert_version() -> str:
     return "none" if _litert is None else f"{_PACKAGE} {importlib.metadata.version(_PACKAGE)}"
 
 
+# How far from a half the float32 arithmetic of a pixel's preprocessing may be, in steps.
+_HALF_ERROR = 1e-3
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An input or output of a .tflite file.
@@ -55,14 +59,21 @@ class Tensor:
     index: int
 
     def quantize(self, x: np.ndarray) -> np.ndarray:
-        """Returns float32 values in the tensor's dtype, rounded to nearest and clipped."""
+        """Returns float32 values in the tensor's dtype, rounded to nearest and clipped.
+
+        Pixels scaled to [-1, 1] are halves. They are rounded to the side of zero that has more
+        steps: pixel p is then stored as p, or in int8 as p - 128, as cameras and other programs
+        hand it to the file.
+        """
         x = np.asarray(x, np.float32)
         if self.quantization is None:
             return x
         scale, zero_point = self.quantization
         limits = np.iinfo(self.dtype)
-        rounded = np.rint(x / np.float32(scale)) + zero_point
-        return np.clip(rounded, limits.min, limits.max).astype(self.dtype)
+        steps, half = x / np.float32(scale), np.float32(0.5 + _HALF_ERROR)
+        is_down = zero_point - limits.min > limits.max - zero_point
+        rounded = np.ceil(steps - half) if is_down else np.floor(steps + half)
+        return np.clip(rounded + zero_point, limits.min, limits.max).astype(self.dtype)
 
     def dequantize(self, raw: np.ndarray) -> np.ndarray:
         """Returns the tensor's values as float32."""
@@ -264,7 +275,8 @@ def _load(path: Path, threads: int, reference_kernels: bool):
     try:
         with quiet_stderr():
             interpreter = _litert.Interpreter(
-                model_path=str(path),
+                # As bytes: a folder's name may be of another encoding than UTF-8.
+                model_path=os.fsencode(path),
                 num_threads=threads,
                 experimental_op_resolver_type=kinds.BUILTIN_REF
                 if reference_kernels

@@ -15,6 +15,8 @@ from converters.source.from_workdir import network_of_workdir
 from converters.source.network import Input, Network
 from converters.source.photos import PhotoFolder, read_photos
 from converters.workdir import read_settings
+from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.data.class_names import LABELS_FILE
 from trainers.networks.models import load_model
 
 SUFFIX = ".keras"
@@ -53,14 +55,18 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
     choice = {"outputs": given.outputs or None, "size": given.input_size}
     ready, _ = plain(model, **choice)
     inputs = [Input(tensor.name, tuple(tensor.shape[1:])) for tensor in ready.inputs]
-    names = None if given.labels is None else read_lines(given.labels, "name another file")
+    # Classes say nothing to a network of another kind, such as a detector.
+    classifies = classes_of(ready) > 0
+    beside = _file_beside(path, LABELS_FILE) if classifies and given.labels is None else None
+    names_file = given.labels or beside
+    names = None if names_file is None else read_lines(names_file, "name another file")
     if given.inputs is not None:
         images, labels = read_npz(given.inputs, inputs)
         found = {"images": images, "labels": labels, "class_names": names}
     elif len(inputs) == 1:
-        # Classes of folders say nothing to a network of another kind, such as a detector.
-        classifies = classes_of(ready) > 0
-        photos = read_photos(Path(data_dir), inputs[0], limit, names, given.crop_share)
+        photos = read_photos(
+            Path(data_dir), inputs[0], limit, names, _crop_share(path, given), beside
+        )
         found = _of_photos(photos, classifies, names)
     else:
         raise UserError(
@@ -75,6 +81,19 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
         name=path.stem,
         limit=limit,
     )
+
+
+def _file_beside(path: Path, name: str) -> Path | None:
+    """Returns a file of the training whose workdir a model's file is in; None: it is in none."""
+    found = path.with_name(name)
+    return found if path.with_name(CONFIG_FILE).is_file() and found.is_file() else None
+
+
+def _crop_share(path: Path, given: ModelFlags) -> float:
+    if given.crop_share is not None:
+        return given.crop_share
+    config = _file_beside(path, CONFIG_FILE)
+    return 1.0 if config is None else TrainConfig.load(config.parent).images.crop_share
 
 
 def network_of_training(workdir: Path, data_dir: str | None = None) -> Network:

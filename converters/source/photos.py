@@ -53,6 +53,7 @@ def read_photos(
     limit: int,
     class_names: Sequence[str] | None = None,
     crop_share: float = 1.0,
+    names_file: Path | None = None,
 ) -> PhotoFolder:
     """Reads the photographs in ROOT/SPLIT/CLASS, ROOT/CLASS or ROOT.
 
@@ -63,6 +64,7 @@ def read_photos(
       class_names: the model's classes in its order, among which are the folder's; None: the names
         of the folder's classes, sorted.
       crop_share: the share of a photograph's shorter side that the central square has.
+      names_file: where `class_names` come from, for the message.
 
     Raises:
       UserError: the folder or the input cannot be used, or a class is unknown.
@@ -83,7 +85,7 @@ def read_photos(
         "crop_share": crop_share,
     }
     found = _splits(root)
-    names = _names(found, class_names, root)
+    names = _names(found, class_names, root, names_file)
     read = [
         None if split is None else _read(split[:limit], names, resize_size, shape)
         for split in (found.calibration, found.check)
@@ -123,14 +125,16 @@ def _splits(root: Path) -> _Found:
     return _Found(examples(_TRAIN), examples(_TEST))
 
 
-def _names(found: _Found, class_names: Sequence[str] | None, root: Path) -> tuple[str, ...] | None:
+def _names(
+    found: _Found, class_names: Sequence[str] | None, root: Path, names_file: Path | None
+) -> tuple[str, ...] | None:
     of_folder = {name for _, name in (*found.calibration, *(found.check or ())) if name is not None}
     if class_names is None:
         return tuple(sorted(of_folder)) or None
     if unknown := sorted(of_folder - set(class_names)):
         raise UserError(
-            f"image folder {root} has a class {unknown[0]!r} that --labels does not name; name it "
-            "there, or move its images away"
+            f"image folder {root} has a class {unknown[0]!r} that {names_file or '--labels'} does "
+            "not name; name it with --labels, or move its images away"
         )
     return tuple(class_names)
 

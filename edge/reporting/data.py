@@ -204,12 +204,15 @@ def _milliseconds(record: dict) -> float | None:
     if not isinstance(latency, dict):
         return None
     median = number(latency.get("median"))
-    return number(latency.get("mean")) if median is None else median
+    value = number(latency.get("mean")) if median is None else median
+    # No inference takes no time, and what is compared is divided by it.
+    return value if value is not None and value > 0 else None
 
 
 def _accuracy(record: dict) -> float | None:
     precision = number(record.get("ap"))
-    return number(record.get("accuracy")) if precision is None else precision
+    value = number(record.get("accuracy")) if precision is None else precision
+    return value if value is not None and 0 <= value <= 1 else None
 
 
 def _groups(records: Sequence[dict]) -> list[str]:

@@ -173,7 +173,7 @@ def read_measurements(path: Path) -> list[dict]:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file that shufflenet benchmark wrote")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist; make it with shufflenet benchmark")
     records = read_records(path, "name another file")
     for number in records.bad:

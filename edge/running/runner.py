@@ -229,7 +229,10 @@ class Model:
             ) from error
         try:
             self._interpreter = litert.Interpreter(
-                model_path=path, num_threads=threads, experimental_delegates=delegates
+                # As bytes: a folder's name may be of another encoding than UTF-8.
+                model_path=os.fsencode(path),
+                num_threads=threads,
+                experimental_delegates=delegates,
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -280,13 +283,19 @@ def _value(sample: np.ndarray, detail: dict, constants: dict) -> np.ndarray:
 
 
 def _quantized(x: np.ndarray, detail: dict) -> np.ndarray:
-    """Returns float32 network input in the file's input dtype, rounded to nearest."""
+    """Returns float32 network input in the file's input dtype, rounded to nearest.
+
+    Of halves, up to the error of float32, pixels are stored as they are, as by
+    common/tflite/litert.py.
+    """
     dtype, (scale, zero_point) = np.dtype(detail["dtype"]), detail["quantization"]
     if dtype == np.float32:
         return x
     limits = np.iinfo(dtype)
-    rounded = np.rint(x / np.float32(scale)) + zero_point
-    return np.clip(rounded, limits.min, limits.max).astype(dtype)
+    steps, half = x / np.float32(scale), np.float32(0.501)
+    is_down = zero_point - limits.min > limits.max - zero_point
+    rounded = np.ceil(steps - half) if is_down else np.floor(steps + half)
+    return np.clip(rounded + zero_point, limits.min, limits.max).astype(dtype)
 
 
 def _noise(detail: dict, random: np.random.RandomState) -> np.ndarray:

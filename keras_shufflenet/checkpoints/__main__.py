@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import app, flags
 
 from keras_shufflenet.checkpoints.conversion import convert, inspect
-from keras_shufflenet.checkpoints.files import file_of
+from keras_shufflenet.checkpoints.files import check_file, file_of
 
 COMMANDS = ("convert", "inspect")
 
@@ -54,8 +54,7 @@ def main(arguments: list[str]) -> None:
         overwrite=_OVERWRITE.value,
         input_size=_INPUT_SIZE.value,
     )
-    if not file_of(options.file)[0].is_file():
-        raise FileNotFoundError(f"{str(options.file)!r} does not exist; check the path")
+    check_file(file_of(options.file)[0])
     if options.command == "inspect":
         inspect(options.file)
     elif options.output is None:

@@ -55,8 +55,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     file, average = file_of(path)
     reader = _by_suffix(file, _READERS)
-    if not file.is_file():
-        raise FileNotFoundError(f"checkpoint {str(file)!r} does not exist; check the path")
+    check_file(file)
     tensors = reader(file, average)
     if not tensors:
         raise ValueError(f"checkpoint {str(path)!r} holds no tensors; {_REMEDY}")
@@ -67,6 +66,13 @@ def file_of(path: str | os.PathLike) -> tuple[Path, bool]:
     """Returns a checkpoint's file, and whether "#ema" after its name asks for the average."""
     name = str(path)
     return Path(name.removesuffix(EMA)), name.endswith(EMA)
+
+
+def check_file(file: Path) -> None:
+    """Raises FileNotFoundError unless there is such a file; a pipe would be waited for."""
+    if not file.is_file():
+        fault = "is not a plain file" if file.exists() else "does not exist"
+        raise FileNotFoundError(f"checkpoint {str(file)!r} {fault}; check the path")
 
 
 def _without_prefixes(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

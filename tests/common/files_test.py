@@ -1,6 +1,8 @@
 """Files that are written whole, sections of pages, and the memory that the system reports."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -70,3 +72,13 @@ def test_memory_that_is_held_counts():
 def test_where_the_system_does_not_tell(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "nothing")
     assert memory.resident_megabytes() is None
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_reported_with_the_file_s_name(tmp_path, code):
+    path = tmp_path / "scores.json"
+    path.write_text("before")
+    with pytest.raises(OSError, match=r"scores\.json") as caught, atomic_write(path):
+        raise OSError(code, os.strerror(code))
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]

@@ -78,6 +78,15 @@ def test_a_name_that_is_not_utf8_is_one_line():
     assert b"is not UTF-8 text, which all files of a run need; rename it" in done.stderr
 
 
+def test_a_utf8_name_in_an_ascii_terminal_says_how_to_read_it():
+    # As Python reads the bytes of "café" there.
+    done = run(r"""print("caf\udcc3\udca9".encode())""", LC_ALL="C", PYTHONUTF8="0")
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"error: 'caf\\xe9' cannot be read with LC_ALL=C; set LC_ALL=C.UTF-8 or PYTHONUTF8=1\n"
+    )
+
+
 def test_too_little_memory_is_one_line():
     body = """
     import resource

@@ -58,3 +58,10 @@ def test_an_interrupted_measurement_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path, KEY, ["macs"], interrupted)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_costs_no_result(tmp_path, measure, caplog):
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        assert cached(tmp_path / "file" / "cache", KEY, ["macs"], measure) == {"macs": 7}
+    assert "measurements are not kept for the next run: Not a directory" in caplog.text

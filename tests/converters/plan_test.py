@@ -6,6 +6,7 @@ import pytest
     [
         (["--sram=320bananas"], "--sram must be above 0, such as 320KB"),
         (["--sram=1MB", "--sizes=96,big"], "--sizes must be whole numbers; received '96,big'"),
+        (["--sram=1MB", "--cache=/dev/null"], "File exists '/dev/null'; check the path"),
     ],
 )
 def test_wrong_flags_are_reported_in_one_line(run_cli, flags, message):

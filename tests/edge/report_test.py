@@ -71,6 +71,7 @@ def test_accuracies_of_unequal_numbers_of_images_are_said(run_cli, record, tmp_p
     [
         ([], "name files of measurements, such as measurements.jsonl"),
         (["missing.jsonl"], "missing.jsonl does not exist; make it with shufflenet benchmark"),
+        (["/dev/null"], "/dev/null cannot be read (it is not a plain file); name another file"),
         (["empty.jsonl"], "there are no measurements in empty.jsonl"),
         (["empty.jsonl", "--output=empty.jsonl"], "would replace the measurements"),
         (["measurements.jsonl", "--output=no/page.html"], "check the path"),

@@ -104,6 +104,35 @@ def test_a_tflite_scores_like_its_keras_model(run_cli, trained_workdir, artifact
     assert lite["loss"] == pytest.approx(reference["loss"], rel=1e-4)
 
 
+def test_an_artifact_says_itself_what_it_is_and_where_its_data_is(
+    run_cli, trained_workdir, artifact_dir, tmp_path
+):
+    file = "deployment_int8_ptq.tflite"
+    done = run_cli(EVALUATE, f"--model={artifact_dir}")
+    assert f"{artifact_dir / file} on 360 images of test" in done.stdout
+    flags = [f"--model={artifact_dir / file}", f"--workdir={trained_workdir}", "--output=known"]
+    run_cli(EVALUATE, *flags)
+    for name in ("evaluation.json", "predictions.csv"):
+        alone, known = ((tmp_path / place / name).read_text() for place in ("evaluation", "known"))
+        assert alone == known
+
+
+def test_an_artifact_is_not_evaluated_on_other_classes(run_cli, artifact_dir, digits_folder):
+    flags = [f"--model={artifact_dir}", f"--data_dir={digits_folder}"]
+    refused(
+        run_cli(EVALUATE, *flags, check=False),
+        rf"{digits_folder} has other classes than {artifact_dir}/labels\.txt: '0', '1', .* missing",
+    )
+
+
+def test_non_finite_outputs_are_named(run_cli, copy):
+    model = load_model(copy / "model.keras")
+    model.get_layer("predictions").bias.assign([np.nan, *range(9)])
+    save_model(model, copy / "model.keras")
+    done = run_cli(EVALUATE, f"--model={copy}", check=False)
+    refused(done, r"model\.keras gives non-finite numbers; train it again")
+
+
 def test_a_model_with_other_classes_is_refused(run_cli, copy):
     (copy / "labels.txt").write_text("cat\ndog\n")
     done = run_cli(EVALUATE, f"--model={copy}", check=False)

@@ -17,6 +17,7 @@ def load_source(
     workdir: str | Path | None = None,
     must_match: bool = False,
     labels: Sequence[str] | None = None,
+    labels_file: Path | None = None,
 ) -> Source:
     """Opens a split of a data set; see `load_sources`.
 
@@ -24,7 +25,7 @@ def load_source(
       >>> load_source(DataConfig(dataset="digits"), "test").num_examples
       360
     """
-    (source,) = load_sources(config, [split], workdir, must_match, labels)
+    (source,) = load_sources(config, [split], workdir, must_match, labels, labels_file)
     return source
 
 
@@ -34,6 +35,7 @@ def load_sources(
     workdir: str | Path | None = None,
     must_match: bool = False,
     labels: Sequence[str] | None = None,
+    labels_file: Path | None = None,
 ) -> list[Source]:
     """Opens splits of a data set; looks for its files only once.
 
@@ -44,6 +46,7 @@ def load_sources(
         they are not recorded.
       must_match: reject image files other than the recorded ones.
       labels: the class names that the data must have, those of a model; None: any.
+      labels_file: where they come from, for messages; None: labels.txt of the workdir.
 
     Raises:
       UserError: unknown data set, split or folder; no images; no network for a download; classes
@@ -52,7 +55,9 @@ def load_sources(
     Examples:
       >>> train, test = load_sources(DataConfig(dataset="digits"), ["train", "test"])
     """
-    check = functools.partial(_check_classes, config, workdir, labels)
+    if labels_file is None:
+        labels_file = Path(workdir or "") / class_names.LABELS_FILE
+    check = functools.partial(_check_classes, config, labels_file, labels)
     if config.dataset == FOLDER:
         sources = folder.open_splits(config, splits, workdir, must_match, check)
     elif config.dataset == imagenet.NAME:
@@ -68,14 +73,13 @@ def load_sources(
 
 def _check_classes(
     config: DataConfig,
-    workdir: str | Path | None,
+    labels_file: Path,
     labels: Sequence[str] | None,
     found: Sequence[str],
 ) -> None:
     class_names.check_usable(found, config)
     if labels is not None:
-        place = Path(workdir or "") / class_names.LABELS_FILE
-        class_names.check_same(found, labels, config, place)
+        class_names.check_same(found, labels, config, labels_file)
 
 
 def print_notes(*sources: Source, training: bool = True) -> None:

@@ -139,18 +139,39 @@ def evaluation_batches(
       normalized, int64 [share] and float32 [share]. The last batch is padded with zeros of weight
       0, so that shapes are static and no image is lost or counted twice with any number of devices.
     """
+    sizes = config.resize_size, config.input_size
+    batches = _uint8_batches(sizes, batch_size, source, context)
+    batches = batches.map(lambda image, *rest: (normalize(image, config.preprocessing), *rest))
+    return divided(batches, batch_size, context).prefetch(2)
+
+
+@tf.autograph.experimental.do_not_convert
+def uint8_batches(
+    resize_size: int, input_size: int, batch_size: int, source: Source
+) -> tf.data.Dataset:
+    """Returns the same batches before normalization, uint8, for one device.
+
+    Args:
+      resize_size, input_size: as in `trainers.data.images.crops.center_crop`.
+      batch_size: number of images; the last batch is filled up.
+      source: the images.
+    """
+    return _uint8_batches((resize_size, input_size), batch_size, source, ALONE).prefetch(2)
+
+
+def _uint8_batches(
+    sizes: tuple[int, int], batch_size: int, source: Source, context: tf.distribute.InputContext
+) -> tf.data.Dataset:
     shard = shard_of(batch_size, context)
-    images = _uint8_examples(config, source, source.ordered(shard)).map(
+    images = _uint8_examples(sizes, source, source.ordered(shard)).map(
         lambda image, label: (image, label, tf.constant(1.0))
     )
     total = source.num_examples + -source.num_examples % batch_size
     filled = shard.size(total) - shard.size(source.num_examples)
-    shape = (config.input_size, config.input_size, source.channels)
+    shape = (sizes[1], sizes[1], source.channels)
     nothing = (tf.zeros(shape, tf.uint8), tf.constant(0, tf.int64), tf.constant(0.0))
     filling = tf.data.Dataset.from_tensors(nothing).repeat(filled)
-    batches = images.concatenate(filling).batch(shard.length, drop_remainder=True)
-    batches = batches.map(lambda image, *rest: (normalize(image, config.preprocessing), *rest))
-    return divided(batches, batch_size, context).prefetch(2)
+    return images.concatenate(filling).batch(shard.length, drop_remainder=True)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -188,7 +209,8 @@ def uint8_images(
     if seed is not None:
         examples = source.shuffled(seed, 0).map(lambda position, visit, *example: example)
     with reading_errors(config.data.dataset):
-        chosen = _uint8_examples(config.images, source, examples).take(count)
+        sizes = config.images.resize_size, config.images.input_size
+        chosen = _uint8_examples(sizes, source, examples).take(count)
         images, labels = chosen.batch(count).get_single_element()
     return images.numpy(), labels.numpy().astype(np.int32)
 
@@ -206,10 +228,10 @@ def reading_errors(dataset: str, remedy: str = REMEDY) -> Iterator[None]:
 
 
 def _uint8_examples(
-    config: ImageConfig, source: Source, examples: tf.data.Dataset
+    sizes: tuple[int, int], source: Source, examples: tf.data.Dataset
 ) -> tf.data.Dataset:
     def transform(image: tf.Tensor, label: tf.Tensor):
-        return uint8_image(image, config.resize_size, config.input_size, source.channels), label
+        return uint8_image(image, *sizes, source.channels), label
 
     return examples.map(transform, num_parallel_calls=tf.data.AUTOTUNE)
 

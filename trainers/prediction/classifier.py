@@ -66,6 +66,10 @@ class Classifier:
     channels: int
     normalize: Callable[[np.ndarray], np.ndarray]
 
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Does the same as `Network.logits` for uint8 images."""
+        return self.network.logits(self.normalize(images))
+
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Returns float32 [n, classes] for uint8 images [n, input_size, input_size, channels]."""
         return self.network.probabilities(self.normalize(images))

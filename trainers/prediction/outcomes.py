@@ -23,7 +23,7 @@ class Mistake:
       image: the file's path, or the number of the image in its split.
       label, guess: class names.
       probability: of the guess.
-      pixels: the network's input, [height, width, channels].
+      pixels: what the network saw, before normalization, uint8 [height, width, channels].
     """
 
     image: str
@@ -50,18 +50,18 @@ class Outcomes:
         titles = ["image", "label", "guess", "probability"]
         self._writer.writerow([*titles, *(f"p_{name}" for name in self._columns)])
 
-    def add(self, inputs: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> None:
+    def add(self, pixels: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> None:
         """Adds the next images of the split.
 
         Args:
-          inputs: the network's input, [n, height, width, channels].
+          pixels: uint8 [n, height, width, channels].
           labels: int [n].
           logits: float32 [n, classes].
         """
         # Of the logits, as accuracy is counted: probabilities may be equal where logits are not.
         guesses = logits.argmax(axis=-1).tolist()
-        rows = zip(inputs, labels, softmax(logits), guesses, strict=True)
-        for pixels, label, share, guess in rows:
+        rows = zip(pixels, labels, softmax(logits), guesses, strict=True)
+        for image_pixels, label, share, guess in rows:
             image = self._name()
             top = float(share[guess])
             named = self._names[label], self._names[guess]
@@ -69,7 +69,7 @@ class Outcomes:
             self._writer.writerow([image, *named, f"{top:.6g}", *cells])
             if guess != label:
                 # A view would keep the whole batch in memory.
-                self._mistakes.append(Mistake(image, *named, top, pixels.copy()))
+                self._mistakes.append(Mistake(image, *named, top, image_pixels.copy()))
             self._count += 1
         self._mistakes = self.mistakes
 

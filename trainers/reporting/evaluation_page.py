@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from common.pages.html_page import write_page
-from keras_shufflenet.preprocessing import PREPROCESSING
 from trainers.evaluation import Scores
 from trainers.prediction.outcomes import Mistake
 from trainers.reporting import confusion
@@ -22,7 +21,6 @@ def write_evaluation(
     scores: Scores,
     names: Sequence[str],
     mistakes: Sequence[Mistake],
-    preprocessing: str,
 ) -> None:
     """Writes the page.
 
@@ -31,15 +29,14 @@ def write_evaluation(
       about: what was evaluated: lines of a table.
       scores: the result.
       names: the class names.
-      mistakes: some images, each with its network's input.
-      preprocessing: the mode of that input.
+      mistakes: some images.
 
     Raises:
       UserError: a package is missing.
       OSError: the file cannot be written.
 
     Examples:
-      >>> write_evaluation(path, {"model": "work"}, scores, ["cat", "dog"], [], "tf")
+      >>> write_evaluation(path, {"model": "work"}, scores, ["cat", "dog"], [])
     """
     counts = scores.confusion
     values = {
@@ -50,7 +47,7 @@ def write_evaluation(
         "confusion": confusion.summary(counts, names),
         "mistakes": [
             {
-                "picture": _picture(one.pixels, preprocessing),
+                "picture": _picture(one.pixels),
                 "one": one,
                 # A file's name may be no text.
                 "image": one.image.encode(errors="backslashreplace").decode(),
@@ -86,9 +83,6 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else _NONE
 
 
-def _picture(pixels: np.ndarray, preprocessing: str) -> str:
-    """Returns a network's input as a PNG in a URL."""
-    mode = PREPROCESSING[preprocessing]
-    values = (pixels - np.float32(mode.offset)) / np.float32(mode.scale)
-    image = np.uint8(np.clip(np.rint(values), 0, 255))
-    return "data:image/png;base64," + base64.b64encode(tf.io.encode_png(image).numpy()).decode()
+def _picture(pixels: np.ndarray) -> str:
+    """Returns an image as a PNG in a URL."""
+    return "data:image/png;base64," + base64.b64encode(tf.io.encode_png(pixels).numpy()).decode()

@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import sys
 
@@ -6,8 +8,10 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from common.tflite.litert import LiteRTModel, litert_version
+from common.tflite.litert import LiteRTModel, Tensor, litert_version
 from converters.conversion import canonical
+from edge.running import runner
+from keras_shufflenet import preprocess_input
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,29 @@ def test_inputs_are_rounded_to_nearest_and_saturated(folder):
     quantized = model.quantize_input(np.array([0, 1.4 * scale, 1.6 * scale, 1e9, -1e9]))
     assert quantized.dtype == np.int8
     assert quantized.tolist() == [zero_point, zero_point + 1, zero_point + 2, 127, -128]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "zero_point"), [("uint8", 128), ("int8", 0), ("uint8", 127), ("int8", -1)]
+)
+def test_pixels_from_minus_one_to_one_are_stored_as_they_are(dtype, zero_point):
+    pixels = np.arange(256, dtype=np.uint8)
+    quantization = (float(np.float32(2 / 255)), zero_point)
+    tensor = Tensor("image", (1, 1, 256, 1), np.dtype(dtype), quantization, 0)
+    stored = tensor.quantize(preprocess_input(pixels[:, None], mode="tf"))[:, 0]
+    # What a camera hands over: the bytes, or the bytes minus 128.
+    np.testing.assert_array_equal(stored, pixels.astype(int) + np.iinfo(dtype).min)
+    detail = {"dtype": dtype, "quantization": quantization}
+    constants = {"scale": [1 / 127.5], "offset": [-1.0]}
+    board = runner._value(pixels, {**detail, "shape": [256]}, constants)
+    np.testing.assert_array_equal(board, stored)
+
+
+def test_a_folder_s_name_need_not_be_utf8(folder, tmp_path):
+    other = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(folder, other)
+    assert LiteRTModel(other / "int8.tflite").input_dtype == np.int8
+    assert len(runner.Model(str(other / "int8.tflite"), 1, None).noise()) == 1
 
 
 def test_dequantized_outputs_are_real_numbers(folder):

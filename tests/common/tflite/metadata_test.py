@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import encode, number_types
+from PIL import Image
 
 from common.tflite.metadata import Description, add_metadata
 from common.tflite.operators import operator_counts
@@ -161,6 +162,17 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
 """
 
 
+def _mediapipe(python, path, photos):
+    command = [python, "-c", _CLASSIFY, path, *photos]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def _predicted(run_cli, path, photos):
+    done = run_cli("trainers.predict", f"--model={path}", "--format=csv", "--top=1", *photos)
+    return list(csv.DictReader(done.stdout.splitlines()))
+
+
 @pytest.mark.slow
 def test_mediapipe_classifies_from_the_file_alone_as_predict_does(digits_folder, run_cli, tmp_path):
     python = os.environ.get("MEDIAPIPE_PYTHON")
@@ -177,14 +189,19 @@ def test_mediapipe_classifies_from_the_file_alone_as_predict_does(digits_folder,
     assert len(photos) == 50
     for file in ("deployment_float32.tflite", "deployment_int8_ptq.tflite"):
         path = tmp_path / "artifact" / file
-        theirs = subprocess.run(
-            [python, "-c", _CLASSIFY, path, *photos], capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-        done = run_cli("trainers.predict", f"--model={path}", "--format=csv", "--top=1", *photos)
-        rows = list(csv.DictReader(done.stdout.splitlines()))
+        theirs = _mediapipe(python, path, photos)
+        rows = _predicted(run_cli, path, photos)
         assert {row["class"] for row in rows} == {"one", "two", "zero"}
         same = [row["class"] == name for row, name in zip(rows, theirs, strict=True)]
         sure = [float(row["probability"]) >= 0.6 for row in rows]
         # Decoders of JPEGs differ by a step or two, which may turn a class of 50%.
         assert sum(same) >= 48 and sum(sure) >= 40, file
         assert all(equal for equal, certain in zip(same, sure, strict=True) if certain), file
+    # Of the same pixels, the integer file gets the same bytes.
+    copies = [tmp_path / f"{index}.png" for index in range(len(photos))]
+    for copy, photo in zip(copies, photos, strict=True):
+        with Image.open(photo) as image:
+            image.save(copy)
+    assert _mediapipe(python, path, copies) == [
+        row["class"] for row in _predicted(run_cli, path, copies)
+    ]

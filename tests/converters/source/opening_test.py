@@ -11,6 +11,7 @@ from common.cli import UserError
 from converters.source.flags import ModelFlags
 from converters.source.opening import open_network
 from edge.running.measurement import read_measurements
+from trainers.recipes import make_config
 
 L = keras.layers
 FLOAT, INT8 = "deployment_float32.tflite", "deployment_int8_ptq.tflite"
@@ -94,6 +95,20 @@ def test_photographs_without_classes_and_named_classes(saved, digits_folder, tmp
     names.write_text("zero\none\nthree\n")
     with pytest.raises(UserError, match=r"a class 'two' that --labels does not name"):
         open_network(path, str(digits_folder), ModelFlags(labels=names))
+
+
+def test_a_file_in_a_workdir_has_the_training_s_classes_and_crop(saved, digits_folder, tmp_path):
+    path = saved(classifier())
+    values = {"data_dir": str(digits_folder), "input_size": 32, "crop_share": 0.8}
+    make_config("folder", str(path.parent), values).save(path.parent)
+    labels = path.with_name("labels.txt")
+    labels.write_text("zero\ntwo\none\n")
+    network = open_network(path, str(digits_folder), ModelFlags())
+    assert network.labels == ("zero", "two", "one")
+    assert network.inputs[0].photograph["crop_share"] == 0.8
+    labels.write_text("zero\ncat\none\n")
+    with pytest.raises(UserError, match=rf"a class 'two' that {labels} does not name"):
+        open_network(path, str(digits_folder), ModelFlags())
 
 
 @pytest.mark.parametrize(

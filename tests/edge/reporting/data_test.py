@@ -71,6 +71,12 @@ def test_a_mean_stands_in_for_a_median(record, tmp_path):
     assert (point.ms, point.low, point.high) == (3.0, None, None)
 
 
+@pytest.mark.parametrize("wrong", [-0.1, 57.0, float("inf")])
+def test_an_accuracy_that_is_no_share_is_not_shown(record, tmp_path, wrong):
+    (point,) = read(tmp_path, record(accuracy=wrong)).points
+    assert point.accuracy is None and point.ms > 0
+
+
 def test_the_last_measurement_of_a_file_counts(record, tmp_path):
     data = read(tmp_path, record(ms=5.0), record("canonical_int8.tflite", 3.0), record(ms=2.0))
     assert [point.ms for point in latest(data.points)] == [2.0, 3.0]
@@ -110,6 +116,8 @@ def test_profiles_of_both_kinds(record, tmp_path):
         {"latency_ms": "fast"},
         {"latency_ms": {"median": "1"}},
         {"latency_ms": {"median": True, "mean": float("nan")}},
+        {"latency_ms": {"median": -1.0, "mean": 2.0}},
+        {"latency_ms": {"median": 0.0}},
         {"operator_profile": {"kinds": "many"}},
         {"operator_profile": {"kinds": [{"kind": "convolution", "us": "1"}]}},
         {"operator_profile": {"kinds": [], "method_description": "", "whole_ms": {"median": 1}}},

@@ -183,6 +183,9 @@ def test_a_file_without_wrappers_has_no_average(tmp_path):
         read_tensors(tmp_path / "a.npz#ema")
     with pytest.raises(FileNotFoundError, match=r"gone\.pth' does not exist; check the path"):
         read_tensors(tmp_path / "gone.pth#ema")
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(FileNotFoundError, match=r"pipe\.pth' is not a plain file; check the path"):
+        read_tensors(tmp_path / "pipe.pth")
 
 
 def test_a_training_script_s_file_of_a_network_and_its_average(tmp_path):

@@ -94,7 +94,8 @@ def _read(root: Path, split: str) -> Annotations:
             "(--recipe=folder), or add boxes"
         )
     raise UserError(
-        f"{root} has no split {split!r}; {_LAYOUT}; or name another (--train_split, --eval_split)"
+        f"{root} has no split {split!r}; {_LAYOUT}; or name another (--split, or in a training "
+        "--train_split, --eval_split)"
     )
 
 

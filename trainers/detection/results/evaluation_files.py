@@ -1,45 +1,43 @@
 """Evaluates a detector on a split and writes what it finds: scores, detections, a page."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from common import files
 from common.cli import UserError
 from common.pages import html_page
 from common.table import format_table
-from trainers.config import TrainConfig
+from trainers.data.class_names import read_labels
 from trainers.data.datasets import print_notes
 from trainers.data.pipeline import reading_errors
 from trainers.detection.batches import REMEDY
-from trainers.detection.results.detector import open_detector
+from trainers.detection.results.detector import Detector, detector_of_artifact, open_detector
 from trainers.detection.results.page import write_scored
 from trainers.detection.results.records import record_of
 from trainers.detection.results.scored import HEADERS, Scored, score
 from trainers.detection.task import open_sources
+from trainers.prediction.evaluated import Evaluated
 
 DETECTIONS, PAGE = "detections.json", "report.html"
 
 
-def evaluate_detector(
-    path: Path, config: TrainConfig, labels: Sequence[str], split: str, output: Path
-) -> None:
+def evaluate_detector(evaluated: Evaluated, split: str, output: Path) -> None:
     """Writes evaluation.json, detections.json and report.html to `output`.
 
     Args:
-      path: a `.keras` or `.tflite` file.
-      config: of the training that it comes from.
-      labels: the training's class names.
-      split: of the training's data.
+      evaluated: the detector and its data.
+      split: of the data.
       output: an existing folder.
 
     Raises:
-      UserError: as in `open_detector` and `open_sets`, or an image cannot be decoded.
+      UserError: as in `open_detector`, `detector_of_artifact` and `open_sets`, or an image cannot
+        be decoded.
     """
-    detector = open_detector(path, config, labels)
-    (source,) = open_sources(config.data, [split], labels=labels)
+    detector = _open(evaluated)
+    config, path = evaluated.data, detector.path
+    (source,) = open_sources(config, [split], labels=detector.labels)
     print_notes(source, training=False)
-    with reading_errors(config.data.data_dir, REMEDY):
+    with reading_errors(config.data_dir, REMEDY):
         scored = score(detector, source)
     about = {"model": str(path), "split": split}
     files.write_json(output / "evaluation.json", {**about, **scored.record})
@@ -48,6 +46,15 @@ def evaluate_detector(
     print(format_table(list(HEADERS), scored.class_rows()))
     details, images = scored.scores.details, len(source.found.images)
     print(f"{path} on {images} images of {split}: {details}; more in {output}")
+
+
+def _open(evaluated: Evaluated) -> Detector:
+    model, training = evaluated.model, evaluated.training
+    if training is None or evaluated.is_artifact:
+        is_file = model.suffix == ".tflite"
+        return detector_of_artifact(*((model.parent, model.name) if is_file else (model,)))
+    path = model / "model.keras" if model.is_dir() else model
+    return open_detector(path, training, read_labels(training.workdir))
 
 
 def _records(scored: Scored) -> list[dict]:
