@@ -28,6 +28,9 @@ FLAGS = flags.FLAGS
 # of the images changed their class. Digits are easy: measure with harder images.
 LEARNING_RATE_SHARE = 0.01
 EPOCHS = 2
+# Of detectors: AdamW's steps have the length of the rate, whatever the gradients.
+DETECTOR_RATE_SHARE = 0.05
+DETECTOR_EPOCHS = 10
 
 flags.DEFINE_string("model", None, "Workdir of the float training (shufflenet train).")
 flags.DEFINE_string("workdir", None, "Folder for the results; default: MODEL/qat.")
@@ -94,15 +97,17 @@ def _defaults(trained: TrainConfig) -> dict[str, Any]:
     """Returns the settings that differ from the float training's."""
     before, strategy = trained.optimization, trained.placement.strategy
     batch_size = FLAGS.batch_size or before.batch_size
-    rate = LEARNING_RATE_SHARE * before.learning_rate * batch_size / before.batch_size
+    detects, adam = trained.detection.is_detection, before.optimizer == "adamw"
+    share = DETECTOR_RATE_SHARE if adam else LEARNING_RATE_SHARE
+    rate = share * before.learning_rate * batch_size / before.batch_size
     return {
-        "epochs": EPOCHS,
+        "epochs": DETECTOR_EPOCHS if detects else EPOCHS,
         "steps": None,
         "learning_rate": rate,
         "warmup_epochs": 0.0,
         # Muon's steps suit kernels whose norm a BatchNorm makes irrelevant; these kernels have the
         # BatchNorm folded in.
-        "optimizer": "sgd",
+        "optimizer": "adamw" if adam else "sgd",
         "bias_rate": 1.0,
         "eval_every": None,
         "checkpoint_every": None,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from common.cli import UserError
 from common.detection.boxes import make_points
 from common.detection.nms import Detections, detect
-from keras_shufflenet import ShuffleNetDetector, detector_strides
+from keras_shufflenet import ShuffleNetDetector
 from trainers.config import TrainConfig
 from trainers.detection import batches
 from trainers.detection.augmentation import BoxAugmentation
@@ -66,7 +66,8 @@ class DetectionTask(Task):
     def __init__(self, config: TrainConfig):
         super().__init__(config)
         check_config(config)
-        how = config.detection
+        how, size = config.detection, config.images.input_size
+        self._grid = make_grid(size, size, how.all_strides)
         self._augmentation = BoxAugmentation(
             flip=config.augmentation.flip,
             flip_vertical=how.flip_vertical,
@@ -81,7 +82,7 @@ class DetectionTask(Task):
         # Starting weights are loaded into it, and the detector has the same layers.
         self._backbone = build_model(network, images, source.channels, classes)
         try:
-            model = ShuffleNetDetector(
+            return ShuffleNetDetector(
                 network.scale,
                 classes,
                 neck=how.neck,
@@ -91,9 +92,6 @@ class DetectionTask(Task):
             )
         except ValueError as error:
             raise UserError(f"the detector cannot be built: {error}") from None
-        size = self.config.images.input_size
-        self._grid = make_grid(size, size, detector_strides(model))
-        return model
 
     def initialize(self, model: keras.Model, source: batches.BoxSource) -> None:
         """Sets the weights that a new run starts from: a detector's, or the backbone's alone."""
@@ -144,7 +142,7 @@ class DetectionTask(Task):
         """Returns a function that finds the boxes of a batch: (number of the image, boxes)."""
         self._found = source.found
         size = self.config.images.input_size
-        points = make_points(size, size, detector_strides(model))
+        points = make_points(size, size, self.config.detection.all_strides)
 
         @tf.function(autograph=False)
         def predict(batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
