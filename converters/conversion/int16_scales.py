@@ -124,16 +124,25 @@ class _Int16Graph:
         # The converter's product is rounded elsewhere.
         if np.allclose(before, unit, rtol=1e-6, atol=0):
             return
+        values = self._integers(bias)
         if readers[bias] > 1:
+            if not values.any():
+                # The converter shares zeros among layers; they are zero in any unit.
+                return
             readers[bias] -= 1
             bias = self._copied(bias)
             operator.inputs = np.array([source, weights, bias], np.int32)
+        # Weights that are all zero have a unit of zero.
+        ratio = np.divide(before, unit, out=np.ones(unit.shape), where=unit > 0, dtype=np.float64)
+        values = np.rint(values * ratio).astype(np.int64)
         tensor = self.graph.tensors[bias]
-        buffer = self.model.buffers[tensor.buffer]
-        values = np.frombuffer(np.uint8(buffer.data).tobytes(), np.int64)
-        values = np.rint(values * (before.astype(np.float64) / unit)).astype(np.int64)
-        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        self.model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
         tensor.quantization.scale = unit
+
+    def _integers(self, index: int) -> np.ndarray:
+        """Returns the values of a constant of int64."""
+        data = self.model.buffers[self.graph.tensors[index].buffer].data
+        return np.frombuffer(np.uint8(data).tobytes(), np.int64)
 
     def _copied(self, index: int) -> int:
         """Returns the index of a copy of a constant."""

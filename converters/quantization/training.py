@@ -102,12 +102,13 @@ class QatTask(Task):
         place = self._qat.model / LABELS_FILE
         check_same(source.class_names, self._labels, self.config.data, place)
         if self._qat.distill:
-            # The float model's logits apart from rounding, and faster than from the Keras model.
+            # The float model's outputs apart from rounding, and faster than from the Keras model.
             teacher = emit(self.graph)
             self._distillation = Distillation(
                 functools.partial(teacher, training=False),
                 self._qat.temperature,
                 self._qat.distill_weight,
+                self.distillation_losses,
             )
         return _fake_quant_model(self.graph, self.ranges, Path(self.config.workdir))
 

@@ -17,7 +17,7 @@ from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
 from trainers.detection.data.dataset import open_sets
 from trainers.detection.evaluation import in_image, precision_of
-from trainers.detection.losses import detection_losses
+from trainers.detection.losses import detection_losses, distillation_losses
 from trainers.detection.scores import DetectionScores
 from trainers.detection.starting_weights import load_detector_weights
 from trainers.networks.models import build_model
@@ -102,11 +102,20 @@ class DetectionTask(Task):
         """Returns the loss of every image, float32 [batch].
 
         Args:
-          images: not used.
+          images: float32 [batch, size, size, channels], normalized.
           labels: the boxes to find.
           logits: float32 [batch, points, 4 + classes], the detector's output.
         """
-        return detection_losses(logits, labels, self._grid).total
+        losses = detection_losses(logits, labels, self._grid).total
+        if self._distillation is None:
+            return losses
+        return self._distillation.mix(losses, images, logits)
+
+    def distillation_losses(
+        self, teacher: tf.Tensor, student: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """Returns how far each output is from a teacher's of the same image, float32 [batch]."""
+        return distillation_losses(teacher, student, temperature, self._grid)
 
     def training_batches(
         self,
