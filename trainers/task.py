@@ -14,7 +14,11 @@ from trainers import evaluation
 from trainers.config import TrainConfig
 from trainers.data import pipeline
 from trainers.data.sources import Source
-from trainers.networks.distillation import Distillation, load_distillation
+from trainers.networks.distillation import (
+    Distillation,
+    distillation_losses,
+    load_distillation,
+)
 from trainers.networks.models import build_model, full_precision, save_model
 from trainers.networks.starting_weights import load_starting_weights
 from trainers.networks.whitening import stem, whiten_stem
@@ -145,6 +149,12 @@ class Task:
         if self._distillation is None:
             return losses
         return self._distillation.mix(losses, images, logits)
+
+    def distillation_losses(
+        self, teacher: tf.Tensor, student: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """Returns how far each output is from a teacher's of the same image, float32 [batch]."""
+        return distillation_losses(teacher, student, temperature)
 
     def save(self, model: keras.Model, path: Path) -> None:
         """Writes the network's weights to `path`, whole or not at all."""

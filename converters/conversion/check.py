@@ -190,6 +190,7 @@ def check_precision(
     if lost < WARN_PRECISION_FROM:
         return None
     return (
-        f"{compared}; try other ranges (--ranges=minmax or percentile) or more "
-        "--calibration_images, or check with more --samples: of few images, AP says little"
+        f"{compared}; try other ranges (--ranges=minmax or percentile), more --calibration_images, "
+        "or train it quantized (shufflenet quantize); or check with more --samples: of few images, "
+        "AP says little"
     )

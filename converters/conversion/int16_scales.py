@@ -4,7 +4,13 @@ TFLiteConverter calibrates every tensor of an int16x8 file separately and puts a
 each input of a concatenation whose scale differs from the output's. int16 is symmetric (its zero
 point is 0), so only two places depend on a tensor's scale: the tensor itself, and the bias of the
 convolution that reads it.
+
+A layer that several operators share, such as a detector's last one, has one bias in the converter's
+file, in the unit of the first of them; the others would add a wrong one. Each gets its own.
 """
+
+import copy
+from collections import Counter
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -21,6 +27,8 @@ _MOVING = {
     _OPERATOR.QUANTIZE,
     _OPERATOR.REDUCE_MAX,
     _OPERATOR.RESHAPE,
+    _OPERATOR.RESIZE_BILINEAR,
+    _OPERATOR.RESIZE_NEAREST_NEIGHBOR,
     _OPERATOR.STRIDED_SLICE,
     _OPERATOR.TRANSPOSE,
 }
@@ -54,14 +62,14 @@ class _Int16Graph:
 
     def share(self) -> None:
         """Gives tied tensors the largest of their scales, and rescales the biases that follow."""
-        roots = self._roots()
+        roots, readers = self._roots(), self._readers()
         scales: dict[int, np.float32] = {}
         for index, root in roots.items():
             scales[root] = max(scales.get(root, np.float32(0)), self._scale(index))
         for operator in self.graph.operators:
             source = int(operator.inputs[0])
             if self._code(operator) in _WEIGHTED and source in roots:
-                self._rescale_bias(operator, scales[roots[source]])
+                self._rescale_bias(operator, scales[roots[source]], readers)
         for index, root in roots.items():
             self.graph.tensors[index].quantization.scale = np.array([scales[root]], np.float32)
 
@@ -97,22 +105,53 @@ class _Int16Graph:
                     parent[root(other)] = root(first)
         return {index: root(index) for index in parent}
 
-    def _rescale_bias(self, operator: schema.OperatorT, scale: np.float32) -> None:
-        """Writes a bias in its new unit: the input's scale times the weights' scales.
+    def _readers(self) -> Counter[int]:
+        """Returns how many operators read each tensor."""
+        return Counter(int(i) for operator in self.graph.operators for i in operator.inputs)
+
+    def _rescale_bias(
+        self, operator: schema.OperatorT, scale: np.float32, readers: Counter[int]
+    ) -> None:
+        """Writes a bias in its unit: the input's new scale times the weights' scales.
 
         A layer whose bias is zero has no bias tensor.
         """
         source, weights, bias = (int(index) for index in operator.inputs)
-        before = self._scale(source)
-        if bias < 0 or scale == before:
+        if bias < 0:
             return
-        tensor = self.graph.tensors[bias]
-        buffer = self.model.buffers[tensor.buffer]
-        values = np.frombuffer(np.uint8(buffer.data).tobytes(), np.int64)
-        values = np.rint(values * (np.float64(before) / scale)).astype(np.int64)
-        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         unit = scale * np.float32(self.graph.tensors[weights].quantization.scale)
+        before = np.float32(self.graph.tensors[bias].quantization.scale)
+        # The converter's product is rounded elsewhere.
+        if np.allclose(before, unit, rtol=1e-6, atol=0):
+            return
+        values = self._integers(bias)
+        if readers[bias] > 1:
+            if not values.any():
+                # The converter shares zeros among layers; they are zero in any unit.
+                return
+            readers[bias] -= 1
+            bias = self._copied(bias)
+            operator.inputs = np.array([source, weights, bias], np.int32)
+        # Weights that are all zero have a unit of zero.
+        ratio = np.divide(before, unit, out=np.ones(unit.shape), where=unit > 0, dtype=np.float64)
+        values = np.rint(values * ratio).astype(np.int64)
+        tensor = self.graph.tensors[bias]
+        self.model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
         tensor.quantization.scale = unit
+
+    def _integers(self, index: int) -> np.ndarray:
+        """Returns the values of a constant of int64."""
+        data = self.model.buffers[self.graph.tensors[index].buffer].data
+        return np.frombuffer(np.uint8(data).tobytes(), np.int64)
+
+    def _copied(self, index: int) -> int:
+        """Returns the index of a copy of a constant."""
+        tensor = copy.deepcopy(self.graph.tensors[index])
+        self.model.buffers.append(copy.deepcopy(self.model.buffers[tensor.buffer]))
+        tensor.buffer = len(self.model.buffers) - 1
+        tensor.name = f"{tensor.name.decode()}_of_{len(self.graph.tensors)}".encode()
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
 
     def _code(self, operator: schema.OperatorT) -> int:
         return operator_code(self.model, operator)

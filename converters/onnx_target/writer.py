@@ -35,8 +35,6 @@ class Writer:
         self._int8 = int8
         self._channels_last = channels_last
         self._constants: dict[str, onnx.TensorProto] = {}
-        # Constants that are integers in the file, and real numbers for the operators.
-        self._dequantized: set[str] = set()
 
     @property
     def constants(self) -> list[onnx.TensorProto]:
@@ -122,19 +120,22 @@ class Writer:
     def weights(self, op: Op, kernel: np.ndarray) -> list[str]:
         """Adds an operator's kernel, output channels first, and its bias if it has one.
 
-        Of operators that share weights, the kernel is in the file once.
+        Of operators that share weights, a float32 file has the kernel once.
 
         Returns:
           Their names.
         """
-        owner, bias = op.shares or op.name, op.weights.bias if op.weights else None
+        bias = op.weights.bias if op.weights else None
         if self._int8 is None:
+            owner = op.shares or op.name
             names = [self.constant(f"{owner}/kernel", kernel)]
             return names if bias is None else [*names, self.constant(f"{owner}/bias", bias)]
         weights = self._int8.kernel(op, kernel)
-        names = [self._stored(f"{owner}/kernel", weights)]
+        # Each has its own: for CPUs without VNNI, ONNX Runtime copies it for each operator, under
+        # one name ("Attempt to replace the existing tensor").
+        names = [self._stored(f"{op.name}/kernel", weights)]
         if bias is not None:
-            # Each has its own: the scale of the input is in it.
+            # The scale of the input is in it.
             names.append(self._stored(f"{op.name}/bias", self._int8.bias(op, weights)))
         return names
 
@@ -163,9 +164,6 @@ class Writer:
 
     def _stored(self, name: str, weights: Int8Weights) -> str:
         """Adds integers and the node that makes real numbers of them; returns their name."""
-        if name in self._dequantized:
-            return name
-        self._dequantized.add(name)
         zeros = np.zeros(weights.scales.shape, weights.integers.dtype)
         parts = [
             self.constant(f"{name}/integers", weights.integers),

@@ -43,7 +43,7 @@ class QatConfig:
     calibration_images: int = setting(
         256, "Number of training images for the ranges (default 256)."
     )
-    distill: bool = setting(False, "Also learn from the float model's logits.")
+    distill: bool = setting(False, "Also learn from the float model's output.")
     temperature: float = setting(2.0, "For --distill: divides the logits (default 2).")
     distill_weight: float = setting(0.5, "Share of --distill in the loss (default 0.5).")
 

@@ -12,6 +12,7 @@ import tf_keras
 
 from common import files
 from common.cli import UserError
+from converters.detector_workdir import detector_calibration_inputs, load_detector
 from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
@@ -27,10 +28,11 @@ from converters.quantization.config import (
 )
 from converters.quantization.fake_quantization import Range, SharedRange, fake_quant_model
 from converters.workdir import calibration_inputs, load_trained
-from trainers import loop
+from trainers import loop, tasks
 from trainers.config import TrainConfig
 from trainers.data.class_names import LABELS_FILE, check_same
 from trainers.data.sources import Source
+from trainers.detection.task import DetectionTask
 from trainers.networks.distillation import Distillation
 from trainers.task import Task
 
@@ -53,11 +55,15 @@ def train_quantized(config: TrainConfig, qat: QatConfig, resume: bool = False) -
     Raises:
       UserError: as for `trainers.loop.train`, or the float model or the ranges cannot be used.
     """
-    loop.train(config, resume, lambda config: QatTask(config, qat, resume))
+    kind = _kind(config)
+    _, load = tasks.choose(config)
+    loop.train(config, resume, lambda config: kind(config, qat, resume), load)
 
 
 class QatTask(Task):
     """The task of training the fake-quantized deployment graph, from the float model's weights.
+
+    Batches, loss and scores are those of the float training's task.
 
     Args:
       config: the run's settings.
@@ -73,19 +79,22 @@ class QatTask(Task):
     final_file = WEIGHTS_FILE
     # The start is post-training quantization, which the training has to beat.
     evaluates_start = True
+    # How the float training's model and its images for calibration are read.
+    load_trained = staticmethod(load_trained)
+    calibration_inputs = staticmethod(calibration_inputs)
 
     def __init__(self, config: TrainConfig, qat: QatConfig, resume: bool = False):
         super().__init__(config)
         self._qat = qat
         self._sha256 = model_sha256(qat.model)
-        trained = load_trained(qat.model, config.data.data_dir)
+        trained = self.load_trained(qat.model, config.data.data_dir)
         self._labels = tuple(trained.labels)
         self.graph = deployment_graph(trained.model, qat.target)
         if resume:
             self.ranges = load_ranges(Path(config.workdir))
         else:
-            images = calibration_inputs(trained, qat.calibration_images)
-            pixels = pixel_range(trained.config.images.preprocessing)
+            images = self.calibration_inputs(trained, qat.calibration_images)
+            pixels = pixel_range(config.images.preprocessing)
             self.ranges = calibrate(self.graph, images, qat.ranges, pixels)
 
     def build(self, source: Source) -> tf_keras.Model:
@@ -93,12 +102,13 @@ class QatTask(Task):
         place = self._qat.model / LABELS_FILE
         check_same(source.class_names, self._labels, self.config.data, place)
         if self._qat.distill:
-            # The float model's logits apart from rounding, and faster than from the Keras model.
+            # The float model's outputs apart from rounding, and faster than from the Keras model.
             teacher = emit(self.graph)
             self._distillation = Distillation(
                 functools.partial(teacher, training=False),
                 self._qat.temperature,
                 self._qat.distill_weight,
+                self.distillation_losses,
             )
         return _fake_quant_model(self.graph, self.ranges, Path(self.config.workdir))
 
@@ -120,6 +130,17 @@ class QatTask(Task):
         )
 
 
+class QatDetectionTask(QatTask, DetectionTask):
+    """The same for a detector: with its batches, its loss and average precision."""
+
+    load_trained = staticmethod(load_detector)
+    calibration_inputs = staticmethod(detector_calibration_inputs)
+
+
+def _kind(config: TrainConfig) -> type[QatTask]:
+    return QatDetectionTask if config.detection.is_detection else QatTask
+
+
 def load_qat(folder: str | Path) -> QatModel:
     """Loads a model that `converters.quantize` trained, with bit-identical logits.
 
@@ -136,7 +157,8 @@ def load_qat(folder: str | Path) -> QatModel:
     """
     folder = Path(folder)
     config = QatConfig.load(folder)
-    graph = deployment_graph(load_trained(config.model).model, config.target)
+    trained = _kind(TrainConfig.load(folder)).load_trained(config.model)
+    graph = deployment_graph(trained.model, config.target)
     model = _fake_quant_model(graph, load_ranges(folder), folder)
     _load_weights(model, folder / WEIGHTS_FILE)
     return QatModel(graph, model)

@@ -1,10 +1,12 @@
 """A detector from its workdir to devices: convert, benchmark, predict, evaluate, firmware."""
 
 import json
+import os
 import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +193,101 @@ def test_accelerators_take_the_whole_network(workdir, tmp_path, target):
         assert found["prediction"]["unmapped"] == []
     else:
         assert found["cpu_operators"] == {} and found["npu_operators"] > 0
+
+
+def test_every_other_quantization_computes_what_the_model_computes(workdir, tmp_path):
+    from converters.conversion.config import ConversionConfig
+    from converters.conversion.pipeline import convert_workdir
+
+    # The layer that predicts is shared by all levels.
+    bounds = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.02, "int16x8": 0.005}
+    quantizations = ["none", "float16", "dynamic", "int16x8"]
+    try:
+        import onnxruntime  # noqa: F401
+    except ModuleNotFoundError:
+        pass
+    else:
+        quantizations += ["onnx", "onnx-int8"]
+    settings = {"quantizations": tuple(quantizations), "samples": 2, "calibration_images": 32}
+    config = ConversionConfig(workdir, tmp_path / "artifact", **settings)
+    files = convert_workdir(config, "shufflenet convert")["files"]
+    for name, bound in bounds.items():
+        assert files[f"deployment_{name}.tflite"]["agreement"]["rms"] < bound, name
+    if "onnx" in quantizations:
+        assert files["deployment_float32.onnx"]["agreement"]["rms"] < 1e-5
+        assert files["deployment_int8_ptq.onnx"]["agreement"]["rms"] < 0.1
+    assert all(entry["accuracy"] is None and entry["ap"] is not None for entry in files.values())
+
+
+@pytest.fixture(scope="module")
+def quantized(workdir, tmp_path_factory):
+    """The folder of a quantization-aware training of the detector."""
+    folder = tmp_path_factory.mktemp("quantized") / "qat"
+    flags = ("--steps=3", "--batch_size=8", "--checkpoint_every=2", "--eval_every=3")
+    flags += ("--ranges=minmax", "--calibration_images=32", "--distill")
+    command = [sys.executable, "-m", "converters.quantize", f"--model={workdir}"]
+    command += [f"--workdir={folder}", *flags]
+    env = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "step 0: AP " in done.stdout and "step 3: AP " in done.stdout
+    return folder
+
+
+def test_a_quantization_aware_training_resumes_bit_identically(quantized, workdir, tmp_path):
+    import tensorflow as tf
+
+    from converters.quantization import training
+    from converters.quantization.config import QatConfig
+    from trainers import loop
+    from trainers.config import TrainConfig
+    from trainers.detection.task import open_sources
+
+    config = TrainConfig.load(quantized).replace(workdir=str(tmp_path / "qat"))
+    # A twentieth of the training's rate, for half of its batch.
+    assert config.optimization.optimizer == "adamw"
+    assert config.optimization.learning_rate == pytest.approx(2e-3 / 20 / 2)
+    qat = QatConfig.load(quantized)
+    (tmp_path / "qat").mkdir()
+    sources = open_sources(config.data, [config.data.train_split, config.data.eval_split])
+    task = training.QatDetectionTask(config, qat)
+    trainer = loop.Trainer(task, tf.distribute.get_strategy(), *sources)
+    trainer.start(resume=False)
+    step = trainer._train_step
+
+    def interrupted(iterator):
+        if trainer._step() == 2:
+            raise KeyboardInterrupt
+        return step(iterator)
+
+    trainer._train_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    before = [value.numpy() for value in trainer.model.variables]
+    training.train_quantized(config, qat, resume=True)
+    whole, resumed = (training.load_qat(each).model for each in (quantized, tmp_path / "qat"))
+    for mine, theirs in zip(whole.variables, resumed.variables, strict=True):
+        assert mine.numpy().tobytes() == theirs.numpy().tobytes(), mine.name
+    last = [value.numpy() for value in resumed.variables]
+    assert any((one != other).any() for one, other in zip(before, last, strict=True))
+
+
+def test_the_trained_integers_are_converted(quantized, workdir, tmp_path):
+    from converters.conversion.config import ConversionConfig
+    from converters.conversion.pipeline import convert_workdir
+    from converters.quantization.training import load_qat
+
+    settings = {"quantizations": ("int8-qat",), "samples": 6, "qat": quantized}
+    convert_workdir(ConversionConfig(workdir, tmp_path / "artifact", **settings), "convert")
+    artifact = Artifact.open(tmp_path / "artifact")
+    ((name, entry),) = artifact.files.items()
+    images = artifact.preprocess(artifact.sample_arrays(["images"])[0])
+    found, expected = artifact.load(name).predict(images), load_qat(quantized).model(images).numpy()
+    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * expected.std()
+    ap = artifact.decoding.precision(found, artifact.sample_truths()).ap
+    assert entry["ap"] == pytest.approx(ap, abs=1e-6)
+    (output,) = entry["outputs"]
+    assert output["dtype"] == "int8" and "QUANTIZE" not in entry["operators"]
 
 
 def test_other_commands_say_that_they_are_for_classifiers(workdir, converted):

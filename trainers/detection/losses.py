@@ -64,3 +64,33 @@ def _class_loss(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     alike = tf.stop_gradient(tf.sigmoid(logits))
     weights = tf.where(targets > 0, 1.0, _BACKGROUND * alike**_FOCUS)
     return weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+
+
+def distillation_losses(
+    teacher: tf.Tensor, student: tf.Tensor, temperature: float, grid: Grid
+) -> tf.Tensor:
+    """Returns how far a detector's output is from a teacher's.
+
+    Of every class the Kullback-Leibler divergence, as of an output of its own (Hinton et al., 2015:
+    multiplied by the squared temperature), and of every box 1 - GIoU, weighted by the teacher's
+    score for its likeliest class. Both are divided as in `detection_losses`, by the sum of these
+    scores.
+
+    Args:
+      teacher, student: float32 [batch, points, 4 + classes], raw outputs.
+      temperature: divides the logits.
+      grid: the detector's points.
+
+    Returns:
+      float32 [batch].
+    """
+    known, guess = teacher[..., SIDES:] / temperature, student[..., SIDES:] / temperature
+    targets = tf.sigmoid(known)
+    # Of the same targets: their difference is the divergence, 0 where both agree.
+    classes = tf.nn.sigmoid_cross_entropy_with_logits(targets, guess)
+    classes -= tf.nn.sigmoid_cross_entropy_with_logits(targets, known)
+    scores = tf.reduce_max(tf.sigmoid(teacher[..., SIDES:]), -1)
+    share = tf.maximum(tf.reduce_sum(scores), 1.0) / tf.cast(tf.shape(scores)[0], tf.float32)
+    distance = (1.0 - giou(decode(student, grid), decode(teacher, grid))) * scores
+    total = temperature**2 * tf.reduce_sum(classes, [1, 2])
+    return (total + _BOX_WEIGHT * tf.reduce_sum(distance, 1)) / share

@@ -10,14 +10,14 @@ import tensorflow as tf
 from common.cli import UserError
 from common.detection.boxes import make_points
 from common.detection.nms import Detections, detect
-from keras_shufflenet import ShuffleNetDetector, detector_strides
+from keras_shufflenet import ShuffleNetDetector
 from trainers.config import TrainConfig
 from trainers.detection import batches
 from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
 from trainers.detection.data.dataset import open_sets
 from trainers.detection.evaluation import in_image, precision_of
-from trainers.detection.losses import detection_losses
+from trainers.detection.losses import detection_losses, distillation_losses
 from trainers.detection.scores import DetectionScores
 from trainers.detection.starting_weights import load_detector_weights
 from trainers.networks.models import build_model
@@ -66,7 +66,8 @@ class DetectionTask(Task):
     def __init__(self, config: TrainConfig):
         super().__init__(config)
         check_config(config)
-        how = config.detection
+        how, size = config.detection, config.images.input_size
+        self._grid = make_grid(size, size, how.all_strides)
         self._augmentation = BoxAugmentation(
             flip=config.augmentation.flip,
             flip_vertical=how.flip_vertical,
@@ -81,7 +82,7 @@ class DetectionTask(Task):
         # Starting weights are loaded into it, and the detector has the same layers.
         self._backbone = build_model(network, images, source.channels, classes)
         try:
-            model = ShuffleNetDetector(
+            return ShuffleNetDetector(
                 network.scale,
                 classes,
                 neck=how.neck,
@@ -91,9 +92,6 @@ class DetectionTask(Task):
             )
         except ValueError as error:
             raise UserError(f"the detector cannot be built: {error}") from None
-        size = self.config.images.input_size
-        self._grid = make_grid(size, size, detector_strides(model))
-        return model
 
     def initialize(self, model: keras.Model, source: batches.BoxSource) -> None:
         """Sets the weights that a new run starts from: a detector's, or the backbone's alone."""
@@ -104,11 +102,20 @@ class DetectionTask(Task):
         """Returns the loss of every image, float32 [batch].
 
         Args:
-          images: not used.
+          images: float32 [batch, size, size, channels], normalized.
           labels: the boxes to find.
           logits: float32 [batch, points, 4 + classes], the detector's output.
         """
-        return detection_losses(logits, labels, self._grid).total
+        losses = detection_losses(logits, labels, self._grid).total
+        if self._distillation is None:
+            return losses
+        return self._distillation.mix(losses, images, logits)
+
+    def distillation_losses(
+        self, teacher: tf.Tensor, student: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """Returns how far each output is from a teacher's of the same image, float32 [batch]."""
+        return distillation_losses(teacher, student, temperature, self._grid)
 
     def training_batches(
         self,
@@ -144,7 +151,7 @@ class DetectionTask(Task):
         """Returns a function that finds the boxes of a batch: (number of the image, boxes)."""
         self._found = source.found
         size = self.config.images.input_size
-        points = make_points(size, size, detector_strides(model))
+        points = make_points(size, size, self.config.detection.all_strides)
 
         @tf.function(autograph=False)
         def predict(batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

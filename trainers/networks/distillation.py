@@ -16,27 +16,6 @@ from trainers.networks.classifiers import without_softmax
 from trainers.networks.models import load_model
 
 
-@dataclasses.dataclass(frozen=True)
-class Distillation:
-    """A teacher and its share in the loss.
-
-    Args:
-      teacher: returns logits [batch, classes] for the student's normalized images.
-      temperature: divides the logits of both.
-      share: the teacher's share in the loss, in (0, 1].
-    """
-
-    teacher: Callable[[tf.Tensor], tf.Tensor]
-    temperature: float
-    share: float
-
-    def mix(self, losses: tf.Tensor, images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Returns the student's losses, float32 [batch], mixed with the distillation losses."""
-        taught = tf.stop_gradient(self.teacher(images))
-        soft = distillation_losses(taught, logits, self.temperature)
-        return (1 - self.share) * losses + self.share * soft
-
-
 def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
     """Returns how far the student's softened probabilities are from the teacher's.
 
@@ -53,6 +32,30 @@ def distillation_losses(teacher: tf.Tensor, student: tf.Tensor, temperature: flo
     target = tf.nn.log_softmax(teacher / temperature)
     guess = tf.nn.log_softmax(student / temperature)
     return temperature**2 * tf.reduce_sum(tf.exp(target) * (target - guess), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """A teacher and its share in the loss.
+
+    Args:
+      teacher: returns its output, such as logits [batch, classes], for the student's normalized
+        images.
+      temperature: divides the logits of both.
+      share: the teacher's share in the loss, in (0, 1].
+      losses: of the teacher's output, the student's and the temperature, as `distillation_losses`.
+    """
+
+    teacher: Callable[[tf.Tensor], tf.Tensor]
+    temperature: float
+    share: float
+    losses: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor] = distillation_losses
+
+    def mix(self, losses: tf.Tensor, images: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        """Returns the student's losses, float32 [batch], mixed with the distillation losses."""
+        taught = tf.stop_gradient(self.teacher(images))
+        soft = self.losses(taught, output, self.temperature)
+        return (1 - self.share) * losses + self.share * soft
 
 
 def load_distillation(

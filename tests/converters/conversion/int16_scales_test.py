@@ -126,3 +126,20 @@ def test_logits_stay_within_a_thousandth_of_their_deviation(converted, images, t
         (tmp_path / f"{name}.tflite").write_bytes(content)
         logits.append(LiteRTModel(tmp_path / f"{name}.tflite").predict(images))
     assert np.abs(logits[1] - logits[0]).max() <= 1e-3 * logits[0].std()
+
+
+def test_a_layer_of_two_branches_adds_its_bias_in_the_unit_of_each(tmp_path):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    near = keras.layers.Conv2D(8, 1, activation="relu")(image)
+    far = keras.layers.Conv2D(8, 1, kernel_initializer=keras.initializers.RandomNormal(0, 5))(image)
+    shared = keras.layers.Conv2D(4, 1, bias_initializer=keras.initializers.RandomNormal(0, 3))
+    model = keras.Model(image, keras.layers.Concatenate(axis=1)([shared(near), shared(far)]))
+    images = np.random.default_rng(0).uniform(-1, 1, (16, 8, 8, 3)).astype(np.float32)
+    content = tflite.convert_int16(emit(deployment_graph(model)), images)
+    (tmp_path / "shared.tflite").write_bytes(content)
+    found = LiteRTModel(tmp_path / "shared.tflite").predict(images)
+    expected = np.asarray(model(images))
+    for part in (slice(0, 8), slice(8, 16)):
+        error = np.abs(found[:, part] - expected[:, part]).max()
+        assert error < 0.05 * expected[:, part].std()

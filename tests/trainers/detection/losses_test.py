@@ -5,7 +5,7 @@ import tensorflow as tf
 from common.detection import boxes as numpy_boxes
 from trainers.detection.assignment import assign
 from trainers.detection.box_ops import Truth, decode, giou, iou, make_grid
-from trainers.detection.losses import detection_losses
+from trainers.detection.losses import detection_losses, distillation_losses
 
 GRID = make_grid(32, 32, (8, 16))
 POINTS = numpy_boxes.make_points(32, 32, (8, 16))
@@ -59,6 +59,19 @@ def test_losses_as_by_hand():
     np.testing.assert_allclose(losses.classes, entropy.sum((1, 2)) / share, rtol=1e-4)
     np.testing.assert_allclose(losses.boxes, 2 * distance / share, rtol=1e-4)
     np.testing.assert_allclose(losses.total, losses.classes + losses.boxes)
+
+
+def test_distillation_losses_as_by_hand():
+    teacher, student = raw(0), raw(1)
+    teacher[..., 4:] -= 1
+    known, guess = (1 / (1 + np.exp(-x[..., 4:].astype(float) / 3)) for x in (teacher, student))
+    divergence = known * np.log(known / guess) + (1 - known) * np.log((1 - known) / (1 - guess))
+    scores = (1 / (1 + np.exp(-teacher[..., 4:].astype(float)))).max(-1)
+    boxes = [numpy_boxes.decode(x, POINTS)[0] for x in (teacher, student)]
+    expected = 9 * divergence.sum((1, 2)) + 2 * (scores * (1 - giou(*boxes).numpy())).sum(1)
+    expected /= scores.sum() / 2
+    np.testing.assert_allclose(distillation_losses(teacher, student, 3.0, GRID), expected, 1e-4)
+    np.testing.assert_allclose(distillation_losses(teacher, teacher, 3.0, GRID), 0, atol=1e-4)
 
 
 def test_what_is_ignored_has_no_gradient():
