@@ -81,7 +81,7 @@ lint: venv
 
 test: lint
 	@echo "== tests (a quarter of an hour on 2 cores; the slow ones: make test-slow)"
-	@$(PY) -m pytest -n 2 --dist worksteal
+	@$(PY) -m pytest -n 2 --dist worksteal --durations=15
 
 # Skips the tests that run commands, train or convert: the marker `medium` (tests/conftest.py).
 test-fast: venv
