@@ -4,9 +4,12 @@ LiteRT.js 2.5 refuses int8 and uint8 at a model's edge. A QUANTIZE before the gr
 after it change nothing inside: the same integers arrive, and the same come out.
 """
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from common.artifact import Artifact
 from common.tflite import flatbuffer
+from common.tflite.litert import Tensor
 
 _FLOAT = schema.TensorType.FLOAT32
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
@@ -33,6 +36,22 @@ def with_float_edges(content: bytes) -> bytes | None:
     for end, place in ends:
         _convert(model, end, place)
     return flatbuffer.pack(model) if ends else None
+
+
+def input_levels(artifact: Artifact, name: str) -> np.ndarray:
+    """Returns what a file's float32 input has for the pixels 0 to 255, float32 [256, channels].
+
+    For an integer file these are the values of the integers that a pixel is stored as: QUANTIZE
+    would round a value between two of them otherwise than `Tensor.quantize`.
+    """
+    stored = artifact.files[name]["inputs"][0]
+    pixels = np.arange(256, dtype=np.uint8)[:, np.newaxis]
+    levels = artifact.preprocess(np.repeat(pixels, stored["shape"][-1], axis=1))
+    if stored["scale"] is None:
+        return levels
+    quantization = (stored["scale"], stored["zero_point"])
+    tensor = Tensor(name, tuple(stored["shape"]), np.dtype(stored["dtype"]), quantization, 0)
+    return tensor.dequantize(tensor.quantize(levels))
 
 
 def _convert(model: schema.ModelT, end: str, place: int) -> None:

@@ -12,7 +12,7 @@ from common.manifest import DETECTION
 from common.storage.temporary import temporary_folder
 from common.tflite.operators import damage_reported, ends_with_softmax
 from edge.browser import runtime
-from edge.browser.float_edges import with_float_edges
+from edge.browser.float_edges import input_levels, with_float_edges
 from edge.browser.plan import Plan
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -99,6 +99,7 @@ def _models(artifact: Artifact) -> tuple[dict[str, Page], list[dict]]:
                 "bytes": entry["bytes"],
                 "graph": entry["graph"],
                 "quantization": entry["quantization"],
+                "levels": input_levels(artifact, name).ravel().tolist(),
                 "added": [] if converted is None else ["QUANTIZE", "DEQUANTIZE"],
                 "softmax": ends_with_softmax(path),
             }
@@ -111,8 +112,6 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
     batch, height, width, channels = artifact.input_shape
     if height != width:
         raise UserError(f"{artifact.folder} is for images of {width}x{height} pixels, not squares")
-    image = artifact.image_input
-    constants = image["preprocessing"]
     return {
         "name": artifact.name,
         "runtime": runtime.NAME,
@@ -123,9 +122,7 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
             "channels": channels,
             # Null: the whole image is scaled, whatever its shape.
             "resize": None if artifact.task == DETECTION else artifact.resize_size,
-            "orientation": image.get("orientation", "exif"),
-            "scale": _per_channel(constants["scale"], channels),
-            "offset": _per_channel(constants["offset"], channels),
+            "orientation": artifact.image_input.get("orientation", "exif"),
         },
         "decode": _decode(artifact),
         "files": entries,
@@ -147,10 +144,6 @@ def _config(plan: Plan, entries: list[dict], has_server: bool) -> dict:
         },
         "has_server": has_server,
     }
-
-
-def _per_channel(values: list[float], channels: int) -> list[float]:
-    return [float(value) for value in values] * (channels if len(values) == 1 else 1)
 
 
 def _decode(artifact: Artifact) -> dict | None:

@@ -121,7 +121,8 @@ async function measureAlone(config, pass, file, samples, turn, on) {
   file.initialization_ms = performance.now() - start;
   try {
     const length = config.input.size ** 2 * config.input.channels;
-    const tensor = (i) => model.tensor(normalize(samples.subarray(i * length, (i + 1) * length), config.input));
+    const pixels = (i) => samples.subarray(i * length, (i + 1) * length);
+    const tensor = (i) => model.tensor(normalize(pixels(i), config.input, entry.levels));
     const input = tensor(0);
     const begin = performance.now();
     await model.run(input);

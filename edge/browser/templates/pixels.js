@@ -125,15 +125,10 @@ function grey(image) {
   return found;
 }
 
-/** Returns bytes as the network's float32 input: pixel * scale + offset, repeated for the batch. */
-export function normalize(bytes, input) {
+/** Returns bytes as a file's float32 input, by what it has for each pixel and channel, repeated for the batch. */
+export function normalize(bytes, input, levels) {
   const found = new Float32Array(bytes.length * input.batch);
-  const scale = Float32Array.from(input.scale);
-  const offset = Float32Array.from(input.offset);
-  for (let i = 0; i < bytes.length; i++) {
-    const c = i % input.channels;
-    found[i] = Math.fround(bytes[i] * scale[c]) + offset[c];
-  }
+  for (let i = 0; i < bytes.length; i++) found[i] = levels[bytes[i] * input.channels + (i % input.channels)];
   for (let n = 1; n < input.batch; n++) found.copyWithin(n * bytes.length, 0, bytes.length);
   return found;
 }

@@ -35,7 +35,7 @@ export class Networks {
     await this.load();
     const found = [];
     for (const [i, entry] of this.entries.entries()) {
-      const input = this.models[i].tensor(normalize(bytes, this.config.input));
+      const input = this.models[i].tensor(normalize(bytes, this.config.input, entry.levels));
       const start = performance.now();
       const outputs = await this.models[i].run(input);
       const ms = performance.now() - start;
