@@ -194,4 +194,6 @@ def load_model(path: str | Path) -> keras.Model:
     # Keras passes on the errors of zip, JSON and HDF5.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(f"{path} cannot be loaded as a Keras model ({reason})") from error
+        raise UserError(
+            f"{path} cannot be loaded as a Keras model ({reason}); restore it, or name another"
+        ) from error

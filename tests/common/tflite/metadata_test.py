@@ -182,7 +182,8 @@ def test_mediapipe_classifies_from_the_file_alone_as_predict_does(digits_folder,
     outputs = ["--output=artifact", "--io_dtype=uint8"]
     run_cli(
         "trainers.train", "--recipe=folder", f"--data_dir={digits_folder}", "--workdir=work",
-        "--scale=0.5", "--batch_size=24", "--epochs=12", *small, timeout=1200,
+        "--scale=0.5", "--batch_size=24", "--epochs=20", "--batch_norm_steps=20", *small,
+        timeout=1200,
     )  # fmt: skip
     run_cli("converters.convert", "--model=work", *outputs, timeout=1200)
     photos = sorted(digits_folder.glob("*/*/*.jpg"))[::3]
