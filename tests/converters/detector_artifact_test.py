@@ -35,16 +35,16 @@ def shapes(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory, shapes):
-    """The workdir of a small detector with random weights."""
+def make_workdir(folder, shapes, **settings):
+    """Writes the workdir of a small detector with random weights."""
     import keras
 
     from converters.random_weights import randomize_batch_norms
     from keras_shufflenet import ShuffleNetDetector, ShuffleNetV2
     from trainers.recipes import make_config
 
-    folder = tmp_path_factory.mktemp("work")
+    values = {"data_dir": str(shapes), "input_size": SIZE, **NETWORK, **settings}
+    config = make_config("detection", str(folder), values)
     keras.utils.set_random_seed(0)
     backbone = ShuffleNetV2(
         stage_channels=(12, 16, 24),
@@ -52,16 +52,23 @@ def workdir(tmp_path_factory, shapes):
         **{"stem_channels": 8, "head_channels": 8},
         **{"input_shape": (SIZE, SIZE, 3), "include_top": False},
     )
-    model = ShuffleNetDetector(classes=3, backbone=backbone, width=16, strides=(8, 16))
+    how = config.detection
+    neck = {"neck": how.neck, "width": 16, "strides": how.all_strides}
+    model = ShuffleNetDetector(classes=3, backbone=backbone, **neck)
     randomize_batch_norms(model, 0)
     # Fresh predictions are nearly constant.
     kernel = model.get_layer("predictions").kernel
     kernel.assign(np.random.default_rng(0).normal(0, 0.3, kernel.shape))
     model.save(folder / "model.keras")
-    values = {"data_dir": str(shapes), "input_size": SIZE, "strides": "8,16", **NETWORK}
-    make_config("detection", str(folder), values).save(folder)
+    config.save(folder)
     (folder / "labels.txt").write_text("circle\nsquare\ntriangle\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, shapes):
+    """That of a detector with two levels."""
+    return make_workdir(tmp_path_factory.mktemp("work"), shapes, strides="8,16")
 
 
 @pytest.fixture(scope="module")
@@ -220,13 +227,14 @@ def test_every_other_quantization_computes_what_the_model_computes(workdir, tmp_
 
 
 @pytest.fixture(scope="module")
-def quantized(workdir, tmp_path_factory):
-    """The folder of a quantization-aware training of the detector."""
-    folder = tmp_path_factory.mktemp("quantized") / "qat"
+def quantized(shapes, tmp_path_factory):
+    """The folder of a quantization-aware training, in the workdir of a detector."""
+    # One level, because tracing takes most of the time.
+    workdir = make_workdir(tmp_path_factory.mktemp("float"), shapes, neck="fused")
+    folder = workdir / "qat"
     flags = ("--steps=3", "--batch_size=8", "--checkpoint_every=2", "--eval_every=3")
     flags += ("--ranges=minmax", "--calibration_images=32", "--distill")
-    command = [sys.executable, "-m", "converters.quantize", f"--model={workdir}"]
-    command += [f"--workdir={folder}", *flags]
+    command = [sys.executable, "-m", "converters.quantize", f"--model={workdir}", *flags]
     env = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -234,7 +242,8 @@ def quantized(workdir, tmp_path_factory):
     return folder
 
 
-def test_a_quantization_aware_training_resumes_bit_identically(quantized, workdir, tmp_path):
+@pytest.mark.slow
+def test_a_quantization_aware_training_resumes_bit_identically(quantized, tmp_path):
     import tensorflow as tf
 
     from converters.quantization import training
@@ -272,13 +281,15 @@ def test_a_quantization_aware_training_resumes_bit_identically(quantized, workdi
     assert any((one != other).any() for one, other in zip(before, last, strict=True))
 
 
-def test_the_trained_integers_are_converted(quantized, workdir, tmp_path):
+def test_the_trained_integers_are_converted(quantized, tmp_path):
     from converters.conversion.config import ConversionConfig
     from converters.conversion.pipeline import convert_workdir
     from converters.quantization.training import load_qat
 
-    settings = {"quantizations": ("int8-qat",), "samples": 6, "qat": quantized}
-    convert_workdir(ConversionConfig(workdir, tmp_path / "artifact", **settings), "convert")
+    settings = {"quantizations": ("int8-qat",), "samples": 6}
+    convert_workdir(
+        ConversionConfig(quantized.parent, tmp_path / "artifact", **settings), "convert"
+    )
     artifact = Artifact.open(tmp_path / "artifact")
     ((name, entry),) = artifact.files.items()
     images = artifact.preprocess(artifact.sample_arrays(["images"])[0])
