@@ -93,6 +93,7 @@ def without_metadata(content):
     return pack(model)
 
 
+@pytest.mark.slow
 def test_a_workdir_and_its_quantization_aware_training_are_converted(before, run_cli, tmp_path):
     shutil.copytree(before / "workdir", tmp_path / "work")
     run_cli(

@@ -205,6 +205,7 @@ def test_unknown_runtimes_are_reported():
         choose("runtime", ["tvm"], models.PACKAGES)
 
 
+@pytest.mark.slow
 def test_litert_needs_no_other_package(tmp_path):
     (summaries,) = compare_all(config(tmp_path)).values()
     assert [(row["graph"], row["precision"]) for row in summaries] == [

@@ -228,6 +228,7 @@ def test_damaged_file_is_rejected():
         LiteRTRuntime(b"\0" * 64, "AUTO")
 
 
+@pytest.mark.slow
 def test_command(run_cli, trained_workdir, tmp_path):
     done = run_cli(
         "converters.agreement",

@@ -247,6 +247,7 @@ def test_another_model_is_converted(config):
     assert (fields["model"]["macs"], fields["model"]["parameters"]) == (None, 50)
 
 
+@pytest.mark.slow
 def test_edge_tpu_files_are_checked_and_compiled(config, fake_compiler):
     # A fake that leaves the usual conversion's shuffles unmapped, like compilers before 16.
     settings = EdgeTpuSettings(
@@ -276,6 +277,7 @@ def test_a_required_compiler_that_is_missing_is_reported_first(config, monkeypat
         convert_workdir(dataclasses.replace(config, **asked, edgetpu=settings), "")
 
 
+@pytest.mark.slow
 def test_ethos_u_files_are_compiled(config):
     pytest.importorskip("ethosu.vela", reason="needs the extra ethosu")
     asked = {"quantizations": ("none", "int8-ptq"), "target": "ethosu"}

@@ -124,7 +124,13 @@ EXPERIMENTS = {
 ALL = OURS | (EXPERIMENTS if ON_TENSORFLOW else {})
 
 
-@pytest.fixture(params=list(OURS))
+# A network of each kind; `make test-slow` takes the others through what builds several models.
+QUICK = ("v1", "v2", "v2_plus")
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in OURS]
+)
 def network(request):
     return OURS[request.param]
 

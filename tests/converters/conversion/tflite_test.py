@@ -106,6 +106,7 @@ def test_xnnpack_would_cut_longer_concatenations(network, images, tmp_path):
     assert count > 1
 
 
+@pytest.mark.slow
 def test_int8_of_v2_plus_moves_and_requantizes_nothing(images, tmp_path):
     keras.utils.set_random_seed(0)
     network = ShuffleNetV2Plus(
