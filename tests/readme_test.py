@@ -51,11 +51,14 @@ def _percent(cell):
     return float(cell.partition("%")[0])
 
 
-@pytest.mark.skipif(
+in_make_test = pytest.mark.skipif(
     Path(sys.prefix) != ROOT / ".venv" or not (ROOT / ".venv/.made-from").exists(),
     reason="runs `make demo` in the environment of `make test` only",
 )
-def test_the_pages_commands(tmp_path):
+
+
+@in_make_test
+def test_the_demo(tmp_path):
     demo = tmp_path / "demo"
     assert SHOWN[0] == "make demo"
     table = _run(SHOWN[0], demo)
@@ -68,8 +71,13 @@ def test_the_pages_commands(tmp_path):
         assert accuracy["int8_ptq"] >= accuracy["float32"] - 1
         micro = (f"{graph}_int8_ptq.tflite", "micro-sim (simulated)")
         assert float(_column(table, micro, "arena KB")) > 0
-    for command in SHOWN[1:]:
-        assert _run(command, demo).strip()
+
+
+@in_make_test
+@pytest.mark.slow
+def test_the_pages_commands(tmp_path):
+    for command in SHOWN:
+        assert _run(command, tmp_path / "demo").strip()
 
 
 def test_the_readme_s_python(tmp_path):

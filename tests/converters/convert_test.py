@@ -117,6 +117,7 @@ def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp
     assert "memory" not in canonical
 
 
+@pytest.mark.slow
 def test_command_without_samples(run_cli, trained_workdir, tmp_path):
     done = run_cli(
         "converters.convert",

@@ -181,6 +181,7 @@ def test_firmware_finds_the_golden_boxes(converted, tmp_path):
     assert "Detect" in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["edgetpu", "ethosu"])
 def test_accelerators_take_the_whole_network(workdir, tmp_path, target):
     from converters.conversion.config import ConversionConfig
@@ -202,6 +203,7 @@ def test_accelerators_take_the_whole_network(workdir, tmp_path, target):
         assert found["cpu_operators"] == {} and found["npu_operators"] > 0
 
 
+@pytest.mark.slow
 def test_every_other_quantization_computes_what_the_model_computes(workdir, tmp_path):
     from converters.conversion.config import ConversionConfig
     from converters.conversion.pipeline import convert_workdir

@@ -164,6 +164,7 @@ def test_picture_is_written_whole(small_network, report, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_command(run_cli, trained_workdir, tmp_path):
     output = tmp_path / "report"
     done = run_cli(

@@ -140,6 +140,7 @@ def v1():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("average_pool", "pieces"), [("depthwise", 1), ("pool", 4)])
 def test_average_pools_would_cut_v1(v1, images, tmp_path, average_pool, pieces):
     assert LOWERINGS["cpu"].average_pool == "depthwise"
@@ -205,6 +206,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_int8_of_variants_with_softmax_requantizes_nothing(name, images, tmp_path):
     keras.utils.set_random_seed(0)

@@ -70,6 +70,7 @@ def test_our_v2_maps_completely_with_the_bytes_of_a_camera_as_input(v2, tmp_path
     assert (names[0], names[-1], names.count("QUANTIZE")) == ("QUANTIZE", "QUANTIZE", 2)
 
 
+@pytest.mark.slow
 def test_our_v1_maps_completely(v1, tmp_path):
     assert_all_map(predict(deployed(v1, tmp_path / "v1.tflite")))
 

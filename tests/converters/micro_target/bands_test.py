@@ -101,6 +101,7 @@ def test_bands_do_not_change_a_bit(tmp_path):
     assert check("v2", 48, [4], tmp_path, most=3) == [24, 12, 6]
 
 
+@pytest.mark.slow
 def test_paddings_of_pytorch_and_odd_sizes(tmp_path):
     assert check("v2-symmetric", 45, [3], tmp_path, most=3) == [23, 12, 6]
 

@@ -103,6 +103,7 @@ if cluster.is_chief:
 """
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one(tmp_path, capfd):
     values = {
         "strategy": "multiworker",
