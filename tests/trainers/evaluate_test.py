@@ -112,9 +112,13 @@ def test_an_artifact_says_itself_what_it_is_and_where_its_data_is(
     assert f"{artifact_dir / file} on 360 images of test" in done.stdout
     flags = [f"--model={artifact_dir / file}", f"--workdir={trained_workdir}", "--output=known"]
     run_cli(EVALUATE, *flags)
-    for name in ("evaluation.json", "predictions.csv"):
-        alone, known = ((tmp_path / place / name).read_text() for place in ("evaluation", "known"))
-        assert alone == known
+    places = [tmp_path / place for place in ("evaluation", "known")]
+    alone, known = ((place / "predictions.csv").read_text() for place in places)
+    assert alone == known
+    alone, known = (json.loads((place / "evaluation.json").read_text()) for place in places)
+    # The losses of batches, whose sizes differ, are added up.
+    assert alone.pop("loss") == pytest.approx(known.pop("loss"), rel=1e-7)
+    assert alone == known
 
 
 def test_an_artifact_is_not_evaluated_on_other_classes(run_cli, artifact_dir, digits_folder):
