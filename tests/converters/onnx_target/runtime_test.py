@@ -29,6 +29,7 @@ def folder(trained_workdir, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_the_manifest_describes_both_files(folder):
     files = json.loads((folder / "manifest.json").read_text())["files"]
     made = {name: (entry["quantization"], entry["ranges"]) for name, entry in files.items()}

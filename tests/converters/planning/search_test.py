@@ -226,6 +226,7 @@ def test_dram_is_a_column_and_a_limit_for_an_ethos_u(candidates, monkeypatch):
         config(budget=Budget(dram=2**20))
 
 
+@pytest.mark.slow
 def test_a_real_estimate_counts_the_dram(tmp_path):
     pytest.importorskip("ethosu", reason="needs the extra ethosu")
     values = {"networks": (SMALL,), "sizes": (32,), "channels": 1, "classes": 2}
@@ -261,6 +262,7 @@ def test_vela_is_told_to_save_memory_before_a_network_does_not_fit(candidates, m
     assert fixed.vela_attempts == (VelaSettings(optimise="size"),)
 
 
+@pytest.mark.slow
 def test_vela_really_saves_memory_for_a_plan(tmp_path):
     pytest.importorskip("ethosu", reason="needs the extra ethosu")
     values = {"networks": ("v2-0.5x",), "sizes": (64,), "classes": 2, "cache": tmp_path}
