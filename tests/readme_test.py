@@ -58,6 +58,7 @@ in_make_test = pytest.mark.skipif(
 
 
 @in_make_test
+@pytest.mark.medium
 def test_the_demo(tmp_path):
     demo = tmp_path / "demo"
     assert SHOWN[0] == "make demo"
