@@ -146,9 +146,13 @@ class Task:
         losses = self._loss(labels, logits)
         if self._class_weights is not None:
             losses *= tf.linalg.matvec(labels, tf.constant(self._class_weights, labels.dtype))
+        return self._with_teacher(losses, images, logits)
+
+    def _with_teacher(self, losses: tf.Tensor, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the losses of a batch, mixed with those from the teacher if there is one."""
         if self._distillation is None:
             return losses
-        return self._distillation.mix(losses, images, logits)
+        return self._distillation.mix(losses, images, outputs)
 
     def distillation_losses(
         self, teacher: tf.Tensor, student: tf.Tensor, temperature: float

@@ -107,9 +107,7 @@ class DetectionTask(Task):
           logits: float32 [batch, points, 4 + classes], the detector's output.
         """
         losses = detection_losses(logits, labels, self._grid).total
-        if self._distillation is None:
-            return losses
-        return self._distillation.mix(losses, images, logits)
+        return self._with_teacher(losses, images, logits)
 
     def distillation_losses(
         self, teacher: tf.Tensor, student: tf.Tensor, temperature: float
