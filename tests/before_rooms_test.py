@@ -58,6 +58,7 @@ def test_weights_files(before, noise):
             np.testing.assert_allclose(model.predict(noise, verbose=0), outputs[name], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_training_is_resumed(before, run_cli, tmp_path):
     shutil.copy(before / "net.keras", tmp_path)
     shutil.copytree(before / "interrupted", tmp_path / "work")

@@ -62,7 +62,19 @@ def eager():
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=relative)
+# It trains: `make test-slow` takes it.
+SLOW_PAGE = "docs/guides/fine_tune.md"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] * (relative(page) == SLOW_PAGE))
+        for page in PAGES
+        if blocks(page)
+    ],
+    ids=relative,
+)
 def test_a_page_s_python_runs(page, folder, eager):
     names = {"images": np.zeros((1, 224, 224, 3), np.uint8), "__name__": "page"}
     exec(compile(blocks(page), page, "exec"), names)

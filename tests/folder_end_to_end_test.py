@@ -46,6 +46,7 @@ def test_train_convert_benchmark_then_lose_the_images(run_cli, tmp_path, photogr
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_grey_photographs_of_unequal_classes_without_splits(tmp_path, digits_folder, capsys):
     import keras
 

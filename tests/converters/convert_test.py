@@ -80,6 +80,7 @@ def test_manifest_is_complete(artifact_dir):
     }
 
 
+@pytest.mark.slow
 def test_both_graphs_with_uint8_ends_and_a_picture(run_cli, trained_workdir, tmp_path):
     done = run_cli(
         "converters.convert",
@@ -166,6 +167,7 @@ def test_labels_in_another_order_are_rejected(config):
     assert not config.output.exists()
 
 
+@pytest.mark.slow
 def test_a_softmax_at_the_end_is_converted_as_logits(config, capsys):
     path = config.model / "model.keras"
     model = keras.saving.load_model(path, compile=False)
@@ -230,6 +232,7 @@ def test_an_edited_model_is_rejected_with_its_layer_and_the_remedy(config):
     assert not config.output.exists()
 
 
+@pytest.mark.slow
 def test_the_remedy_for_an_edited_model_works(config):
     edited(config)
     fields = convert_workdir(dataclasses.replace(config, graphs=("canonical",)), "")

@@ -270,6 +270,7 @@ def test_a_quantization_aware_training_resumes_bit_identically(quantized):
         assert mine.numpy().tobytes() == theirs.numpy().tobytes(), mine.name
 
 
+@pytest.mark.slow
 def test_the_trained_integers_are_converted(quantized, tmp_path):
     from converters.conversion.config import ConversionConfig
     from converters.conversion.pipeline import convert_workdir

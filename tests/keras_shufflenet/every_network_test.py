@@ -393,6 +393,7 @@ def test_a_saved_model_computes_the_same(model, logits, tmp_path):
     np.testing.assert_allclose(served.serve(images()).numpy(), logits, atol=1e-5)
 
 
+@pytest.mark.slow
 @on_tensorflow
 @one_of_each
 def test_keras_own_export_to_litert_computes_the_same(model, logits, tmp_path):

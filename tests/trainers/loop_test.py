@@ -82,6 +82,7 @@ def test_the_rewritten_graph_trains_on_cpus_alone(tmp_path, data_dir, monkeypatc
         assert trainer._forward.keywords == {"training": True}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_records_where_its_data_is_now(tmp_path, digits_folder):
     old, work = shutil.copytree(digits_folder, tmp_path / "old"), tmp_path / "work"
     work.mkdir()
@@ -354,6 +355,7 @@ def terminated(trainer, name, step):
     assert caught.value.code == 75
 
 
+@pytest.mark.slow
 def test_everything_resumes_bit_identically_killed_twice_in_one_epoch(
     everything, whole_of_everything, tmp_path, data_dir, capsys
 ):
@@ -396,6 +398,7 @@ def test_the_saved_model_is_the_average_in_float32_at_the_evaluations_size(whole
         assert not np.array_equal(weight, trained), weight.path
 
 
+@pytest.mark.slow
 def test_images_have_the_size_of_the_evaluation_after_the_first_epochs(tmp_path, data_dir):
     values = {"resize_size": 40, "train_size": 40, "train_size_epochs": 4 / EPOCH}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)
@@ -414,6 +417,7 @@ def test_images_have_the_size_of_the_evaluation_after_the_first_epochs(tmp_path,
     assert model.input_shape == (None, 32, 32, 1)
 
 
+@pytest.mark.slow
 def test_a_whitened_stem_is_not_trained(tmp_path, data_dir):
     values = {"whiten_stem": True, "steps": 2, "optimizer": "muon"}
     trainer = make_trainer(tmp_path / "work", data_dir, **values)

@@ -175,6 +175,7 @@ def test_a_corrupt_image_is_named_skipped_and_counted(run_cli, tmp_path, digits_
     assert record["eval_images"] == 20
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_a_checkpoint_and_shows_how_to_resume(tmp_path, small):
     command = [sys.executable, "-m", TRAIN, *small, f"--workdir={tmp_path}", "--steps=100000"]
     with subprocess.Popen(

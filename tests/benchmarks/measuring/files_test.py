@@ -56,6 +56,7 @@ def test_the_lower_bound_of_v1_has_no_shuffle():
     assert kinds["transpose"] == 0 and kinds["concat"] == 3
 
 
+@pytest.mark.slow
 def test_files_are_converted_once(tmp_path):
     path = files.int8_file("v2", "deployment", "cpu", tmp_path)
     assert "TRANSPOSE" not in operator_counts(path)

@@ -100,6 +100,7 @@ def test_xnnpack_takes_the_cpu_lowering_as_one_partition(int8_path):
     assert partitions(int8_path) == (1, True)
 
 
+@pytest.mark.slow
 def test_xnnpack_would_cut_longer_concatenations(network, images, tmp_path):
     content = tflite.convert_fake_quant(fake_quant(network, images, "micro"))
     count, _ = partitions(written(tmp_path / "micro.tflite", content))

@@ -63,6 +63,7 @@ def v1():
     return ShuffleNetV1(**SMALL, small_images=True, groups=2)
 
 
+@pytest.mark.slow
 def test_our_v2_maps_completely_with_the_bytes_of_a_camera_as_input(v2, tmp_path):
     prediction = predict(deployed(v2, tmp_path / "uint8.tflite", "uint8"))
     assert_all_map(prediction)
@@ -75,6 +76,7 @@ def test_our_v1_maps_completely(v1, tmp_path):
     assert_all_map(predict(deployed(v1, tmp_path / "v1.tflite")))
 
 
+@pytest.mark.slow
 def test_float_ends_stay_on_the_cpu_but_strand_nothing(v2, tmp_path):
     prediction = predict(deployed(v2, tmp_path / "float.tflite", "float32"))
     count = len(prediction.operators)

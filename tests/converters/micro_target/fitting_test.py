@@ -96,7 +96,7 @@ def test_measured_arenas_are_kept(content, cache, monkeypatch):
     assert dataclasses.asdict(fit(content, MemorySettings(), cache)) == dataclasses.asdict(before)
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_bytes_of_a_camera(model):
     content = int8(model, "uint8")
     graph = FlatGraph(content)

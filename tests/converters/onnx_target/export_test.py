@@ -164,7 +164,7 @@ def test_a_network_has_no_pads_and_no_slices_of_its_own():
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["v2", pytest.param("v1", marks=pytest.mark.slow)])
 def test_int8_is_that_of_the_tflite_file(name, tmp_path):
     model = layers_of_walk_test().randomize(NETWORKS[name]())
     graph, images = deployment_graph(model), random_images(32, (64, 64, 3))

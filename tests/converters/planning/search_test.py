@@ -173,6 +173,7 @@ def test_missing_tool_is_reported_first(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_real_network_is_measured_once(tmp_path, monkeypatch):
     pytest.importorskip("tflite_micro", reason="needs the extra micro")
     settings = config(

@@ -207,6 +207,7 @@ def softmax(x):
     return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_a_distilled_run_trains(float_workdir, tmp_path):
     trainer, _ = make_trainer(float_workdir, tmp_path / "qat", distill=True)
     before = trainer.model.trainable_variables[0].numpy()

@@ -79,6 +79,7 @@ def test_there_and_back(folder, tmp_path, capsys):
     assert preprocessing_of(imported) == "torch"
 
 
+@pytest.mark.slow
 def test_the_command(folder, run_cli, tmp_path):
     write_tensors(tmp_path / "other.npz", {"layer1.weight": np.zeros((2, 3))})
     checkpoint = run_cli(COMMAND, "inspect", folder / "model.npz").stdout

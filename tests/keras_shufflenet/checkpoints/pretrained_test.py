@@ -77,6 +77,7 @@ def test_other_classes_leave_the_classifier_random(published, address):
     assert not np.asarray(model.get_layer("predictions").bias).any()
 
 
+@pytest.mark.slow
 def test_what_was_kept_is_checked_on_reading(published, address, home):
     pretrained.imagenet(SCALE, ShuffleNetV2)
     converted = home / "models" / f"{address.stem}.weights.h5"

@@ -235,6 +235,7 @@ def test_a_corrupt_image_names_the_remedy(digits_folder, tmp_path, damage, resiz
         pipeline.uint8_images(config, "test")
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_epochs(digits, train_source):
     import resource
 
