@@ -15,6 +15,7 @@ from trainers.config import TrainConfig
 from trainers.detection import batches
 from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
+from trainers.detection.data.catalogue import write_as_files
 from trainers.detection.data.dataset import open_sets
 from trainers.detection.evaluation import in_image, precision_of
 from trainers.detection.losses import detection_losses, distillation_losses
@@ -198,11 +199,6 @@ class DetectionTask(Task):
 def check_config(config: TrainConfig) -> None:
     """Raises UserError for settings that would have no effect on a detector, or a wrong one."""
     size, network = config.images.input_size, config.network
-    if config.data.dataset != FOLDER:
-        raise UserError(
-            f"--dataset must be {FOLDER} for a detector, got {config.data.dataset!r}; name the "
-            "folder of images and boxes with --data_dir"
-        )
     if network.is_file:
         _check_file(config)
     elif not network.is_shufflenet or network.model == "shufflenet_v2_plus":
@@ -251,17 +247,15 @@ def open_sources(
     """Opens splits of a data set of boxes, for `trainers.loop.train`.
 
     Args:
-      config: where it is, and the channels to decode.
-      splits: their names.
+      config: which one, where it is, and the channels to decode.
+      splits: their names; for a TFDS name in TFDS's notation.
       workdir, must_match: not used: image files are not recorded.
       labels: the class names that the data must have, in the order of the outputs; None: any.
 
     Raises:
-      UserError: as in `open_sets`.
+      UserError: as in `open_sets` and `write_as_files`.
     """
-    if not config.data_dir:
-        raise UserError("--data_dir is missing; name the folder of the data set")
+    # `DataConfig` has checked that a folder is named.
+    root = config.data_dir if config.dataset == FOLDER else write_as_files(config, splits)
     channels = config.channels or 3
-    return [
-        batches.box_source(found, channels) for found in open_sets(config.data_dir, splits, labels)
-    ]
+    return [batches.box_source(found, channels) for found in open_sets(root, splits, labels)]
