@@ -6,7 +6,7 @@ with --train, the same training, from random weights. By default it is small: 19
 Examples:
   python -m experiments.detection --train --data_dir=bccd --flip_vertical
   python -m experiments.detection --train --data_dir=coco --train_split=train2017 \
-    --eval_split=val2017 --input_size=320 --epochs=300 --batch_size=128
+    --eval_split=val2017 --input_size=320 --epochs=100 --batch_size=64 --learning_rate=2e-3
 """
 
 from common import cli

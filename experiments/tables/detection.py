@@ -13,7 +13,7 @@ from experiments.training.queue import Trained, Training, train_all, trained
 from keras_shufflenet.complexity import complexity
 
 _NONE = "-"
-# Of networks that are not trained: those of the default training on blood cells.
+# Of networks if none is trained: those of the default training on blood cells.
 _SIZE, _CLASSES = 192, 3
 # Where the paper finds the first more precise than the second.
 _CLAIMS = (
@@ -72,7 +72,9 @@ def run(settings: Settings, training: QueueConfig | None = None) -> Result:
     if training:
         train_all([Training(n, functools.partial(build, n)) for n in BACKBONES], training)
     known = trained(BACKBONES, trainings_folder(settings.output, "detection"))
-    rows = [_row(name, known.get(name)) for name in BACKBONES]
+    # A network that is not trained is counted at the size of those that are.
+    sizes = [found.settings["input_size"] for found in known.values()] or [_SIZE]
+    rows = [_row(name, known.get(name), sizes[0]) for name in BACKBONES]
     by_name = {row.name: row for row in rows if row.found}
     return Result(
         [_table(rows), _published()],
@@ -81,8 +83,8 @@ def run(settings: Settings, training: QueueConfig | None = None) -> Result:
     )
 
 
-def _row(name: str, found: Trained | None) -> Row:
-    size = found.settings["input_size"] if found else _SIZE
+def _row(name: str, found: Trained | None, size: int) -> Row:
+    size = found.settings["input_size"] if found else size
     backbone = complexity(BACKBONES[name].maps(input_shape=(size, size, 3))).macs
     if found:
         return Row(name, size, backbone, found.macs, found.parameters, found)
