@@ -11,7 +11,6 @@ from common.detection.decoding import Decoding
 from converters.options import MIN_CALIBRATION_IMAGES
 from converters.workdir import MODEL, TrainedModel, read_settings
 from keras_shufflenet import detector_strides, preprocess_input
-from trainers.data.class_names import describe
 from trainers.data.pipeline import reading_errors
 from trainers.detection.batches import REMEDY, BatchSettings, box_source, evaluation_images
 from trainers.detection.data.cleaning import ImageBoxes
@@ -91,7 +90,7 @@ def split_boxes(
     order = np.random.default_rng(config.optimization.seed).permutation(len(every))[:count]
     part = dataclasses.replace(source.found, images=tuple(every[index] for index in sorted(order)))
     settings = BatchSettings(size, size, _BATCH, channels=channels)
-    with reading_errors(describe(config.data), REMEDY):
+    with reading_errors(config.data.place, REMEDY):
         batches = list(evaluation_images(settings, box_source(part, channels)).as_numpy_iterator())
     return np.concatenate(batches), part.images
 
@@ -106,7 +105,7 @@ def detector_calibration_inputs(trained: TrainedModel, count: int) -> np.ndarray
     images, _ = split_boxes(trained, data.train_split, count)
     if len(images) < MIN_CALIBRATION_IMAGES:
         raise UserError(
-            f"split {data.train_split!r} of {describe(data)} has {len(images)} images for "
+            f"split {data.train_split!r} of {data.place} has {len(images)} images for "
             f"calibration, but int8 needs {MIN_CALIBRATION_IMAGES}; add images"
         )
     return preprocess_input(images, mode=trained.config.images.preprocessing)

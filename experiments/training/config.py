@@ -28,11 +28,12 @@ _VALUES = {
     "learning_rate": (flags.DEFINE_float, "peak of the schedule."),
     "optimizer": (flags.DEFINE_string, "sgd, as in the papers, or muon."),
 }
-# Those that detectors have, too.
+# Those that detectors have, too, or have others of.
 _DETECTION_VALUES = {
     "train_split": (flags.DEFINE_string, "as in `shufflenet train`."),
     "eval_split": (flags.DEFINE_string, "as in `shufflenet train`."),
     "input_size": (flags.DEFINE_integer, "height and width of the images, a multiple of 32."),
+    "optimizer": (flags.DEFINE_string, "adamw, sgd or muon."),
     "flip_vertical": (flags.DEFINE_bool, "also turn images upside down."),
 }
 _DETECTION = "detection"
@@ -103,14 +104,20 @@ def read_flags(name: str) -> QueueConfig | None:
       name: of the experiment, for the folder of its trainings under --output.
 
     Raises:
-      UserError: no seeds, seeds that are not whole numbers of at least 0, or equal ones.
+      UserError: no seeds, seeds that are not whole numbers of at least 0, or equal ones; or a
+        recipe for another kind of network.
     """
     if not FLAGS.train:
         return None
+    usual = FLAGS["recipe"].default
+    if (FLAGS.recipe == _DETECTION) != (usual == _DETECTION):
+        raise UserError(
+            f"--recipe={FLAGS.recipe} does not train this experiment's networks; leave it out"
+        )
     seeds = whole_numbers("seeds", FLAGS.seeds, 0, MAX_SEED)
-    names = _values(FLAGS["recipe"].default)
+    names = _values(usual)
     values = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
-    if FLAGS["recipe"].default == _DETECTION:
+    if usual == _DETECTION:
         defaults = dict(_DETECTION_DEFAULTS)
         if "epochs" in values:
             del defaults["steps"]
