@@ -127,11 +127,14 @@ def detector_on_maps(
       ValueError: an argument is not as above; the message gives its name and value.
 
     Examples:
-      >>> body = keras.applications.MobileNetV2(input_shape=(320, 320, 3), include_top=False)
+      >>> image = keras.Input((96, 96, 3))
+      >>> body = keras.applications.MobileNetV2(
+      ...     input_tensor=image, include_top=False, weights=None
+      ... )
       >>> names = ("block_5_add", "block_12_add", "block_16_project_BN")
       >>> maps = [body.get_layer(name).output for name in names]
-      >>> detector_on_maps(body.inputs[0], maps, classes=3, width=64).output_shape
-      (None, 2100, 7)
+      >>> detector_on_maps(image, maps, classes=3, width=64).output_shape
+      (None, 189, 7)
     """
     check_choice("neck", neck, tuple(_NECKS))
     check_positive_int("classes", classes)
