@@ -90,7 +90,7 @@ def split_boxes(
     order = np.random.default_rng(config.optimization.seed).permutation(len(every))[:count]
     part = dataclasses.replace(source.found, images=tuple(every[index] for index in sorted(order)))
     settings = BatchSettings(size, size, _BATCH, channels=channels)
-    with reading_errors(str(config.data.data_dir), REMEDY):
+    with reading_errors(config.data.place, REMEDY):
         batches = list(evaluation_images(settings, box_source(part, channels)).as_numpy_iterator())
     return np.concatenate(batches), part.images
 
@@ -105,7 +105,7 @@ def detector_calibration_inputs(trained: TrainedModel, count: int) -> np.ndarray
     images, _ = split_boxes(trained, data.train_split, count)
     if len(images) < MIN_CALIBRATION_IMAGES:
         raise UserError(
-            f"split {data.train_split!r} of {data.data_dir} has {len(images)} images for "
+            f"split {data.train_split!r} of {data.place} has {len(images)} images for "
             f"calibration, but int8 needs {MIN_CALIBRATION_IMAGES}; add images"
         )
     return preprocess_input(images, mode=trained.config.images.preprocessing)

@@ -1,7 +1,8 @@
 """Lists the networks that fit a device, by their measured memory and file size, best first.
 
-Example:
+Examples:
   shufflenet plan --sram=320KB --flash=1MB --classes=10
+  shufflenet plan --task=detection --sram=320KB --classes=3 --strides=8,16
 """
 
 import sys
@@ -22,7 +23,7 @@ from converters.planning.config import (
     PlanConfig,
     default_cache,
 )
-from converters.planning.networks import DEFAULT_NETWORKS
+from trainers.settings import TASKS
 from trainers.startup import import_tensorflow
 
 FLAGS = flags.FLAGS
@@ -48,12 +49,21 @@ flags.DEFINE_string(
     "multiply-adds / --macs_per_second (micro).",
 )
 flags.DEFINE_string("target", "micro", f"One of {', '.join(TARGETS)}.")
+flags.DEFINE_string(
+    "task", TASKS[0], f"{' or '.join(TASKS)}: plan classifiers, or detectors with these flags."
+)
 flags.DEFINE_list(
     "networks",
-    list(DEFAULT_NETWORKS),
-    "Networks, separated by commas; a V2 with your own widths is "
+    None,
+    "Networks such as v2-0.5x and v1-1x-g3, separated by commas; a V2 with your own widths is "
     "v2-STEM-STAGE2-STAGE3-STAGE4-HEAD; -small after a name is for images of 32 to 64 pixels. By "
-    "default also those for small images, at such --sizes.",
+    "default all of the papers and narrower ones, also those for small images, at such --sizes. "
+    "Detectors end with a neck instead of a head: v2-0.5x-pan, v2-8-16-32-64-fpn32.",
+)
+flags.DEFINE_list(
+    "strides",
+    None,
+    "For detection: where boxes are found, some of 8,16,32 (default: all; fused: 16).",
 )
 flags.DEFINE_list("sizes", list(map(str, SIZES)), "Heights (and widths) of the images, in pixels.")
 flags.DEFINE_integer("classes", 10, "Number of classes; each needs a row of weights.")
@@ -78,7 +88,16 @@ flags.DEFINE_string("cache", str(default_cache()), "Folder where measurements ar
 
 def main() -> None:
     """Reads the flags, measures and prints the table."""
-    same = ("target", "classes", "channels", "accelerator", "macs_per_second", "rank", "top")
+    same = (
+        "task",
+        "target",
+        "classes",
+        "channels",
+        "accelerator",
+        "macs_per_second",
+        "rank",
+        "top",
+    )
     config = PlanConfig(
         budget=Budget(
             sram=parse_amount("sram", FLAGS.sram),
@@ -86,8 +105,9 @@ def main() -> None:
             flash=parse_amount("flash", FLAGS.flash),
             latency_ms=parse_amount("latency", FLAGS.latency),
         ),
-        networks=tuple(FLAGS.networks),
-        sizes=_whole_numbers(FLAGS.sizes),
+        networks=None if FLAGS.networks is None else tuple(FLAGS.networks),
+        sizes=_whole_numbers("sizes"),
+        strides=None if FLAGS.strides is None else _whole_numbers("strides"),
         cache=Path(FLAGS.cache),
         vela=vela_flags.read(),
         **{name: FLAGS[name].value for name in same},
@@ -112,11 +132,12 @@ def entry_point() -> None:
     cli.run(main)
 
 
-def _whole_numbers(texts: list[str]) -> tuple[int, ...]:
+def _whole_numbers(flag: str) -> tuple[int, ...]:
+    texts = FLAGS[flag].value
     try:
         return tuple(map(int, texts))
     except ValueError:
-        raise UserError(f"--sizes must be whole numbers; received {','.join(texts)!r}") from None
+        raise UserError(f"--{flag} must be whole numbers; received {','.join(texts)!r}") from None
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def define(name: str, **options: Callable[[], Any]) -> Callable[[], None]:
     experiment = EXPERIMENTS[name]
     define_flags(experiment.measures)
     if experiment.trains:
-        training.define_flags()
+        training.define_flags(experiment.recipe)
 
     def main() -> None:
         settings = read_settings()

@@ -93,12 +93,56 @@ def ShuffleNetDetector(
         width = WIDTHS[scale]
     if backbone is None:
         backbone = _new_backbone(scale, input_shape)
-    maps = _maps(backbone, input_shape)
-    levels = _NECKS[neck](maps, width, strides)
-    model = keras.Model(backbone.inputs[0], _head(levels, width, classes), name=name)
+    maps = features(backbone).outputs[1:]
+    image = backbone.inputs[0]
+    _check_size(image, input_shape)
+    model = detector_on_maps(image, maps, classes, width, neck, strides, name)
     if weights is not None:
         load_keras_weights(model, str(weights), include_top=True)
     return model
+
+
+def detector_on_maps(
+    image: Any,
+    maps: Sequence[Any],
+    classes: int,
+    width: int,
+    neck: str = "pan",
+    strides: Sequence[int] | None = None,
+    name: str = "detector",
+) -> keras.Model:
+    """Returns `ShuffleNetDetector`'s neck and head on the feature maps of any backbone.
+
+    Args:
+      image: the backbone's input, a Keras tensor (batch, height, width, channels) whose height and
+        width are multiples of 32.
+      maps: Keras tensors made from it, (batch, height / stride, width / stride, any), of the
+        strides 8, 16 and 32.
+      classes, width, neck, strides, name: as in `ShuffleNetDetector`, but `width` is needed.
+
+    Returns:
+      A keras.Model from `image` to (batch, points, 4 + classes).
+
+    Raises:
+      ValueError: an argument is not as above; the message gives its name and value.
+
+    Examples:
+      >>> image = keras.Input((96, 96, 3))
+      >>> body = keras.applications.MobileNetV2(
+      ...     input_tensor=image, include_top=False, weights=None
+      ... )
+      >>> names = ("block_5_add", "block_12_add", "block_16_project_BN")
+      >>> maps = [body.get_layer(name).output for name in names]
+      >>> detector_on_maps(image, maps, classes=3, width=64).output_shape
+      (None, 189, 7)
+    """
+    check_choice("neck", neck, tuple(_NECKS))
+    check_positive_int("classes", classes)
+    check_positive_int("width", width)
+    strides = _checked_strides(strides, neck)
+    _check_size(image)
+    levels = _NECKS[neck](_by_stride(image, maps), width, strides)
+    return keras.Model(image, _head(levels, width, classes), name=name)
 
 
 def detector_strides(model: keras.Model) -> tuple[int, ...]:
@@ -150,10 +194,8 @@ def _new_backbone(scale: float, input_shape: Sequence[int] | None) -> keras.Mode
     return ShuffleNetV2(scale=scale, input_shape=shape, include_top=False)
 
 
-def _maps(backbone: keras.Model, input_shape: Sequence[int] | None) -> Maps:
-    """Returns the backbone's maps by stride; checks its input's size and its strides."""
-    outputs = features(backbone).outputs[1:]
-    shape = tuple(backbone.inputs[0].shape[1:])
+def _check_size(image: Any, input_shape: Sequence[int] | None = None) -> None:
+    shape = tuple(image.shape[1:])
     if input_shape is not None and tuple(input_shape) != shape:
         raise ValueError(
             f"`input_shape` must equal that of `backbone`, {shape}, or be None. "
@@ -164,13 +206,18 @@ def _maps(backbone: keras.Model, input_shape: Sequence[int] | None) -> Maps:
             f"`input_shape` must have a height and a width that are multiples of {STRIDES[-1]}. "
             f"Received: input_shape={shape}"
         )
-    found = [(shape[0] // x.shape[1], shape[1] // x.shape[2]) for x in outputs]
+
+
+def _by_stride(image: Any, maps: Sequence[Any]) -> Maps:
+    """Returns a backbone's maps by their strides, which are checked."""
+    height, width = image.shape[1:3]
+    found = [(height // x.shape[1], width // x.shape[2]) for x in maps]
     if found != [(stride, stride) for stride in STRIDES]:
         raise ValueError(
             f"`backbone` must have stages of stride {STRIDES}, without small_images. "
-            f"Received: {backbone.name!r} with {found}"
+            f"Received: maps of strides {found}"
         )
-    return dict(zip(STRIDES, outputs, strict=True))
+    return dict(zip(STRIDES, maps, strict=True))
 
 
 def _convolution(x: Any, name: str, width: int, relu: bool = True) -> Any:

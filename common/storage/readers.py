@@ -66,15 +66,21 @@ def read_lines(path: str | os.PathLike, remedy: str, limit: int = MAX_BYTES) -> 
     return lines if lines[-1] else lines[:-1]
 
 
-def read_json(path: str | os.PathLike, remedy: str, limit: int = MAX_BYTES) -> Any:
+def read_json(
+    path: str | os.PathLike, remedy: str, limit: int = MAX_BYTES, most: int | None = None
+) -> Any:
     """Returns the value in a JSON file, which follows the rules of `parse_json`; as `read_bytes`.
+
+    Args:
+      path, remedy, limit: as in `read_bytes`.
+      most: the largest number of values; None: 5 million.
 
     Examples:
       >>> read_json("work/config.json", "train again")["config"]["scale"]
       0.5
     """
     try:
-        return parse_json(read_text(path, remedy, limit))
+        return parse_json(read_text(path, remedy, limit), most)
     except ValueError as error:
         raise DamagedError(path, f"it is not valid JSON: {error}", remedy) from error
 
@@ -111,7 +117,7 @@ def read_records(path: str | os.PathLike, remedy: str, limit: int = 16 * MAX_BYT
     return Records(records, bad, incomplete=len(lines) in bad)
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, most: int | None = None) -> Any:
     """Returns the value of a JSON text.
 
     Raises:
@@ -122,11 +128,11 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    _check(value)
+    _check(value, _MAX_VALUES if most is None else most)
     return value
 
 
-def _check(value: Any) -> None:
+def _check(value: Any, most: int) -> None:
     level, seen = [value], 0
     for _ in range(_MAX_DEPTH):
         below: list[Any] = []
@@ -141,8 +147,8 @@ def _check(value: Any) -> None:
             elif type(one) is int and not -_MAX_INTEGER <= one < _MAX_INTEGER:
                 raise ValueError("it has an integer of more than 64 bits")
         seen += len(below)
-        if seen > _MAX_VALUES:
-            raise ValueError(f"it has more than {_MAX_VALUES:,} values")
+        if seen > most:
+            raise ValueError(f"it has more than {most:,} values")
         if not below:
             return
         level = below

@@ -8,7 +8,9 @@ from pathlib import Path
 from common.cli import UserError, check_bounds
 from common.tflite.vela_settings import VelaSettings, check_settings
 from converters.measurement_cache import cache_folder
+from converters.planning import detectors
 from converters.planning.networks import DEFAULT_NETWORKS, SMALL, SMALL_SIDE, check_name
+from trainers.settings import TASKS
 
 # What --sram and --flash are compared with, by target.
 TARGETS = {
@@ -45,8 +47,10 @@ class PlanConfig:
 
     budget: Budget
     target: str = "micro"
-    networks: tuple[str, ...] = DEFAULT_NETWORKS
+    task: str = TASKS[0]
+    networks: tuple[str, ...] | None = None
     sizes: tuple[int, ...] = SIZES
+    strides: tuple[int, ...] | None = None
     classes: int = 10
     channels: int = 3
     accelerator: str = "ethos-u55-128"
@@ -57,15 +61,16 @@ class PlanConfig:
     cache: Path = field(default_factory=default_cache)
 
     def __post_init__(self):
-        choices = {"target": TARGETS, "rank": RANKS}
+        choices = {"target": TARGETS, "rank": RANKS, "task": TASKS}
         for flag, known in choices.items():
             if getattr(self, flag) not in known:
                 raise UserError(
                     f"--{flag} must be one of {', '.join(known)}; received {getattr(self, flag)!r}"
                 )
         self._check_vela()
-        for name in self.networks:
-            check_name(name)
+        if self.networks is None:
+            object.__setattr__(self, "networks", self._default_networks())
+        self._check_detectors() if self.is_detection else self._check_classifiers()
         if not self.networks or not self.sizes:
             raise UserError("--networks and --sizes must each name at least one")
         if min(self.sizes) < SMALLEST_SIZE:
@@ -85,6 +90,11 @@ class PlanConfig:
         if self.budget.dram is not None and self.target != "ethosu":
             raise UserError(f"--dram needs --target=ethosu; received {self.target}")
         self._check_latency()
+
+    @property
+    def is_detection(self) -> bool:
+        """Whether detectors are planned."""
+        return self.task == "detection"
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
@@ -115,6 +125,35 @@ class PlanConfig:
         if self.budget.sram is None:
             return (self.vela, size)
         return (self.vela, dataclasses.replace(self.vela, arena_limit=int(self.budget.sram)), size)
+
+    def _default_networks(self) -> tuple[str, ...]:
+        if not self.is_detection:
+            return DEFAULT_NETWORKS
+        # With --strides, those that find boxes there.
+        wanted, every = {*(self.strides or ())}, detectors.DEFAULT_DETECTORS
+        necks = {name: detectors.parts(name).neck for name in every}
+        fits = (name for name in every if wanted <= {*detectors.all_strides(necks[name], None)})
+        return tuple(fits) or every
+
+    def _check_classifiers(self) -> None:
+        for name in self.networks:
+            check_name(name)
+        if self.strides is not None:
+            raise UserError("--strides is for --task=detection; leave it out")
+
+    def _check_detectors(self) -> None:
+        for name in self.networks:
+            detectors.check_strides(detectors.parts(name).neck, self.strides)
+        if any(size % detectors.COARSEST for size in self.sizes):
+            raise UserError(
+                f"--sizes must be multiples of {detectors.COARSEST} for a detector; received "
+                f"{','.join(map(str, self.sizes))}"
+            )
+        if self.rank == "accuracy":
+            raise UserError(
+                "--rank=accuracy is for classifiers: detectors have no published accuracy on your "
+                "objects; leave it out"
+            )
 
     def _check_vela(self) -> None:
         check_settings(self.accelerator, self.vela)

@@ -1,15 +1,20 @@
 """Counts a network by formula, without building it: in no time, and exactly as Keras's layers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from converters.planning.detectors import all_strides, body_arguments, neck_width, parts
 from converters.planning.networks import arguments
 from keras_shufflenet import shufflenet_v1, shufflenet_v2
+from keras_shufflenet.detector import SIDES
 from keras_shufflenet.units.v1 import bottleneck_channels
 
 _UNITS = (4, 8, 4)
 _KERNEL = 9
+# Of a detector's maps, and of the widest convolution of its neck "fused".
+_STRIDES = (8, 16, 32)
+_FUSED_KERNEL = 25
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,13 @@ class _Count:
         self.macs += weights * (size or self.size) ** 2
         self.parameters += weights + 2 * outputs
 
-    def depthwise(self, channels: int) -> None:
-        self.convolution(channels, channels, _KERNEL, groups=channels)
+    def depthwise(self, channels: int, kernel: int = _KERNEL, size: int | None = None) -> None:
+        self.convolution(channels, channels, kernel, groups=channels, size=size)
+
+    def separable(self, channels: int, outputs: int, size: int, kernel: int = _KERNEL) -> None:
+        """A depthwise and a 1x1 convolution; `size`: of their outputs."""
+        self.depthwise(channels, kernel, size)
+        self.convolution(channels, outputs, size=size)
 
     def classifier(self, classes: int) -> None:
         self.macs += self.channels * classes
@@ -70,8 +80,71 @@ def count(name: str, size: int, channels: int, classes: int) -> Counts:
       >>> count("v2-0.5x", size=224, channels=3, classes=1000).macs
       40476448
     """
-    given = arguments(name)
-    v2 = name.startswith("v2")
+    counted, widths, map_bytes = _body(arguments(name), name.startswith("v2"), size, channels)
+    if widths[2]:
+        counted.convolution(counted.channels, widths[2])
+        counted.channels = widths[2]
+    counted.classifier(classes)
+    return Counts(counted.macs, counted.parameters, size * size * channels, map_bytes)
+
+
+def count_detector(
+    name: str, size: int, channels: int, classes: int, strides: Sequence[int] | None
+) -> Counts:
+    """Returns what a detector of the planner costs.
+
+    Args:
+      name: as in `converters.planning.detectors.build`, like all others.
+
+    Examples:
+      >>> count_detector("v2-0.5x-pan", 320, 3, 3, None).macs
+      91888000
+    """
+    given = body_arguments(name)
+    counted, (_, stages, _), map_bytes = _body(given, name.startswith("v2"), size, channels)
+    maps = dict(zip(_STRIDES, stages, strict=True))
+    neck, width, found = parts(name).neck, neck_width(name), all_strides(parts(name).neck, strides)
+    if neck == "fused":
+        _add_fused(counted, maps, width, size)
+    else:
+        _add_pyramid(counted, maps, width, size, found, up=neck == "pan")
+    outputs = SIDES + classes
+    for stride in found:
+        counted.separable(width, width, size // stride)
+        counted.macs += width * outputs * (size // stride) ** 2
+    # The last convolution is shared, and has a bias.
+    counted.parameters += (width + 1) * outputs
+    return Counts(counted.macs, counted.parameters, size * size * channels, map_bytes)
+
+
+def _add_pyramid(
+    counted: _Count, maps: Mapping[int, int], width: int, size: int, found: Sequence[int], up: bool
+) -> None:
+    """Adds the neck "fpn" or, with the way up again, "pan"."""
+    finest = _STRIDES[0] if up else found[0]
+    for stride in _STRIDES:
+        if stride >= finest:
+            counted.convolution(maps[stride], width, size=size // stride)
+    for stride in _STRIDES[:-1]:
+        if stride >= finest:
+            counted.separable(width, width, size // stride)
+    for stride in _STRIDES[1:]:
+        if up and stride <= found[-1]:
+            counted.separable(width, width, size // stride)
+
+
+def _add_fused(counted: _Count, maps: Mapping[int, int], width: int, size: int) -> None:
+    fine, middle, coarse = _STRIDES
+    counted.separable(maps[fine], width, size // middle)
+    counted.convolution(maps[middle], width, size=size // middle)
+    counted.convolution(maps[coarse], width, size=size // coarse)
+    counted.separable(width, width, size // middle, _FUSED_KERNEL)
+
+
+def _body(
+    given: dict, v2: bool, size: int, channels: int
+) -> tuple[_Count, tuple[int, Sequence[int], int | None], int]:
+    """Returns stem and stages, their widths, and `Counts.map_bytes`."""
     stem, stages, head = _widths(given, v2)
     counted = _Count(size, channels)
     _add_stem(counted, stem, bool(given.get("small_images")))
@@ -87,16 +160,12 @@ def count(name: str, size: int, channels: int, classes: int) -> Counts:
         if stage == 0:
             # V2: both halves and the first convolution's; V1: the input and what is added to it.
             map_bytes = math.ceil(width * (1.5 if v2 else 2)) * counted.size**2
-    if head:
-        counted.convolution(counted.channels, head)
-        counted.channels = head
-    counted.classifier(classes)
-    return Counts(counted.macs, counted.parameters, size * size * channels, map_bytes)
+    return counted, (stem, stages, head), map_bytes
 
 
 def _widths(given: dict, v2: bool) -> tuple[int, Sequence[int], int | None]:
     if "stage_channels" in given:
-        return given["stem_channels"], given["stage_channels"], given["head_channels"]
+        return given["stem_channels"], given["stage_channels"], given.get("head_channels")
     if v2:
         return shufflenet_v2.VARIANTS[given["scale"]]
     stem, stages = shufflenet_v1.VARIANTS[given["scale"], given["groups"]]

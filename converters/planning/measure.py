@@ -26,8 +26,9 @@ from converters.graph.scales import scale_groups
 from converters.measurement_cache import cached
 from converters.micro_target.fitting import fit
 from converters.micro_target.settings import MemorySettings
+from converters.planning import detectors
 from converters.planning.config import PlanConfig
-from converters.planning.formulas import Counts, count
+from converters.planning.formulas import Counts, count, count_detector
 from converters.planning.networks import build
 from converters.quantization.fake_quantization import fake_quant_model
 from converters.source_digest import source_digest
@@ -39,6 +40,7 @@ _RANGE = (-4.0, 4.0)
 # The sources that a measurement depends on besides those of the conversion.
 _SOURCES = (
     *("converters/planning/measure.py", "converters/planning/networks.py"),
+    "converters/planning/detectors.py",
     *("converters/edgetpu_target/check.py", "converters/edgetpu_target/operators.py"),
     *("converters/edgetpu_target/parameters.py", "converters/micro_target/*.py"),
     *("common/tflite/micro_runtime.py", "common/tflite/vela*.py"),
@@ -83,7 +85,13 @@ class Candidate:
     @functools.cached_property
     def counts(self) -> Counts:
         """What it costs at least, by formula."""
-        return count(self.network, self.size, self._config.channels, self._config.classes)
+        if self._config.is_detection:
+            return count_detector(*self._network, self._config.strides)
+        return count(*self._network)
+
+    @property
+    def _network(self) -> tuple[str, int, int, int]:
+        return self.network, self.size, self._config.channels, self._config.classes
 
     def footprints(self) -> Iterator[Footprint]:
         """Yields what the network needs, for ethosu with each of Vela's settings to be tried.
@@ -117,7 +125,9 @@ class Candidate:
         return None if rate is None else 1e3 * self.counts.macs / rate
 
     def _key(self, what: str) -> dict:
+        strides = {"strides": self._config.strides} if self._config.is_detection else {}
         return {
+            **strides,
             "what": what,
             "network": self.network,
             "size": self.size,
@@ -129,7 +139,10 @@ class Candidate:
     def _convert(self) -> bytes:
         # Otherwise Keras would keep all networks in memory.
         keras.utils.clear_session()
-        model = build(self.network, self.size, self._config.channels, self._config.classes)
+        if self._config.is_detection:
+            model = detectors.build(*self._network, self._config.strides)
+        else:
+            model = build(*self._network)
         graph = deployment_graph(model, self._config.target)
         ranges = dict.fromkeys(scale_groups(graph).values(), _RANGE)
         return convert_fake_quant(fake_quant_model(graph, ranges))

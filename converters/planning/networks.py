@@ -6,6 +6,7 @@ max-pool.
 """
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from common.cli import UserError
@@ -103,8 +104,13 @@ def training_flags(name: str) -> list[str]:
       >>> training_flags("v1-0.5x-g3")
       ['--model=shufflenet_v1', '--scale=0.5', '--groups=3']
     """
-    flags = [f"--model=shufflenet_{name[:2]}"]
-    for argument, value in arguments(name).items():
+    return flags_of(name[:2], arguments(name))
+
+
+def flags_of(version: str, given: Mapping[str, Any]) -> list[str]:
+    """Returns the flags of `shufflenet train` for arguments of a "v1" or a "v2"."""
+    flags = [f"--model=shufflenet_{version}"]
+    for argument, value in given.items():
         if value is True:
             flags.append(f"--{argument}")
             continue

@@ -8,12 +8,13 @@ from common.cli import UserError
 from common.progress import Progress
 from common.table import format_table
 from common.tflite.vela_settings import VelaSettings, clock
+from converters.planning import detectors
 from converters.planning.config import TARGETS, Budget, PlanConfig
 from converters.planning.measure import Candidate, Footprint, check_tool
 from converters.planning.networks import PUBLISHED_ACCURACY, PUBLISHED_SIZE, training_flags
 
 _NONE = "-"
-# Of `--recipe=folder`.
+# Of `--recipe=folder` and `--recipe=detection`.
 _DEFAULT_CHANNELS = 3
 # What a network can need too much of.
 _WORDS = {
@@ -306,20 +307,29 @@ def report(plan: Plan, config: PlanConfig) -> str:
 
 
 def training_command(fit: Fit, config: PlanConfig) -> str:
-    """Returns the command that trains a network of the plan on a folder of images."""
+    """Returns the command that trains a network of the plan on a folder of images.
+
+    Args:
+      fit: the network.
+      config: the settings of the plan.
+    """
     channels = [] if config.channels == _DEFAULT_CHANNELS else [f"--channels={config.channels}"]
-    flags = [*training_flags(fit.network), f"--input_size={fit.size}", *channels]
+    recipe, own = "folder", training_flags
+    if config.is_detection:
+        recipe, own = "detection", lambda name: detectors.training_flags(name, config.strides)
+    flags = [*own(fit.network), f"--input_size={fit.size}", *channels]
     places = f"--data_dir=PHOTOS --workdir={fit.network}-{fit.size}px"
-    return f"shufflenet train --recipe=folder {places} {' '.join(flags)}"
+    return f"shufflenet train --recipe={recipe} {places} {' '.join(flags)}"
 
 
 def _headers(plan: Plan, config: PlanConfig) -> tuple[str, ...]:
-    start, end = ("network", "px", "million MACs", "RAM KB"), "published top-1"
+    start = ("network", "px", "million MACs", "RAM KB")
+    end = () if config.is_detection else ("published top-1",)
     if config.target != "ethosu":
-        return (*start, "flash KB", "ms by rate", end)
+        return (*start, "flash KB", "ms by rate", *end)
     # One system configuration, so one clock.
     at = clock(plan.fits[0].clock_hz)
-    return (*start, "DRAM KB", "flash KB", "Vela", f"estimated ms at {at}", end)
+    return (*start, "DRAM KB", "flash KB", "Vela", f"estimated ms at {at}", *end)
 
 
 def _told(vela: VelaSettings) -> str:
@@ -338,5 +348,9 @@ def _row(fit: Fit, config: PlanConfig) -> tuple[str, ...]:
         f"{fit.flash_bytes / 1024:,.1f}",
         *([_told(fit.vela)] if config.target == "ethosu" else []),
         _NONE if fit.latency_ms is None else f"{fit.latency_ms:,.2f}",
-        _NONE if fit.accuracy is None else f"{fit.accuracy:.1f}%",
+        *([] if config.is_detection else [_accuracy(fit)]),
     )
+
+
+def _accuracy(fit: Fit) -> str:
+    return _NONE if fit.accuracy is None else f"{fit.accuracy:.1f}%"

@@ -17,6 +17,7 @@ class Experiment:
       source: the papers' tables and figures.
       measures: whether it measures times, which a busy machine disturbs.
       trains: whether it can train its networks.
+      recipe: how it trains them, if --recipe is not given.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Experiment:
     source: str
     measures: bool = True
     trains: bool = False
+    recipe: str = "cifar10"
 
     @property
     def module(self) -> str:
@@ -56,6 +58,14 @@ _ALL = (
         "Squeeze-and-Excitation, residual connections, and depth",
         "V1 Table 5, V2 Section 4",
         trains=True,
+    ),
+    Experiment(
+        "detection",
+        "Object detection with five backbones of equal multiply-adds",
+        "V1 Table 7, V2 Table 7",
+        measures=False,
+        trains=True,
+        recipe="detection",
     ),
 )
 EXPERIMENTS = {experiment.name: experiment for experiment in _ALL}

@@ -28,6 +28,17 @@ _VALUES = {
     "learning_rate": (flags.DEFINE_float, "peak of the schedule."),
     "optimizer": (flags.DEFINE_string, "sgd, as in the papers, or muon."),
 }
+# Those that detectors have, too, or have others of.
+_DETECTION_VALUES = {
+    "train_split": (flags.DEFINE_string, "as in `shufflenet train`."),
+    "eval_split": (flags.DEFINE_string, "as in `shufflenet train`."),
+    "input_size": (flags.DEFINE_integer, "height and width of the images, a multiple of 32."),
+    "optimizer": (flags.DEFINE_string, "adamw, sgd or muon."),
+    "flip_vertical": (flags.DEFINE_bool, "also turn images upside down."),
+}
+_DETECTION = "detection"
+# Of --recipe=detection, unless they are given: minutes a network on a CPU.
+_DETECTION_DEFAULTS = {"input_size": 192, "steps": 500}
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,12 @@ def trainings_folder(output: Path, experiment: str) -> Path:
     return output / "trainings" / experiment
 
 
-def define_flags() -> None:
-    """Defines the flags; a command calls it at its top."""
+def define_flags(recipe: str = "cifar10") -> None:
+    """Defines the flags; a command calls it at its top.
+
+    Args:
+      recipe: the value of --recipe if it is not given.
+    """
     flags.DEFINE_bool(
         "train",
         False,
@@ -77,8 +92,8 @@ def define_flags() -> None:
         "With --train: the networks to train, separated by commas; all by default.",
     )
     flags.DEFINE_list("seeds", ["0"], "With --train: each network is trained once with each seed.")
-    flags.DEFINE_string("recipe", "cifar10", f"With --train: {', '.join(recipes.RECIPES)}.")
-    for name, (define, text) in _VALUES.items():
+    flags.DEFINE_string("recipe", recipe, f"With --train: {', '.join(recipes.RECIPES)}.")
+    for name, (define, text) in _values(recipe).items():
         define(name, None, f"With --train: {text}")
 
 
@@ -89,12 +104,24 @@ def read_flags(name: str) -> QueueConfig | None:
       name: of the experiment, for the folder of its trainings under --output.
 
     Raises:
-      UserError: no seeds, seeds that are not whole numbers of at least 0, or equal ones.
+      UserError: no seeds, seeds that are not whole numbers of at least 0, or equal ones; or a
+        recipe for another kind of network.
     """
     if not FLAGS.train:
         return None
+    usual = FLAGS["recipe"].default
+    if (FLAGS.recipe == _DETECTION) != (usual == _DETECTION):
+        raise UserError(
+            f"--recipe={FLAGS.recipe} does not train this experiment's networks; leave it out"
+        )
     seeds = whole_numbers("seeds", FLAGS.seeds, 0, MAX_SEED)
-    values = {name: FLAGS[name].value for name in _VALUES if FLAGS[name].value is not None}
+    names = _values(usual)
+    values = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    if usual == _DETECTION:
+        defaults = dict(_DETECTION_DEFAULTS)
+        if "epochs" in values:
+            del defaults["steps"]
+        values = {**defaults, **values}
     if "data_dir" in values:
         # Workdirs remember it, and the next command may start in another folder.
         values["data_dir"] = str(Path(values["data_dir"]).absolute())
@@ -105,3 +132,8 @@ def read_flags(name: str) -> QueueConfig | None:
         folder=trainings_folder(Path(FLAGS.output), name),
         names=FLAGS.train_networks,
     )
+
+
+def _values(recipe: str) -> dict[str, tuple]:
+    """Returns the flags of an experiment whose networks are trained by a recipe."""
+    return {**_VALUES, **(_DETECTION_VALUES if recipe == _DETECTION else {})}

@@ -17,9 +17,9 @@ from common.choices import choose
 from common.cli import UserError
 from experiments.training.config import QueueConfig
 from keras_shufflenet.complexity import complexity
-from trainers import loop
+from trainers import loop, tasks
 from trainers.config import CONFIG_FILE, TrainConfig
-from trainers.data.datasets import load_source
+from trainers.detection.task import DetectionTask
 from trainers.networks.models import load_model, save_model
 from trainers.recipes import make_config
 from trainers.reporting.metrics import METRICS_FILE, last_evaluation
@@ -36,12 +36,35 @@ class Training:
 
     Attributes:
       name: unique in the queue.
-      build: called with `input_shape`, `classes` and `small_images`; returns a network whose
-        outputs are logits.
+      build: called with `input_shape` and `classes`, and with `small_images` if it is a
+        classifier; returns a network whose outputs are logits, or a detector.
     """
 
     name: str
     build: Callable[..., keras.Model]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What is known of a network that is trained to the end.
+
+    Attributes:
+      name: of the network.
+      macs, parameters: of the network as it was trained.
+      evaluations: by seed, the last evaluation, by the names of `metrics.jsonl`.
+      settings: of `TrainConfig` by name, except the network, the seed and the workdir.
+    """
+
+    name: str
+    macs: int
+    parameters: int
+    evaluations: Mapping[int, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+
+    @property
+    def images(self) -> int:
+        """Number of images that were evaluated."""
+        return min(one["eval_images"] for one in self.evaluations.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +125,11 @@ def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
     """
     by_name = {training.name: training for training in trainings}
     chosen = [by_name[name] for name in choose("network to train", queue.names, by_name)]
-    shape, classes, small_images = _images(queue)
-    runs = []
+    arguments, runs = _arguments(queue), []
     for training in chosen:
         # Numbers the names of layers from the start, and frees the network before.
         keras.backend.clear_session()
-        model = training.build(input_shape=shape, classes=classes, small_images=small_images)
+        model = training.build(**arguments)
         path = _keep_network(model, network_folder(queue.folder, training.name))
         for seed in queue.seeds:
             values = {**queue.values, "model": str(path), "seed": seed}
@@ -121,7 +143,15 @@ def train_all(trainings: Sequence[Training], queue: QueueConfig) -> None:
 
 
 def finished(names: Iterable[str], folder: Path) -> dict[str, Accuracy]:
-    """Returns by name the accuracies of networks, over all seeds that are trained to the end.
+    """Returns by name the accuracies of classifiers, over all seeds that are trained to the end.
+
+    Args and errors are those of `trained`.
+    """
+    return {name: _accuracy(one) for name, one in trained(names, folder).items()}
+
+
+def trained(names: Iterable[str], folder: Path) -> dict[str, Trained]:
+    """Returns by name what networks reached, over all seeds that are trained to the end.
 
     Args:
       names: of trainings; those that are not finished are skipped.
@@ -135,7 +165,7 @@ def finished(names: Iterable[str], folder: Path) -> dict[str, Accuracy]:
         workdirs = sorted(network_folder(folder, name).glob("seed*"))
         done = [workdir for workdir in workdirs if (workdir / Task.final_file).is_file()]
         if done:
-            found[name] = _accuracy(name, done)
+            found[name] = _trained(name, done)
     return found
 
 
@@ -144,14 +174,18 @@ def network_folder(folder: Path, name: str) -> Path:
     return folder / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
-def _images(queue: QueueConfig) -> tuple[tuple[int, int, int], int, bool]:
-    """Returns the networks' input shape, the number of classes, and whether images are small."""
+def _arguments(queue: QueueConfig) -> dict[str, Any]:
+    """Returns what the networks are built with, for the images and classes of the data."""
     config = make_config(queue.recipe, str(queue.folder), queue.values)
+    _, load = tasks.choose(config)
     # Each training verifies its images anyway.
     data = dataclasses.replace(config.data, verify_images=False)
-    source = load_source(data, data.train_split)
+    (source,) = load(data, [data.train_split])
     shape = (config.images.input_size, config.images.input_size, source.channels)
-    return shape, len(source.class_names), config.network.small_images
+    arguments = {"input_shape": shape, "classes": len(source.class_names)}
+    if not config.detection.is_detection:
+        arguments["small_images"] = config.network.small_images
+    return arguments
 
 
 def _keep_network(model: keras.Model, folder: Path) -> Path:
@@ -193,8 +227,9 @@ def _work_off(runs: Sequence[_Run]) -> None:
         print(f"{title}, in {run.workdir}", flush=True)
         run.workdir.mkdir(parents=True, exist_ok=True)
         keras.backend.clear_session()
+        make_task, load = tasks.choose(run.config)
         try:
-            loop.train(run.config, resume=run.is_begun, make_task=_QueuedTask)
+            loop.train(run.config, run.is_begun, _QUEUED[make_task], load)
         except UserError as error:
             failures.append(f"{run.name}, seed {run.seed}: {error}")
     if failures:
@@ -204,34 +239,46 @@ def _work_off(runs: Sequence[_Run]) -> None:
         )
 
 
-class _QueuedTask(Task):
-    """The task of training a network of the queue."""
+class _Queued:
+    """What the tasks of a queue have in common."""
 
     def resume_command(self) -> str:
         """Returns what to type to resume the run."""
         return "the same command again"
 
 
-def _accuracy(name: str, workdirs: Sequence[Path]) -> Accuracy:
+class _QueuedTask(_Queued, Task):
+    """The task of training a classifier of the queue."""
+
+
+class _QueuedDetection(_Queued, DetectionTask):
+    """The task of training a detector of the queue."""
+
+
+_QUEUED = {Task: _QueuedTask, DetectionTask: _QueuedDetection}
+
+
+def _trained(name: str, workdirs: Sequence[Path]) -> Trained:
     configs = [TrainConfig.load(workdir).to_flat() for workdir in workdirs]
-    trained = [{k: v for k, v in config.items() if k not in _OF_A_RUN} for config in configs]
-    for workdir, settings in zip(workdirs, trained, strict=True):
-        changed = [key for key, value in settings.items() if value != trained[0][key]]
+    values = [{k: v for k, v in config.items() if k not in _OF_A_RUN} for config in configs]
+    for workdir, settings in zip(workdirs, values, strict=True):
+        changed = [key for key, value in settings.items() if value != values[0][key]]
         if changed:
             raise UserError(
                 f"{workdir} and {workdirs[0]} were trained with different values of "
                 f"{', '.join(changed)}; remove one of them"
             )
-    scores = [_last_scores(workdir) for workdir in workdirs]
+    scores = {
+        one["seed"]: _last_scores(workdir) for one, workdir in zip(configs, workdirs, strict=True)
+    }
     counted = complexity(load_model(workdirs[0].parent / _NETWORK))
-    return Accuracy(
-        name,
-        counted.macs,
-        counted.parameters,
-        min(score["eval_images"] for score in scores),
-        {one["seed"]: score["top1"] for one, score in zip(configs, scores, strict=True)},
-        trained[0],
-    )
+    return Trained(name, counted.macs, counted.parameters, scores, values[0])
+
+
+def _accuracy(found: Trained) -> Accuracy:
+    top1 = {seed: scores["top1"] for seed, scores in found.evaluations.items()}
+    size = (found.macs, found.parameters, found.images)
+    return Accuracy(found.name, *size, top1, found.settings)
 
 
 def _last_scores(workdir: Path) -> dict[str, Any]:

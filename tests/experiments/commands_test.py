@@ -10,6 +10,9 @@ import pytest
         (["guidelines", "--multiples=²"], "--multiples must be whole numbers separated"),
         (["structures", "--complexities=38,x"], "--complexities must be different numbers above 0"),
         (["ablations", "--train", "--seeds=0,zero"], "--seeds must be whole numbers separated"),
+        (["structures", "--train", "--recipe=detection"], "--recipe=detection does not train thi"),
+        (["detection", "--train"], "--data_dir is missing; name the folder of your"),
+        (["detection", "--train", "--data_dir=.", "--input_size=100"], "be a multiple of 32"),
     ],
 )
 def test_a_mistake_is_one_line(run_cli, arguments, message):

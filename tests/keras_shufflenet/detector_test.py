@@ -12,6 +12,7 @@ from keras_shufflenet import (
     load_model,
 )
 from keras_shufflenet.complexity import complexity
+from keras_shufflenet.detector import detector_on_maps
 
 SHAPE = (64, 96, 3)
 # A small backbone, because building takes most of the time.
@@ -78,6 +79,21 @@ def test_a_backbone_keeps_its_weights_and_settings(kind):
     names = {layer.name for layer in model.layers}
     assert not names & {"head_conv", "global_pool"}
     assert model.output_shape == (None, points((8, 16, 32)), 4 + 3)
+
+
+def test_any_backbones_maps_can_have_the_head():
+    image = x = keras.Input(SHAPE)
+    maps = []
+    for channels in (4, 6, 8, 10, 12):
+        x = keras.layers.Conv2D(channels, 3, 2, padding="same")(x)
+        maps.append(x)
+    model = detector_on_maps(image, maps[2:], classes=2, width=16, strides=(8, 16))
+    assert model.output_shape == (None, points((8, 16)), 4 + 2)
+    assert detector_strides(model) == (8, 16)
+    with pytest.raises(ValueError, match=r"stages of stride .* maps of strides"):
+        detector_on_maps(image, maps[:3], classes=2, width=16)
+    with pytest.raises(ValueError, match="`width` must be a positive integer"):
+        detector_on_maps(image, maps[2:], classes=2, width=0)
 
 
 def test_a_saved_detector_is_the_same(tmp_path):

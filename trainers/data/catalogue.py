@@ -34,7 +34,7 @@ def open_splits(
     Raises:
       UserError: the data set is unknown, has no such split, or cannot be prepared or used.
     """
-    return [_open(_prepared_builder(config, split, check), config, split) for split in splits]
+    return [_open(prepared_builder(config, split, check), config, split) for split in splits]
 
 
 def _open(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> Source:
@@ -44,19 +44,28 @@ def _open(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> 
             f"dataset {config.dataset!r} has {', '.join(features)} instead of an image with one "
             "label; choose a data set for image classification"
         )
-    try:
-        num_examples = builder.info.splits[split].num_examples
-    except (KeyError, ValueError, NotImplementedError, AssertionError):
-        raise UserError(
-            f"dataset {config.dataset!r} has no split {split!r}; use "
-            f"{', '.join(builder.info.splits)}, or a slice such as train[:90%]"
-        ) from None
+    num_examples = count_examples(builder, config, split)
     shape = features["image"].shape
     channels = config.channels or (1 if shape[-1] == 1 else 3)
     about = (readable(features["label"].names), num_examples, channels)
     if None not in shape and num_examples * np.prod(shape) <= config.cache_bytes:
         return IndexedSource(*about, read=_in_memory(builder, split, channels, num_examples))
     return _record_source(builder, split, about)
+
+
+def count_examples(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> int:
+    """Returns the number of examples of a split.
+
+    Raises:
+      UserError: there is no such split.
+    """
+    try:
+        return builder.info.splits[split].num_examples
+    except (KeyError, ValueError, NotImplementedError, AssertionError):
+        raise UserError(
+            f"dataset {config.dataset!r} has no split {split!r}; use "
+            f"{', '.join(builder.info.splits)}, or a slice such as train[:90%]"
+        ) from None
 
 
 def _record_source(builder: tfds.core.DatasetBuilder, split: str, about: tuple) -> RecordSource:
@@ -97,9 +106,12 @@ def _in_memory(
     return lambda index: (images[index], labels[index])
 
 
-def _prepared_builder(
-    config: DataConfig, split: str, check: Callable[[Path, str], None]
+def prepared_builder(
+    config: DataConfig,
+    split: str,
+    check: Callable[[Path, str], None] = lambda data_dir, split: None,
 ) -> tfds.core.DatasetBuilder:
+    """Returns a data set of the catalogue, prepared if it is not yet; as `open_splits`."""
     name = config.dataset
     try:
         builder = tfds.builder(name, data_dir=config.data_dir)

@@ -8,19 +8,20 @@ import keras
 import tensorflow as tf
 
 from common.cli import UserError
-from common.detection.boxes import make_points
+from common.detection.boxes import SIDES, make_points
 from common.detection.nms import Detections, detect
-from keras_shufflenet import ShuffleNetDetector
+from keras_shufflenet import ShuffleNetDetector, detector_strides
 from trainers.config import TrainConfig
 from trainers.detection import batches
 from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
+from trainers.detection.data.catalogue import write_as_files
 from trainers.detection.data.dataset import open_sets
 from trainers.detection.evaluation import in_image, precision_of
 from trainers.detection.losses import detection_losses, distillation_losses
 from trainers.detection.scores import DetectionScores
 from trainers.detection.starting_weights import load_detector_weights
-from trainers.networks.models import build_model
+from trainers.networks.models import architecture, build_model
 from trainers.settings import FOLDER, DataConfig
 from trainers.task import Task
 
@@ -79,6 +80,8 @@ class DetectionTask(Task):
         """Returns the detector for the images and classes of `source`."""
         network, images, how = self.config.network, self.config.images, self.config.detection
         classes = len(source.class_names)
+        if network.is_file:
+            return self._build_from_file(source.channels, classes)
         # Starting weights are loaded into it, and the detector has the same layers.
         self._backbone = build_model(network, images, source.channels, classes)
         try:
@@ -92,6 +95,23 @@ class DetectionTask(Task):
             )
         except ValueError as error:
             raise UserError(f"the detector cannot be built: {error}") from None
+
+    def _build_from_file(self, channels: int, classes: int) -> keras.Model:
+        path, size = self.config.network.model, self.config.images.input_size
+        points = len(self._grid.strides)
+        outputs = (None, points, SIDES + classes)
+        model = architecture(path, (None, size, size, channels), outputs)
+        try:
+            found = detector_strides(model)
+        except ValueError:
+            found = ()
+        if found != self.config.detection.all_strides:
+            raise UserError(
+                f"{path} has points of strides {found}, but the training of "
+                f"{self.config.detection.all_strides}; build it with keras_shufflenet.detector."
+                "detector_on_maps, and name its --strides"
+            )
+        return model
 
     def initialize(self, model: keras.Model, source: batches.BoxSource) -> None:
         """Sets the weights that a new run starts from: a detector's, or the backbone's alone."""
@@ -179,14 +199,12 @@ class DetectionTask(Task):
 def check_config(config: TrainConfig) -> None:
     """Raises UserError for settings that would have no effect on a detector, or a wrong one."""
     size, network = config.images.input_size, config.network
-    if config.data.dataset != FOLDER:
+    if network.is_file:
+        _check_file(config)
+    elif not network.is_shufflenet or network.model == "shufflenet_v2_plus":
         raise UserError(
-            f"--dataset must be {FOLDER} for a detector, got {config.data.dataset!r}; name the "
-            "folder of images and boxes with --data_dir"
-        )
-    if not config.network.is_shufflenet or network.model == "shufflenet_v2_plus":
-        raise UserError(
-            f"--model must be shufflenet_v1 or shufflenet_v2 for a detector, got {network.model!r}"
+            "--model must be shufflenet_v1, shufflenet_v2 or the .keras file of a detector, got "
+            f"{network.model!r}"
         )
     if network.small_images:
         raise UserError(
@@ -206,6 +224,19 @@ def check_config(config: TrainConfig) -> None:
                 raise UserError(f"--{name} has no effect on detectors; leave it out")
 
 
+def _check_file(config: TrainConfig) -> None:
+    """Raises UserError for settings of what the file of a whole detector has already."""
+    for group, names in {"detection": ("neck", "neck_width"), "network": ("weights",)}.items():
+        found = getattr(config, group)
+        for name in names:
+            if getattr(found, name) == getattr(type(found), name):
+                continue
+            raise UserError(
+                f"--{name} has no effect with --model={config.network.model}, which is a whole "
+                "detector and trained from random weights; leave it out"
+            )
+
+
 def open_sources(
     config: DataConfig,
     splits: Sequence[str],
@@ -216,17 +247,15 @@ def open_sources(
     """Opens splits of a data set of boxes, for `trainers.loop.train`.
 
     Args:
-      config: where it is, and the channels to decode.
-      splits: their names.
+      config: which one, where it is, and the channels to decode.
+      splits: their names; for a TFDS name in TFDS's notation.
       workdir, must_match: not used: image files are not recorded.
       labels: the class names that the data must have, in the order of the outputs; None: any.
 
     Raises:
-      UserError: as in `open_sets`.
+      UserError: as in `open_sets` and `write_as_files`.
     """
-    if not config.data_dir:
-        raise UserError("--data_dir is missing; name the folder of the data set")
+    # `DataConfig` has checked that a folder is named.
+    root = config.data_dir if config.dataset == FOLDER else write_as_files(config, splits)
     channels = config.channels or 3
-    return [
-        batches.box_source(found, channels) for found in open_sets(config.data_dir, splits, labels)
-    ]
+    return [batches.box_source(found, channels) for found in open_sets(root, splits, labels)]

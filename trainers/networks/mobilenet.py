@@ -66,7 +66,20 @@ def mobilenet_v2(
     """
     if scale not in SCALES:
         raise ValueError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
-    variant = VARIANTS[scale, small_images]
+    features = convolutions(VARIANTS[scale, small_images], input_shape, small_images)
+    x = keras.layers.GlobalAveragePooling2D(name="global_pool")(features.output)
+    x = keras.layers.Dense(classes, name="predictions")(x)
+    return keras.Model(features.input, x, name="mobilenet_v2")
+
+
+def convolutions(
+    variant: Variant, input_shape: tuple[int, int, int], small_images: bool = False
+) -> keras.Model:
+    """Returns the network of `mobilenet_v2` without its classifier, of any width.
+
+    Its blocks are called as in keras.applications: `block_5_add`, `block_12_add` and
+    `block_16_project_BN` are the last of strides 8, 16 and 32 (4 times less for small images).
+    """
     original = keras.applications.MobileNetV2(
         input_shape=input_shape, alpha=variant.alpha, include_top=False, weights=None
     )
@@ -77,10 +90,7 @@ def mobilenet_v2(
             return keras.layers.Identity(name=layer.name)
         return type(layer).from_config(config)
 
-    features = keras.models.clone_model(original, clone_function=changed)
-    x = keras.layers.GlobalAveragePooling2D(name="global_pool")(features.output)
-    x = keras.layers.Dense(classes, name="predictions")(x)
-    return keras.Model(features.input, x, name="mobilenet_v2")
+    return keras.models.clone_model(original, clone_function=changed)
 
 
 def _changes(layer: keras.layers.Layer, head: int, small_images: bool) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def build_model(
             ".weights.h5 file"
         )
     if config.is_file:
-        return _architecture(config.model, shape, classes)
+        return architecture(config.model, (None, *shape), (None, classes))
     try:
         with _precision(precision):
             if config.model == "mobilenet_v2":
@@ -93,21 +93,24 @@ def _build_shufflenet(
     return keras_shufflenet.ShuffleNetV2(**arguments, **widths)
 
 
-def _architecture(path: str, shape: tuple[int, int, int], classes: int) -> keras.Model:
+def architecture(path: str, inputs: tuple, outputs: tuple) -> keras.Model:
     """Returns the network of a `.keras` file with new random weights.
 
+    Args:
+      path: the file.
+      inputs, outputs: the shapes that it must have, with the batch.
+
     Raises:
-      UserError: it cannot be loaded, is for other images or classes, ends with a softmax, or
-        computes in another type than float32.
+      UserError: it cannot be loaded, has other shapes, ends with a softmax, or computes in another
+        type than float32.
     """
     model = load_model(path)
     # Not the saved weights, because a run's initial weights depend on its seed.
     model = keras.models.clone_model(model)
-    expected = (None, *shape), (None, classes)
-    if (model.input_shape, model.output_shape) != expected:
+    if (model.input_shape, model.output_shape) != (inputs, outputs):
         raise UserError(
             f"{path} maps {model.input_shape} to {model.output_shape}, but these images "
-            f"need {expected[0]} to {expected[1]}; build it for these, or name another --input_size"
+            f"need {inputs} to {outputs}; build it for these, or name another --input_size"
         )
     check_precision(model, path)
     if without_softmax(model) is not model:

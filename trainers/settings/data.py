@@ -81,6 +81,11 @@ class DataConfig(Settings):
             )
 
     @property
+    def place(self) -> str:
+        """Where the images are: the folder, or the name of a TensorFlow data set."""
+        return str(self.data_dir) if self.dataset == FOLDER else self.dataset
+
+    @property
     def cache_bytes(self) -> int:
         """How much of a split may be kept in memory."""
         # Images in memory would be sent to the servers of a data service with the pipeline.

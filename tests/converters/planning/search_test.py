@@ -7,7 +7,7 @@ from common.cli import UserError
 from common.tflite.vela_settings import VelaSettings
 from converters.planning import measure, search
 from converters.planning.config import Budget, PlanConfig
-from converters.planning.formulas import Counts, count
+from converters.planning.formulas import Counts, count, count_detector
 from converters.planning.measure import Footprint
 from converters.planning.search import Fit, Miss, Plan, first_rows, make_plan, report
 
@@ -261,6 +261,31 @@ def test_vela_is_told_to_save_memory_before_a_network_does_not_fit(candidates, m
     # What the user has settled is not tried again.
     fixed = config(target="ethosu", vela=VelaSettings(optimise="size"), budget=Budget(sram=100))
     assert fixed.vela_attempts == (VelaSettings(optimise="size"),)
+
+
+def test_a_table_of_detectors_has_the_commands_that_train_them():
+    fit = Fit("v2-8-16-32-64-pan32", 96, 1_700_000, 90 * 1024, 70 * 1024, None, None)
+    settings = PlanConfig(BUDGET, task="detection", classes=3, strides=(8, 16))
+    header, row, *_, command = report(Plan((fit,), ()), settings).splitlines()
+    assert header.split("  ")[-1].strip() == "ms by rate"
+    assert row.split() == ["v2-8-16-32-64-pan32", "96", "1.70", "90.0", "70.0", "-"]
+    assert command == (
+        "shufflenet train --recipe=detection --data_dir=PHOTOS "
+        "--workdir=v2-8-16-32-64-pan32-96px --model=shufflenet_v2 --stem_channels=8 "
+        "--stage_channels=16,32,64 --neck=pan --neck_width=32 --strides=8,16 --input_size=96"
+    )
+
+
+@pytest.mark.slow
+def test_a_real_detector_is_measured(tmp_path):
+    pytest.importorskip("tflite_micro", reason="needs the extra micro")
+    settings = config(
+        networks=("v2-8-16-32-64-fpn32",), sizes=(64,), task="detection", strides=(8, 16),
+        classes=2, cache=tmp_path, budget=Budget(sram=2**20, flash=2**20),
+    )  # fmt: skip
+    (fit,) = make_plan(settings).fits
+    bounds = count_detector("v2-8-16-32-64-fpn32", 64, 3, 2, (8, 16))
+    assert bounds.map_bytes < fit.ram_bytes and bounds.parameters < fit.flash_bytes
 
 
 @pytest.mark.slow

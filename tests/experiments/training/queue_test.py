@@ -11,6 +11,8 @@ from common.cli import UserError
 from experiments.training import queue as training_queue
 from experiments.training.config import QueueConfig
 from experiments.training.queue import Training, finished, train_all
+from experiments.training.queue import trained as reached
+from keras_shufflenet.detector import detector_on_maps
 from trainers.config import TrainConfig
 
 
@@ -79,7 +81,7 @@ def test_what_is_finished_is_not_done_again(trained, monkeypatch, capsys):
 def test_another_seed_is_another_training(trained, monkeypatch):
     begun = []
     monkeypatch.setattr(
-        training_queue.loop, "train", lambda config, **_: begun.append(config.optimization.seed)
+        training_queue.loop, "train", lambda config, *_: begun.append(config.optimization.seed)
     )
     train_all([FOUR], queue_in(trained.folder, trained.values["data_dir"], (0, 5)))
     assert begun == [5]
@@ -138,7 +140,7 @@ def test_an_interrupted_training_resumes_as_if_nothing_had_happened(
 def test_a_failure_does_not_stop_the_queue(tmp_path, digits_folder, monkeypatch):
     begun = []
 
-    def fail(config, resume, make_task):
+    def fail(config, resume, make_task, load):
         begun.append(config.workdir)
         raise UserError("it diverged")
 
@@ -146,6 +148,28 @@ def test_a_failure_does_not_stop_the_queue(tmp_path, digits_folder, monkeypatch)
     with pytest.raises(UserError, match=r"2 of 2 .*: Four filters, seed 0: it diverged; two, seed"):
         train_all([FOUR, TWO], queue_in(tmp_path, digits_folder))
     assert len(begun) == 2
+
+
+def detector(input_shape, classes):
+    image = x = keras.Input(input_shape)
+    maps = []
+    for _ in range(5):
+        x = keras.layers.Conv2D(4, 3, 2, padding="same")(x)
+        maps.append(x)
+    return detector_on_maps(image, maps[2:], classes, width=8, neck="fused")
+
+
+@pytest.mark.medium
+def test_a_detector_is_trained_and_has_its_average_precision(tmp_path, squares_folder, capsys):
+    values = {"data_dir": str(squares_folder), "eval_split": "train", "input_size": 64}
+    values |= {"steps": 2, "batch_size": 4, "strides": "16"}
+    queue = QueueConfig("detection", values, (0,), tmp_path)
+    for _ in range(2):
+        train_all([Training("Fused", detector)], queue)
+    assert "Fused, seed 0: already done" in capsys.readouterr().out
+    found = reached(["Fused"], tmp_path)["Fused"]
+    assert (found.images, found.settings["input_size"]) == (7, 64)
+    assert 0 <= found.evaluations[0]["ap50"] <= 1 and found.macs > 0
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1), (-1,)])

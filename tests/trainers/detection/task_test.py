@@ -108,9 +108,31 @@ def test_evaluation_sees_each_image_once(tmp_path, squares_folder):
     assert np.isclose(sizes / [96, 64], 1, atol=0.05).all(1).any()
 
 
+def test_a_file_s_detector_is_trained_from_the_weights_of_the_seed(tmp_path, squares_folder):
+    path = str(tmp_path / "net.keras")
+    saved = keras_shufflenet.ShuffleNetDetector(0.5, 2, (64, 64, 3), "fpn", strides=(8, 16))
+    saved.save(path)
+    given = {"model": path, "neck": "pan", "strides": "8,16"}
+    config = make_config(tmp_path / "w", squares_folder, **given)
+    (source,) = open_sources(config.data, ["train"])
+    model = DetectionTask(config).build(source)
+    assert [w.path for w in model.weights] == [w.path for w in saved.weights]
+    kernels = [one.get_layer("lateral8").kernel.numpy() for one in (model, saved)]
+    assert (kernels[0] != kernels[1]).any()
+    bias = model.get_layer("predictions").bias.numpy()
+    assert (bias == saved.get_layer("predictions").bias.numpy()).all() and bias[-1] == -4
+    with pytest.raises(UserError, match=r"net.keras maps .* but these images need"):
+        DetectionTask(
+            make_config(tmp_path / "w", squares_folder, **{**given, "strides": "8"})
+        ).build(source)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"model": "net.keras"}, "--neck has no effect with --model=net.keras"),
+        ({"model": "net.keras", "neck": "pan", "weights": "w"}, "--weights has no effect with"),
+        ({"model": "mobilenet_v2"}, "--model must be shufflenet_v1, shufflenet_v2 or the .keras"),
         ({"input_size": 100}, "--input_size must be a multiple of 32"),
         ({"strategy": "multiworker"}, "on one machine"),
         ({"precision": "mixed_bfloat16"}, "--precision has no effect on detectors"),

@@ -37,7 +37,7 @@ def evaluate_detector(evaluated: Evaluated, split: str, output: Path) -> None:
     config, path = evaluated.data, detector.path
     (source,) = open_sources(config, [split], labels=detector.labels)
     print_notes(source, training=False)
-    with reading_errors(config.data_dir, REMEDY):
+    with reading_errors(config.place, REMEDY):
         scored = score(detector, source)
     about = {"model": str(path), "split": split}
     files.write_json(output / "evaluation.json", {**about, **scored.record})
