@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.other_detectors import theirs
 from benchmarks.other_detectors.networks import OURS, build
 from benchmarks.other_detectors.prepared import Prepared
-from benchmarks.other_runtimes.comparison import FLOAT_BOUND, INT8_BOUND, NAMES, difference
+from benchmarks.other_runtimes.comparison import FLOAT_BOUND, NAMES, difference
 from benchmarks.other_runtimes.files import OURS as OUR_VARIANT
 from benchmarks.other_runtimes.files import Variant, variants, write_model
 from common.cli import UserError
@@ -18,12 +18,13 @@ from edge.running.measurement import spread, statistics
 from edge.running.side_by_side import Turns, call, measure
 from keras_shufflenet.complexity import complexity
 
-# Smallest cosine between two runtimes' float32 outputs of others' files: ncnn's have weights of 16
-# bits.
+# Smallest cosine between our int8 outputs and those of Keras. With random weights, errors of
+# rounding grow from layer to layer, and a detector averages nothing: 0.7, in the usual conversion
+# too; the outputs of two images have 0.3. The float32 file of the graph must satisfy `FLOAT_BOUND`.
+OUR_INT8_BOUND = 0.5
+# Between others' float32 outputs in two runtimes: ncnn's files have weights of 16 bits.
 THEIR_FLOAT_BOUND = 0.999
-# Smallest cosine between their int8 and float32 outputs. These are trained boxes and scores, and
-# their runtimes' quantizers lose more of some images than a wrong graph would need to be noticed
-# in random weights; the float32 file that was quantized has passed its own check.
+# Between others' int8 and float32 outputs: of some images, their quantizers lose that much.
 THEIR_INT8_BOUND = 0.75
 _WORKER = "benchmarks.other_detectors.worker"
 
@@ -123,7 +124,7 @@ def _close_enough(detector: Prepared, variant: Variant, found: dict[str, float])
     if detector.expected is None:
         return found["cosine"] >= (THEIR_INT8_BOUND if is_int8 else THEIR_FLOAT_BOUND)
     if is_int8:
-        return found["cosine"] >= INT8_BOUND
+        return found["cosine"] >= OUR_INT8_BOUND
     return found["relative_error"] <= FLOAT_BOUND
 
 

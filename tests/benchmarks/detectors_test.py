@@ -52,7 +52,7 @@ def config(tmp_path, folder=None, runtimes=("onnxruntime",)):
     return DetectorsConfig(folder, runtimes, tmp_path, Turns(2, 1, 1, core=0))
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_ours_and_a_published_one_in_one_run(tmp_path, onnx_file):
     found = compare_all(config(tmp_path, onnx_file.parent))
     assert found["missing"] == ["Published as ncnn, without p.param and p.bin"]
