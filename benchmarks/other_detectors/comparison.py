@@ -1,7 +1,7 @@
 """Checks what detectors compute in each runtime, and times all of them side by side."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ OUR_INT8_BOUND = 0.5
 THEIR_FLOAT_BOUND = 0.999
 # Between others' int8 and float32 outputs: of some images, their quantizers lose that much.
 THEIR_INT8_BOUND = 0.75
+OUR_FLOAT_VARIANT = replace(OUR_VARIANT, precision="float32")
 _WORKER = "benchmarks.other_detectors.worker"
 
 
@@ -141,15 +142,14 @@ def summarize(
       times: milliseconds, [files of all detectors in their order, rounds].
 
     Returns:
-      For every file its detector and variant, its differences, its statistics, and the ratio of
-      its time to that of our counterpart's int8 deployment graph in the same round.
+      For every file its detector and variant, its differences, its statistics, and the ratios of
+      its time to those of our counterpart's deployment graph in the same round: in int8
+      (`to_our_int8`) and, if the file computes in float32, in float32 (`to_our_float32`).
     """
     files = [(detector, variant) for detector in detectors for variant in detector.files]
     differences = [found for each in checks for found in each]
-    ours = {
-        detector.name: row
-        for (detector, variant), row in zip(files, times, strict=True)
-        if variant == OUR_VARIANT
+    by_name = {
+        (detector.name, variant): row for (detector, variant), row in zip(files, times, strict=True)
     }
     return [
         {
@@ -161,7 +161,10 @@ def summarize(
             **found,
             "ms": statistics(list(row)),
             "counterpart": detector.counterpart,
-            "to_ours": spread(row / ours[detector.counterpart]),
+            "to_our_int8": spread(row / by_name[detector.counterpart, OUR_VARIANT]),
+            "to_our_float32": spread(row / by_name[detector.counterpart, OUR_FLOAT_VARIANT])
+            if variant.precision == "float32"
+            else None,
         }
         for (detector, variant), found, row in zip(files, differences, times, strict=True)
     ]

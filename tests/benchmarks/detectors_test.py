@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks.other_detectors import comparison, networks, theirs
-from benchmarks.other_detectors.comparison import DetectorsConfig, compare_all, summarize
+from benchmarks.other_detectors.comparison import (
+    OUR_FLOAT_VARIANT,
+    DetectorsConfig,
+    compare_all,
+    summarize,
+)
 from benchmarks.other_detectors.networks import Ours, Theirs
 from benchmarks.other_detectors.prepared import Prepared
 from benchmarks.other_detectors.table import detectors_table
@@ -68,7 +73,7 @@ def test_ours_and_a_published_one_in_one_run(tmp_path, onnx_file):
     assert {row["multiply_adds"] for row in rows.values()} == {
         complexity(networks.build(TINY)).macs
     }
-    assert rows["tiny", "deployment", "int8"]["to_ours"]["median"] == 1
+    assert rows["tiny", "deployment", "int8"]["to_our_int8"]["median"] == 1
     assert all(row["ms"]["runs"] == 2 and row["ms"]["min"] > 0 for row in rows.values())
     # Rounding to int8 is seen, so a check of the outputs can fail.
     assert all(
@@ -135,23 +140,22 @@ def test_both_files_of_ncnn_are_needed(tmp_path):
 
 def test_ratios_are_of_the_same_round_and_the_table_says_what_is_compared(tmp_path):
     common = {"images": tmp_path, "counterpart": "a"}
-    ours = Prepared(
-        "a", "a", 320, 102_236_800, files={OUR_VARIANT: tmp_path, USUAL: tmp_path}, **common
-    )
+    files = dict.fromkeys((OUR_VARIANT, OUR_FLOAT_VARIANT, USUAL), tmp_path)
+    ours = Prepared("a", "a", 320, 102_236_800, files=files, **common)
     ncnn = Variant("ncnn", PUBLISHED, "float32")
     other = Prepared("b", "B", 352, None, files={ncnn: tmp_path}, **common)
     check = {"max_abs_error": 2e-6, "relative_error": 1e-6, "cosine": 0.987}
-    times = np.array([[1.0, 2.0], [1.5, 3.0], [4.0, 4.0]])
-    rows = summarize([ours, other], [[check, check], [check]], times)
-    assert rows[2]["to_ours"] == {"median": 3.0, "p10": 2.2, "p90": 3.8}
+    times = np.array([[1.0, 2.0], [2.0, 4.0], [1.5, 3.0], [4.0, 4.0]])
+    rows = summarize([ours, other], [[check] * 3, [check]], times)
+    assert rows[3]["to_our_int8"] == {"median": 3.0, "p10": 2.2, "p90": 3.8}
     lines = detectors_table(rows, ["C as onnx, without c.onnx"]).splitlines()
     assert lines[2:] == [
-        "| a, LiteRT, deployment | 320 | 102 | int8 only | 1.500 (1.100-1.900) | ours "
-        "|  |  | 0.987 |",
-        "| a, LiteRT, canonical | 320 | 102 | int8 only | 2.250 (1.650-2.850) "
-        "| **1.50x** (1.50-1.50) | int8 against int8 |  | 0.987 |",
-        "| B, ncnn | 352 |  | 4.000 (4.000-4.000) | float32 only "
-        "| **3.00x** (2.20-3.80) | a, int8 against float32 | 2e-06 |  |",
+        "| a, LiteRT, deployment | 320 | 102 | 3.000 (2.200-3.800) | 1.500 (1.100-1.900) | ours "
+        "|  |  |  | 2e-06 | 0.987 |",
+        "| a, LiteRT, canonical | 320 | 102 | int8 only | 2.250 (1.650-2.850) | deployment "
+        "| **1.50x** (1.50-1.50) |  |  |  | 0.987 |",
+        "| B, ncnn | 352 |  | 4.000 (4.000-4.000) | float32 only | a "
+        "|  | **1.50x** (1.10-1.90) | **3.00x** (2.20-3.80) | 2e-06 |  |",
         "",
         "Not run: C as onnx, without c.onnx.",
     ]
