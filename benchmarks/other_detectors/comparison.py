@@ -1,5 +1,6 @@
 """Checks what detectors compute in each runtime, and times all of them side by side."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -48,26 +49,35 @@ def compare_all(config: DetectorsConfig) -> dict:
     Raises:
       UserError: a file is damaged, or a runtime does not compute what it should.
     """
-    found = theirs.find(config.folder) if config.folder else theirs.Found({}, ())
+    found = theirs.Found({}, ())
+    if config.folder:
+        found = theirs.find(config.folder, config.runtimes)
+    for line in found.missing:
+        print(f"warning: not run: {line}", file=sys.stderr)
+    prepared = _prepare_all(found, config)
+    # Ours first in the table.
+    prepared.sort(key=lambda pair: pair[0].name not in OURS)
+    detectors, checks = zip(*prepared, strict=True)
+    request = {"models": [model for each in detectors for model in _models(each)]}
+    times = measure(_WORKER, {"detectors": request}, config.turns)["detectors"]
+    return {"rows": summarize(detectors, checks, times), "missing": list(found.missing)}
+
+
+def _prepare_all(
+    found: theirs.Found, config: DetectorsConfig
+) -> list[tuple[Prepared, list[dict[str, float]]]]:
+    """Returns all detectors with what `check` returns: others' first, for they may be damaged."""
     published = [name for name, files in found.files.items() if files]
-    detectors, checks = [], []
+    prepared = []
     with Progress("converting", len(OURS) + len(published), unit="detector") as progress:
-        # Others' files first: they may be damaged.
         for name in (*published, *OURS):
             if name in OURS:
                 detector = _prepare(name, config.cache)
             else:
                 detector = theirs.prepare(name, found.files[name], config.runtimes, config.cache)
-            if detector.files:
-                detectors.append(detector)
-                checks.append(check(detector, config.turns.core))
-            progress.update(len(detectors))
-    # Ours first in the table.
-    order = sorted(range(len(detectors)), key=lambda i: detectors[i].name not in OURS)
-    detectors, checks = ([each[i] for i in order] for each in (detectors, checks))
-    request = {"models": [model for each in detectors for model in _models(each)]}
-    times = measure(_WORKER, {"detectors": request}, config.turns)["detectors"]
-    return {"rows": summarize(detectors, checks, times), "missing": list(found.missing)}
+            prepared.append((detector, check(detector, config.turns.core)))
+            progress.update(len(prepared))
+    return prepared
 
 
 def _prepare(name: str, cache: Path) -> Prepared:

@@ -32,8 +32,12 @@ class Found:
     missing: tuple[str, ...]
 
 
-def find(folder: Path) -> Found:
-    """Returns the files in a folder that are those of `THEIRS`.
+def find(folder: Path, runtimes: Sequence[str]) -> Found:
+    """Returns the files in a folder that are those of `THEIRS` and can be run.
+
+    Args:
+      folder: of published files.
+      runtimes: keys of `PACKAGES`; LiteRT is always there.
 
     Raises:
       UserError: the folder does not exist or has none of them.
@@ -44,6 +48,8 @@ def find(folder: Path) -> Found:
     missing = []
     for name, theirs in THEIRS.items():
         for kind, file in theirs.files.items():
+            if not _chosen(kind, runtimes):
+                continue
             absent = [each for each in _parts(folder / file) if not each.is_file()]
             if absent:
                 lacking = " and ".join(each.name for each in absent)
@@ -52,7 +58,10 @@ def find(folder: Path) -> Found:
                 files[name][kind] = folder / file
     if not any(files.values()):
         names = ", ".join(file for theirs in THEIRS.values() for file in theirs.files.values())
-        raise UserError(f"{folder} has none of {names}; docs/detection.md says where they are")
+        raise UserError(
+            f"{folder} has nothing for {', '.join((*runtimes, 'litert'))} of {names}; "
+            "docs/detection.md says where they are"
+        )
     return Found(files, tuple(missing))
 
 
@@ -65,8 +74,8 @@ def prepare(name: str, files: dict[str, Path], runtimes: Sequence[str], cache: P
 
     Args:
       name: a key of `THEIRS`.
-      files: its paths by format, at least one.
-      runtimes: keys of `PACKAGES`, of which those are used that can run the files.
+      files: its paths by format, as `find` returns them.
+      runtimes: as for `find`.
       cache: folder of folders.
 
     Raises:
@@ -78,15 +87,10 @@ def prepare(name: str, files: dict[str, Path], runtimes: Sequence[str], cache: P
     images = theirs.preprocess(photos(theirs.pixels))
     np.save(folder / "checked.npy", images[CALIBRATION:])
     found, multiply_adds = {}, None
-    if "onnx" in files and _chosen("onnx", runtimes):
-        calibration = folder / "calibration.npy"
-        np.save(calibration, np.ascontiguousarray(images[:CALIBRATION].transpose(0, 3, 1, 2)))
+    if "onnx" in files:
         source, multiply_adds = _current_onnx(files["onnx"], theirs, folder)
-        for runtime in _chosen("onnx", runtimes):
-            found[Variant(runtime, PUBLISHED, "float32")] = source
-            int8 = Variant(runtime, PUBLISHED, "int8")
-            found[int8] = _quantized(int8, source, calibration)
-    if "ncnn" in files and _chosen("ncnn", runtimes):
+        found |= _onnx_files(source, images[:CALIBRATION], _chosen("onnx", runtimes))
+    if "ncnn" in files:
         found[Variant("ncnn", PUBLISHED, "float32")] = files["ncnn"]
     if "tflite" in files:
         found[Variant("litert", PUBLISHED, "int8")] = files["tflite"]
@@ -103,7 +107,7 @@ def prepare(name: str, files: dict[str, Path], runtimes: Sequence[str], cache: P
 
 
 def _chosen(kind: str, runtimes: Sequence[str]) -> list[str]:
-    return [runtime for runtime in _RUNTIMES[kind] if runtime in runtimes]
+    return [runtime for runtime in _RUNTIMES[kind] if runtime in (*runtimes, "litert")]
 
 
 def _current_onnx(path: Path, theirs: Theirs, folder: Path) -> tuple[Path, int]:
@@ -156,6 +160,18 @@ def _multiply_adds(model: "onnx.ModelProto") -> int:  # noqa: F821
         int(np.prod(shapes[node.output[0]][2:]) * np.prod(kernels[node.input[1]]))
         for node in convolutions
     )
+
+
+def _onnx_files(source: Path, images: np.ndarray, runtimes: Sequence[str]) -> dict[Variant, Path]:
+    """Returns a float32 ONNX file and, quantized with images, each runtime's int8 file."""
+    calibration = source.with_name("calibration.npy")
+    np.save(calibration, np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    found = {}
+    for runtime in runtimes:
+        found[Variant(runtime, PUBLISHED, "float32")] = source
+        int8 = Variant(runtime, PUBLISHED, "int8")
+        found[int8] = _quantized(int8, source, calibration)
+    return found
 
 
 def _quantized(variant: Variant, source: Path, calibration: Path) -> Path:

@@ -132,7 +132,10 @@ class _Ncnn:
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         weights = str(Path(path).with_suffix(".bin"))
         if self._net.load_param(path) or self._net.load_model(weights):
-            raise UserError(f"ncnn cannot load {path}; measure without it (--runtimes)")
+            raise UserError(
+                f"ncnn cannot load {path} with its .bin file; write or fetch both again, or "
+                "measure without ncnn (--runtimes)"
+            )
         self._input, self._outputs = self._net.input_names()[0], self._net.output_names()
 
     def set_input(self, image: np.ndarray) -> None:
