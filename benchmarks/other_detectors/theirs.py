@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from benchmarks.other_runtimes.files import CALIBRATION, PUBLISHED, Variant, pho
 from common.cli import UserError
 from edge.profiling.layers import read_layers
 from edge.running import worker
+
+if TYPE_CHECKING:
+    import onnx
 
 # The runtimes of each format, the one whose float32 outputs are the reference first.
 _RUNTIMES = {"onnx": ("onnxruntime", "openvino"), "ncnn": ("ncnn",), "tflite": ("litert",)}
@@ -113,8 +117,8 @@ def _chosen(kind: str, runtimes: Sequence[str]) -> list[str]:
 def _current_onnx(path: Path, theirs: Theirs, folder: Path) -> tuple[Path, int]:
     """Returns a copy of an ONNX file that can be quantized, and its multiply-adds.
 
-    Weights that are listed as inputs, as old exporters did, are so no longer: a runtime could
-    take none of them for a constant, and would be slower.
+    Weights that are listed as inputs, as old exporters did, are so no longer: a runtime must not
+    take such a weight for a constant.
 
     Raises:
       UserError: it is damaged, or its input has another shape.
@@ -144,7 +148,7 @@ def _current_onnx(path: Path, theirs: Theirs, folder: Path) -> tuple[Path, int]:
     return target, _multiply_adds(model)
 
 
-def _multiply_adds(model: "onnx.ModelProto") -> int:  # noqa: F821
+def _multiply_adds(model: "onnx.ModelProto") -> int:
     """Returns the multiply-adds of an ONNX model's convolutions."""
     import onnx
 
