@@ -125,10 +125,12 @@ readme: venv
 	@$(PY) tools/update_readme.py
 
 # Takes half an hour on 2 cores the first time; converted files are kept in build/benchmarks.
+# DETECTORS_FLAGS=--detectors=FOLDER compares with published detectors, too: docs/detection.md.
 bench: venv
 	@$(PY) -m pip install --quiet -r requirements-bench.lock
 	@$(PY) -m benchmarks.latency
 	@$(PY) -m benchmarks.runtimes
+	@$(PY) -m benchmarks.detectors $(DETECTORS_FLAGS)
 	@$(PY) -m benchmarks.micro_and_npu
 	@$(PY) -m benchmarks.micro_memory
 	@$(PY) -m benchmarks.ethosu

@@ -1,5 +1,6 @@
 """The files for comparing runtimes: one network with the same weights in every format."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from trainers.optimization.averaging import BatchNormStatistics
 IMAGES = 40
 # Images for the int8 ranges; the runtimes' outputs are compared on the others.
 CALIBRATION = 32
+# The graph of others' own file.
+PUBLISHED = "published"
 # Of a channel, as a share of the mean variance of its layer's channels.
 SMALLEST_VARIANCE = 0.1
 
@@ -33,7 +36,8 @@ class Variant:
 
     Attributes:
       runtime: "litert" or a key of `benchmarks.other_runtimes.models.PACKAGES`.
-      graph: "canonical", the trained network with its shuffles, or "deployment", without.
+      graph: "canonical", the trained network with its shuffles, "deployment", without, or
+        `PUBLISHED`.
       precision: "float32" or "int8".
     """
 
@@ -73,7 +77,8 @@ class Comparison:
     Attributes:
       files: by variant.
       images: path of the images [n, height, width, channels] that outputs are compared on.
-      logits: the Keras model's logits of these images, [n, classes].
+      logits: the Keras model's logits of these images, [n, classes]; a detector's raw output,
+        [n, points, 4 + classes].
     """
 
     files: dict[Variant, Path]
@@ -96,18 +101,35 @@ def write_files(network: str, runtimes: tuple[str, ...], folder: Path) -> Compar
       >>> comparison = write_files("v2-1x", ("onnxruntime",), Path("build"))
     """
     model = build(network)
-    pictures = photos(model.input_shape[1])
+    return write_model(model, variants(runtimes, is_v2(model)), folder)
+
+
+def write_model(model: keras.Model, wanted: Sequence[Variant], folder: Path) -> Comparison:
+    """Writes a model into `folder` in the formats of the variants.
+
+    Args:
+      model: a network with random weights; its BatchNormalization gets the images' statistics.
+      wanted: the variants.
+      folder: must exist; files of the same names are replaced.
+
+    Raises:
+      UserError: a quantizer failed.
+
+    Examples:
+      >>> comparison = write_model(build("v2-1x"), [OURS], Path("build"))
+    """
+    pictures = preprocess_input(photos(model.input_shape[1]))
     calibration, checked = pictures[:CALIBRATION], pictures[CALIBRATION:]
     settle_batch_norms(model, calibration)
     writer = _Writer(model, folder, calibration)
-    files = {variant: writer.write(variant) for variant in variants(runtimes, is_v2(model))}
+    files = {variant: writer.write(variant) for variant in wanted}
     images = folder / "checked.npy"
     np.save(images, checked)
     return Comparison(files, images, np.asarray(tf.function(model)(checked, training=False)))
 
 
 def photos(size: int) -> np.ndarray:
-    """Returns preprocessed crops of scikit-learn's two photographs, [IMAGES, size, size, 3]."""
+    """Returns crops of scikit-learn's two photographs, uint8 [IMAGES, size, size, 3]."""
     from sklearn.datasets import load_sample_images
 
     both = load_sample_images().images
@@ -117,7 +139,7 @@ def photos(size: int) -> np.ndarray:
         photo = both[index % len(both)]
         top, left = (rng.integers(extent - size + 1) for extent in photo.shape[:2])
         crops.append(photo[top : top + size, left : left + size])
-    return preprocess_input(np.stack(crops))
+    return np.stack(crops)
 
 
 def settle_batch_norms(model: keras.Model, images: np.ndarray) -> None:

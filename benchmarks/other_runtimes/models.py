@@ -1,4 +1,4 @@
-"""One network in one of several runtimes, on one thread: image in, logits out.
+"""One network in one of several runtimes, on one thread: image in, outputs out.
 
 Each runtime has the settings that its makers recommend for one image at a time, and its input is in
 place before the time starts. The packages are imported where they are used: any may be missing.
@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.measuring.results import installed_versions
 from common.cli import UserError
-from common.tflite.litert import LiteRTModel
+from common.tflite.litert import LiteRTNetwork
 
 # By runtime: the packages that it needs, including its quantizer and its file format.
 PACKAGES = {
@@ -29,10 +29,10 @@ class RuntimeModel(Protocol):
         """Copies a preprocessed float32 image (1, height, width, channels) into the input."""
 
     def run(self) -> None:
-        """Computes the logits: what a benchmark times."""
+        """Computes the outputs: what a benchmark times."""
 
     def output(self) -> np.ndarray:
-        """Returns the float32 logits (classes,)."""
+        """Returns all float32 outputs in a row, the larger ones first: a classifier's logits."""
 
 
 def versions(runtimes: Sequence[str]) -> dict[str, str]:
@@ -54,16 +54,18 @@ def load(runtime: str, path: str) -> RuntimeModel:
 
 class _LiteRT:
     def __init__(self, path: str):
-        self._model = LiteRTModel(path)
+        self._model = LiteRTNetwork(path)
 
     def set_input(self, image: np.ndarray) -> None:
-        self._model.set_input(self._model.quantize_input(image))
+        (source,) = self._model.inputs
+        self._model.set_inputs([source.quantize(image)])
 
     def run(self) -> None:
         self._model.run()
 
     def output(self) -> np.ndarray:
-        return self._model.dequantize_output(self._model.output())[0]
+        raw = self._model.output_arrays()
+        return _in_a_row([t.dequantize(x) for t, x in zip(self._model.outputs, raw, strict=True)])
 
 
 class _OnnxRuntime:
@@ -76,9 +78,10 @@ class _OnnxRuntime:
         options.add_session_config_entry("session.x64quantprecision", "1")
         providers = ["CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(path, options, providers=providers)
-        # The output is bound, so that a run allocates and copies nothing.
+        # The outputs are bound, so that a run allocates and copies nothing.
         self._binding = self._session.io_binding()
-        self._binding.bind_output(self._session.get_outputs()[0].name)
+        for output in self._session.get_outputs():
+            self._binding.bind_output(output.name)
 
     def set_input(self, image: np.ndarray) -> None:
         self._binding.bind_cpu_input(self._session.get_inputs()[0].name, _channels_first(image))
@@ -87,7 +90,7 @@ class _OnnxRuntime:
         self._session.run_with_iobinding(self._binding)
 
     def output(self) -> np.ndarray:
-        return self._binding.copy_outputs_to_cpu()[0][0]
+        return _in_a_row(self._binding.copy_outputs_to_cpu())
 
 
 class _OpenVino:
@@ -104,6 +107,7 @@ class _OpenVino:
             "ENABLE_CPU_PINNING": False,
         }
         compiled = openvino.Core().compile_model(path, "CPU", settings)
+        self._outputs = compiled.outputs
         self._request = compiled.create_infer_request()
 
     def set_input(self, image: np.ndarray) -> None:
@@ -113,7 +117,7 @@ class _OpenVino:
         self._request.infer()
 
     def output(self) -> np.ndarray:
-        return np.array(self._request.get_output_tensor().data[0])
+        return _in_a_row([self._request.get_tensor(output).data for output in self._outputs])
 
 
 class _Ncnn:
@@ -128,8 +132,11 @@ class _Ncnn:
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         weights = str(Path(path).with_suffix(".bin"))
         if self._net.load_param(path) or self._net.load_model(weights):
-            raise UserError(f"ncnn cannot load {path}; measure without it (--runtimes)")
-        self._input, self._output = self._net.input_names()[0], self._net.output_names()[0]
+            raise UserError(
+                f"ncnn cannot load {path} with its .bin file; write or fetch both again, or "
+                "measure without ncnn (--runtimes)"
+            )
+        self._input, self._outputs = self._net.input_names()[0], self._net.output_names()
 
     def set_input(self, image: np.ndarray) -> None:
         # A variable keeps the array until it is copied: a Mat does not hold a reference to it.
@@ -140,10 +147,16 @@ class _Ncnn:
         # An extractor remembers what it has computed: a new one for every inference.
         extractor = self._net.create_extractor()
         extractor.input(self._input, self._image)
-        _, self._logits = extractor.extract(self._output)
+        self._found = [extractor.extract(output)[1] for output in self._outputs]
 
     def output(self) -> np.ndarray:
-        return np.array(self._logits)
+        return _in_a_row([np.array(found) for found in self._found])
+
+
+def _in_a_row(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    # Exporters and runtimes name and order a detector's outputs differently; their sizes differ.
+    largest_first = sorted(outputs, key=np.size, reverse=True)
+    return np.concatenate([np.ravel(output) for output in largest_first])
 
 
 def _channels_first(image: np.ndarray) -> np.ndarray:

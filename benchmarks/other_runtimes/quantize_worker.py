@@ -24,6 +24,7 @@ def quantize(request: dict) -> dict:
 
 def _onnxruntime(source: Path, target: Path, images: np.ndarray) -> None:
     """QDQ format, one scale per channel; uint8 activations, for which its x86 kernels are made."""
+    import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -33,8 +34,9 @@ def _onnxruntime(source: Path, target: Path, images: np.ndarray) -> None:
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             image = next(self._images, None)
-            return None if image is None else {"image": image[np.newaxis]}
+            return None if image is None else {name: image[np.newaxis]}
 
+    name = onnx.load(source).graph.input[0].name
     prepared = target.with_suffix(".prepared.onnx")
     # All shapes are known: nothing is symbolic.
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
