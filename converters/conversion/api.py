@@ -16,7 +16,7 @@ from converters.conversion.pipeline import convert_network
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.micro_target.settings import MemorySettings
 from converters.options import DEFAULT_METHOD, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
-from converters.quantization.aware import quantized_source
+from converters.quantized_source import quantized_source
 from converters.source.from_model import network_of_model
 
 _COMMAND = "converters.convert"

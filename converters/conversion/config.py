@@ -23,6 +23,7 @@ from converters.options import (
     ONNX_WEIGHT_BITS,
     QUANTIZATIONS,
 )
+from converters.quantization.config import default_folder
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class ConversionConfig:
     @property
     def qat_folder(self) -> Path:
         """The folder of the quantization-aware training."""
-        return self.qat or self.model / "qat"
+        return self.qat or default_folder(self.model)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -16,8 +16,9 @@ from converters.graph.operations import Graph
 from converters.graph.targets import ONNX_LOWERING
 from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
-from converters.quantization.config import QatConfig
+from converters.quantization.config import QatConfig, is_file
 from converters.quantization.fake_quantization import Range, fake_quant_model
+from converters.source.classifier_file import check_same_classifier
 from converters.source.network import Network
 
 
@@ -90,11 +91,6 @@ class Sources:
           UserError: the training is of another model, or for another target.
         """
         config, folder = self.config, self.config.qat_folder
-        if config.model is None or not config.model.is_dir():
-            raise UserError(
-                "int8-qat is of a workdir's training (shufflenet quantize); a .keras file has "
-                "int8-ptq, and a model in Python converters.quantization_aware"
-            )
         found = QatConfig.load(folder)
         if found.model.resolve() != config.model.resolve():
             raise UserError(
@@ -106,6 +102,8 @@ class Sources:
                 f"{folder} was trained for {found.target}, not {config.target}; convert with "
                 f"--target={found.target}, or train again with shufflenet quantize"
             )
+        if is_file(found.model):
+            check_same_classifier(self.network, folder)
         return found
 
     @cached_property
