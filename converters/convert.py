@@ -61,6 +61,11 @@ _QUANTIZATION = flags.DEFINE_list(
 _TARGET = flags.DEFINE_string(
     "target", "cpu", "Device to write the deployment graph for: " + ", ".join(LOWERINGS) + "."
 )
+_BATCH = flags.DEFINE_integer(
+    "batch",
+    1,
+    "Examples per inference of every .tflite file; more than one only with --target=cpu.",
+)
 _IO_DTYPE = flags.DEFINE_string(
     "io_dtype",
     "int8",
@@ -137,6 +142,7 @@ def main() -> None:
         graphs=tuple(_GRAPH.value),
         quantizations=tuple(_QUANTIZATION.value),
         target=_TARGET.value,
+        batch=_BATCH.value,
         io_dtype=_IO_DTYPE.value,
         ranges=_RANGES.value,
         onnx_layout=_ONNX_LAYOUT.value,

@@ -134,7 +134,7 @@ def convert_network(
             say(f"converting and checking {path.name}")
             content = CONVERTERS[graph, quantization](sources, quantization)
             content, memory = _fitted(content, config, graph, quantization)
-            path.write_bytes(_with_metadata(content, network, path.suffix, config.target))
+            path.write_bytes(_with_metadata(content, network, path.suffix, config))
             files[path.name] = {
                 **_describe_file(path, quantization, evaluation, _exact(sources, quantization)),
                 **_describe_method(sources, graph, quantization),
@@ -144,7 +144,7 @@ def convert_network(
                 files[path.name] |= step(path, graph, network, evaluation.samples)
         calibrated = set(config.quantizations) & set(CALIBRATED)
         fields = {
-            **_describe_network(evaluation),
+            **_describe_network(evaluation, config.batch),
             "files": files,
             "calibration_images": sources.calibration_images if calibrated else 0,
             "labels": write_labels(folder, list(network.labels)) if network.labels else None,
@@ -157,7 +157,7 @@ def convert_network(
     return fields
 
 
-def _describe_network(evaluation: Evaluation) -> dict:
+def _describe_network(evaluation: Evaluation, batch: int) -> dict:
     network = evaluation.network
     description = network.description
     pairs = zip(network.outputs, network.output_shapes, strict=True)
@@ -166,8 +166,8 @@ def _describe_network(evaluation: Evaluation) -> dict:
         "model": {**description["model"], **evaluation.known},
         "training": description["training"],
         "task": network.task,
-        "inputs": [each.describe() for each in network.inputs],
-        "outputs": [{"name": name, "shape": [1, *shape]} for name, shape in pairs],
+        "inputs": [each.describe(batch) for each in network.inputs],
+        "outputs": [{"name": name, "shape": [batch, *shape]} for name, shape in pairs],
         **({} if network.decoding is None else {"decode": network.decoding.describe()}),
     }
 
@@ -182,10 +182,13 @@ def _fitted(
     return (content, {}) if fit is None else (fit.content, {"memory": fit.describe()})
 
 
-def _with_metadata(content: bytes, network: Network, suffix: str, target: str) -> bytes:
+def _with_metadata(
+    content: bytes, network: Network, suffix: str, config: ConversionConfig
+) -> bytes:
     # Libraries of phones read it. A microcontroller would pay for it in flash, and compilers for
-    # accelerators have not been tried with it.
-    if not network.is_image_classifier or (suffix == ".tflite" and target != "cpu"):
+    # accelerators have not been tried with it. Libraries give a file one image.
+    is_for_phones = config.target == "cpu" and config.batch == 1
+    if not network.is_image_classifier or (suffix == ".tflite" and not is_for_phones):
         return content
     preprocessing = network.inputs[0].describe()["preprocessing"]
     description = metadata.Description(

@@ -121,24 +121,35 @@ class Sources:
 def _canonical(sources: Sources, quantization: str) -> bytes:
     calibration = sources.calibration if quantization == "int8-ptq" else None
     model, io_dtype = sources.network.model, sources.config.io_dtype
-    return canonical.convert(model, quantization, calibration, io_dtype, ends=sources.ends)
+    return canonical.convert(
+        model, quantization, calibration, io_dtype, sources.config.batch, sources.ends
+    )
 
 
 def _float(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_float(emit(sources.graph), quantization, sources.ends)
+    return tflite.convert_float(
+        emit(sources.graph), quantization, sources.ends, sources.config.batch
+    )
 
 
 def _int8_ptq(sources: Sources, quantization: str) -> bytes:
     model = fake_quant_model(sources.graph, sources.ranges)
-    return tflite.convert_fake_quant(model, sources.config.io_dtype, sources.ends)
+    return _fake_quant(sources, model)
 
 
 def _int8_qat(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_fake_quant(sources.qat_model, sources.config.io_dtype, sources.ends)
+    return _fake_quant(sources, sources.qat_model)
+
+
+def _fake_quant(sources: Sources, model: tf_keras.Model) -> bytes:
+    config = sources.config
+    return tflite.convert_fake_quant(model, config.io_dtype, sources.ends, config.batch)
 
 
 def _int16(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_int16(emit(sources.graph), sources.calibration, sources.ends)
+    return tflite.convert_int16(
+        emit(sources.graph), sources.calibration, sources.ends, sources.config.batch
+    )
 
 
 def _onnx(sources: Sources, quantization: str) -> bytes:

@@ -44,7 +44,7 @@ def test_a_keras_file_is_trained_and_converted(run_cli, classifier, digits_folde
     done = run_cli(QUANTIZE, *flags)
     assert "the model is net_qat/fake_quant.weights.h5" in done.stdout
     start = json.loads((tmp_path / "net_qat/metrics.jsonl").read_text().splitlines()[0])
-    assert start["step"] == 0 and start["eval_top1"] > 0.9
+    assert start["step"] == 0 and start["top1"] > 0.9
     assert (tmp_path / "net_qat/labels.txt").read_text().split() == LABELS
 
     convert = ["--output=artifact", "--quantization=int8-qat", "--samples=30"]
