@@ -3,7 +3,7 @@
 import functools
 import gc
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from common.choices import choose
 from common.cli import UserError
 from common.comparison import relative_errors
-from common.files import atomic_write, write_json
+from common.files import write_json
 from common.progress import Progress
 from common.storage.readers import read_json
 from common.table import markdown_table
@@ -67,62 +67,73 @@ def check_names(names: Sequence[str] | None) -> tuple[str, ...]:
     return choose("network", names or None, NETWORKS)
 
 
-def convert_all(names: Sequence[str], size: int, cache: Path) -> dict[str, dict]:
+def convert_all(
+    networks: Mapping[str, Callable[..., keras.Model]], size: int, cache: Path
+) -> dict[str, dict]:
     """Returns by network what its files compute; converts those that the cache lacks.
 
+    Args:
+      networks: what builds each, from `input_shape`, `weights` and `classifier_activation`.
+      size: height and width of the images, pixels.
+      cache: folder of converted files.
+
     Returns:
-      `files`, [usual, ours], `operators` and `cosine` of each by `_FILES`, and `float_error`; of a
-      network that the rewriting refuses, `refused`, the reason, and no values of ours.
+      `files`, `operators` and `cosine` by `_FILES`, and `float_error`; `refused` has the reason for
+      a file that cannot be made, instead.
     """
     found: dict[str, dict] = {}
-    with Progress("converting", len(names), unit="network") as progress:
-        for name in names:
+    with Progress("converting", len(networks), unit="network") as progress:
+        for name, build in networks.items():
             digest = source_digest("deployment", _SOURCES)
             folder = (cache / f"{name}_{size}px_{digest}").absolute()
             record = folder / "found.json"
             if not record.is_file():
                 folder.mkdir(parents=True, exist_ok=True)
                 # Last, so that an interrupted conversion is made again.
-                write_json(record, _converted(name, size, folder))
+                write_json(record, _converted(build, name, size, folder))
                 gc.collect()
             found[name] = read_json(record, "remove its folder, so that it is made again")
             progress.update(len(found))
     return found
 
 
-def _converted(name: str, size: int, folder: Path) -> dict:
+def _converted(build: Callable[..., keras.Model], name: str, size: int, folder: Path) -> dict:
     # Otherwise Keras would keep all of the networks in memory.
     keras.backend.clear_session()
-    shape = (size, size, 3)
     images, others = np.split(smooth_images(2 * _IMAGES, size), 2)
     if name in _PIXELS:
         images, others = ((x + 1) * 127.5 for x in (images, others))
-    build = functools.partial(
-        NETWORKS[name], input_shape=shape, weights=None, classifier_activation=None
-    )
-    model = random_network(build)
+    arguments = {"input_shape": (size, size, 3), "weights": None, "classifier_activation": None}
+    model = random_network(functools.partial(build, **arguments))
     _fit_statistics(model, images)
     expected = model.predict(others, batch_size=4, verbose=0)
-    contents = {"usual": canonical.convert(model, "int8-ptq", images)}
-    found: dict[str, Any] = {}
-    try:
-        graph = deployment_graph(model)
-    except UserError as error:
-        found["refused"] = str(error)
-    else:
-        found["float_error"] = _float_error(graph, images, others, expected)
-        contents["ours"] = convert_graph(graph, "int8-ptq", images)
-    for whose, content in contents.items():
-        with atomic_write(folder / f"{whose}.tflite") as temporary:
-            temporary.write_bytes(content)
-    paths = {whose: folder / f"{whose}.tflite" for whose in contents}
-    return {
-        **found,
-        "parameters": model.count_params(),
-        "files": [str(path) for path in paths.values()],
-        "operators": {whose: _operators(path) for whose, path in paths.items()},
-        "cosine": {whose: _cosine(path, others, expected) for whose, path in paths.items()},
-    }
+    found: dict[str, Any] = {"parameters": model.count_params(), "refused": {}}
+    found |= {"files": {}, "operators": {}, "cosine": {}}
+    for whose, make in {"usual": _usual, "ours": _ours}.items():
+        try:
+            content, more = make(model, images, others, expected)
+        except UserError as error:
+            found["refused"][whose] = str(error)
+            continue
+        path = folder / f"{whose}.tflite"
+        path.write_bytes(content)
+        found["files"][whose] = str(path)
+        found["operators"][whose] = _operators(path)
+        found["cosine"][whose] = _cosine(path, others, expected)
+        found |= more
+    return found
+
+
+def _usual(model: keras.Model, images: np.ndarray, *unused: np.ndarray) -> tuple[bytes, dict]:
+    return canonical.convert(model, "int8-ptq", images), {}
+
+
+def _ours(
+    model: keras.Model, images: np.ndarray, others: np.ndarray, expected: np.ndarray
+) -> tuple[bytes, dict]:
+    graph = deployment_graph(model)
+    error = _float_error(graph, images, others, expected)
+    return convert_graph(graph, "int8-ptq", images), {"float_error": error}
 
 
 def smooth_images(count: int, size: int) -> np.ndarray:
@@ -141,6 +152,8 @@ def smooth_images(count: int, size: int) -> np.ndarray:
 def _fit_statistics(model: keras.Model, images: np.ndarray) -> None:
     """Gives BatchNormalization the statistics of images, as a training would."""
     layers = batch_norms(model)
+    if not layers:
+        return
     before = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0
@@ -176,60 +189,47 @@ def timed(networks: dict[str, dict], turns: Turns) -> dict[str, dict]:
 
     `faster` is how many times as long as ours the usual file took in the same round.
     """
-    requests = {name: {"files": network["files"]} for name, network in networks.items()}
+    requests = {
+        name: {"files": list(network["files"].values())}
+        for name, network in networks.items()
+        if network["files"]
+    }
     times = measure("edge.running.timing", requests, turns)
     result = {}
     for name, network in networks.items():
-        rows = times[name]
+        rows = dict(zip(network["files"], times.get(name, ()), strict=True))
         values = {key: value for key, value in network.items() if key != "files"}
-        pairs = zip(_FILES, rows, strict=False)  # A refused one has the usual file alone.
-        values["latency"] = {whose: statistics(list(row)) for whose, row in pairs}
+        values["latency"] = {whose: statistics(list(row)) for whose, row in rows.items()}
         if len(rows) == len(_FILES):
-            values["faster"] = spread(rows[0] / rows[1])
+            values["faster"] = spread(rows["usual"] / rows["ours"])
         result[name] = values
     return result
 
 
 def table(run: dict) -> str:
-    """Returns a markdown table with a row per network, and a line for each that is refused."""
+    """Returns a markdown table with a row per network, and a line for each file that is refused."""
     headers = [
         "network",
-        "operators: usual",
-        "ours",
-        "float error",
-        "int8 cosine: usual",
-        "ours",
-        "usual, ms (p10-p90)",
-        "ours, ms (p10-p90)",
-        "faster",
+        *("operators: usual", "ours", "float error", "int8 cosine: usual", "ours"),
+        *("usual, ms (p10-p90)", "ours, ms (p10-p90)", "faster"),
     ]
     networks = run["networks"]
     lines = [markdown_table(headers, [_row(name, network) for name, network in networks.items()])]
     for name, network in networks.items():
-        if "refused" in network:
-            lines.append(f"{name}: {network['refused']}")
+        lines += [f"{name}, {whose}: {why}" for whose, why in network["refused"].items()]
     return "\n\n".join(lines)
 
 
 def _row(name: str, network: dict) -> list[str]:
-    if "refused" in network:
-        ours = dict.fromkeys(("operators", "error", "cosine", "latency", "faster"), "-")
-    else:
-        ours = {
-            "operators": f"{network['operators']['ours']}",
-            "error": f"{network['float_error']:.1e}",
-            "cosine": f"{network['cosine']['ours']:.4f}",
-            "latency": interval(network["latency"]["ours"], 2),
-            "faster": interval(network["faster"], 2, bold=True, unit="x"),
-        }
+    def cells(field: str, show: Callable[[Any], str]) -> list[str]:
+        return [show(network[field][w]) if w in network[field] else "-" for w in _FILES]
+
+    error, faster = network.get("float_error"), network.get("faster")
     return [
         name,
-        f"{network['operators']['usual']}",
-        ours["operators"],
-        ours["error"],
-        f"{network['cosine']['usual']:.4f}",
-        ours["cosine"],
-        interval(network["latency"]["usual"], 2),
-        ours["latency"],
-        ours["faster"],
+        *cells("operators", str),
+        "-" if error is None else f"{error:.1e}",
+        *cells("cosine", "{:.4f}".format),
+        *cells("latency", lambda found: interval(found, 2)),
+        "-" if faster is None else interval(faster, 2, bold=True, unit="x"),
     ]
