@@ -22,6 +22,8 @@ from trainers.networks.classifiers import without_softmax
 from trainers.networks.models import load_model
 
 _IN_PYTHON = "train it in Python with converters.quantization_aware, which takes every network"
+# As `trainers.settings.ImageConfig` has it.
+_SMALLEST = 32
 # Operations of `keras.ops` that end a network with no logits.
 _OPERATIONS = ("Sigmoid", "Tanh", "Relu", "LogSoftmax", "HardSigmoid")
 
@@ -103,6 +105,11 @@ def _check_ends(model: keras.Model, names: list[str], path: Path) -> None:
         raise UserError(
             f"{path} takes the shape {shape}, but photographs become squares of 1 or 3 channels; "
             f"{_IN_PYTHON}"
+        )
+    if shape[0] < _SMALLEST:
+        raise UserError(
+            f"{path} takes images of {shape[0]} pixels, but shufflenet quantize reads photographs "
+            f"of {_SMALLEST} or more; {_IN_PYTHON}"
         )
 
 

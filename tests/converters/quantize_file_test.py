@@ -69,8 +69,8 @@ def test_a_keras_file_is_trained_and_converted(run_cli, classifier, digits_folde
     assert "net.keras has changed since net_qat was trained from it" in done.stderr
 
 
-def small(**layer):
-    image = keras.Input((32, 32, 3))
+def small(size=32, **layer):
+    image = keras.Input((size, size, 3))
     x = L.GlobalAveragePooling2D()(image)
     return image, L.Dense(3, name="kind", **layer)(x)
 
@@ -89,6 +89,7 @@ def several():
             [],
             "net.keras ends with sigmoid, .*converters.quantization_aware",
         ),
+        (lambda: keras.Model(*small(28)), [], "takes images of 28 pixels, .*quantization_aware"),
         (lambda: keras.Model(*small()), [], "say it with --preprocessing"),
         (
             lambda: keras.Model(*small()),
@@ -97,7 +98,7 @@ def several():
         ),
         (lambda: keras.Model(*small()), ["--data_dir="], "--data_dir is missing; net.keras is"),
     ],
-    ids=["several outputs", "sigmoid", "unknown pixels", "two names", "no photographs"],
+    ids=["several outputs", "sigmoid", "small", "unknown pixels", "two names", "no photographs"],
 )
 def test_what_cannot_be_trained_is_named(run_cli, digits_folder, tmp_path, build, flags, message):
     build().save(tmp_path / "net.keras")
