@@ -134,6 +134,7 @@ bench: venv
 	@$(PY) -m benchmarks.micro_and_npu
 	@$(PY) -m benchmarks.micro_memory
 	@$(PY) -m benchmarks.ethosu
+	@$(PY) -m benchmarks.any_network
 
 # An hour the first time: six conversions, and two virtual machines that boot.
 bench-arm: venv

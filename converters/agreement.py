@@ -6,12 +6,14 @@ and the first layer that differs by more than 1 LSB.
 
 Example:
   shufflenet agreement --model=work --output=work/agreement
+  shufflenet agreement --model=net.keras --data_dir=photos
 """
 
 from absl import flags
 
 from common import cli, files
 from converters.diagnosis import settings
+from converters.source import flags as source_flags
 from trainers.startup import import_tensorflow
 
 settings.define(
@@ -20,6 +22,7 @@ settings.define(
 )
 # So that --help shows them.
 flags.adopt_module_key_flags(settings)
+flags.adopt_module_key_flags(source_flags)
 
 
 def main() -> None:
@@ -28,7 +31,7 @@ def main() -> None:
     # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.diagnosis.agreement import measure, operator_table, summary
-    from converters.diagnosis.quantized_workdir import load_quantized
+    from converters.diagnosis.quantized_network import load_quantized
 
     print(f"quantizing {config.model} and comparing on {config.images} images", flush=True)
     report = measure(load_quantized(config))

@@ -29,7 +29,7 @@ from converters.micro_target import firmware
 from converters.micro_target import flags as micro_flags
 from converters.micro_target import settings as micro_settings
 from converters.options import DEFAULT_METHOD, IO_DTYPES, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
-from converters.source.flags import ModelFlags
+from converters.source import flags as source_flags
 from trainers.startup import import_tensorflow
 
 _MODEL = flags.DEFINE_string(
@@ -60,6 +60,11 @@ _QUANTIZATION = flags.DEFINE_list(
 )
 _TARGET = flags.DEFINE_string(
     "target", "cpu", "Device to write the deployment graph for: " + ", ".join(LOWERINGS) + "."
+)
+_BATCH = flags.DEFINE_integer(
+    "batch",
+    1,
+    "Examples per inference of every .tflite file; more than one only with --target=cpu.",
 )
 _IO_DTYPE = flags.DEFINE_string(
     "io_dtype",
@@ -95,36 +100,6 @@ _SAMPLES = flags.DEFINE_integer(
 _CALIBRATION_IMAGES = flags.DEFINE_integer(
     "calibration_images", 256, "Training images for the ranges of activations."
 )
-_INPUTS = flags.DEFINE_string(
-    "inputs",
-    None,
-    "For a .keras file whose input is no photograph: an .npz file with an array of examples for "
-    "each input, by its name, and perhaps their classes as `labels`.",
-)
-_LABELS = flags.DEFINE_string(
-    "labels",
-    None,
-    "For a .keras file of a classifier: a file of its class names, one a line, in the order of its "
-    "output; default: the folders of --data_dir, sorted.",
-)
-_PREPROCESSING = flags.DEFINE_string(
-    "preprocessing",
-    None,
-    "For a .keras file that does not say how pixels (0 to 255) become its input: tf (-1 to 1), "
-    "torch (ImageNet's mean and deviation), raw (0 to 255).",
-)
-_OUTPUTS = flags.DEFINE_list(
-    "outputs", [], "For a .keras file: names of the outputs to convert; default: all."
-)
-_INPUT_SIZE = flags.DEFINE_integer(
-    "input_size", None, "For a .keras file that does not fix it: height and width of its input."
-)
-_CROP_SHARE = flags.DEFINE_float(
-    "crop_share",
-    None,
-    "For a .keras file: the share of a photograph's shorter side that its central square has "
-    "(default: that of the training whose workdir the file is in, else 1).",
-)
 _ACCELERATOR = flags.DEFINE_string(
     "accelerator",
     None,
@@ -133,10 +108,12 @@ _ACCELERATOR = flags.DEFINE_string(
     + ".",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output if it is an artifact.")
+source_flags.define()
 edgetpu_flags.define()
 micro_flags.define()
 vela_flags.define("With --accelerator: ")
 # So that --help shows them.
+flags.adopt_module_key_flags(source_flags)
 flags.adopt_module_key_flags(edgetpu_flags)
 flags.adopt_module_key_flags(micro_flags)
 flags.adopt_module_key_flags(vela_flags)
@@ -165,6 +142,7 @@ def main() -> None:
         graphs=tuple(_GRAPH.value),
         quantizations=tuple(_QUANTIZATION.value),
         target=_TARGET.value,
+        batch=_BATCH.value,
         io_dtype=_IO_DTYPE.value,
         ranges=_RANGES.value,
         onnx_layout=_ONNX_LAYOUT.value,
@@ -179,14 +157,7 @@ def main() -> None:
         memory=micro_flags.read(),
         overwrite=_OVERWRITE.value,
     )
-    given = ModelFlags(
-        inputs=None if _INPUTS.value is None else Path(_INPUTS.value),
-        labels=None if _LABELS.value is None else Path(_LABELS.value),
-        preprocessing=_PREPROCESSING.value,
-        outputs=tuple(_OUTPUTS.value),
-        input_size=_INPUT_SIZE.value,
-        crop_share=_CROP_SHARE.value,
-    )
+    given = source_flags.read()
     command = shlex.join(["shufflenet", "convert", *sys.argv[1:]])
     # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()

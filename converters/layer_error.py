@@ -6,12 +6,14 @@ reports signal-to-noise ratios in decibels.
 
 Example:
   shufflenet layer-error --model=work --output=work/layer_error
+  shufflenet layer-error --model=net.keras --data_dir=photos
 """
 
 from absl import flags
 
 from common import cli, files
 from converters.diagnosis import settings
+from converters.source import flags as source_flags
 from trainers.startup import import_tensorflow
 
 settings.define(
@@ -20,6 +22,7 @@ settings.define(
 )
 # So that --help shows them.
 flags.adopt_module_key_flags(settings)
+flags.adopt_module_key_flags(source_flags)
 
 
 def main() -> None:
@@ -28,7 +31,7 @@ def main() -> None:
     # Imported here, so that a wrong flag is reported before TensorFlow takes seconds to load.
     import_tensorflow()
     from converters.diagnosis.layer_error import measure, save_picture, summary, table
-    from converters.diagnosis.quantized_workdir import load_quantized
+    from converters.diagnosis.quantized_network import load_quantized
 
     print(f"quantizing {config.model} and measuring on {config.images} images", flush=True)
     network = load_quantized(config)

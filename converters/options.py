@@ -34,3 +34,5 @@ DEFAULT_METHOD = "mse"
 # Ranges from fewer images than this depend too much on which images they are.
 MIN_CALIBRATION_IMAGES = 32
 MAX_IMAGES = 1_000_000
+# Examples per inference.
+MAX_BATCH = 1024

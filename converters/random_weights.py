@@ -24,15 +24,12 @@ def randomize_batch_norms(model: keras.Model, seed: int = SEED) -> None:
     """Sets random weights and statistics in every BatchNormalization: fresh ones do nothing."""
     rng = np.random.default_rng(seed)
     for layer in batch_norms(model):
-        channels = layer.gamma.shape[0]
-        layer.set_weights(
-            [
-                rng.uniform(0.5, 1.5, channels),
-                rng.normal(0, 0.3, channels),
-                rng.normal(0, 0.3, channels),
-                rng.uniform(0.3, 1.5, channels),
-            ]
-        )
+        channels = layer.moving_mean.shape[0]
+        gamma, beta = rng.uniform(0.5, 1.5, channels), rng.normal(0, 0.3, channels)
+        mean, variance = rng.normal(0, 0.3, channels), rng.uniform(0.3, 1.5, channels)
+        # In Keras's order; some have no scale.
+        parts = [*[gamma] * layer.scale, *[beta] * layer.center, mean, variance]
+        layer.set_weights(parts)
 
 
 def calibration_images(input_shape: Sequence[int | None]) -> np.ndarray:

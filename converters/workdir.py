@@ -31,12 +31,12 @@ class TrainedModel:
     Attributes:
       model: the Keras model, which returns logits; a detector's returns its raw output.
       config: the training's settings; data_dir is where its data is now.
-      labels: class names, in the order of the logits.
+      labels: class names, in the order of the logits; None: those of the data.
     """
 
     model: keras.Model
     config: TrainConfig
-    labels: list[str]
+    labels: list[str] | None
 
 
 def load_trained(workdir: Path, data_dir: str | None = None) -> TrainedModel:

@@ -200,6 +200,8 @@ def _print_table(records: list[dict]) -> None:
     here = [record["machine"] for record in records if record["device"] in _ON_THIS_MACHINE]
     if here and (note := busy_note(here[0])):
         print(note)
+    for batch in sorted({record["batch"] for record in records if "batch" in record}):
+        print(f"Times are of an inference of {batch} examples.")
     if headers != _HEADERS:
         print("rms error: from the Keras model's outputs, in their standard deviations.")
     if any("agreement" in record for record in records):

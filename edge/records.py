@@ -31,6 +31,7 @@ def make_record(job: Job, command: str, device: str, result: Result, machine: di
         "bytes": entry["bytes"],
         "graph": entry["graph"],
         "quantization": entry["quantization"],
+        **_batch(entry),
         "threads": job.threads,
         "cores": list(job.options["cores"]),
         "warmup": job.warmup,
@@ -38,3 +39,9 @@ def make_record(job: Job, command: str, device: str, result: Result, machine: di
         "machine": machine,
         **result.values,
     }
+
+
+def _batch(entry: dict) -> dict:
+    """Returns how many examples an inference is of, if not of one."""
+    batches = [one["shape"][0] for one in entry.get("inputs", []) if len(one["shape"]) > 1]
+    return {"batch": batches[0]} if batches and batches[0] > 1 else {}

@@ -164,7 +164,7 @@ class LiteRTNetwork:
         return [self._interpreter.get_tensor(tensor.index) for tensor in self.outputs]
 
     def invoke_all(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the raw outputs of float32 inputs [n, ...], one example at a time.
+        """Returns the raw outputs of float32 inputs [n, ...], as many at a time as the file takes.
 
         Returns:
           For each output [n, ...] in its dtype.
@@ -175,14 +175,16 @@ class LiteRTNetwork:
 
     def run_each(self, stored: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the raw outputs, each [n, ...], of inputs [n, ...] in the file's dtypes."""
-        rows = []
-        for index in range(len(stored[0])):
-            self.set_inputs([x[index : index + 1] for x in stored])
+        count, batch = len(stored[0]), (self.inputs[0].shape or (1,))[0]
+        found = [np.empty((count, *tensor.shape[1:]), tensor.dtype) for tensor in self.outputs]
+        for start in range(0, count, batch):
+            # The last batch is filled up with its last example.
+            chosen = np.minimum(np.arange(start, start + batch), count - 1)
+            self.set_inputs([x[chosen] for x in stored])
             self.run()
-            rows.append([raw[0] for raw in self.output_arrays()])
-        if not rows:
-            return [np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.outputs]
-        return [np.stack(column) for column in zip(*rows, strict=True)]
+            for outputs, raw in zip(found, self.output_arrays(), strict=True):
+                outputs[start : start + batch] = raw[: count - start]
+        return found
 
     def predict_all(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the float32 outputs, each [n, ...], of float32 inputs [n, ...]."""

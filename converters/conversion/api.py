@@ -16,7 +16,7 @@ from converters.conversion.pipeline import convert_network
 from converters.edgetpu_target.compiler import EdgeTpuSettings
 from converters.micro_target.settings import MemorySettings
 from converters.options import DEFAULT_METHOD, ONNX_LAYOUTS, ONNX_WEIGHT_BITS
-from converters.quantization.aware import quantized_source
+from converters.quantized_source import quantized_source
 from converters.source.from_model import network_of_model
 
 _COMMAND = "converters.convert"
@@ -56,6 +56,7 @@ def convert(
     outputs: Sequence[str] | None = None,
     size: int | None = None,
     name: str | None = None,
+    batch: int = 1,
     io_dtype: str = "int8",
     ranges: str = DEFAULT_METHOD,
     samples: int = 300,
@@ -90,6 +91,7 @@ def convert(
       outputs: names of the outputs to convert, in their order; None: all.
       size: height and width in pixels, if the model does not fix them.
       name: of the network, for the manifest; None: the model's.
+      batch: examples per inference of .tflite files; more than one only with the target "cpu".
       io_dtype: type of the inputs and outputs of int8 files: "int8", "uint8" or "float32".
       ranges: how int8 ranges are chosen: "minmax", "percentile" or "mse".
       samples: the number of examples in the artifact, for the check on devices.
@@ -119,6 +121,7 @@ def convert(
         graphs=_several(graph),
         quantizations=_several(quantization),
         target=target,
+        batch=batch,
         io_dtype=io_dtype,
         ranges=ranges,
         samples=samples,

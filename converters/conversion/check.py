@@ -61,7 +61,8 @@ class Bound:
 #   int8-ptq  1.25   / 0.23   / 82% (the small V2, half trained; the others 0.43 / 0.098 / 99.3%)
 # and with the V2 0.5x after 15 epochs:
 #   int16x8   0.13   / 0.014  / 100%
-#   int8-qat  0.15   / 0.037  / 100%; more training moves the logits, so it has int8-ptq's limits
+#   int8-qat  0.15   / 0.037  / 100%; more training moves the logits from the Keras model's, so its
+#             file is compared with the trained graph, within int8-ptq's limits
 # The logits of an unrelated network differ by an rms of 1.4.
 BOUNDS: dict[str, Bound] = {
     "none": Bound(max=2e-4, rms=5e-5, argmax=0.98),

@@ -15,6 +15,7 @@ from converters.options import (
     GRAPHS,
     INTEGER,
     IO_DTYPES,
+    MAX_BATCH,
     MAX_IMAGES,
     METHODS,
     MIN_CALIBRATION_IMAGES,
@@ -23,6 +24,7 @@ from converters.options import (
     ONNX_WEIGHT_BITS,
     QUANTIZATIONS,
 )
+from converters.quantization.config import default_folder
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class ConversionConfig:
     graphs: tuple[str, ...] = ("deployment",)
     quantizations: tuple[str, ...] = ("none", "int8-ptq")
     target: str = "cpu"
+    batch: int = 1
     io_dtype: str = "int8"
     ranges: str = DEFAULT_METHOD
     qat: Path | None = None
@@ -74,6 +77,7 @@ class ConversionConfig:
                     f"--{flag} must be one of {', '.join(map(str, known))}; received {value!r}"
                 )
         check_bounds("samples", self.samples, 0, MAX_IMAGES)
+        self._check_batch()
         check_bounds(
             "calibration_images", self.calibration_images, MIN_CALIBRATION_IMAGES, MAX_IMAGES
         )
@@ -93,6 +97,21 @@ class ConversionConfig:
             )
         self._check_onnx()
         self._check_device_flags()
+
+    def _check_batch(self) -> None:
+        check_bounds("batch", self.batch, 1, MAX_BATCH)
+        if self.batch == 1:
+            return
+        if self.target != "cpu":
+            raise UserError(
+                f"--batch={self.batch} is not supported with --target={self.target}, which takes "
+                "one example at a time; convert with --batch=1, or --target=cpu"
+            )
+        if set(self.quantizations) & set(ONNX):
+            raise UserError(
+                f"--batch={self.batch} is not supported for ONNX files, which take one example; "
+                "convert them with --batch=1"
+            )
 
     def _check_onnx(self) -> None:
         if set(self.quantizations) & set(ONNX):
@@ -134,7 +153,7 @@ class ConversionConfig:
     @property
     def qat_folder(self) -> Path:
         """The folder of the quantization-aware training."""
-        return self.qat or self.model / "qat"
+        return self.qat or default_folder(self.model)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

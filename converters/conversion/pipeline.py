@@ -4,7 +4,7 @@ import datetime
 import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -134,9 +134,9 @@ def convert_network(
             say(f"converting and checking {path.name}")
             content = CONVERTERS[graph, quantization](sources, quantization)
             content, memory = _fitted(content, config, graph, quantization)
-            path.write_bytes(_with_metadata(content, network, path.suffix, config.target))
+            path.write_bytes(_with_metadata(content, network, path.suffix, config))
             files[path.name] = {
-                **_describe_file(path, quantization, evaluation),
+                **_describe_file(path, quantization, evaluation, _exact(sources, quantization)),
                 **_describe_method(sources, graph, quantization),
                 **memory,
             }
@@ -144,7 +144,7 @@ def convert_network(
                 files[path.name] |= step(path, graph, network, evaluation.samples)
         calibrated = set(config.quantizations) & set(CALIBRATED)
         fields = {
-            **_describe_network(evaluation),
+            **_describe_network(evaluation, config.batch),
             "files": files,
             "calibration_images": sources.calibration_images if calibrated else 0,
             "labels": write_labels(folder, list(network.labels)) if network.labels else None,
@@ -157,7 +157,7 @@ def convert_network(
     return fields
 
 
-def _describe_network(evaluation: Evaluation) -> dict:
+def _describe_network(evaluation: Evaluation, batch: int) -> dict:
     network = evaluation.network
     description = network.description
     pairs = zip(network.outputs, network.output_shapes, strict=True)
@@ -166,8 +166,8 @@ def _describe_network(evaluation: Evaluation) -> dict:
         "model": {**description["model"], **evaluation.known},
         "training": description["training"],
         "task": network.task,
-        "inputs": [each.describe() for each in network.inputs],
-        "outputs": [{"name": name, "shape": [1, *shape]} for name, shape in pairs],
+        "inputs": [each.describe(batch) for each in network.inputs],
+        "outputs": [{"name": name, "shape": [batch, *shape]} for name, shape in pairs],
         **({} if network.decoding is None else {"decode": network.decoding.describe()}),
     }
 
@@ -182,10 +182,13 @@ def _fitted(
     return (content, {}) if fit is None else (fit.content, {"memory": fit.describe()})
 
 
-def _with_metadata(content: bytes, network: Network, suffix: str, target: str) -> bytes:
+def _with_metadata(
+    content: bytes, network: Network, suffix: str, config: ConversionConfig
+) -> bytes:
     # Libraries of phones read it. A microcontroller would pay for it in flash, and compilers for
-    # accelerators have not been tried with it.
-    if not network.is_image_classifier or (suffix == ".tflite" and target != "cpu"):
+    # accelerators have not been tried with it. Libraries give a file one image.
+    is_for_phones = config.target == "cpu" and config.batch == 1
+    if not network.is_image_classifier or (suffix == ".tflite" and not is_for_phones):
         return content
     preprocessing = network.inputs[0].describe()["preprocessing"]
     description = metadata.Description(
@@ -254,17 +257,40 @@ def _range_method(sources: Sources, quantization: str) -> str | None:
     return sources.config.ranges if quantization in ("int8-ptq", "onnx-int8") else None
 
 
-def _describe_file(path: Path, quantization: str, evaluation: Evaluation) -> dict:
-    """Checks a converted file against the Keras model and returns its entry for the manifest."""
+def _exact(sources: Sources, quantization: str) -> Callable[[Sequence[np.ndarray]], list] | None:
+    """Returns what gives the outputs that a file must have; None: the Keras model."""
+    if quantization != "int8-qat" or sources.network.quantized is not None:
+        return None
+    # Training has moved the logits, the further the less the float model had learnt.
+    return replace(sources.network, model=sources.qat_model).predict
+
+
+def _describe_file(
+    path: Path,
+    quantization: str,
+    evaluation: Evaluation,
+    exact: Callable[[Sequence[np.ndarray]], list] | None = None,
+) -> dict:
+    """Checks a converted file against its model and returns its entry for the manifest.
+
+    Args:
+      path, quantization: the file.
+      evaluation: the examples, and the Keras model's outputs, to which the entry compares.
+      exact: gives the outputs that the file must have; None: those of the Keras model.
+    """
     network = evaluation.network
     load, describe = _FORMATS[path.suffix]
     outputs = load(path).predict_all(evaluation.values)
+    required = evaluation.outputs if exact is None else exact(evaluation.values)
     is_classifier = network.task == CLASSIFICATION
     found: dict[str, Agreement] = {}
-    for name, expected, actual in zip(network.outputs, evaluation.outputs, outputs, strict=True):
-        found[name] = measure_agreement(expected, actual, None if is_classifier else name)
+    for name, expected, must, actual in zip(
+        network.outputs, evaluation.outputs, required, outputs, strict=True
+    ):
+        compared = None if is_classifier else name
+        found[name] = measure_agreement(expected, actual, compared)
         where = path.name if len(outputs) == 1 else f"output {name!r} of {path.name}"
-        check_agreement(found[name], BOUNDS[quantization], where)
+        check_agreement(measure_agreement(must, actual, compared), BOUNDS[quantization], where)
         if warning := disagreement(found[name], quantization, path.name):
             logging.warning("%s", warning)
     scores = evaluation.scores(outputs)

@@ -16,8 +16,9 @@ from converters.graph.operations import Graph
 from converters.graph.targets import ONNX_LOWERING
 from converters.options import GRAPHS, ONNX
 from converters.quantization.calibration import calibrate, pixel_range
-from converters.quantization.config import QatConfig
+from converters.quantization.config import QatConfig, is_file
 from converters.quantization.fake_quantization import Range, fake_quant_model
+from converters.source.classifier_file import check_same_classifier
 from converters.source.network import Network
 
 
@@ -90,11 +91,6 @@ class Sources:
           UserError: the training is of another model, or for another target.
         """
         config, folder = self.config, self.config.qat_folder
-        if config.model is None or not config.model.is_dir():
-            raise UserError(
-                "int8-qat is of a workdir's training (shufflenet quantize); a .keras file has "
-                "int8-ptq, and a model in Python converters.quantization_aware"
-            )
         found = QatConfig.load(folder)
         if found.model.resolve() != config.model.resolve():
             raise UserError(
@@ -106,6 +102,8 @@ class Sources:
                 f"{folder} was trained for {found.target}, not {config.target}; convert with "
                 f"--target={found.target}, or train again with shufflenet quantize"
             )
+        if is_file(found.model):
+            check_same_classifier(self.network, folder)
         return found
 
     @cached_property
@@ -123,24 +121,35 @@ class Sources:
 def _canonical(sources: Sources, quantization: str) -> bytes:
     calibration = sources.calibration if quantization == "int8-ptq" else None
     model, io_dtype = sources.network.model, sources.config.io_dtype
-    return canonical.convert(model, quantization, calibration, io_dtype, ends=sources.ends)
+    return canonical.convert(
+        model, quantization, calibration, io_dtype, sources.config.batch, sources.ends
+    )
 
 
 def _float(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_float(emit(sources.graph), quantization, sources.ends)
+    return tflite.convert_float(
+        emit(sources.graph), quantization, sources.ends, sources.config.batch
+    )
 
 
 def _int8_ptq(sources: Sources, quantization: str) -> bytes:
     model = fake_quant_model(sources.graph, sources.ranges)
-    return tflite.convert_fake_quant(model, sources.config.io_dtype, sources.ends)
+    return _fake_quant(sources, model)
 
 
 def _int8_qat(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_fake_quant(sources.qat_model, sources.config.io_dtype, sources.ends)
+    return _fake_quant(sources, sources.qat_model)
+
+
+def _fake_quant(sources: Sources, model: tf_keras.Model) -> bytes:
+    config = sources.config
+    return tflite.convert_fake_quant(model, config.io_dtype, sources.ends, config.batch)
 
 
 def _int16(sources: Sources, quantization: str) -> bytes:
-    return tflite.convert_int16(emit(sources.graph), sources.calibration, sources.ends)
+    return tflite.convert_int16(
+        emit(sources.graph), sources.calibration, sources.ends, sources.config.batch
+    )
 
 
 def _onnx(sources: Sources, quantization: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Converts a tf_keras deployment graph to a .tflite file with a batch of one."""
+"""Converts a tf_keras deployment graph to a .tflite file with a fixed batch."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -15,18 +15,21 @@ from converters.conversion.int16_scales import share_scales
 from converters.graph.emitted_layers import QuantizeBorder
 
 
-def convert_float(model: tf_keras.Model, quantization: str, ends: Ends | None = None) -> bytes:
+def convert_float(
+    model: tf_keras.Model, quantization: str, ends: Ends | None = None, batch: int = 1
+) -> bytes:
     """Converts a deployment graph that computes in float32.
 
     Args:
       model: as `converters.graph.emitter.emit` returns it.
       quantization: "none", or only for the weights: "float16" or "dynamic" (int8).
       ends: the names of several inputs or outputs; None: those in the model.
+      batch: examples per inference.
 
     Returns:
       The content of the .tflite file.
     """
-    converter = _converter(model, ends)
+    converter = _converter(model, ends, batch)
     if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
@@ -35,7 +38,7 @@ def convert_float(model: tf_keras.Model, quantization: str, ends: Ends | None = 
 
 
 def convert_fake_quant(
-    model: tf_keras.Model, io_dtype: str = "int8", ends: Ends | None = None
+    model: tf_keras.Model, io_dtype: str = "int8", ends: Ends | None = None, batch: int = 1
 ) -> bytes:
     """Converts a fake-quantized deployment graph to full int8.
 
@@ -45,6 +48,7 @@ def convert_fake_quant(
         QUANTIZE or DEQUANTIZE at each end. An output that stays in float32
         (`quantization.options`) is float32 with all of them.
       ends: the names of several inputs or outputs; None: those in the model.
+      batch: examples per inference.
 
     Returns:
       The content of the .tflite file.
@@ -53,7 +57,7 @@ def convert_fake_quant(
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
     with _marked_borders(model):
-        converter = _converter(model, ends)
+        converter = _converter(model, ends, batch)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(io_dtype)
     converter.inference_output_type = tf.as_dtype(io_dtype)
@@ -81,6 +85,7 @@ def convert_int16(
     model: tf_keras.Model,
     images: np.ndarray | Sequence[np.ndarray],
     ends: Ends | None = None,
+    batch: int = 1,
 ) -> bytes:
     """Converts a deployment graph to int16 activations and int8 weights.
 
@@ -92,22 +97,23 @@ def convert_int16(
       images: preprocessed float32 calibration images [n, height, width, channels]; with several
         inputs, an array for each.
       ends: the names of several inputs or outputs; None: those in the model.
+      batch: examples per inference.
 
     Returns:
       The content of the .tflite file, with float32 input and output.
     """
-    converter = _converter(model, ends)
+    converter = _converter(model, ends, batch)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     ]
-    converter.representative_dataset = lambda: examples(images, _ends(model, ends))
+    converter.representative_dataset = lambda: examples(images, _ends(model, ends), batch)
     return share_scales(_convert(converter, model, ends))
 
 
-def _converter(model: tf_keras.Model, ends: Ends | None) -> tf.lite.TFLiteConverter:
-    """Traces the model for one image: devices need a batch of one, not of any size."""
-    function, signature = traceable(model, _ends(model, ends))
+def _converter(model: tf_keras.Model, ends: Ends | None, batch: int) -> tf.lite.TFLiteConverter:
+    """Traces the model for a fixed batch: devices need one, not any size."""
+    function, signature = traceable(model, _ends(model, ends), batch)
     # The second argument keeps the variables alive. The model itself would also do that, but then
     # TensorFlow exports each of its layers, which takes five times as long for the same bytes.
     holder = tf.Module()

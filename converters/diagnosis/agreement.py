@@ -19,7 +19,7 @@ from common.table import format_table
 from common.tflite.micro_runtime import MicroRuntime
 from converters.conversion.tflite import convert_fake_quant
 from converters.diagnosis.instrument import Instrumented, instrument
-from converters.diagnosis.quantized_workdir import QuantizedNetwork
+from converters.diagnosis.quantized_network import QuantizedNetwork
 from converters.diagnosis.runtimes import LiteRTRuntime
 from converters.diagnosis.simulation import Simulation
 
@@ -96,7 +96,8 @@ class AgreementReport:
     Attributes:
       network: a description of the network.
       images: the number of images.
-      runtimes: by name, a runtime's description, accuracy and share of images with the float class.
+      runtimes: by name, a runtime's description, accuracy (None: unknown) and share of images with
+        the float class.
       missing: by name of a runtime that could not run, the reason.
       logits: by pair, the difference of the outputs of the unchanged file.
       argmax: by pair, the share of images with the same top class.
@@ -201,7 +202,7 @@ class _Comparison:
             runtimes={
                 name: {
                     "description": DESCRIPTIONS[name],
-                    "accuracy": float((classes[name] == network.labels).mean()),
+                    "accuracy": _accuracy(classes[name], network.labels),
                     "same_class_as_float": float((classes[name] == float_classes).mean()),
                 }
                 for name in outputs
@@ -340,8 +341,14 @@ def _sum(differences: Iterable[Difference]) -> Difference:
     return total
 
 
-def _percent(share: float) -> str:
+def _accuracy(classes: np.ndarray, labels: np.ndarray | None) -> float | None:
+    return None if labels is None else float((classes == labels).mean())
+
+
+def _percent(share: float | None) -> str:
     """Formats a share, rounded down, so that 100% means all."""
+    if share is None:
+        return "unknown"
     return f"{math.floor(share * 1e4) / 1e2:.2f}%"
 
 

@@ -18,7 +18,9 @@ _NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
 # The converter fuses operators and joins their names with semicolons; quantization adds prefixes.
-_LAYER = re.compile(r"deployment_graph/(?:quant_)?([^/;]+)")
+# A layer's second call is deployment_graph/quant_conv/Conv2D_1.
+_LAYER = re.compile(r"deployment_graph/(?:quant_)?([^/;]+)(?:/([^/;]+))?")
+_CALL = re.compile(r"_(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,13 @@ def _describe(tensor: schema.TensorT, name: str, operator: str) -> Tensor:
 
 
 def _operator_name(tensor: str, graph: Graph) -> str:
-    return next((name for name in _LAYER.findall(tensor) if name in graph.ops), tensor)
+    for name, part in _LAYER.findall(tensor):
+        if name in graph.ops:
+            calls = [name, *(op.name for op in graph.ops.values() if op.shares == name)]
+            number = _CALL.search(part)
+            index = int(number[1]) if number else 0
+            return calls[index] if index < len(calls) else name
+    return tensor
 
 
 def _tapped(content: bytes, produced: np.ndarray) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from common import files
 from common.progress import Progress
 from common.table import format_table
-from converters.diagnosis.quantized_workdir import QuantizedNetwork
+from converters.diagnosis.quantized_network import QuantizedNetwork
 from converters.diagnosis.simulation import Simulation
 
 matplotlib.use("Agg")
@@ -111,7 +111,7 @@ def measure(network: QuantizedNetwork) -> LayerErrorReport:
     """Quantizes the network part by part and compares it with the network without quantization.
 
     Args:
-      network: as `converters.diagnosis.quantized_workdir.load_quantized` returns it.
+      network: as `converters.diagnosis.quantized_network.load_quantized` returns it.
     """
     simulation = Simulation(network.graph, network.model)
     measured = _Measurement(simulation, network.inputs)

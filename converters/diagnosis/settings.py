@@ -3,7 +3,7 @@
 `define` defines the flags, not the import of this module: a module with flags is a command.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from absl import flags
@@ -11,8 +11,12 @@ from absl import flags
 from common.cli import UserError, check_bounds
 from converters.graph.targets import LOWERINGS
 from converters.options import DEFAULT_METHOD, MAX_IMAGES, METHODS, MIN_CALIBRATION_IMAGES
+from converters.source import flags as source_flags
+from converters.source.flags import ModelFlags
 
 FLAGS = flags.FLAGS
+# What is told of a `.keras` file.
+_OF_FILE = tuple(name for name in source_flags.ALL if name != "outputs")
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,16 @@ class ReportConfig:
     """Which quantized network to examine, and with how many images.
 
     Attributes:
-      model: workdir of the float training, whose evaluation images are used.
+      model: workdir of the float training, whose evaluation images are used, or a `.keras` file.
       qat: folder of a quantization-aware training, or None for calibrated ranges.
       target: target of the deployment graph's lowering; None is cpu, or the target of `qat`.
       ranges: how calibration chooses the ranges; None is the default, or the method of `qat`.
       images: number of evaluation images, or all if the split has fewer.
       calibration_images: number of training images that the ranges come from.
       output: folder for the report's files, or None.
-      data_dir: where the data is, if it has moved since the training, or None.
+      data_dir: where the data is, if it has moved since the training, or None; of a `.keras` file,
+        its photographs.
+      given: what else is told of a `.keras` file.
 
     Raises:
       UserError: a value cannot be used; the message names its flag.
@@ -41,8 +47,10 @@ class ReportConfig:
     calibration_images: int
     output: Path | None
     data_dir: str | None = None
+    given: ModelFlags = field(default_factory=ModelFlags)
 
     def __post_init__(self):
+        self.given.check_for(self.model)
         for flag, known in (("target", tuple(LOWERINGS)), ("ranges", METHODS)):
             value = getattr(self, flag)
             if value is not None and self.qat is not None:
@@ -60,8 +68,18 @@ def define(images: int, output: str) -> None:
       images: default number of evaluation images.
       output: help text of --output.
     """
-    flags.DEFINE_string("model", None, "Workdir of a float training (shufflenet train).")
-    flags.DEFINE_string("data_dir", None, "Where the data is, if it has moved since the training.")
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Workdir of a float training (shufflenet train), or a classifier's .keras file.",
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Where the data is, if it has moved since the training; for a .keras file: a folder of "
+        "photographs, as for shufflenet convert.",
+    )
+    source_flags.define(_OF_FILE)
     flags.DEFINE_string(
         "qat", None, "Folder of its quantization-aware training; default: calibrated ranges."
     )
@@ -85,7 +103,7 @@ def read() -> ReportConfig:
       UserError: a flag is missing or cannot be used; the message names it.
     """
     if not FLAGS.model:
-        raise UserError("--model is missing; name the workdir of a training")
+        raise UserError("--model is missing; name the workdir of a training, or a .keras file")
     config = ReportConfig(
         model=Path(FLAGS.model),
         data_dir=FLAGS.data_dir,
@@ -95,6 +113,7 @@ def read() -> ReportConfig:
         images=FLAGS.images,
         calibration_images=FLAGS.calibration_images,
         output=Path(FLAGS.output) if FLAGS.output else None,
+        given=source_flags.read(_OF_FILE),
     )
     if config.output is not None:
         config.output.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ class Simulation:
     def __init__(self, graph: Graph, model: tf_keras.Model):
         self.graph = _with_weights_of(model, graph)
         ops = self.graph.ops.values()
-        self.weights = tuple(op.name for op in ops if op.weights is not None)
+        self.weights = tuple(op.name for op in ops if op.weights is not None and op.shares is None)
         self.activations = tuple(op.name for op in ops if not SAME_SCALE[op.kind])
         groups = scale_groups(graph)
         self.range_names = {name: groups[name] for name in self.activations}
@@ -119,7 +119,7 @@ class Simulation:
         return exact, rounded
 
     def _apply(self, op: Op, inputs: list[tf.Tensor]) -> tf.Tensor:
-        x = self._model.get_layer(op.name)(inputs if len(inputs) > 1 else inputs[0])
+        x = self._model.get_layer(op.shares or op.name)(inputs if len(inputs) > 1 else inputs[0])
         separate = op.kind in SEPARATE_ACTIVATION and op.activation
         return ACTIVATIONS[op.activation]()(x) if separate else x
 
@@ -156,7 +156,7 @@ def _with_weights_of(model: tf_keras.Model, graph: Graph) -> Graph:
     ops = {}
     for op in graph.ops.values():
         if op.weights is not None:
-            wrapper = model.get_layer(f"quant_{op.name}")
+            wrapper = model.get_layer(f"quant_{op.shares or op.name}")
             values = {_plain_name(variable): variable.numpy() for variable in wrapper.weights}
             kernel = values[wrapper.quantize_config.weight]
             op = dataclasses.replace(op, weights=Folded(kernel, values["bias"]))

@@ -5,9 +5,7 @@ from images, and returns the graph with int8 rounding in it as a tf_keras model:
 what the .tflite file computes.
 """
 
-import weakref
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -20,26 +18,9 @@ from converters.options import DEFAULT_METHOD
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import Range, fake_quant_model
 from converters.quantization.options import QuantizationOptions, apply_options
+from converters.quantized_source import with_origin
 
 DEFAULT_OPTIONS = QuantizationOptions()
-# What each model was made of, as long as the model exists: graph, target and name.
-_ORIGINS = weakref.WeakKeyDictionary[tf_keras.Model, tuple[Graph, str, str]]()
-
-
-class QuantizedSource(NamedTuple):
-    """What `quantization_aware` made a model of, and the model.
-
-    Attributes:
-      graph: the deployment graph, with the float weights from before the training.
-      model: the model with int8 rounding in it.
-      target: whose lowering the graph has.
-      name: of the model that it was made of.
-    """
-
-    graph: Graph
-    model: tf_keras.Model
-    target: str
-    name: str
 
 
 def quantization_aware(
@@ -93,27 +74,7 @@ def quantization_aware(
     _check_images(graph, images)
     graph = apply_options(graph, options)
     aware = fake_quant_model(graph, calibrate(graph, images, ranges, pixels))
-    _ORIGINS[aware] = graph, target, model.name
-    return aware
-
-
-def quantized_source(model: object) -> QuantizedSource | None:
-    """Returns the deployment graph, the model and the target, if `quantization_aware` made it.
-
-    Args:
-      model: anything.
-
-    Returns:
-      None for a model from elsewhere, and for one that was built around it.
-
-    Examples:
-      >>> quantized_source(aware).target
-      'cpu'
-    """
-    if not isinstance(model, tf_keras.Model) or model not in _ORIGINS:
-        return None
-    graph, target, name = _ORIGINS[model]
-    return QuantizedSource(graph, model, target, name)
+    return with_origin(aware, graph, target, model.name)
 
 
 def _float_arrays(model: keras.Model, images: np.ndarray | Sequence[np.ndarray]) -> list:

@@ -15,6 +15,7 @@ from common.settings import setting
 from common.storage.readers import DamagedError, read_json
 from converters.graph.targets import LOWERINGS
 from converters.options import MAX_IMAGES, METHODS, MIN_CALIBRATION_IMAGES
+from converters.source.flags import SUFFIX
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
 
 # Files in the training's folder.
@@ -29,7 +30,8 @@ _REMEDY = "restore it, or quantize into a new folder"
 class QatConfig:
     """The settings of a quantization-aware training that are not in `TrainConfig`.
 
-    Each except `model`, the workdir of the float training, has a flag in `converters.quantize`.
+    Each except `model`, the workdir of the float training or a classifier's `.keras` file, has a
+    flag in `converters.quantize`.
 
     Raises:
       UserError: a value is outside its choices or range; the message names its flag.
@@ -102,7 +104,7 @@ class QatConfig:
             raise DamagedError(path, repr(error), _REMEDY) from None
         if model_sha256(model) != sha256:
             raise UserError(
-                f"{model / 'model.keras'} has changed since {folder} was trained from it; "
+                f"{model_file(model)} has changed since {folder} was trained from it; "
                 "restore it, or quantize again in a new folder"
             )
         return config
@@ -116,13 +118,33 @@ class QatConfig:
         ]
 
 
-def model_sha256(workdir: Path) -> str:
-    """Returns the SHA-256 of a workdir's model file, in hexadecimal digits.
+def model_file(model: Path) -> Path:
+    """Returns the file of a float model that is given by its workdir, or by its `.keras` file."""
+    return model if is_file(model) else model / "model.keras"
+
+
+def is_file(model: Path) -> bool:
+    """Returns whether a model is given by its `.keras` file, not by its workdir."""
+    return model.suffix == SUFFIX
+
+
+def default_folder(model: Path) -> Path:
+    """Returns where a quantization-aware training of a model is, if nothing else is said.
+
+    Examples:
+      >>> default_folder(Path("work")), default_folder(Path("net.keras"))
+      (PosixPath('work/qat'), PosixPath('net_qat'))
+    """
+    return model.with_name(f"{model.stem}_qat") if is_file(model) else model / "qat"
+
+
+def model_sha256(model: Path) -> str:
+    """Returns the SHA-256 of a model's file, in hexadecimal digits.
 
     Raises:
       UserError: the file does not exist.
     """
-    path = workdir / "model.keras"
+    path = model_file(model)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except (FileNotFoundError, NotADirectoryError):

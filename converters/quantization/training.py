@@ -4,6 +4,7 @@ Post-training quantization is the same without a step: same graph, same ranges.
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,17 +18,21 @@ from converters.graph.deployment import deployment_graph
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
 from converters.quantization.calibration import calibrate, pixel_range
+from converters.quantization.class_order import sources_in_order
 from converters.quantization.config import (
     BEST_WEIGHTS_FILE,
     RANGES_FILE,
     WEIGHTS_FILE,
     QatConfig,
+    is_file,
     load_ranges,
     model_sha256,
     save_ranges,
 )
 from converters.quantization.fake_quantization import Range, SharedRange, fake_quant_model
-from converters.workdir import calibration_inputs, load_trained
+from converters.source.classifier_file import open_classifier
+from converters.source.flags import ModelFlags
+from converters.workdir import TrainedModel, calibration_inputs, load_trained
 from trainers import loop, tasks
 from trainers.config import TrainConfig
 from trainers.data.class_names import LABELS_FILE, check_same
@@ -44,19 +49,28 @@ class QatModel(NamedTuple):
     model: tf_keras.Model
 
 
-def train_quantized(config: TrainConfig, qat: QatConfig, resume: bool = False) -> None:
-    """Trains a workdir's model with int8 rounding in it; writes the results to config.workdir.
+def train_quantized(
+    config: TrainConfig,
+    qat: QatConfig,
+    resume: bool = False,
+    labels: Sequence[str] = (),
+) -> None:
+    """Trains a float model with int8 rounding in it; writes the results to config.workdir.
 
     Args:
       config: the settings of this training; data and preprocessing are the float training's.
       qat: what to quantize, and how.
       resume: continue from the last checkpoint, bit-identical to a run that never stopped.
+      labels: of a `.keras` file, the class names in the order of its output; a resumed run has
+        them in its folder.
 
     Raises:
       UserError: as for `trainers.loop.train`, or the float model or the ranges cannot be used.
     """
-    kind = _kind(config)
+    kind = _kind(config, qat)
     _, load = tasks.choose(config)
+    if is_file(qat.model):
+        load = sources_in_order(labels)
     loop.train(config, resume, lambda config: kind(config, qat, resume), load)
 
 
@@ -79,16 +93,15 @@ class QatTask(Task):
     final_file = WEIGHTS_FILE
     # The start is post-training quantization, which the training has to beat.
     evaluates_start = True
-    # How the float training's model and its images for calibration are read.
-    load_trained = staticmethod(load_trained)
+    # How the images for calibration are read.
     calibration_inputs = staticmethod(calibration_inputs)
 
     def __init__(self, config: TrainConfig, qat: QatConfig, resume: bool = False):
         super().__init__(config)
         self._qat = qat
         self._sha256 = model_sha256(qat.model)
-        trained = self.load_trained(qat.model, config.data.data_dir)
-        self._labels = tuple(trained.labels)
+        trained = self.load_trained(qat.model, config)
+        self._labels = trained.labels
         self.graph = deployment_graph(trained.model, qat.target)
         if resume:
             self.ranges = load_ranges(Path(config.workdir))
@@ -97,10 +110,16 @@ class QatTask(Task):
             pixels = pixel_range(config.images.preprocessing)
             self.ranges = calibrate(self.graph, images, qat.ranges, pixels)
 
+    @staticmethod
+    def load_trained(model: Path, config: TrainConfig) -> TrainedModel:
+        """Returns the float model, whose data is where that of this training is."""
+        return load_trained(model, config.data.data_dir)
+
     def build(self, source: Source) -> tf_keras.Model:
         """Returns the fake-quantized graph; raises UserError if the data has other classes."""
-        place = self._qat.model / LABELS_FILE
-        check_same(source.class_names, self._labels, self.config.data, place)
+        if self._labels is not None:
+            place = self._qat.model / LABELS_FILE
+            check_same(source.class_names, self._labels, self.config.data, place)
         if self._qat.distill:
             # The float model's outputs apart from rounding, and faster than from the Keras model.
             teacher = emit(self.graph)
@@ -133,11 +152,28 @@ class QatTask(Task):
 class QatDetectionTask(QatTask, DetectionTask):
     """The same for a detector: with its batches, its loss and average precision."""
 
-    load_trained = staticmethod(load_detector)
     calibration_inputs = staticmethod(detector_calibration_inputs)
 
+    @staticmethod
+    def load_trained(model: Path, config: TrainConfig) -> TrainedModel:
+        """Returns the float detector, whose data is where that of this training is."""
+        return load_detector(model, config.data.data_dir)
 
-def _kind(config: TrainConfig) -> type[QatTask]:
+
+class QatFileTask(QatTask):
+    """The same for a classifier in a `.keras` file, on photographs in class folders."""
+
+    @staticmethod
+    def load_trained(model: Path, config: TrainConfig) -> TrainedModel:
+        """Returns the classifier with the settings of this training: it has none of its own."""
+        images = config.images
+        known = ModelFlags(preprocessing=images.preprocessing, input_size=images.input_size)
+        return TrainedModel(open_classifier(model, known).model, config, None)
+
+
+def _kind(config: TrainConfig, qat: QatConfig) -> type[QatTask]:
+    if is_file(qat.model):
+        return QatFileTask
     return QatDetectionTask if config.detection.is_detection else QatTask
 
 
@@ -156,9 +192,9 @@ def load_qat(folder: str | Path) -> QatModel:
       >>> logits = load_qat("work/qat").model(images)
     """
     folder = Path(folder)
-    config = QatConfig.load(folder)
-    trained = _kind(TrainConfig.load(folder)).load_trained(config.model)
-    graph = deployment_graph(trained.model, config.target)
+    qat, config = QatConfig.load(folder), TrainConfig.load(folder)
+    trained = _kind(config, qat).load_trained(qat.model, config)
+    graph = deployment_graph(trained.model, qat.target)
     model = _fake_quant_model(graph, load_ranges(folder), folder)
     _load_weights(model, folder / WEIGHTS_FILE)
     return QatModel(graph, model)

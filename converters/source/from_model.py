@@ -9,7 +9,7 @@ import tf_keras
 from common.cli import UserError
 from common.manifest import CLASSIFICATION, OTHER
 from converters.options import MIN_CALIBRATION_IMAGES
-from converters.quantization.aware import quantized_source
+from converters.quantized_source import quantized_source
 from converters.source.arrays import divided, read_examples
 from converters.source.checks import check_model, plain
 from converters.source.classes import checked_names, classes_of, no_classifier

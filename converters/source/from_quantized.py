@@ -8,7 +8,7 @@ import numpy as np
 from common.cli import UserError
 from common.manifest import CLASSIFICATION, OTHER
 from converters.graph.operations import Graph
-from converters.quantization.aware import QuantizedSource
+from converters.quantized_source import QuantizedSource
 from converters.source.arrays import read_examples
 from converters.source.classes import checked_names, classes_of, no_classifier
 from converters.source.network import Input, Network
@@ -31,7 +31,7 @@ def network_of_quantized(
     its ranges are known.
 
     Args:
-      source: as `converters.quantization.aware.quantized_source` returns it.
+      source: as `converters.quantized_source.quantized_source` returns it.
       images, labels, class_names, preprocessing, name, limit: as `network_of_model` takes them.
 
     Raises:

@@ -46,8 +46,8 @@ class Input:
         pixels = (sample - np.asarray(constants.offset)) / np.asarray(constants.scale)
         return np.uint8(np.clip(np.rint(pixels), 0, 255))
 
-    def describe(self) -> dict:
-        """Returns its entry in the manifest (docs/artifact.md)."""
+    def describe(self, batch: int = 1) -> dict:
+        """Returns its entry in the manifest (docs/artifact.md) for files of this batch."""
         preprocessing = None
         if self.mode is not None:
             constants = PREPROCESSING[self.mode]
@@ -56,7 +56,7 @@ class Input:
                 "scale": np.atleast_1d(constants.scale).tolist(),
                 "offset": np.atleast_1d(constants.offset).tolist(),
             }
-        entry = {"name": self.name, "shape": [1, *self.shape], **self.photograph}
+        entry = {"name": self.name, "shape": [batch, *self.shape], **self.photograph}
         return {**entry, "preprocessing": preprocessing}
 
 

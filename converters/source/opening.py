@@ -8,7 +8,7 @@ from common.storage.readers import read_lines
 from converters.source.arrays import read_npz
 from converters.source.checks import check_model, plain
 from converters.source.classes import classes_of
-from converters.source.flags import ModelFlags
+from converters.source.flags import SUFFIX, ModelFlags
 from converters.source.from_detector import network_of_detector
 from converters.source.from_model import network_of_model
 from converters.source.from_workdir import network_of_workdir
@@ -18,8 +18,6 @@ from converters.workdir import read_settings
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.data.class_names import LABELS_FILE
 from trainers.networks.models import load_model
-
-SUFFIX = ".keras"
 
 
 def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int = 1024) -> Network:
@@ -39,11 +37,8 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
       >>> open_network(Path("net.keras"), "photos", ModelFlags()).inputs[0].shape
       (224, 224, 3)
     """
+    given.check_for(path)
     if path.suffix != SUFFIX:
-        if given != ModelFlags():
-            raise UserError(
-                f"{_first_flag(given)} is for a {SUFFIX} file; the workdir {path} says it itself"
-            )
         return network_of_training(path, data_dir)
     if (data_dir is None) == (given.inputs is None):
         raise UserError(
@@ -57,7 +52,7 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
     inputs = [Input(tensor.name, tuple(tensor.shape[1:])) for tensor in ready.inputs]
     # Classes say nothing to a network of another kind, such as a detector.
     classifies = classes_of(ready) > 0
-    beside = _file_beside(path, LABELS_FILE) if classifies and given.labels is None else None
+    beside = file_beside(path, LABELS_FILE) if classifies and given.labels is None else None
     names_file = given.labels or beside
     names = None if names_file is None else read_lines(names_file, "name another file")
     if given.inputs is not None:
@@ -65,7 +60,7 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
         found = {"images": images, "labels": labels, "class_names": names}
     elif len(inputs) == 1:
         photos = read_photos(
-            Path(data_dir), inputs[0], limit, names, _crop_share(path, given), beside
+            Path(data_dir), inputs[0], limit, names, crop_share_of(path, given), beside
         )
         found = _of_photos(photos, classifies, names)
     else:
@@ -83,16 +78,17 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
     )
 
 
-def _file_beside(path: Path, name: str) -> Path | None:
+def file_beside(path: Path, name: str) -> Path | None:
     """Returns a file of the training whose workdir a model's file is in; None: it is in none."""
     found = path.with_name(name)
     return found if path.with_name(CONFIG_FILE).is_file() and found.is_file() else None
 
 
-def _crop_share(path: Path, given: ModelFlags) -> float:
+def crop_share_of(path: Path, given: ModelFlags) -> float:
+    """Returns the share of a photograph's shorter side that the central square has."""
     if given.crop_share is not None:
         return given.crop_share
-    config = _file_beside(path, CONFIG_FILE)
+    config = file_beside(path, CONFIG_FILE)
     return 1.0 if config is None else TrainConfig.load(config.parent).images.crop_share
 
 
@@ -118,9 +114,3 @@ def _of_photos(photos: PhotoFolder, classifies: bool, names: Sequence[str] | Non
         "class_names": photos.class_names if classifies else names,
         "photograph": photos.photograph,
     }
-
-
-def _first_flag(given: ModelFlags) -> str:
-    default = ModelFlags()
-    names = [name for name in vars(given) if getattr(given, name) != getattr(default, name)]
-    return f"--{names[0]}"

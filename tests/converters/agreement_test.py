@@ -18,7 +18,7 @@ from converters.diagnosis.agreement import (
     summary,
 )
 from converters.diagnosis.instrument import Tensor
-from converters.diagnosis.quantized_workdir import QuantizedNetwork
+from converters.diagnosis.quantized_network import QuantizedNetwork
 from converters.diagnosis.runtimes import LiteRTRuntime
 from converters.diagnosis.settings import ReportConfig
 from converters.diagnosis.simulation import Simulation
@@ -290,3 +290,33 @@ def test_mistakes_are_reported_in_one_line(run_cli, flags, part):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
     assert part in done.stderr
+
+
+def test_a_keras_file_is_compared_and_its_artifact_refused(run_cli, digits_folder, tmp_path):
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="hard_swish")(x)
+    # Called twice: the file has one copy of its weights.
+    twice = keras.layers.Conv2D(8, 3, padding="same", activation="relu")
+    x = twice(twice(x))
+    gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = x * keras.layers.Conv2D(8, 1, activation="sigmoid")(gate)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    keras.Model(image, keras.layers.Dense(3, activation="softmax")(x)).save(tmp_path / "net.keras")
+    given = ["--model=net.keras", f"--data_dir={digits_folder}", "--images=6"]
+    given.append("--calibration_images=32")
+    done = run_cli("converters.agreement", *given)
+    assert "On equal inputs no operator differs by more than 1 LSB." in done.stdout
+    assert "deployment graph for cpu, mse ranges; 6 images" in done.stdout
+    done = run_cli("converters.layer_error", *given)
+    assert "6 images" in done.stdout and "worst first" in done.stdout
+
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact/manifest.json").write_text("{}")
+    done = run_cli("converters.layer_error", "--model=artifact", check=False)
+    assert "artifact is an artifact, without the graph" in done.stderr
+    signal = keras.Input((16,))
+    keras.Model(signal, keras.layers.Dense(2)(signal)).save(tmp_path / "net.keras")
+    np.savez(tmp_path / "signals.npz", np.random.default_rng(0).normal(size=(80, 16)))
+    done = run_cli("converters.agreement", given[0], "--inputs=signals.npz", check=False)
+    assert "net.keras is no classifier of one input with known classes" in done.stderr

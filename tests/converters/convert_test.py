@@ -326,6 +326,8 @@ def test_too_few_calibration_images_are_rejected(config):
     ("change", "message"),
     [
         ({"quantizations": ()}, "--quantization must be some of"),
+        ({"batch": 0}, "--batch must be at least 1; received 0"),
+        ({"batch": 2, "target": "edgetpu"}, "--batch=2 is not supported with --target=edgetpu"),
         ({"quantizations": ("none", "none")}, "--quantization repeats a value"),
         ({"graphs": ("tflite",)}, "--graph must be some of deployment, canonical; received 'tfl"),
         ({"graphs": ("canonical",) * 2}, "--graph repeats a value: canonical,canonical"),

@@ -13,7 +13,7 @@ from converters.diagnosis.layer_error import (
     save_picture,
     table,
 )
-from converters.diagnosis.quantized_workdir import QuantizedNetwork
+from converters.diagnosis.quantized_network import QuantizedNetwork
 from converters.graph.deployment import deployment_graph
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model

@@ -106,6 +106,39 @@ def test_chosen_outputs_are_converted_in_the_order_asked_for(tmp_path):
 
 
 @pytest.mark.medium
+def test_a_fixed_batch_is_checked_measured_and_refused_where_it_cannot_be(tmp_path, run_cli):
+    # Not a multiple of the batch: the last inference is filled up.
+    model, given = two_heads(), examples(70)
+    made = converters.convert(
+        model,
+        tmp_path / "net",
+        given,
+        batch=4,
+        graph=["deployment", "canonical"],
+        quantization=["none", "int8-ptq"],
+    )
+    assert [one["shape"] for one in made.manifest["inputs"]] == [[4, 12, 12, 3], [4, 5]]
+    values = [given["photo"].astype(np.float32), given["age"]]
+    expected = model.predict(values, verbose=0)
+    for name, path in made.files.items():
+        network = LiteRTNetwork(path)
+        assert [tensor.shape for tensor in network.outputs] == [(4, 3), (4, 2), (4, 4)]
+        bound = 1e-4 if "float" in name else 0.15
+        for theirs, ours in zip(expected, network.predict_all(values), strict=True):
+            assert np.sqrt(np.square(theirs - ours).mean()) <= bound * theirs.std()
+    done = run_cli("edge.benchmark", "--artifact=net", *FAST)
+    assert "Times are of an inference of 4 examples." in done.stdout
+    for record in read_measurements(tmp_path / "measurements.jsonl"):
+        assert record["batch"] == 4 and record["keras_agreement"]["rms"] < 0.15
+    for wrong, message in (
+        ({"target": "micro"}, "--batch=4 is not supported with --target=micro, .*one example"),
+        ({"quantization": "onnx"}, "--batch=4 is not supported for ONNX files"),
+    ):
+        with pytest.raises(UserError, match=message):
+            converters.convert(model, tmp_path / "other", given, batch=4, **wrong)
+
+
+@pytest.mark.medium
 def test_onnx_files_have_the_inputs_and_outputs_in_their_order(tmp_path):
     pytest.importorskip("onnxruntime", reason="onnxruntime is missing")
     made = converters.convert(

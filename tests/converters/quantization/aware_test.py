@@ -9,9 +9,10 @@ from ai_edge_litert import interpreter as litert
 
 from common.cli import UserError
 from converters.conversion.tflite import convert_fake_quant
-from converters.quantization.aware import quantization_aware, quantized_source
+from converters.quantization.aware import quantization_aware
 from converters.quantization.fake_quantization import SharedRange
 from converters.quantization.options import QuantizationOptions
+from converters.quantized_source import quantized_source
 
 pytestmark = pytest.mark.medium
 
