@@ -69,7 +69,21 @@ def tool_versions() -> dict[str, str]:
 
 def _version(program: str) -> str:
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return re.search(r"\d+\.\d+(\.\d+)?", done.stdout.partition(")")[2] or done.stdout)[0]
+    return version_in(done.stdout)
+
+
+def version_in(text: str) -> str:
+    """Returns the version in what `--version` prints, which has the package's in brackets.
+
+    Examples:
+      >>> version_in("QEMU emulator version 7.2.17 (Debian 1:7.2+dfsg-7)")
+      '7.2.17'
+      >>> version_in("arm-none-eabi-gcc (15:12.2.rel1-1) 12.2.1 20221205")
+      '12.2.1'
+    """
+    first = re.sub(r"\(.*?\)", "", text.partition("\n")[0])
+    found = re.search(r"\d+\.\d+(\.\d+)?", first)
+    return found[0] if found else first.strip()
 
 
 def count_all(

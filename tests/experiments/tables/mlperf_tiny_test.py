@@ -53,7 +53,7 @@ def test_tables_say_what_was_reached():
 
 
 def test_candidates_have_their_units():
-    two = build(CIFAR["v2-24-48-80-96-96, 2-3-1 units"], (32, 32, 3), 10, small_images=True)
+    two = build(CIFAR["v2-24-48-80-96-96 (2-3-1 units)"], (32, 32, 3), 10, small_images=True)
     assert [layer.name for layer in two.layers if layer.name.startswith("stage4")] == [
         "stage4_unit1"
     ]
