@@ -13,6 +13,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 COMPILER, QEMU = "arm-none-eabi-g++", "qemu-system-arm"
 # Time follows the instructions, one nanosecond each, and not the host's clock.
 COUNTING = ("-icount", "shift=0,sleep=off")
+# Messages are left out, as in a library that is built with BUILD_TYPE=release: it has no function
+# that prints them.
+_DEFINED = ("-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_STRIP_ERROR_STRINGS")
 _FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti")
 _LINKING = ("-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-Wl,--gc-sections")
 _DOWNLOADS = "tensorflow/lite/micro/tools/make/downloads"
@@ -120,7 +123,7 @@ def build(
     for source in (*sources, TEMPLATES / "startup.cc"):
         objects.append(folder / f"{source.name}.o")
         _compile(
-            *(*chip, *_FLAGS, "-Os", "-ffunction-sections", "-DTF_LITE_STATIC_MEMORY"),
+            *(*chip, *_FLAGS, "-Os", "-ffunction-sections", *_DEFINED),
             *(f"-I{path}" for path in includes),
             *(*_headers(checkout), "-c", str(source), "-o", str(objects[-1])),
         )
