@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from common.choices import choose
 from common.cli import UserError
@@ -27,7 +28,7 @@ from converters.random_weights import SEED, random_network
 from converters.source_digest import source_digest
 from edge.running.measurement import interval, spread, statistics
 from edge.running.side_by_side import Turns, measure
-from trainers.distribution.strategy import batch_norms
+from trainers.optimization.averaging import BatchNormStatistics
 
 _APPLICATIONS = keras.applications
 # For the statistics and the ranges, and as many others for the comparison.
@@ -151,15 +152,7 @@ def smooth_images(count: int, size: int) -> np.ndarray:
 
 def _fit_statistics(model: keras.Model, images: np.ndarray) -> None:
     """Gives BatchNormalization the statistics of images, as a training would."""
-    layers = batch_norms(model)
-    if not layers:
-        return
-    before = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    model(images, training=True)
-    for layer, momentum in zip(layers, before, strict=True):
-        layer.momentum = momentum
+    BatchNormStatistics(model, tf.distribute.get_strategy()).reestimate([(images,)])
 
 
 def _float_error(

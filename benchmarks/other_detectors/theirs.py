@@ -9,10 +9,9 @@ import numpy as np
 
 from benchmarks.other_detectors.networks import THEIRS, Theirs
 from benchmarks.other_detectors.prepared import Prepared
-from benchmarks.other_runtimes.files import CALIBRATION, PUBLISHED, Variant, photos
+from benchmarks.other_runtimes.files import CALIBRATION, PUBLISHED, Variant, photos, quantize
 from common.cli import UserError
 from edge.profiling.layers import read_layers
-from edge.running import worker
 
 if TYPE_CHECKING:
     import onnx
@@ -173,19 +172,6 @@ def _onnx_files(source: Path, images: np.ndarray, runtimes: Sequence[str]) -> di
     found = {}
     for runtime in runtimes:
         found[Variant(runtime, PUBLISHED, "float32")] = source
-        int8 = Variant(runtime, PUBLISHED, "int8")
-        found[int8] = _quantized(int8, source, calibration)
+        target = source.with_name(f"{runtime}_int8")
+        found[Variant(runtime, PUBLISHED, "int8")] = quantize(runtime, source, target, calibration)
     return found
-
-
-def _quantized(variant: Variant, source: Path, calibration: Path) -> Path:
-    suffix = ".xml" if variant.runtime == "openvino" else ".onnx"
-    target = source.with_name(f"{variant.runtime}_int8{suffix}")
-    request = {
-        "runtime": variant.runtime,
-        "source": str(source),
-        "target": str(target),
-        "images": str(calibration),
-    }
-    worker.call("benchmarks.other_runtimes.quantize_worker", request)
-    return target

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.other_runtimes.models import RuntimeModel, load
+from benchmarks.other_runtimes.models import infer, load
 from edge.running import worker
 from edge.running.timing import pin, take_turns
 
@@ -21,17 +21,11 @@ def reply(request: dict) -> dict:
     models = [load(runtime, path) for runtime, path, _ in request["models"]]
     images = [np.load(path) for _, _, path in request["models"]]
     if "outputs" in request:
-        np.save(request["outputs"], [_output(models[0], image) for image in images[0]])
+        np.save(request["outputs"], [infer(models[0], image) for image in images[0]])
         return {}
     for model, first in zip(models, images, strict=True):
         model.set_input(first[:1])
     return {"milliseconds": take_turns(models, request)}
-
-
-def _output(model: RuntimeModel, image: np.ndarray) -> np.ndarray:
-    model.set_input(image[np.newaxis])
-    model.run()
-    return model.output()
 
 
 if __name__ == "__main__":

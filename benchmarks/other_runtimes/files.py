@@ -155,6 +155,32 @@ def settle_batch_norms(model: keras.Model, images: np.ndarray) -> None:
         norm.moving_variance.assign(np.maximum(variance, SMALLEST_VARIANCE * variance.mean()))
 
 
+def quantize(runtime: str, source: Path, target: Path, images: Path) -> Path:
+    """Quantizes an ONNX file to int8 with a runtime's own quantizer, in a process of its own.
+
+    Args:
+      runtime: "onnxruntime" or "openvino".
+      source: the float32 file.
+      target: the file to write, without its suffix.
+      images: file of preprocessed float32 images [n, channels, height, width] for calibration.
+
+    Returns:
+      `target` with the suffix of the runtime's format.
+
+    Raises:
+      UserError: the quantizer failed.
+    """
+    target = target.with_suffix(".xml" if runtime == "openvino" else ".onnx")
+    request = {
+        "runtime": runtime,
+        "source": str(source),
+        "target": str(target),
+        "images": str(images),
+    }
+    worker.call("benchmarks.other_runtimes.quantize_worker", request)
+    return target
+
+
 class _Writer:
     """Writes one network's files; other runtimes' int8 files are made from their float32 ones."""
 
@@ -202,15 +228,7 @@ class _Writer:
         onnx.save(onnx_model(graph), source)
         if variant.precision == "float32":
             return source
-        target = path.with_suffix(".xml" if variant.runtime == "openvino" else ".onnx")
-        request = {
-            "runtime": variant.runtime,
-            "source": str(source),
-            "target": str(target),
-            "images": str(self.channels_first),
-        }
-        worker.call("benchmarks.other_runtimes.quantize_worker", request)
-        return target
+        return quantize(variant.runtime, source, path, self.channels_first)
 
     def _ncnn(self, variant: Variant, path: Path) -> Path:
         from benchmarks.other_runtimes.ncnn_export import ncnn_files

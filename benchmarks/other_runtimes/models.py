@@ -52,6 +52,13 @@ def load(runtime: str, path: str) -> RuntimeModel:
     return _LOADERS[runtime](path)
 
 
+def infer(model: RuntimeModel, image: np.ndarray) -> np.ndarray:
+    """Returns all outputs of a preprocessed float32 image (height, width, channels), in a row."""
+    model.set_input(image[np.newaxis])
+    model.run()
+    return model.output()
+
+
 class _LiteRT:
     def __init__(self, path: str):
         self._model = LiteRTNetwork(path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.other_runtimes.models import RuntimeModel, load
+from benchmarks.other_runtimes.models import infer, load
 from edge.running import worker
 from edge.running.timing import pin, take_turns
 
@@ -17,16 +17,10 @@ def measure(request: dict) -> dict:
     pin([request["core"]])
     images = np.load(request["images"])
     models = [load(runtime, path) for runtime, path in request["models"]]
-    logits = [[_logits(model, image).tolist() for image in images] for model in models]
+    logits = [[infer(model, image).tolist() for image in images] for model in models]
     for model in models:
         model.set_input(images[:1])
     return {"logits": logits, "milliseconds": take_turns(models, request)}
-
-
-def _logits(model: RuntimeModel, image: np.ndarray) -> np.ndarray:
-    model.set_input(image[np.newaxis])
-    model.run()
-    return model.output()
 
 
 if __name__ == "__main__":

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.cli import UserError
 from converters.planning import networks
-from trainers.settings import NECKS
+from trainers.settings import NECKS, neck_strides
 
 if TYPE_CHECKING:
     import keras
 
 # Sizes are multiples of it.
 COARSEST = 32
-_STRIDES = (8, 16, 32)
-# Where "fused" finds boxes.
-_FUSED_STRIDES = (16,)
 # The scale of `--recipe=detection`, which gives the neck's width where a name has none.
 _SCALE = 0.5
 _NAME = re.compile(rf"(.+)-({'|'.join(NECKS)})(\d*)")
@@ -80,12 +77,12 @@ def parts(name: str) -> Parts:
 
 def all_strides(neck: str, strides: Sequence[int] | None) -> tuple[int, ...]:
     """Returns where a detector finds boxes; None: where its neck does."""
-    return tuple(strides or (_FUSED_STRIDES if neck == "fused" else _STRIDES))
+    return tuple(strides or neck_strides(neck))
 
 
 def check_strides(neck: str, strides: Sequence[int] | None) -> None:
     """Raises UserError for strides that a neck does not have."""
-    known = _FUSED_STRIDES if neck == "fused" else _STRIDES
+    known = neck_strides(neck)
     if strides is None or (strides and strides == tuple(one for one in known if one in strides)):
         return
     raise UserError(

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from converters.planning.detectors import all_strides, body_arguments, neck_width, parts
 from converters.planning.networks import arguments
 from keras_shufflenet import shufflenet_v1, shufflenet_v2
-from keras_shufflenet.detector import SIDES
+from keras_shufflenet.detector import SIDES, STRIDES
 from keras_shufflenet.units.v1 import bottleneck_channels
 
 _UNITS = (4, 8, 4)
 _KERNEL = 9
-# Of a detector's maps, and of the widest convolution of its neck "fused".
-_STRIDES = (8, 16, 32)
+# Of the widest convolution of a detector's neck "fused".
 _FUSED_KERNEL = 25
 
 
@@ -102,7 +101,7 @@ def count_detector(
     """
     given = body_arguments(name)
     counted, (_, stages, _), map_bytes = _body(given, name.startswith("v2"), size, channels)
-    maps = dict(zip(_STRIDES, stages, strict=True))
+    maps = dict(zip(STRIDES, stages, strict=True))
     neck, width, found = parts(name).neck, neck_width(name), all_strides(parts(name).neck, strides)
     if neck == "fused":
         _add_fused(counted, maps, width, size)
@@ -121,20 +120,20 @@ def _add_pyramid(
     counted: _Count, maps: Mapping[int, int], width: int, size: int, found: Sequence[int], up: bool
 ) -> None:
     """Adds the neck "fpn" or, with the way up again, "pan"."""
-    finest = _STRIDES[0] if up else found[0]
-    for stride in _STRIDES:
+    finest = STRIDES[0] if up else found[0]
+    for stride in STRIDES:
         if stride >= finest:
             counted.convolution(maps[stride], width, size=size // stride)
-    for stride in _STRIDES[:-1]:
+    for stride in STRIDES[:-1]:
         if stride >= finest:
             counted.separable(width, width, size // stride)
-    for stride in _STRIDES[1:]:
+    for stride in STRIDES[1:]:
         if up and stride <= found[-1]:
             counted.separable(width, width, size // stride)
 
 
 def _add_fused(counted: _Count, maps: Mapping[int, int], width: int, size: int) -> None:
-    fine, middle, coarse = _STRIDES
+    fine, middle, coarse = STRIDES
     counted.separable(maps[fine], width, size // middle)
     counted.convolution(maps[middle], width, size=size // middle)
     counted.convolution(maps[coarse], width, size=size // coarse)

@@ -14,6 +14,7 @@ from trainers.settings.detection import (
     NECKS,
     TASKS,
     DetectionConfig,
+    neck_strides,
 )
 from trainers.settings.images import (
     CROPS,
@@ -55,6 +56,7 @@ __all__ = [
     "TASKS",
     "NECKS",
     "DetectionConfig",
+    "neck_strides",
     "PREPROCESSINGS",
     "CROPS",
     "MAX_SIDE",

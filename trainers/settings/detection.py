@@ -9,6 +9,11 @@ TASKS = ("classification", "detection")
 NECKS = ("pan", "fpn", "fused")
 
 
+def neck_strides(neck: str) -> tuple[int, ...]:
+    """Returns where a detector with a neck of `NECKS` finds boxes, if nothing else is said."""
+    return (16,) if neck == "fused" else (8, 16, 32)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DetectionConfig(Settings):
     """What is learnt of the images, and what a detector has besides its backbone."""
@@ -79,4 +84,4 @@ class DetectionConfig(Settings):
     @property
     def all_strides(self) -> tuple[int, ...]:
         """The strides, also if they are the neck's own."""
-        return self.stride_numbers or ((16,) if self.neck == "fused" else (8, 16, 32))
+        return self.stride_numbers or neck_strides(self.neck)
