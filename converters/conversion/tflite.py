@@ -13,6 +13,7 @@ from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales
 from converters.graph.emitted_layers import QuantizeBorder
+from converters.quantization.fake_quantization import constant_ranges
 
 
 def convert_float(
@@ -56,7 +57,7 @@ def convert_fake_quant(
     Examples:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
-    with _marked_borders(model):
+    with _marked_borders(model), constant_ranges(model):
         converter = _converter(model, ends, batch)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(io_dtype)

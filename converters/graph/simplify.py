@@ -44,6 +44,12 @@ def simplify(graph: Graph) -> Graph:
             if (merged := _before(source, op)) is not None:
                 del ops[source.name]
                 op = _of_both(merged, source, op)
+            elif _only_scales(source) and op.kind == "pad":
+                # A border of zeros stays zero, so the factors can go on to what follows.
+                del ops[source.name]
+                ops[op.name] = replace(op, inputs=source.inputs)
+                names[op.name], uses[source.name] = source.name, uses[op.name]
+                op = replace(source, inputs=(op.name,), shape=op.shape)
         ops[op.name] = op
     ops = _as_convolutions(ops)
     outputs = tuple(names.get(name, name) for name in graph.outputs)
@@ -110,6 +116,10 @@ def _before(source: Op, op: Op) -> Op | None:
         bias = bias + (kernel * shift).sum((0, 1, 2))
         kernel = kernel * factor
     return replace(op, inputs=source.inputs, weights=Folded(kernel, bias))
+
+
+def _only_scales(op: Op) -> bool:
+    return op.kind == "affine" and not op.weights.bias.any()
 
 
 def _sees_no_border(op: Op) -> bool:

@@ -7,7 +7,8 @@ nothing to requantize; weights have one range per output channel, computed from 
 weights.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -40,6 +41,8 @@ _WEIGHTS = {
 }
 # Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
 FACTOR_STEP = 1 / 4
+# Bytes of a constant: with more, TFLiteConverter does not fold what is computed from it.
+CONVERTER_COMPUTES = 2**27
 # Weights that are all zero need a range, too.
 SMALLEST_WEIGHT = 1e-6
 
@@ -50,10 +53,14 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
 
     Args:
       axis: the axis of the output channels (3: convolutions, 2: depthwise), or None for one range.
+
+    Attributes:
+      constant: whether ranges are constants of the traced graph: `constant_ranges` sets it.
     """
 
     def __init__(self, axis: int | None):
         self.axis = axis
+        self.constant = False
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict:
         """Creates no state."""
@@ -62,7 +69,7 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
     def __call__(self, inputs: tf.Tensor, training: Any, weights: Any, **kwargs: Any) -> tf.Tensor:
         """Returns `inputs` rounded to 255 steps between -max|w| and max|w|."""
         if self.axis is None:
-            limit = _limit(inputs, None)
+            limit = self._limit(inputs, None)
             return tf.quantization.fake_quant_with_min_max_vars(
                 inputs, -limit, limit, narrow_range=True
             )
@@ -72,16 +79,46 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
             return tf.reshape(WeightQuantizer(3)(flat, training, weights), inputs.shape)
         # The operator needs the channels last; in depthwise kernels they are before the 1.
         order = [0, 1, 3, 2] if self.axis == 2 else [0, 1, 2, 3]
+        limit = self._limit(inputs, sorted(order[:3]))
         w = tf.transpose(inputs, order)
-        limit = _limit(w, [0, 1, 2])
         w = tf.quantization.fake_quant_with_min_max_vars_per_channel(
             w, -limit, limit, narrow_range=True
         )
         return tf.transpose(w, order)
 
+    def _limit(self, weights: tf.Tensor, axes: list[int] | None) -> tf.Tensor:
+        if not self.constant:
+            return _limit(weights, axes)
+        with tf.init_scope():
+            known = _limit(weights, axes).numpy()
+        return tf.constant(known)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {"axis": self.axis}
+
+
+@contextlib.contextmanager
+def constant_ranges(model: tf_keras.Model) -> Iterator[None]:
+    """Makes the ranges of very large weights constants while the model is traced for a conversion.
+
+    The converter does not compute with constants of more than 128 MiB, such as VGG16's first dense
+    layer, and without ranges it cannot make their weights int8.
+    """
+    large = [
+        quantizer
+        for layer in model.layers
+        for weight, quantizer, _ in getattr(layer, "_weight_vars", ())
+        if isinstance(quantizer, WeightQuantizer)
+        and 4 * weight.shape.num_elements() > CONVERTER_COMPUTES
+    ]
+    for quantizer in large:
+        quantizer.constant = True
+    try:
+        yield
+    finally:
+        for quantizer in large:
+            quantizer.constant = False
 
 
 def _limit(w: tf.Tensor, axes: list[int] | None) -> tf.Tensor:

@@ -17,6 +17,7 @@ from converters.graph.operations import Graph
 from converters.graph.operator import Folded
 from converters.graph.scales import scale_groups
 from converters.graph.targets import LOWERINGS
+from converters.quantization import fake_quantization
 from converters.quantization.calibration import calibrate
 from converters.quantization.fake_quantization import fake_quant_model
 from keras_shufflenet import ShuffleNetV1, ShuffleNetV2, ShuffleNetV2Plus
@@ -246,3 +247,23 @@ def test_a_dead_convolution_still_makes_a_file_that_runs(tmp_path):
     content = tflite.convert_fake_quant(fake_quant_model(graph, calibrate(graph, images)))
     found = LiteRTModel(written(tmp_path / "dead.tflite", content)).predict(images)
     np.testing.assert_allclose(found, 0.5, atol=0.5 / 255)
+
+
+def test_constant_ranges_of_large_weights_change_no_byte(quantized, int8_path, monkeypatch):
+    # All weights count as too large for the converter to compute their ranges.
+    monkeypatch.setattr(fake_quantization, "CONVERTER_COMPUTES", 0)
+    assert tflite.convert_fake_quant(quantized) == int8_path.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_dense_layer_of_more_than_128_mib_becomes_int8(tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(160, 3, padding="same", activation="relu")(image)
+    x = keras.layers.Dense(3300, activation="relu")(keras.layers.Flatten()(x))
+    model = keras.Model(image, keras.layers.Dense(4)(x))
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32)
+    path = written(tmp_path / "int8.tflite", tflite.convert_fake_quant(fake_quant(model, images)))
+    agreement = measure_agreement(
+        model.predict(images, verbose=0), LiteRTModel(path).predict(images)
+    )
+    check_agreement(agreement, BOUNDS["int8-ptq"], path.name)

@@ -187,6 +187,20 @@ def test_a_normalization_before_zeros_stays_an_operator():
     assert kinds == ["input", "depthwise", "conv"] and max(errors(model)) <= BOUND
 
 
+def test_factors_pass_a_border_of_zeros():
+    scales = L.Rescaling([0.5, 2.0, 3.0], name="scales")
+    conv = L.Conv2D(4, 3, strides=2, name="conv")
+    image = keras.Input((9, 9, 3))
+    padded = L.ZeroPadding2D(((0, 1), (0, 1)), name="border")(scales(image))
+    for outputs in ([conv(padded)], [conv(padded), padded]):
+        model = keras.Model(image, outputs)
+        operators = list(deployment_graph(model).ops.values())
+        # Where both are outputs, the factors are needed before the convolution, too.
+        expected = ["pad", "conv"] if len(outputs) == 1 else ["pad", "depthwise", "conv"]
+        assert [op.kind for op in operators] == ["input", *expected]
+        assert max(errors(model)) <= BOUND
+
+
 def test_nested_models_and_several_inputs():
     inner = keras.Sequential(
         [keras.Input(SHAPE), L.Conv2D(6, 3), L.BatchNormalization()], name="in"
