@@ -27,6 +27,7 @@ CIFAR = {
     "v2-24-48-80-96-96 (2-3-1 units)": Tiny(24, (48, 80, 96), 96, (2, 3, 1)),
     # Two stages: maps of 8x8 remain until the pool, where most of the reference's work is too.
     "v2-24-52-136-64 (2-3 units)": Tiny(24, (52, 136), 64, (2, 3)),
+    "v2-20-52-136-64 (2-3 units)": Tiny(20, (52, 136), 64, (2, 3)),
 }
 VISUAL_WAKE_WORDS = {
     "v2-8-16-32-64-128": Tiny(8, (16, 32, 64), 128),

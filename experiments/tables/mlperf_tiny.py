@@ -87,8 +87,12 @@ def run(
     task = TASKS["image_classification"]
     if training is not None:
         train_all([Training(*pair) for pair in _builders(task).items()], training)
-    accuracies = _accuracies(task, folder)
-    rows = {name: _costs(TASKS[name], known[name], cache, rounds) for name in TASKS}
+    artifacts = _artifacts(task, folder)
+    accuracies = {name: _accuracies(artifact) for name, artifact in artifacts.items()}
+    rows = {
+        name: _costs(one, known[name], cache, rounds, artifacts if one is task else {})
+        for name, one in TASKS.items()
+    }
     chosen = choose(rows["image_classification"], accuracies)
     if chosen is not None:
         accuracies[chosen]["test"] = _test_accuracy(network_folder(folder, chosen))
@@ -123,14 +127,19 @@ def _builders(task: TinyTask) -> dict[str, functools.partial]:
     return {name: functools.partial(build, tiny) for name, tiny in task.candidates.items()}
 
 
-def _costs(task: TinyTask, reference: bytes, cache: Path, rounds: int) -> list[dict]:
+def _costs(
+    task: TinyTask, reference: bytes, cache: Path, rounds: int, artifacts: Mapping[str, Path]
+) -> list[dict]:
+    """Returns the rows of a task: what is trained counts as it was converted."""
     contents, macs = {"reference": reference}, {"reference": None}
     for name, tiny in task.candidates.items():
         # Otherwise Keras would keep all of them in memory.
         keras.utils.clear_session()
         make = functools.partial(build, tiny, task.input_shape, task.classes, task.small_images)
         model = random_network(make)
-        contents[name], macs[name] = _int8(model, cache), complexity(model).macs
+        artifact = artifacts.get(name)
+        contents[name] = (artifact / _FILE).read_bytes() if artifact else _int8(model, cache)
+        macs[name] = complexity(model).macs
     costs = measure_costs(contents, rounds)
     return [
         {"network": name, "macs": macs[name], "cost": asdict(cost)} for name, cost in costs.items()
@@ -144,21 +153,25 @@ def _int8(model: keras.Model, cache: Path) -> bytes:
     return fit(content, MemorySettings(), cache).content
 
 
-def _accuracies(task: TinyTask, folder: Path) -> dict[str, dict]:
-    """Returns by network the float and int8 accuracy on the held-out training images."""
+def _artifacts(task: TinyTask, folder: Path) -> dict[str, Path]:
+    """Returns by network the artifact of what is trained, with its accuracies in the manifest."""
     found = {}
-    for name, trained in finished(task.candidates, folder).items():
+    for name in finished(task.candidates, folder):
         workdir = _workdir(network_folder(folder, name))
-        artifact = workdir / "artifact"
+        found[name] = artifact = workdir / "artifact"
         if not artifact.is_dir():
             _command(
                 *("converters.convert", f"--model={workdir}", f"--output={artifact}"),
                 *("--target=micro", "--quantization=int8-ptq", "--samples=10000"),
             )
-        entry = read_json(artifact / "manifest.json", "convert again")["files"][_FILE]
-        (float_accuracy, *_) = trained.top1.values()
-        found[name] = {"float": float_accuracy, "choice": entry["accuracy"], "test": None}
     return found
+
+
+def _accuracies(artifact: Path) -> dict[str, float | None]:
+    """Returns the float and int8 accuracy on the held-out training images."""
+    manifest = read_json(artifact / "manifest.json", "convert again")
+    choice = manifest["files"][_FILE]["accuracy"]
+    return {"float": manifest["model"]["accuracy"], "choice": choice, "test": None}
 
 
 def _test_accuracy(folder: Path) -> float:

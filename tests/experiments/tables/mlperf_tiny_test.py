@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -86,18 +87,20 @@ def test_a_finished_training_is_converted_once_and_only_the_chosen_is_tested(tmp
         commands.append(module)
         target = dict(word.lstrip("-").split("=", 1) for word in arguments)["output"]
         Path(target).mkdir()
-        text = '{"files": {"deployment_int8_ptq.tflite": {"accuracy": 0.8}}}'
-        (Path(target) / "manifest.json").write_text(text)
+        manifest = {
+            "model": {"accuracy": 0.81},
+            "files": {"deployment_int8_ptq.tflite": {"accuracy": 0.8}},
+        }
+        (Path(target) / "manifest.json").write_text(json.dumps(manifest))
         (Path(target) / "evaluation.json").write_text('{"top1": 0.79}')
 
-    class Trained:
-        top1 = {0: 0.81}  # noqa: RUF012
-
-    monkeypatch.setattr(mlperf_tiny, "finished", lambda names, folder: {name: Trained})
+    monkeypatch.setattr(mlperf_tiny, "finished", lambda names, folder: {name: None})
     monkeypatch.setattr(mlperf_tiny, "_command", command)
     task = mlperf_tiny.TASKS["image_classification"]
     for _ in range(2):
-        found = mlperf_tiny._accuracies(task, tmp_path)
-        assert found == {name: {"float": 0.81, "choice": 0.8, "test": None}}
+        (artifact,) = mlperf_tiny._artifacts(task, tmp_path).values()
+        assert artifact == workdir / "artifact"
+        expected = {"float": 0.81, "choice": 0.8, "test": None}
+        assert mlperf_tiny._accuracies(artifact) == expected
         assert mlperf_tiny._test_accuracy(mlperf_tiny.network_folder(tmp_path, name)) == 0.79
     assert commands == ["converters.convert", "trainers.evaluate"]
