@@ -140,6 +140,7 @@ def test_resolver_has_exactly_the_operators_used(firmware):
 def test_an_operator_that_micro_lacks_is_named():
     with pytest.raises(UserError, match=r"net\.tflite needs CUSTOM:edgetpu, RFFT2D, which TFLite"):
         registrations(["CONV_2D", "RFFT2D", "CUSTOM:edgetpu"], "net.tflite")
+    assert registrations(["TRANSPOSE_CONV"], "net.tflite") == ["AddTransposeConv"]
 
 
 def test_without_the_interpreter_there_is_no_firmware(
