@@ -41,7 +41,7 @@ _DETECTIONS = Path(common.detection.__file__).with_name("templates") / "detectio
 # Files that are copied unchanged.
 _VERBATIM = (
     *("CMakeLists.txt", "src/shufflenet.h", "src/shufflenet.cpp", "src/shufflenet_image.h"),
-    *("example/main.cc", "example/golden.h", "zephyr/CMakeLists.txt", "zephyr/module.yml"),
+    *("golden_test/main.cc", "golden_test/golden.h", "zephyr/CMakeLists.txt", "zephyr/module.yml"),
     *("examples/Classify/Classify.ino", "examples/Camera/Camera.ino"),
 )
 # Files with $names to fill in.
@@ -52,7 +52,7 @@ _WRITTEN = {
     "src/shufflenet_model.h": model_header,
     "src/shufflenet_model.cpp": model_source,
     "src/shufflenet_operators.h": operators_header,
-    "example/golden.cpp": golden_source,
+    "golden_test/golden.cpp": golden_source,
 }
 
 
@@ -222,8 +222,8 @@ def _texts(data: FirmwareData, path: Path) -> dict[str, str]:
         header = {"src/detections.h": _DETECTIONS.read_text(encoding="utf-8")}
         return templates | filled | written | header
     copies = {
-        f"{_SKETCH}/golden.h": templates["example/golden.h"],
-        f"{_SKETCH}/golden.cpp": written["example/golden.cpp"],
+        f"{_SKETCH}/golden.h": templates["golden_test/golden.h"],
+        f"{_SKETCH}/golden.cpp": written["golden_test/golden.cpp"],
     }
     return templates | filled | written | copies
 

@@ -28,7 +28,6 @@ _COUNTS = range(2, 11)
 # Of arenas that differ by less, the one with the fewest multiply-adds is chosen.
 _SIMILAR = 0.03
 _SOURCES = ("converters/micro_target/*.py", "common/tflite/micro_runtime.py")
-_KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -135,9 +134,9 @@ def _unreachable(
     candidates: list[Candidate], smallest: Candidate, settings: MemorySettings, message: str | None
 ) -> str:
     text = (
-        f"--arena={_kb(settings.arena)} cannot be reached: the smallest arena with at most "
+        f"--arena={settings.arena} cannot be reached: the smallest arena with at most "
         f"{100 * settings.max_overhead:.4g}% more multiply-adds (--max_overhead) is "
-        f"{_kb(smallest.arena_bytes)}"
+        f"{smallest.arena_bytes:,} bytes"
     )
     if message is not None:
         text += f", because {message}"
@@ -146,10 +145,6 @@ def _unreachable(
         cheapest = min(others, key=lambda each: each.share)
         return f"{text}; --max_overhead={np.ceil(1e3 * cheapest.share) / 10:g}% reaches it"
     return f"{text}; use a smaller network or smaller images (shufflenet plan)"
-
-
-def _kb(count: float) -> str:
-    return f"{count / _KIB:,.1f}KB"
 
 
 class _Search:

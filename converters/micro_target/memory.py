@@ -71,6 +71,8 @@ def report(found: Allocations, rows: list[Moment]) -> str:
     """Returns the arena's parts and the operators' memory as markdown."""
     peak = max(row.bytes for row in rows)
     parts = {"feature maps": found.head, **found.tables}
+    # What its recording does not name, such as the kernels' own data.
+    parts["other structures"] = found.total - sum(parts.values())
     operators = [
         [
             str(at),

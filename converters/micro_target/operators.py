@@ -49,6 +49,7 @@ REGISTRATIONS = {
     "SUM": "AddSum",
     "TANH": "AddTanh",
     "TRANSPOSE": "AddTranspose",
+    "TRANSPOSE_CONV": "AddTransposeConv",
     "UNPACK": "AddUnpack",
 }
 
@@ -71,6 +72,6 @@ def registrations(names: Iterable[str], file: str) -> list[str]:
     if unknown := sorted(names - REGISTRATIONS.keys()):
         raise UserError(
             f"{file} needs {', '.join(unknown)}, which TFLite Micro's resolver is not known to "
-            "have; convert with --graph=deployment --target=micro, without edited layers"
+            "have; convert for another target (--target=cpu), or without the layers that become it"
         )
     return sorted(REGISTRATIONS[name] for name in names)

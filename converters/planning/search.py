@@ -121,7 +121,7 @@ def make_plan(config: PlanConfig) -> Plan:
     """
     check_tool(config.target)
     promising, misses = possible(config)
-    fits: list[Fit] = []
+    excluded, fits = len(misses), list[Fit]()
     failures, tried, interrupted = [], 0, False
     with Progress("planning", len(promising), unit="network") as progress:
         try:
@@ -139,6 +139,9 @@ def make_plan(config: PlanConfig) -> Plan:
                 progress.update(tried)
         except KeyboardInterrupt:
             if not fits:
+                if measured := misses[excluded:]:
+                    nearest = min(measured, key=lambda miss: miss.excess)
+                    logging.warning("none of the %d measured fits; the nearest: %s", tried, nearest)
                 raise
             interrupted = True
     if failures and not fits and not misses:
@@ -172,6 +175,8 @@ def first_rows(config: PlanConfig) -> str:
       config: the flags of `converters.plan`.
     """
     promising, misses = possible(config)
+    if not promising:
+        return f"By formula no network can fit (tried: {len(misses)})."
     rows = [
         (
             candidate.network,

@@ -6,6 +6,7 @@ import keras
 import tf_keras
 
 from common.cli import UserError
+from trainers.data.class_names import is_line
 
 
 def classes_of(model: keras.Model | tf_keras.Model) -> int:
@@ -23,6 +24,12 @@ def checked_names(names: Sequence[str] | None, classes: int, output: str) -> Seq
             f"{len(set(names))} class names are given, but output {output!r} has {classes} "
             "classes; give a different name for each, in the output's order (--labels)"
         )
+    for name in names:
+        if not is_line(name):
+            raise UserError(
+                f"class name {name!a} has a line end, a control character or bytes that are not "
+                "UTF-8; give another name"
+            )
     return names
 
 

@@ -160,7 +160,7 @@ def test_firmware_finds_the_golden_boxes(converted, tmp_path):
     if compiler is None:
         pytest.skip("there is no g++")
     folder = converted.folder / entry["folder"]
-    golden = (folder / "example" / "golden.cpp").read_text()
+    golden = (folder / "golden_test" / "golden.cpp").read_text()
     count = int(re.search(r"kGoldenCount = (\d+);", golden)[1])
     x = converted.load(INT8).quantize_input(
         converted.preprocess(converted.sample_arrays(["images"], 1)[0])
@@ -170,8 +170,8 @@ def test_firmware_finds_the_golden_boxes(converted, tmp_path):
         f"#include <cstdint>\nconst std::int8_t kExpectedInput[] = {{{values}}};\n"
     )
     fake = HERE / "micro_target" / "fake_tflite_micro"
-    includes = [f"-I{path}" for path in (fake, folder / "src", folder / "example", tmp_path)]
-    sources = [*sorted((folder / "src").glob("*.cpp")), *(folder / "example").glob("*.c*")]
+    includes = [f"-I{path}" for path in (fake, folder / "src", folder / "golden_test", tmp_path)]
+    sources = [*sorted((folder / "src").glob("*.cpp")), *(folder / "golden_test").glob("*.c*")]
     flags = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wpedantic", "-fno-exceptions")
     command = [compiler, *flags, "-fno-rtti", *includes, *sources, "-o", tmp_path / "golden"]
     subprocess.run(list(map(str, command)), check=True)

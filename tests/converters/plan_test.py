@@ -4,7 +4,7 @@ import pytest
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--sram=320bananas"], "--sram must be above 0, such as 320KB"),
+        (["--sram=320bananas"], "--sram must be a size above 0, such as 320KB"),
         (["--sram=1MB", "--sizes=96,big"], "--sizes must be whole numbers; received '96,big'"),
         (["--sram=1MB", "--cache=/dev/null"], "File exists '/dev/null'; check the path"),
     ],

@@ -47,6 +47,16 @@ def shows_top5(classes: int) -> bool:
     return classes > _FEW_CLASSES
 
 
+def is_line(name: str) -> bool:
+    """Returns whether a class name can be a line of labels.txt.
+
+    Examples:
+      >>> is_line("a cat"), is_line("a\\ncat")
+      (True, False)
+    """
+    return not any(unicodedata.category(character) in _NOT_IN_A_LINE for character in name)
+
+
 def check_usable(names: Sequence[str], config: DataConfig) -> None:
     """Checks class names before a training, because it would fail at its end.
 
@@ -60,7 +70,7 @@ def check_usable(names: Sequence[str], config: DataConfig) -> None:
             "(--recipe=detection)"
         )
     for name in names:
-        if any(unicodedata.category(character) in _NOT_IN_A_LINE for character in name):
+        if not is_line(name):
             raise UserError(
                 f"class {name!a} of {describe(config)} has a line end, a control character or "
                 "bytes that are not UTF-8 in its name; rename it"

@@ -98,7 +98,7 @@ def test_arena_is_the_smallest_that_works(firmware, artifact_dir):
 
 
 def test_golden_scores_are_those_of_the_artifact(firmware, artifact_dir, classifier):
-    text = (firmware[0] / "example/golden.cpp").read_text()
+    text = (firmware[0] / "golden_test/golden.cpp").read_text()
     assert numbers(text, "kGoldenImage") == classifier.image.ravel().tolist()
     artifact = Artifact.open(artifact_dir)
     model = artifact.load(FILE, reference_kernels=True)
@@ -140,6 +140,7 @@ def test_resolver_has_exactly_the_operators_used(firmware):
 def test_an_operator_that_micro_lacks_is_named():
     with pytest.raises(UserError, match=r"net\.tflite needs CUSTOM:edgetpu, RFFT2D, which TFLite"):
         registrations(["CONV_2D", "RFFT2D", "CUSTOM:edgetpu"], "net.tflite")
+    assert registrations(["TRANSPOSE_CONV"], "net.tflite") == ["AddTransposeConv"]
 
 
 def test_without_the_interpreter_there_is_no_firmware(
@@ -186,10 +187,12 @@ def test_class_runs_on_a_fake_micro(firmware, artifact_dir, classifier, tmp_path
     values = ",".join(map(str, x.ravel().tolist()))
     expected = tmp_path / "expected.h"
     expected.write_text(f"#include <cstdint>\nconst std::int8_t kExpectedInput[] = {{{values}}};\n")
-    sources = [*sorted((folder / "src").glob("*.cpp")), *(folder / "example").glob("*.c*")]
-    includes = [f"-I{path}" for path in (FAKE_MICRO, folder / "src", folder / "example", tmp_path)]
+    sources = [*sorted((folder / "src").glob("*.cpp")), *(folder / "golden_test").glob("*.c*")]
+    includes = [
+        f"-I{path}" for path in (FAKE_MICRO, folder / "src", folder / "golden_test", tmp_path)
+    ]
     run(compiler, *STRICT, "-O1", *includes, *sources, "-o", tmp_path / "golden")
-    best = int(np.argmax(numbers((folder / "example/golden.cpp").read_text(), "kGoldenScores")))
+    best = int(np.argmax(numbers((folder / "golden_test/golden.cpp").read_text(), "kGoldenScores")))
     done = run(tmp_path / "golden")
     assert f"class {best} ({LABELS[best]}), score" in done.stdout
     assert "largest difference from the golden scores: 0" in done.stdout
@@ -209,8 +212,10 @@ def test_sources_compile_for_cortex_m_without_a_warning(firmware, tmp_path, chip
     (tmp_path / "expected.h").write_text(
         "#include <cstdint>\nconst std::int8_t kExpectedInput[1]{};\n"
     )
-    includes = [f"-I{path}" for path in (FAKE_MICRO, folder / "src", folder / "example", tmp_path)]
-    sources = [*(folder / "src").glob("*.cpp"), *(folder / "example").glob("*.c*")]
+    includes = [
+        f"-I{path}" for path in (FAKE_MICRO, folder / "src", folder / "golden_test", tmp_path)
+    ]
+    sources = [*(folder / "src").glob("*.cpp"), *(folder / "golden_test").glob("*.c*")]
     cpu = (f"-mcpu={chip}", "-mthumb", "-mfloat-abi=hard", f"-mfpu={fpu}")
     run(compiler, *cpu, *STRICT, "-fsyntax-only", *includes, *sources)
 
@@ -288,8 +293,8 @@ def test_real_micro_gives_the_golden_scores_on_a_board_of_qemu(
     needs("arm-none-eabi-g++")
     needs("qemu-system-arm")
     folder, _ = firmware
-    sources = [*(folder / "src").glob("*.cpp"), *(folder / "example").glob("*.c*")]
-    includes = (folder / "src", folder / "example")
+    sources = [*(folder / "src").glob("*.cpp"), *(folder / "golden_test").glob("*.c*")]
+    includes = (folder / "src", folder / "golden_test")
     for archive in libraries(micro_checkout, f"cortex_m_generic_{board.chip}*"):
         program = build(board, sources, tmp_path, includes, micro_checkout, archive)
         check_scores(run_board(board, program), archive)

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -83,8 +84,11 @@ def test_a_limit_is_met_with_the_least_work_or_refused(content, cache, monkeypat
     enough = fit(content, MemorySettings(arena=middle), cache).chosen
     assert enough.arena_bytes <= middle and enough.extra_macs <= smallest.extra_macs
     assert fit(content, MemorySettings(arena=10**6), cache).chosen.extra_macs == 0
-    with pytest.raises(UserError, match=r"--arena=1\.0KB cannot be reached: the smallest arena"):
+    with pytest.raises(UserError, match=r"--arena=1024 cannot be reached: the smallest") as error:
         fit(content, MemorySettings(arena=1024), cache)
+    # The size that it names is reached, to the byte.
+    named = int(re.search(r"is ([\d,]+) bytes;", str(error.value))[1].replace(",", ""))
+    assert fit(content, MemorySettings(arena=named), cache).chosen.arena_bytes == named
     with pytest.raises(UserError, match=r"--max_overhead=\d+(\.\d)?% reaches it"):
         fit(content, MemorySettings(arena=middle, max_overhead=0.001), cache)
 
@@ -122,6 +126,8 @@ def test_where_the_arena_goes(content, tmp_path):
     write_report(content, tmp_path)
     text = (tmp_path / "memory.md").read_text()
     found, rows = MicroRuntime(content).allocations(), moments(content)
+    parts = re.findall(r"\| ([\d,]+) \|$", text.partition("operators in")[0], re.M)
+    assert sum(int(part.replace(",", "")) for part in parts) == found.total
     assert f"{found.total:,} bytes" in text and f"| feature maps | {found.head:,} |" in text
     # The image and the stem's output.
     assert rows[0][1:] == ((1, 32, 32, 16), SIZE * SIZE * 3 + 32 * 32 * 16)

@@ -93,6 +93,7 @@ def test_first_rows_come_by_formula(candidates):
     assert lines[1].split()[2:] == ["0.02", "1.2", "1.0"]
     assert lines[3].startswith("By formula: 2 may fit, 4 cannot.")
     assert not candidates.converted
+    assert first_rows(config(budget=Budget(sram=1))) == "By formula no network can fit (tried: 6)."
 
 
 def test_ctrl_c_gives_what_is_measured(candidates, monkeypatch):
@@ -113,6 +114,20 @@ def test_ctrl_c_gives_what_is_measured(candidates, monkeypatch):
     # Nothing fits yet: there is nothing to list.
     with pytest.raises(KeyboardInterrupt):
         make_plan(settings)
+
+
+def test_ctrl_c_before_anything_fits_names_the_nearest(candidates, monkeypatch, caplog):
+    footprints = FakeCandidate.footprints
+
+    def interrupted(self):
+        if len(self.converted) == 2:
+            raise KeyboardInterrupt
+        return footprints(self)
+
+    monkeypatch.setattr(FakeCandidate, "footprints", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_plan(config(budget=Budget(sram=2300)))
+    assert "none of the 2 measured fits; the nearest: v2-" in caplog.text
 
 
 def test_networks_for_small_images_are_tried_at_small_sizes():
