@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from common import files
 from common.detection.nms import Detections
+from trainers.detection.data.headers import read_header
 
 # Neighbours in this order differ most: the golden ratio.
 _TURN = 0.618034
@@ -22,13 +23,15 @@ _COMMENT = b"boxes drawn by keras_shufflenet"
 
 
 def load_image(path: str | os.PathLike) -> Image.Image:
-    """Returns an image of a file, upright and in colour.
+    """Returns an image of a file, in colour and as upright as the detector saw it.
 
     Raises:
       OSError: it cannot be read.
     """
+    header = read_header(path)
     with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        is_turned = header is not None and header.orientation != 1
+        return (ImageOps.exif_transpose(image) if is_turned else image).convert("RGB")
 
 
 def colour_of(label: int) -> tuple[int, int, int]:
