@@ -7,9 +7,12 @@ is its model card. Package data: they are there after `pip install`, too.
 from pathlib import Path
 
 from common.cli import UserError
+from common.manifest import MANIFEST
 
 CLASSIFIER, DETECTOR = "cifar10", "bccd"
 _FOLDER = Path(__file__).with_name("artifacts")
+# What an artifact or a training has. A folder of images called as one of ours does not hide it.
+_MARKS = (MANIFEST, "config.json")
 
 
 def included_artifact(name: str = CLASSIFIER) -> Path:
@@ -32,15 +35,18 @@ def find_artifact(named: str | None) -> Path:
     """Returns the folder that a flag names, or an artifact that travels with the package.
 
     Args:
-      named: a folder, or else the name of an artifact that travels with the package; None for the
-        classifier among them.
+      named: an artifact or a training's folder, or else the name of an artifact that travels with
+        the package; None for the classifier among them.
 
     Examples:
       >>> find_artifact("bccd").parent.name
       'artifacts'
     """
-    if not named or (named in (CLASSIFIER, DETECTOR) and not Path(named).exists()):
-        return included_artifact(named or CLASSIFIER)
+    if not named:
+        return included_artifact()
+    is_users = any((Path(named) / mark).exists() for mark in _MARKS)
+    if named in (CLASSIFIER, DETECTOR) and not is_users:
+        return included_artifact(named)
     return Path(named)
 
 

@@ -226,7 +226,7 @@ class Trainer:
             with (
                 writer.as_default(),
                 progress,
-                reading_errors(self._config.data.dataset, self._task.reading_remedy),
+                reading_errors(self._config.data.place, self._task.reading_remedy),
                 Interrupts() as interrupts,
             ):
                 self._run(progress, functools.partial(self._workers.check, interrupts))

@@ -75,7 +75,11 @@ def _resumed_config() -> config.TrainConfig:
         given = given_flags(config.SETTINGS)
         wanted = config.TrainConfig.from_flags({**saved.to_flat(), **given})
     # It may run on other devices than before, and its data may have moved.
-    resumed = saved.moved_to(wanted)
+    try:
+        resumed = saved.moved_to(wanted)
+    # The other data is of another kind, which the differences name.
+    except ValueError:
+        resumed = saved
     changed = resumed.differences(wanted)
     if changed:
         raise cli.UserError(

@@ -4,6 +4,7 @@ Nothing here waits for a pipe, fills the memory, or lets a value through that ca
 written again.
 """
 
+import codecs
 import json
 import os
 import stat
@@ -53,7 +54,8 @@ def read_bytes(path: str | os.PathLike, remedy: str, limit: int = MAX_BYTES) -> 
 def read_text(path: str | os.PathLike, remedy: str, limit: int = MAX_BYTES) -> str:
     """Returns the content of a UTF-8 file, with "\\n" at the ends of lines; as `read_bytes`."""
     try:
-        text = read_bytes(path, remedy, limit).decode("utf-8")
+        # Editors on Windows put a byte order mark before the text.
+        text = read_bytes(path, remedy, limit).removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:
         reason = f"it is not UTF-8 text, byte {error.start} is not"
         raise DamagedError(path, reason, remedy) from error

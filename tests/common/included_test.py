@@ -70,6 +70,9 @@ def test_a_folder_comes_before_what_travels(tmp_path, monkeypatch):
     assert find_artifact(None) == included_artifact("cifar10")
     assert find_artifact("work") == Path("work")
     (tmp_path / "bccd").mkdir()
+    # The images of the documentation's example are in a folder of this name.
+    assert find_artifact("bccd") == included_artifact("bccd")
+    (tmp_path / "bccd" / "config.json").touch()
     assert find_artifact("bccd") == Path("bccd")
 
 

@@ -95,6 +95,12 @@ def test_a_resumed_run_refuses_other_values(run_cli, tmp_path):
     refused(done, r"batch_size: 64 → 16, learning_rate: 0.1 → 0.025, seed: 0 → 1")
 
 
+def test_a_run_on_a_folder_is_not_resumed_on_another_kind_of_data(run_cli, tmp_path):
+    make_config("detection", "work", {"data_dir": "cells"}).save(tmp_path)
+    flags = [f"--workdir={tmp_path}", "--resume", "--recipe=digits"]
+    refused(run_cli(TRAIN, *flags, check=False), r"other values \(recipe: detection → digits, ")
+
+
 def test_a_resumed_run_compares_the_classes_of_moved_data(run_cli, tmp_path, digits_folder):
     workdir = tmp_path / "work"
     workdir.mkdir()

@@ -69,11 +69,24 @@ def check_usable(names: Sequence[str], config: DataConfig) -> None:
             "needs two: add a class of other images, or, if there are boxes, train a detector "
             "(--recipe=detection)"
         )
+    check_lines(names, describe(config))
+
+
+def check_lines(names: Sequence[str], place: object) -> None:
+    """Checks that each class name can be a line of labels.txt.
+
+    Args:
+      names: the class names.
+      place: where they come from, for the message.
+
+    Raises:
+      UserError: one has a line end, a control character, or bytes that are not UTF-8.
+    """
     for name in names:
         if not is_line(name):
             raise UserError(
-                f"class {name!a} of {describe(config)} has a line end, a control character or "
-                "bytes that are not UTF-8 in its name; rename it"
+                f"class {name!a} of {place} has a line end, a control character or bytes that are "
+                "not UTF-8 in its name; rename it"
             )
 
 

@@ -1,11 +1,12 @@
 """Scores of a detector: average precision on the images of a set, at their own sizes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from common.detection.average_precision import AveragePrecision, average_precision
-from common.detection.nms import Detections
+from common.detection.boxes import SIDES
+from common.detection.nms import MOST, Detections
 from trainers.detection.batches import BatchSettings, BoxSource, evaluation_images
 from trainers.detection.data.cleaning import ImageBoxes
 from trainers.detection.data.dataset import DetectionSet
@@ -50,3 +51,26 @@ def precision_of(detections: Sequence[Detections], found: DetectionSet) -> Avera
     """Returns the average precision of what was found in each image of a set."""
     truths = [image.truth for image in found.images]
     return average_precision(truths, detections, len(found.class_names))
+
+
+def gathered(
+    found: Mapping[int, Detections], count: int, add: Callable[[np.ndarray], np.ndarray]
+) -> list[Detections]:
+    """Returns what all workers found in each image of a set.
+
+    Args:
+      found: by the image's number; each image is in one worker's.
+      count: of the images in the set.
+      add: sums an array, float32 [n], over all workers. It gets zeros from all workers but one, so
+        the sums are exact.
+    """
+    packed = np.zeros((count, MOST, SIDES + 2), np.float32)
+    for number, (boxes, scores, classes) in found.items():
+        # Class 0 must differ from no detection.
+        packed[number, : len(boxes)] = np.column_stack([boxes, scores, classes + 1])
+    packed = add(packed.reshape(-1)).reshape(packed.shape)
+    rows = (image[image[:, -1] > 0] for image in packed)
+    return [
+        Detections(each[:, :SIDES], each[:, SIDES], each[:, -1].astype(np.int64) - 1)
+        for each in rows
+    ]

@@ -17,7 +17,7 @@ from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
 from trainers.detection.data.catalogue import write_as_files
 from trainers.detection.data.dataset import open_sets
-from trainers.detection.evaluation import in_image, precision_of
+from trainers.detection.evaluation import gathered, in_image, precision_of
 from trainers.detection.losses import detection_losses, distillation_losses
 from trainers.detection.scores import DetectionScores
 from trainers.detection.starting_weights import load_detector_weights
@@ -189,10 +189,10 @@ class DetectionTask(Task):
         return count
 
     def summarize(self, batches: Iterable[Any], add: Callable) -> DetectionScores:
-        """Returns the average precision on the split."""
+        """Returns the average precision on the split, of what all workers found."""
         found = dict(pair for batch in batches for pair in batch)
         count = len(self._found.images)
-        precision = precision_of([found[number] for number in range(count)], self._found)
+        precision = precision_of(gathered(found, count, add), self._found)
         return DetectionScores(precision, count)
 
 
@@ -213,9 +213,6 @@ def check_config(config: TrainConfig) -> None:
         )
     if size % 32:
         raise UserError(f"--input_size must be a multiple of 32 for a detector, got {size}")
-    # What each worker finds is not put together yet.
-    if config.placement.strategy == "multiworker":
-        raise UserError("detectors train on one machine; name another --strategy")
     for group, names in _UNUSED.items():
         found = getattr(config, group)
         for name in names:

@@ -66,6 +66,12 @@ def test_lines_end_with_newlines_alone(tmp_path):
     assert read_text(path, "") == "a\u2028b\nc\x0bd\n"
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("\ufeffcat\n", encoding="utf-8")
+    assert read_lines(path, "") == ["cat"]
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "config.json"
     path.touch()

@@ -134,7 +134,6 @@ def test_a_file_s_detector_is_trained_from_the_weights_of_the_seed(tmp_path, squ
         ({"model": "net.keras", "neck": "pan", "weights": "w"}, "--weights has no effect with"),
         ({"model": "mobilenet_v2"}, "--model must be shufflenet_v1, shufflenet_v2 or the .keras"),
         ({"input_size": 100}, "--input_size must be a multiple of 32"),
-        ({"strategy": "multiworker"}, "on one machine"),
         ({"precision": "mixed_bfloat16"}, "--precision has no effect on detectors"),
         ({"color_jitter": 0.4}, "--color_jitter has no effect"),
         ({"label_smoothing": 0.1}, "--label_smoothing has no effect"),

@@ -1,5 +1,6 @@
 """Reads boxes from COCO's JSON (https://cocodataset.org/#format-data)."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from trainers.detection.data.annotations import Annotated, Annotations, Box, che
 _MAX_BYTES = 2**30
 _MAX_VALUES = 150_000_000
 _REMEDY = "export the data set again, without outlines (segmentation) if they make it too large"
+_EXPORT = "export the data set again, as COCO's JSON of boxes"
 _PLACES = (
     "{split}.json",
     "annotations/{split}.json",
@@ -40,21 +42,36 @@ def read(root: Path, split: str) -> Annotations:
         check_names(listed, path)
         if len(names) != len(listed):
             raise ValueError("two categories have the same id")
-        folders = _folders(root, path, split)
-        images = {
-            entry["id"]: Annotated(_place(folders, entry["file_name"]), _size(entry))
-            for entry in content["images"]
-        }
+        images = _images(content["images"], _folders(root, path, split))
         skipped = Counter({"image listed twice": len(content["images"]) - len(images)})
         for entry in content.get("annotations", ()):
-            if entry["image_id"] in images:
-                images[entry["image_id"]].boxes.append(_box(entry, names))
-            else:
+            if entry["image_id"] not in images:
                 skipped["annotation of an unlisted image"] += 1
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"it is not COCO's JSON: {type(error).__name__} {error}"
-        raise DamagedError(path, reason, _REMEDY) from error
+            elif not _has_box(entry):
+                skipped["annotation without a box"] += 1
+            else:
+                images[entry["image_id"]].boxes.append(_box(entry, names))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = f"it is not COCO's JSON: {_explained(error)}"
+        raise DamagedError(path, reason, _EXPORT) from error
     return Annotations(list(images.values()), tuple(listed), +skipped)
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return f"{type(error).__name__} {error}"
+
+
+def _images(entries: list[dict], folders: list[Path]) -> dict[Any, Annotated]:
+    """Returns the images by id."""
+    images = {}
+    for entry in entries:
+        image = Annotated(_place(folders, entry["file_name"]), _size(entry))
+        if images.setdefault(entry["id"], image).path != image.path:
+            # Nobody could say which of them a box belongs to.
+            raise ValueError(f"two images have the id {entry['id']!r}")
+    return images
 
 
 def _folders(root: Path, path: Path, split: str) -> list[Path]:
@@ -67,13 +84,21 @@ def _folders(root: Path, path: Path, split: str) -> list[Path]:
 def _place(folders: list[Path], name: Any) -> str:
     if not isinstance(name, str):
         raise ValueError(f"file_name {name!r}")
-    found = (folder / name for folder in folders)
-    return str(next((path for path in found if path.is_file()), folders[-1] / name))
+    # Windows writes its own separators.
+    names = dict.fromkeys((name, name.replace("\\", "/")))
+    found = (str(folder / each) for each in names for folder in folders)
+    # Unlike Path.is_file, it takes names that no file can have. ROOT, the last, seldom has images.
+    return next(filter(os.path.isfile, found), str(folders[-2:][0] / name))
 
 
 def _size(entry: dict) -> tuple[int, int] | None:
     width, height = entry.get("width"), entry.get("height")
     return (int(width), int(height)) if width and height else None
+
+
+def _has_box(entry: dict) -> bool:
+    """Returns whether an annotation has a box; a label of the whole image has none."""
+    return isinstance(entry.get("bbox"), list) and len(entry["bbox"]) == 4
 
 
 def _box(entry: dict, names: dict) -> Box:

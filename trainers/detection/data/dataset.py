@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from common.cli import UserError
-from trainers.data.class_names import difference
+from trainers.data.class_names import check_lines, difference
 from trainers.data.listing import SUFFIXES
 from trainers.detection.data import coco, voc, yolo
 from trainers.detection.data.annotations import Annotations
@@ -74,6 +74,7 @@ def open_sets(
         raise UserError(f"the data set {root} does not exist; check --data_dir")
     read = {split: _read(root, split) for split in splits}
     names = _class_names(root, read)
+    check_lines(names, root)
     if labels is not None:
         if set(labels) != set(names):
             raise UserError(
@@ -130,23 +131,26 @@ def _checked(root: Path, split: str, found: Annotations, names: tuple[str, ...])
     """Returns the split without what cannot be used."""
     numbers = {name: number for number, name in enumerate(names)}
     skipped, changed = Counter(found.skipped), Counter()
-    images, seen = [], set()
+    images, seen, lost = [], set(), []
     for annotated in found.images:
         if annotated.path in seen:
             skipped["image listed twice"] += 1
             continue
         seen.add(annotated.path)
         header = check_header(annotated, skipped)
-        if header is not None:
-            images.append(cleaned(annotated, header, numbers, skipped, changed))
+        if header is None:
+            lost.append(annotated.path)
+            continue
+        images.append(cleaned(annotated, header, numbers, skipped, changed))
     made = DetectionSet(split, names, tuple(images), skipped, ())
+    kept_out = _counted(skipped) + (f"; the first image is {lost[0]}" if lost else "")
     if not images or not made.counts().any():
         what = "box" if images else "image"
-        kinds = f" (kept out: {_counted(skipped)})" if +skipped else ""
+        kinds = f" (kept out: {kept_out})" if +skipped else ""
         raise UserError(
             f"split {split!r} of {root} has no {what} that can be used{kinds}; add some"
         )
-    notes = (_describe(made), *_notes(made, root, changed))
+    notes = (_describe(made), *_notes(made, root, changed, kept_out))
     return DetectionSet(split, names, tuple(images), skipped, notes)
 
 
@@ -162,10 +166,10 @@ def _describe(made: DetectionSet) -> str:
     )
 
 
-def _notes(made: DetectionSet, root: Path, changed: Counter) -> list[str]:
+def _notes(made: DetectionSet, root: Path, changed: Counter, kept_out: str) -> list[str]:
     lines = []
-    if kinds := +made.skipped:
-        lines.append(f"kept out of {made.split!r} in {root}: {_counted(kinds)}")
+    if +made.skipped:
+        lines.append(f"kept out of {made.split!r} in {root}: {kept_out}")
     empty = sum(not len(image.boxes) for image in made.images)
     if empty:
         lines.append(f"{empty} images of {made.split!r} have no box; they are background")
@@ -184,4 +188,4 @@ def _notes(made: DetectionSet, root: Path, changed: Counter) -> list[str]:
 
 
 def _counted(kinds: Counter[str]) -> str:
-    return ", ".join(f"{count}x {kind}" for kind, count in kinds.most_common())
+    return ", ".join(f"{count}x {kind}" for kind, count in (+kinds).most_common())

@@ -1,5 +1,6 @@
 """Sizes and orientations of image files, and boxes turned as their images are."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,8 @@ from PIL import Image, UnidentifiedImageError
 # Kinds of files whose pixels `trainers.data.images.decoding` turns; phones write MPO, too.
 _TURNED = ("JPEG", "MPO")
 _ORIENTATION = 0x0112
+# Where it looks for EXIF: Pillow also finds it behind other segments, and in PNG.
+_EXIF, _PLACES = b"Exif\0\0", (6, 24)
 _UPRIGHT = 1
 
 
@@ -37,8 +40,11 @@ def read_header(path: str) -> Header | None:
       OSError: the file cannot be read.
     """
     try:
-        with Image.open(path) as image:
-            way = image.getexif().get(_ORIENTATION, _UPRIGHT) if image.format in _TURNED else 1
+        with Path(path).open("rb") as file, Image.open(file) as image:
+            file.seek(0)
+            head = file.read(max(_PLACES) + len(_EXIF))
+            turns = image.format in _TURNED and any(head.startswith(_EXIF, at) for at in _PLACES)
+            way = image.getexif().get(_ORIENTATION, _UPRIGHT) if turns else _UPRIGHT
             is_known = isinstance(way, int) and _UPRIGHT <= way <= 8
             return Header(*image.size, way if is_known else _UPRIGHT)
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError):

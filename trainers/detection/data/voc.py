@@ -65,7 +65,8 @@ def _read_file(path: Path, folders: list[Path]) -> Annotated:
 
 def _image(path: Path, tree: ElementTree.Element, folders: list[Path]) -> str:
     # The name alone: tools write the path of the machine where they ran.
-    name = Path(tree.findtext("filename") or "").name or f"{path.stem}.jpg"
+    written = (tree.findtext("filename") or "").replace("\\", "/")
+    name = Path(written).name or f"{path.stem}.jpg"
     places = [folder / name for folder in folders]
     # Some tools leave the suffix out, or keep that of before a conversion.
     places += [folder / f"{path.stem}.jpg" for folder in folders]

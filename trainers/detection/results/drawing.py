@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from common import files
 from common.detection.nms import Detections
+from trainers.detection.data.headers import read_header
 
 # Neighbours in this order differ most: the golden ratio.
 _TURN = 0.618034
@@ -17,16 +18,20 @@ _TURN = 0.618034
 _LINE, _TEXT = 300, 40
 _SMALLEST_TEXT = 10
 TRUTH_COLOUR = (255, 255, 255)
+# In each file, so that it can be told from a photograph.
+_COMMENT = b"boxes drawn by keras_shufflenet"
 
 
 def load_image(path: str | os.PathLike) -> Image.Image:
-    """Returns an image of a file, upright and in colour.
+    """Returns an image of a file, in colour and as upright as the detector saw it.
 
     Raises:
       OSError: it cannot be read.
     """
+    header = read_header(path)
     with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        is_turned = header is not None and header.orientation != 1
+        return (ImageOps.exif_transpose(image) if is_turned else image).convert("RGB")
 
 
 def colour_of(label: int) -> tuple[int, int, int]:
@@ -86,4 +91,15 @@ def save_jpeg(image: Image.Image, path: Path) -> None:
     """Writes an image as JPEG, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(path) as temporary:
-        image.save(temporary, format="JPEG", quality=90)
+        image.save(temporary, format="JPEG", quality=90, comment=_COMMENT)
+
+
+def is_drawn(path: Path) -> bool:
+    """Returns whether `save_jpeg` has written a file."""
+    try:
+        if not path.is_file():
+            return False
+        with Image.open(path) as image:
+            return image.info.get("comment") == _COMMENT
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from common import files
 from common.cli import UserError
+from common.storage.readers import read_json
 from trainers.config import TrainConfig
 from trainers.data.class_names import read_labels
 from trainers.data.images.decoding import decode
@@ -20,11 +22,12 @@ from trainers.detection.results.detector import (
     detector_of_artifact,
     open_detector,
 )
-from trainers.detection.results.drawing import draw, load_image, save_jpeg
+from trainers.detection.results.drawing import draw, is_drawn, load_image, save_jpeg
 from trainers.detection.results.records import FORMATS, as_json, record_of
 from trainers.prediction.images import read_files
 
 DETECTIONS = "detections.json"
+_KEYS = {"images", "unreadable"}
 _JPEGS = (".jpg", ".jpeg")
 
 
@@ -49,9 +52,11 @@ def predict_boxes(
       file: name of an artifact's `.tflite` file; None: its best for a device.
 
     Raises:
-      UserError: the model cannot be used, no file can be read, or a picture would replace an image.
+      UserError: the model cannot be used, no file can be read, or something would be replaced that
+        no earlier prediction wrote.
     """
     pictures = _pictures(images, output)
+    _check_replaced(output, pictures)
     detector = _open(model, workdir, file)
     print(f"{detector.path}: {len(detector.labels)} classes", file=sys.stderr)
     unreadable: dict[str, str] = {}
@@ -93,6 +98,32 @@ def _pictures(images: Sequence[Path], output: Path) -> dict[Path, Path]:
         if picture.resolve() in sources:
             raise UserError(f"{picture} would be replaced by a picture; name another --output")
     return pictures
+
+
+def _check_replaced(output: Path, pictures: dict[Path, Path]) -> None:
+    """Raises UserError for a file in the way that is not of an earlier prediction."""
+    places = sorted(set(pictures.values()))
+    if len(places) < len(pictures):
+        twice = next(place for place, count in Counter(pictures.values()).items() if count > 1)
+        raise UserError(f"two of the images would be drawn into {twice}; rename one of them")
+    foreign = [place for place in places if os.path.lexists(place) and not is_drawn(place)]
+    records = output / DETECTIONS
+    if os.path.lexists(records) and not _is_prediction(records):
+        foreign.append(records)
+    if foreign:
+        more = f" and {len(foreign) - 1} others" if len(foreign) > 1 else ""
+        raise UserError(
+            f"{foreign[0]}{more} would be replaced, but no prediction has written it; name another "
+            "--output, or move it away"
+        )
+
+
+def _is_prediction(path: Path) -> bool:
+    try:
+        content = read_json(path, "delete it")
+    except (UserError, OSError):
+        return False
+    return isinstance(content, dict) and set(content) == _KEYS
 
 
 def _predict(

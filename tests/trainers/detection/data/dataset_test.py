@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -66,6 +67,9 @@ def test_what_cannot_be_learnt_is_kept_out_and_counted(tmp_path):
         (1, 7, [float("nan"), 5, 10, 10]),
         (1, 99, [1, 2, 10, 20]),
         (99, 7, [1, 2, 10, 20]),
+        (1, 7, None),
+        (1, 7, []),
+        (1, 7, [1, 2, 1e-9, 1e-9]),  # nothing is left of it in 32 bits
     ]
     more = [
         {"id": 5, "file_name": "missing.jpg"},
@@ -81,7 +85,8 @@ def test_what_cannot_be_learnt_is_kept_out_and_counted(tmp_path):
     assert found.images[0].boxes.tolist() == [[1, 2, 11, 22], [1, 2, 11, 22], [35, 25, 40, 30]]
     assert found.skipped == {
         "duplicate box": 1,
-        "box without an area": 1,
+        "box without an area": 2,
+        "annotation without a box": 2,
         "box with swapped corners": 1,
         "box outside of its image": 1,
         "box with a corner that is no number": 1,
@@ -93,6 +98,7 @@ def test_what_cannot_be_learnt_is_kept_out_and_counted(tmp_path):
         "image of another size than annotated": 1,
     }
     notes = "\n".join(found.notes)
+    assert "the first image is " + str(root / "images" / "missing.jpg") in notes
     assert "1x box with swapped corners" in notes and "1 boxes of 'train' were cut" in notes
     assert "1 images of 'train' have no box" in notes
 
@@ -115,10 +121,29 @@ REFUSED = {
     "no name": (lambda root: coco(root, [], categories=[{"id": 1, "name": ""}]), "without a name"),
     "no coco": (lambda root: (root / "train.json").write_text("[]"), "not COCO's JSON"),
     "no json": (lambda root: (root / "train.json").write_text("{"), "not valid JSON"),
-    "no box's sides": (lambda root: coco(root, [(1, 7, [1, 2])]), "not COCO's JSON"),
+    "no box's sides": (lambda root: coco(root, [(1, 7, [1, 2])]), "1x annotation without a box"),
+    "a side is no number": (lambda root: coco(root, [(1, 7, ["", 1, 2, 3])]), "not COCO's JSON"),
+    "one id, two images": (
+        lambda root: coco(root, [], more_images=[{"id": 1, "file_name": "other.jpg"}]),
+        "two images have the id 1",
+    ),
+    "infinite size": (
+        lambda root: coco(
+            root, [], more_images=[{"id": 9, "file_name": "1.jpg", "width": 1e999, "height": 1}]
+        ),
+        "not COCO's JSON",
+    ),
+    "line end": (
+        lambda root: coco(root, [], categories=[{"id": 1, "name": "a\nb"}]),
+        r"class 'a\\nb' of .* has a line end",
+    ),
     "classes": (
         lambda root: [picture(root / "train" / name / "1.jpg") for name in ("cat", "dog")],
         "folders of images, one a class, but no boxes; train a classifier",
+    ),
+    "no categories": (
+        lambda root: (root / "train.json").write_text("{}"),
+        "not COCO's JSON: 'categories' is missing",
     ),
     "nothing": (lambda root: None, "has no split 'train'; expected COCO"),
 }
@@ -146,6 +171,32 @@ def test_classes_are_the_same_by_name_in_all_splits_and_in_the_model(tmp_path):
     coco(tmp_path, [(1, 1, [1, 2, 10, 20])], "val", categories=swapped[:1])
     with pytest.raises(UserError, match=r"'val' of .* has other classes than 'train': 'a' is miss"):
         open_sets(tmp_path, ["train", "val"])
+
+
+def test_names_that_windows_writes_and_no_system_can_have(tmp_path):
+    names = ["images\\1.jpg", "x" * 5000, "a\0b"]
+    more = [{"id": 10 + n, "file_name": name} for n, name in enumerate(names)]
+    root = coco(tmp_path, [(10, 7, [1, 2, 10, 20])], images=1, more_images=more)
+    content = json.loads((root / "train.json").read_text())
+    content["images"].pop(0)
+    (root / "train.json").write_text("\ufeff" + json.dumps(content))
+    (found,) = open_sets(root, ["train"])
+    assert [image.path for image in found.images] == [str(root / "images" / "1.jpg")]
+    assert sum(found.skipped.values()) == 2
+
+
+@pytest.mark.timeout(20)
+def test_an_image_that_is_a_pipe_is_not_waited_for(tmp_path):
+    root = coco(tmp_path, [(1, 7, [1, 2, 10, 20])], more_images=[{"id": 9, "file_name": "pipe"}])
+    os.mkfifo(root / "images" / "pipe")
+    (found,) = open_sets(root, ["train"])
+    assert found.skipped == {"missing image": 1}
+
+
+def test_an_outline_is_not_larger_than_its_image(tmp_path):
+    boxes = [(1, 7, [1, 2, 10, 20], {"area": 1e300})]
+    (found,) = open_sets(coco(tmp_path, boxes), ["train"])
+    assert found.images[0].areas.tolist() == [WIDTH * HEIGHT]
 
 
 XML = """<annotation><folder>x</folder><filename>{name}</filename>

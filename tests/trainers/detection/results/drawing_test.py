@@ -1,7 +1,10 @@
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from common.detection.nms import Detections
+from trainers.data.images.decoding import decode
+from trainers.detection.data.headers import read_header
 from trainers.detection.results.drawing import colour_of, draw, load_image
 
 
@@ -28,3 +31,19 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path):
     Image.new("L", (40, 20)).save(tmp_path / "a.jpg", exif=exif)
     image = load_image(tmp_path / "a.jpg")
     assert (image.size, image.mode) == ((20, 40), "RGB")
+
+
+def test_pictures_and_headers_are_turned_where_the_detector_turns_pixels(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("jpg", "png", "webp"):
+        Image.new("RGB", (40, 20)).save(tmp_path / f"a.{suffix}", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    # A comment before EXIF, which then is not where cameras put it.
+    (tmp_path / "late.jpg").write_bytes(content[:20] + b"\xff\xfe\x00\x08words!" + content[20:])
+    turned = set()
+    for path in tmp_path.iterdir():
+        height, width, _ = decode(tf.constant(path.read_bytes()), 3).shape
+        assert load_image(path).size == read_header(str(path)).upright == (width, height)
+        turned |= {path.name} if height > width else set()
+    assert turned == {"a.jpg"}
