@@ -14,6 +14,9 @@ from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales
 from converters.graph.emitted_layers import QuantizeBorder
 
+# TensorFlow computes nothing from constants of 128 MiB: the largest weight of a layer, for one.
+_TOO_MANY_WEIGHTS = 2**25
+
 
 def convert_float(
     model: tf_keras.Model, quantization: str, ends: Ends | None = None, batch: int = 1
@@ -128,9 +131,19 @@ def _convert(converter: tf.lite.TFLiteConverter, model: tf_keras.Model, ends: En
         with quiet_stderr():
             content = converter.convert()
     except Exception as error:  # The converter raises whatever MLIR and its passes raise.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = _reason(error, model)
         raise UserError(f"TFLiteConverter cannot convert {model.name!r}: {reason}") from error
     return in_order(content, _ends(model, ends))
+
+
+def _reason(error: Exception, model: tf_keras.Model) -> str:
+    largest = max(model.variables, key=lambda variable: variable.shape.num_elements(), default=None)
+    if "FakeQuant" in str(error) and largest.shape.num_elements() >= _TOO_MANY_WEIGHTS:
+        return (
+            f"{largest.name} has {largest.shape.num_elements():,} weights, but it rounds fewer "
+            f"than {_TOO_MANY_WEIGHTS:,} of a layer to int8; convert with dynamic or int16x8"
+        )
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _ends(model: tf_keras.Model, ends: Ends | None) -> Ends:

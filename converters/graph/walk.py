@@ -78,7 +78,7 @@ def _check(model: Any, outermost: str) -> None:
                 f"layer {layer.name!r} of class {type(layer).__name__}, which takes "
                 f"{_shapes(node)} in model {outermost!r}, has no rule for the deployment graph; "
                 "convert with --graph=canonical, or add a rule with "
-                "converters.graph.rules.registry.register_rule (docs/deployment.md)"
+                "converters.graph.register_rule (docs/deployment.md)"
             )
         _check_finite(layer, outermost)
 

@@ -1,10 +1,12 @@
 """The files that deployment graphs are converted to: operators, types, partitions, agreement."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 
 from common.tflite.litert import LiteRTModel
@@ -246,3 +248,15 @@ def test_a_dead_convolution_still_makes_a_file_that_runs(tmp_path):
     content = tflite.convert_fake_quant(fake_quant_model(graph, calibrate(graph, images)))
     found = LiteRTModel(written(tmp_path / "dead.tflite", content)).predict(images)
     np.testing.assert_allclose(found, 0.5, atol=0.5 / 255)
+
+
+def test_a_layer_too_large_to_be_rounded_is_named():
+    sizes = {"small": (3, 4), "fc1/kernel:0": (25_088, 4096)}
+    variables = [SimpleNamespace(name=n, shape=tf.TensorShape(s)) for n, s in sizes.items()]
+    model, error = (
+        SimpleNamespace(variables=variables),
+        Exception("'tf.FakeQuantWithMinMaxVars' op"),
+    )
+    assert "fc1/kernel:0 has 102,760,448 weights, but" in tflite._reason(error, model)
+    model.variables.pop()
+    assert tflite._reason(error, model) == str(error)
