@@ -216,5 +216,8 @@ FUNCTIONS = {
     "gelu_approximate": lambda x: tf.nn.gelu(x, approximate=True),
     # In this form TFLite has one operator for it.
     "hard_swish": lambda x: x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0),
+    # In this form it has none, nor has this ELU: of what int16 does not have.
+    "hard_swish_in_parts": lambda x: (x * (1.0 / 6.0)) * tf.nn.relu6(x + 3.0),
+    "elu_in_parts": lambda x: tf.nn.relu(x) + (tf.exp(x - tf.nn.relu(x)) - 1.0),
     "tanh": tf.nn.tanh,
 }
