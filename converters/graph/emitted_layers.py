@@ -179,7 +179,7 @@ class Resize(Layer):
 
 @register
 class QuantizeBorder(Layer):
-    """Where a tensor of an int8 file goes between int8 and float32 operators; it does nothing.
+    """Where a tensor of an int8 file goes to or from float32, or another scale; it does nothing.
 
     Attributes:
       marked: whether an operator that int8 does not have is written in its place, which

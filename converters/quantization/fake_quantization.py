@@ -18,17 +18,11 @@ from converters.graph.emitted_layers import EdgeFactor, WindowAverage, register
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
 from converters.graph.operator import Op
-from converters.graph.scales import SAME_SCALE, scale_groups
+from converters.graph.scales import FIXED_RANGES, SAME_SCALE, scale_groups
 from converters.quantization.tfmot_internals import AnnotatedAlone
 
 Range = tuple[float, float]
 
-# TFLite fixes the int8 scale of these outputs at 1/256, or 1/128.
-FIXED_RANGES: dict[str, Range] = {
-    "sigmoid": (0.0, 255 / 256),
-    "softmax": (0.0, 255 / 256),
-    "tanh": (-1.0, 127 / 128),
-}
 # The attribute of the weights and its axis of output channels, by kind of operator. TFLite needs
 # one scale for a whole fully connected layer.
 _WEIGHTS = {
