@@ -9,8 +9,9 @@ from common.comparison import relative_errors
 
 # The number of real images to compare, or all if the evaluation split has fewer.
 CHECK_IMAGES = 64
-# Of more images than those that the limits were measured on, the largest error is not limited.
-_FEW_IMAGES = 360
+# The share of the images, those with the largest errors, that may break the limits of a calibrated
+# file: images unlike those of the calibration are clipped, however good the file is.
+ODD_SHARE = 0.02
 
 # How much a file's average precision may be below the Keras model's, by quantization: the files
 # that compute in float differ by rounding alone, which may order two boxes the other way.
@@ -77,6 +78,12 @@ BOUNDS |= {"onnx": BOUNDS["none"], "onnx-int8": BOUNDS["int8-ptq"]}
 # Integer files with this share of other top classes, or more, are kept with a warning.
 WARN_FROM = 0.02
 _WARNED = ("int8-ptq", "int8-qat", "onnx-int8")
+_REMEDIES = (
+    ". Calibrate with more images (--calibration_images), try other ranges (--ranges=minmax or "
+    "percentile), or train it quantized"
+)
+# Files with ranges of activations, which clip.
+_CLIPPING = (*_WARNED, "int16x8")
 
 
 def measure_agreement(
@@ -112,12 +119,62 @@ def measure_agreement(
     return Agreement(**relative_errors(expected, actual), argmax=top, images=len(expected))
 
 
+def check_outputs(
+    expected: np.ndarray,
+    actual: np.ndarray,
+    quantization: str,
+    name: str,
+    output: str | None = None,
+) -> str | None:
+    """Checks that a file's outputs are within the bounds of its kind.
+
+    Args:
+      expected, actual, output: see `measure_agreement`.
+      quantization: a key of `BOUNDS`.
+      name: the file's name.
+
+    Returns:
+      One line if the file is within them but for a few images unlike those of the calibration
+      (`ODD_SHARE`); else None.
+
+    Raises:
+      UserError: it is not; the message has the numbers.
+
+    Examples:
+      >>> check_outputs(expected, actual, "int8-ptq", "x.tflite")
+      'x.tflite: 1 of 300 images gives outputs up to 3.3 standard deviations from the Keras …'
+    """
+    whole, bound = measure_agreement(expected, actual, output), BOUNDS[quantization]
+    odd = int(len(expected) * ODD_SHARE)
+    if quantization not in _CLIPPING or not odd or not _broken(whole, bound):
+        check_agreement(whole, bound, name)
+        return None
+    errors = np.abs(expected - actual).reshape(len(expected), -1).max(axis=1)
+    kept = np.sort(np.argsort(errors)[:-odd])
+    check_agreement(measure_agreement(expected[kept], actual[kept], output), bound, name)
+    return (
+        f"{name}: for up to {odd} of {len(expected)} images the outputs are far from the Keras "
+        f"model's, by at most {whole.max:.2g} standard deviations: they are unlike the images of "
+        "the calibration; calibrate with more (--calibration_images)"
+    )
+
+
 def check_agreement(agreement: Agreement, bound: Bound, name: str) -> None:
     """Raises UserError with the file's name and the numbers if the agreement is out of bounds."""
-    # The largest of many errors says little, and int8 clips a few: an output that is no logits may
-    # have millions of values, such as a map of pixels, and one of 10,000 images is the oddest.
-    many = agreement.argmax is None or agreement.images > _FEW_IMAGES
-    keys = ("rms",) if many and bound.max > 1 else ("max", "rms")
+    if broken := _broken(agreement, bound):
+        what = "logits" if agreement.argmax is not None else "outputs"
+        raise UserError(
+            f"{name} does not compute what the Keras model computes on {agreement.images} images, "
+            f"in standard deviations of the {what}: {', '.join(broken)}; nothing was written"
+            f"{_REMEDIES if bound.max > 1 else ''}"
+        )
+
+
+def _broken(agreement: Agreement, bound: Bound) -> list[str]:
+    """Returns the numbers that are out of bounds, in words."""
+    # An output that is no logits may have millions of values, such as a map of pixels, and int8
+    # clips a few: their largest error says little.
+    keys = ("rms",) if agreement.argmax is None and bound.max > 1 else ("max", "rms")
     broken = [
         f"{key} {getattr(agreement, key):.3g} (at most {getattr(bound, key):g})"
         for key in keys
@@ -125,12 +182,7 @@ def check_agreement(agreement: Agreement, bound: Bound, name: str) -> None:
     ]
     if agreement.argmax is not None and agreement.argmax < bound.argmax:
         broken.append(f"arg-max agreement {agreement.argmax:.1%} (at least {bound.argmax:.0%})")
-    if broken:
-        what = "logits" if agreement.argmax is not None else "outputs"
-        raise UserError(
-            f"{name} does not compute what the Keras model computes on {agreement.images} images, "
-            f"in standard deviations of the {what}: {', '.join(broken)}; nothing was written"
-        )
+    return broken
 
 
 def disagreement(agreement: Agreement, quantization: str, name: str) -> str | None:

@@ -21,7 +21,9 @@ _OPERATOR = schema.BuiltinOperator
 # Operators whose output has the scale of their inputs.
 _MOVING = {
     _OPERATOR.CONCATENATION,
+    _OPERATOR.MAXIMUM,
     _OPERATOR.MAX_POOL_2D,
+    _OPERATOR.MINIMUM,
     _OPERATOR.AVERAGE_POOL_2D,
     _OPERATOR.PAD,
     _OPERATOR.QUANTIZE,
@@ -32,6 +34,8 @@ _MOVING = {
     _OPERATOR.STRIDED_SLICE,
     _OPERATOR.TRANSPOSE,
 }
+# Operators whose output has a scale that TFLite fixes.
+_FIXED = {_OPERATOR.LOGISTIC, _OPERATOR.SOFTMAX, _OPERATOR.TANH}
 _WEIGHTED = {_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CONNECTED}
 
 
@@ -39,6 +43,7 @@ def share_scales(content: bytes) -> bytes:
     """Returns an int16x8 .tflite file without QUANTIZE between int16 tensors.
 
     Tensors that are connected only by operators that move values get the largest of their scales.
+    Sigmoid, softmax and tanh keep theirs, which TFLite fixes, and the QUANTIZE after them.
 
     Args:
       content: content of a file with int16 activations, as TFLiteConverter writes it.
@@ -74,14 +79,14 @@ class _Int16Graph:
             self.graph.tensors[index].quantization.scale = np.array([scales[root]], np.float32)
 
     def remove_requantization(self) -> None:
-        """Removes QUANTIZE between int16 tensors: both sides have the same scale now."""
+        """Removes QUANTIZE between int16 tensors whose sides have the same scale now."""
         instead: dict[int, int] = {}
         kept = []
         for operator in self.graph.operators:
             inputs = [instead.get(int(index), int(index)) for index in operator.inputs]
             operator.inputs = np.array(inputs, np.int32)
             ends = (int(operator.inputs[0]), int(operator.outputs[0]))
-            if self._code(operator) == _OPERATOR.QUANTIZE and all(map(self._is_int16, ends)):
+            if self._requantizes(operator) and self._scale(ends[0]) == self._scale(ends[1]):
                 instead[ends[1]] = ends[0]
             else:
                 kept.append(operator)
@@ -90,20 +95,33 @@ class _Int16Graph:
     def _roots(self) -> dict[int, int]:
         """Returns for every int16 tensor the representative of all tensors tied to it."""
         parent = {i: i for i in range(len(self.graph.tensors)) if self._is_int16(i)}
+        fixed = {
+            int(operator.outputs[0])
+            for operator in self.graph.operators
+            if self._code(operator) in _FIXED and int(operator.outputs[0]) in parent
+        }
 
         def root(index: int) -> int:
             while parent[index] != index:
                 index = parent[index]
             return index
 
-        for operator in self.graph.operators:
-            if self._code(operator) in _MOVING:
-                first, *others = (
-                    int(i) for i in (*operator.outputs, *operator.inputs) if int(i) in parent
-                )
-                for other in others:
-                    parent[root(other)] = root(first)
+        # First what keeps a scale, so that all that a fixed one ties is known.
+        for operator in sorted(self.graph.operators, key=self._requantizes):
+            tied = [int(i) for i in (*operator.outputs, *operator.inputs) if int(i) in parent]
+            if self._code(operator) not in _MOVING:
+                continue
+            if self._requantizes(operator) and fixed & set(map(root, tied)):
+                continue
+            for other in tied[1:]:
+                parent[root(other)] = root(tied[0])
+            fixed = set(map(root, fixed))
         return {index: root(index) for index in parent}
+
+    def _requantizes(self, operator: schema.OperatorT) -> bool:
+        """Returns whether an operator only changes the scale of an int16 tensor."""
+        ends = (int(operator.inputs[0]), int(operator.outputs[0]))
+        return self._code(operator) == _OPERATOR.QUANTIZE and all(map(self._is_int16, ends))
 
     def _readers(self) -> Counter[int]:
         """Returns how many operators read each tensor."""

@@ -55,8 +55,23 @@ def without_markers(content: bytes) -> bytes:
         source, result = int(marker.inputs[0]), int(marker.outputs[0])
         for operator in graph.operators:
             operator.inputs = np.where(operator.inputs == result, source, operator.inputs)
+    graph.operators = [operator for operator in graph.operators if operator not in markers]
+    _requantize_at_once(model, graph)
     _remove_unread(model, graph)
     return pack(model) if markers else content
+
+
+def _requantize_at_once(model: schema.ModelT, graph: schema.SubGraphT) -> None:
+    """Lets each QUANTIZE of a dequantized tensor take its integers."""
+    integers = {
+        int(operator.outputs[0]): int(operator.inputs[0])
+        for operator in graph.operators
+        if _is(model, operator, _OPERATOR.DEQUANTIZE)
+    }
+    for operator in graph.operators:
+        if _is(model, operator, _OPERATOR.QUANTIZE):
+            source = int(operator.inputs[0])
+            operator.inputs = np.array([integers.get(source, source)], np.int32)
 
 
 def _is(model: schema.ModelT, operator: schema.OperatorT, code: int) -> bool:

@@ -23,10 +23,9 @@ from common.manifest import CLASSIFICATION, DETECTION, OTHER
 from common.tflite import metadata
 from common.tflite.litert import LiteRTNetwork
 from converters.conversion.check import (
-    BOUNDS,
     CHECK_IMAGES,
     Agreement,
-    check_agreement,
+    check_outputs,
     check_precision,
     disagreement,
     measure_agreement,
@@ -290,10 +289,11 @@ def _describe_file(
         compared = None if is_classifier else name
         found[name] = measure_agreement(expected, actual, compared)
         where = path.name if len(outputs) == 1 else f"output {name!r} of {path.name}"
-        # Only the trained graph is another model than Keras's, and compared once more.
-        checked = found[name] if exact is None else measure_agreement(must, actual, compared)
-        check_agreement(checked, BOUNDS[quantization], where)
-        if warning := disagreement(found[name], quantization, path.name):
+        warnings = (
+            check_outputs(must, actual, quantization, where, compared),
+            disagreement(found[name], quantization, path.name),
+        )
+        for warning in filter(None, warnings):
             logging.warning("%s", warning)
     scores = evaluation.scores(outputs)
     if network.task == DETECTION:

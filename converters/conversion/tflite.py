@@ -12,8 +12,10 @@ from common.quiet import quiet_stderr
 from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales
-from converters.graph.emitted_layers import QuantizeBorder
+from converters.graph.emitted_layers import FUNCTIONS, Function, QuantizeBorder
 from converters.quantization.fake_quantization import constant_ranges
+
+_IN_PARTS = "_in_parts"
 
 
 def convert_float(
@@ -82,6 +84,23 @@ def _marked_borders(model: tf_keras.Model) -> Iterator[None]:
             border.marked = False
 
 
+@contextlib.contextmanager
+def _in_parts(model: tf_keras.Model) -> Iterator[None]:
+    """Writes the functions that int16 does not have as several operators, while it is traced."""
+    found = {
+        layer: layer.function
+        for layer in model.layers
+        if isinstance(layer, Function) and f"{layer.function}{_IN_PARTS}" in FUNCTIONS
+    }
+    for layer, function in found.items():
+        layer.function = f"{function}{_IN_PARTS}"
+    try:
+        yield
+    finally:
+        for layer, function in found.items():
+            layer.function = function
+
+
 def convert_int16(
     model: tf_keras.Model,
     images: np.ndarray | Sequence[np.ndarray],
@@ -103,7 +122,8 @@ def convert_int16(
     Returns:
       The content of the .tflite file, with float32 input and output.
     """
-    converter = _converter(model, ends, batch)
+    with _in_parts(model):
+        converter = _converter(model, ends, batch)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8

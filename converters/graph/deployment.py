@@ -7,6 +7,7 @@ layer (`converters.graph.walk`), with one rule a class of layers (`converters.gr
 
 import keras
 
+from converters.graph.fixed_scales import free_fixed_scales
 from converters.graph.operations import Graph
 from converters.graph.simplify import simplify
 from converters.graph.targets import LOWERINGS, Lowering
@@ -37,4 +38,4 @@ def deployment_graph(
     Examples:
       >>> graph = deployment_graph(keras_shufflenet.ShuffleNetV2(scale=0.5))
     """
-    return simplify(walk(model, lowering or LOWERINGS[target], size))
+    return free_fixed_scales(simplify(walk(model, lowering or LOWERINGS[target], size)))

@@ -179,7 +179,7 @@ class Resize(Layer):
 
 @register
 class QuantizeBorder(Layer):
-    """Where a tensor of an int8 file goes between int8 and float32 operators; it does nothing.
+    """Where a tensor of an int8 file goes to or from float32, or another scale; it does nothing.
 
     Attributes:
       marked: whether an operator that int8 does not have is written in its place, which
@@ -216,5 +216,8 @@ FUNCTIONS = {
     "gelu_approximate": lambda x: tf.nn.gelu(x, approximate=True),
     # In this form TFLite has one operator for it.
     "hard_swish": lambda x: x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0),
+    # In this form it has none, nor has this ELU: of what int16 does not have.
+    "hard_swish_in_parts": lambda x: (x * (1.0 / 6.0)) * tf.nn.relu6(x + 3.0),
+    "elu_in_parts": lambda x: tf.nn.relu(x) + (tf.exp(x - tf.nn.relu(x)) - 1.0),
     "tanh": tf.nn.tanh,
 }

@@ -132,6 +132,7 @@ MAKERS: dict[str, Callable[[Op], Layer]] = {
     "reshape": lambda op: _LAYERS.Reshape(op.shape, name=op.name),
     "quantize": _plain(QuantizeBorder),
     "dequantize": _plain(QuantizeBorder),
+    "requantize": _plain(QuantizeBorder),
 }
 # Operators that TFLite computes an activation with, but tf_keras's layers do not.
 SEPARATE_ACTIVATION = ("add", "subtract", "multiply")

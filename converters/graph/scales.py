@@ -1,6 +1,7 @@
 """Which operators of the deployment graph have an int8 scale of their own, and which share one."""
 
 from converters.graph.operations import Graph
+from converters.graph.operator import Op
 
 # Operators that compute in an int8 scale of their own.
 _COMPUTE = (
@@ -10,6 +11,8 @@ _COMPUTE = (
     *("sigmoid", "tanh", "softmax"),
     # Where a tensor goes from float32 to int8 operators, and back.
     *("quantize", "dequantize"),
+    # Where a tensor goes from one int8 scale to another.
+    "requantize",
 )
 # Operators that move or select values: TFLite requires their output to have the input's int8 scale.
 _MOVE = (
@@ -19,8 +22,20 @@ _MOVE = (
 # The kinds of operators, and whether the output has the input's int8 scale.
 SAME_SCALE = {**dict.fromkeys(_COMPUTE, False), **dict.fromkeys(_MOVE, True)}
 
+# TFLite fixes the int8 scale of these outputs at 1/256, or 1/128: their ranges.
+FIXED_RANGES: dict[str, tuple[float, float]] = {
+    "sigmoid": (0.0, 255 / 256),
+    "softmax": (0.0, 255 / 256),
+    "tanh": (-1.0, 127 / 128),
+}
+
 # It computes, but in its input's int8 scale, so that a factor of 1 does not change the integers.
 _TIED = {"edge_factor"}
+
+
+def ties(op: Op) -> bool:
+    """Returns whether an operator's output has the int8 scale of its inputs."""
+    return not op.is_float and (SAME_SCALE[op.kind] or op.kind in _TIED)
 
 
 def scale_groups(graph: Graph) -> dict[str, str]:
@@ -38,7 +53,7 @@ def scale_groups(graph: Graph) -> dict[str, str]:
         return name
 
     for op in graph.ops.values():
-        if not op.is_float and (SAME_SCALE[op.kind] or op.kind in _TIED):
+        if ties(op):
             for source in op.inputs:
                 parent[root(op.name)] = root(source)
     return {name: root(name) for name in graph.ops}

@@ -311,4 +311,5 @@ OPERATORS: dict[str, OperatorWriter] = {
     "transpose": _transpose,
     "permute": _permute,
     "reshape": _reshape,
+    "requantize": _same_inputs("Identity"),
 }

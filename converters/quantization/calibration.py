@@ -7,9 +7,9 @@ import tf_keras
 
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.graph.scales import SAME_SCALE, scale_groups
+from converters.graph.scales import FIXED_RANGES, SAME_SCALE, scale_groups
 from converters.options import METHODS
-from converters.quantization.fake_quantization import FIXED_RANGES, Range
+from converters.quantization.fake_quantization import Range
 from keras_shufflenet.preprocessing import PREPROCESSING
 
 BATCH = 16

@@ -19,17 +19,11 @@ from converters.graph.emitted_layers import EdgeFactor, WindowAverage, register
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
 from converters.graph.operator import Op
-from converters.graph.scales import SAME_SCALE, scale_groups
+from converters.graph.scales import FIXED_RANGES, SAME_SCALE, scale_groups
 from converters.quantization.tfmot_internals import AnnotatedAlone
 
 Range = tuple[float, float]
 
-# TFLite fixes the int8 scale of these outputs at 1/256, or 1/128.
-FIXED_RANGES: dict[str, Range] = {
-    "sigmoid": (0.0, 255 / 256),
-    "softmax": (0.0, 255 / 256),
-    "tanh": (-1.0, 127 / 128),
-}
 # The attribute of the weights and its axis of output channels, by kind of operator. TFLite needs
 # one scale for a whole fully connected layer.
 _WEIGHTS = {
@@ -41,7 +35,7 @@ _WEIGHTS = {
 }
 # Factors at edges are products of two of 1, 3/2 and 3, so all are multiples of this, at most 36.
 FACTOR_STEP = 1 / 4
-# Bytes of a constant: with more, TFLiteConverter does not fold what is computed from it.
+# Bytes of a constant: from here on TFLiteConverter computes nothing from it.
 CONVERTER_COMPUTES = 2**27
 # Weights that are all zero need a range, too.
 SMALLEST_WEIGHT = 1e-6
@@ -102,7 +96,7 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
 def constant_ranges(model: tf_keras.Model) -> Iterator[None]:
     """Makes the ranges of very large weights constants while the model is traced for a conversion.
 
-    The converter does not compute with constants of more than 128 MiB, such as VGG16's first dense
+    The converter computes nothing from constants of 128 MiB and more, such as VGG16's first dense
     layer, and without ranges it cannot make their weights int8.
     """
     large = [
@@ -110,7 +104,7 @@ def constant_ranges(model: tf_keras.Model) -> Iterator[None]:
         for layer in model.layers
         for weight, quantizer, _ in getattr(layer, "_weight_vars", ())
         if isinstance(quantizer, WeightQuantizer)
-        and 4 * weight.shape.num_elements() > CONVERTER_COMPUTES
+        and 4 * weight.shape.num_elements() >= CONVERTER_COMPUTES
     ]
     for quantizer in large:
         quantizer.constant = True

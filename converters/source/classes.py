@@ -8,6 +8,8 @@ import tf_keras
 from common.cli import UserError
 from trainers.data.class_names import is_line
 
+_MOST_NAMED = 5
+
 
 def classes_of(model: keras.Model | tf_keras.Model) -> int:
     """Returns the number of classes that the model may have, or 0 if it is no classifier."""
@@ -20,9 +22,10 @@ def checked_names(names: Sequence[str] | None, classes: int, output: str) -> Seq
     if names is None:
         return [str(index) for index in range(classes)]
     if len(names) != classes or len(set(names)) != classes:
+        some = ", ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
         raise UserError(
-            f"{len(set(names))} class names are given, but output {output!r} has {classes} "
-            "classes; give a different name for each, in the output's order (--labels)"
+            f"{len(set(names))} class names are given ({some}), but output {output!r} has "
+            f"{classes} classes; give a different name for each, in the output's order (--labels)"
         )
     for name in names:
         if not is_line(name):

@@ -13,6 +13,8 @@ from common.cli import UserError
 
 FLAGS = flags.FLAGS
 SUFFIX = ".keras"
+# In the folder of a model that TensorFlow has saved, without Keras's layers.
+_SAVED_MODEL = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,15 @@ class ModelFlags:
             raise UserError(f"--crop_share must be in (0, 1]; received {self.crop_share}")
 
     def check_for(self, path: Path) -> None:
-        """Raises UserError if anything is said of a model that is no `.keras` file."""
+        """Raises UserError if anything is said of a model that is no `.keras` file.
+
+        So does a model that is neither such a file nor a workdir.
+        """
+        if path.suffix != SUFFIX and (path.is_file() or (path / _SAVED_MODEL).is_file()):
+            raise UserError(
+                f"{path} is neither a workdir nor a {SUFFIX} file; save the Keras model in that "
+                f'format: model.save("{path.stem}{SUFFIX}")'
+            )
         default = ModelFlags()
         given = [name for name in vars(self) if getattr(self, name) != getattr(default, name)]
         if given and path.suffix != SUFFIX:

@@ -15,7 +15,7 @@ from converters.source.checks import check_model, plain
 from converters.source.classes import checked_names, classes_of, no_classifier
 from converters.source.from_quantized import network_of_quantized
 from converters.source.network import Input, Network, Samples
-from converters.source.pixels import pixel_mode
+from converters.source.pixels import check_values, pixel_mode
 from keras_shufflenet.complexity import complexity
 from trainers.networks.classifiers import without_softmax
 
@@ -80,6 +80,8 @@ def network_of_model(
     classes = classes_of(model)
     if not classes and (labels is not None or class_names is not None):
         raise no_classifier(model, names)
+    if class_names is not None:
+        class_names = checked_names(class_names, classes, names[0])
     given = read_examples(images, labels, inputs, classes, limit)
     parts = divided(given)
     if check is not None:
@@ -88,10 +90,10 @@ def network_of_model(
     if is_classifier:
         class_names = checked_names(class_names, classes, names[0])
         model = _logits(model)
-    modes = [
-        pixel_mode(model, tensor, array, preprocessing)
-        for tensor, array in zip(model.inputs, given.arrays, strict=True)
-    ]
+    modes = []
+    for tensor, array in zip(model.inputs, given.arrays, strict=True):
+        modes.append(pixel_mode(model, tensor, array, preprocessing))
+        check_values(array, modes[-1], tensor.name)
     final = tuple(
         Input(each.name, each.shape, mode, photograph or {})
         for each, mode in zip(inputs, modes, strict=True)

@@ -60,7 +60,7 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
         found = {"images": images, "labels": labels, "class_names": names}
     elif len(inputs) == 1:
         photos = read_photos(
-            Path(data_dir), inputs[0], limit, names, crop_share_of(path, given), beside
+            Path(data_dir), inputs[0], limit, names, crop_share_of(path, given), names_file
         )
         found = _of_photos(photos, classifies, names)
     else:

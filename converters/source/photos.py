@@ -133,8 +133,8 @@ def _names(
         return tuple(sorted(of_folder)) or None
     if unknown := sorted(of_folder - set(class_names)):
         raise UserError(
-            f"image folder {root} has a class {unknown[0]!r} that {names_file or '--labels'} does "
-            "not name; name it with --labels, or move its images away"
+            f"image folder {root} has a class {unknown[0]!r} that {names_file} does not "
+            "name; name it there, or another file with --labels, or move its images away"
         )
     return tuple(class_names)
 

@@ -71,6 +71,28 @@ def pixel_mode(
     return mode
 
 
+def check_values(values: np.ndarray, mode: str | None, name: str) -> None:
+    """Raises UserError if an input's values are far from what pixels become: another unit.
+
+    Args:
+      values: examples; of uint8 images nothing is checked.
+      mode: of `pixel_mode`; None: nothing is known.
+      name: of the input.
+    """
+    if mode is None or values.dtype == np.uint8:
+        return
+    scale, offset = np.asarray(PREPROCESSING[mode].scale), np.asarray(PREPROCESSING[mode].offset)
+    low, high = float(np.min(offset)), float(np.max(255 * scale + offset))
+    margin = (high - low) / 2  # Of images that a filter has sharpened, or noise.
+    least, most = float(values.min()), float(values.max())
+    if least < low - margin or most > high + margin:
+        raise UserError(
+            f"the images of input {name!r} have values from {least:.3g} to {most:.3g}, but "
+            f"preprocessing {mode!r} makes {low:.3g} to {high:.3g} of pixels; give pixels as "
+            "uint8, or values as the model takes them"
+        )
+
+
 def _said(model: keras.Model, tensor: Any) -> str | None:
     try:
         known = preprocessing_of(model)

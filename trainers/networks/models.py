@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from trainers.settings import ImageConfig, NetworkConfig
 
 _DEFAULT_GROUPS = 3
 _DEFAULT_SIZE = "small"
+# Keras's words for a layer, a loss or a function that it does not have.
+_OWN_CODE = re.compile(r"Could not locate (class|function) '([^']+)'")
 
 
 def build_model(
@@ -196,7 +199,21 @@ def load_model(path: str | Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False)
     # Keras passes on the errors of zip, JSON and HDF5.
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(
-            f"{path} cannot be loaded as a Keras model ({reason}); restore it, or name another"
-        ) from error
+        raise UserError(f"{path} {_why_unreadable(error)}") from error
+
+
+def _why_unreadable(error: Exception) -> str:
+    """Returns what Keras found in a `.keras` file, and what to do."""
+    text = str(error).strip()
+    if own := _OWN_CODE.search(text):
+        return (
+            f"needs the {own[1]} {own[2]!r} of your own code, which no command knows; load it in "
+            "Python, where it is defined, and call converters.convert"
+        )
+    if "`Lambda` layer" in text:
+        return (
+            "has a Lambda layer, whose code is not loaded from files; build the model of layers of "
+            "Keras or keras.ops"
+        )
+    reason = text.partition("\n")[0] or type(error).__name__
+    return f"cannot be loaded as a Keras model ({reason}); restore it, or name another"

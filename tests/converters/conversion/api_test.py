@@ -220,7 +220,7 @@ PHOTOS = np.zeros((40, 12, 12, 3), np.float32)
         (small, {"images": {"picture": PHOTOS}}, "input 'photo' is missing in images"),
         (small, {"labels": [1, 2]}, r"labels have the shape \(2,\) for 40 images"),
         (small, {"labels": np.full(40, 3)}, "labels have a class 3, but the model has .* 0 to 2"),
-        (small, {"class_names": ["a", "b"]}, "2 class names are given, but output 'top' has 3"),
+        (small, {"class_names": ["a", "b"]}, r"2 class names are given \(a, b\).* 'top' has 3"),
         (two_heads, {"labels": np.zeros(40)}, "labels and class names are for one output"),
         (small, {"outputs": ["bottom"]}, "no output 'bottom'; its outputs are top"),
         (two_heads, {"outputs": []}, "outputs must be different names of zebra, ant, bee"),

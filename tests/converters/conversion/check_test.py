@@ -6,6 +6,7 @@ from converters.conversion.check import (
     BOUNDS,
     Agreement,
     check_agreement,
+    check_outputs,
     disagreement,
     measure_agreement,
 )
@@ -75,11 +76,30 @@ def test_each_number_is_checked_alone():
             )
 
 
-def test_the_oddest_of_many_images_is_not_limited_in_int8():
-    found = Agreement(max=2.5, rms=0.04, argmax=0.98, images=10_000)
-    check_agreement(found, BOUNDS["int8-ptq"], "model.tflite")
-    with pytest.raises(UserError, match=r"max 2\.5"):
-        check_agreement(found, BOUNDS["int16x8"], "model.tflite")
+@pytest.mark.parametrize("quantization", ["int8-ptq", "int16x8", "onnx-int8"])
+def test_two_percent_of_images_unlike_the_calibration_are_a_warning(quantization):
+    expected = logits(images=300)
+    actual = expected.copy()
+    actual[:6, 3] += 12  # 4 standard deviations: as far as a clipped logit may be.
+    warning = check_outputs(expected, actual, quantization, "model.tflite")
+    assert "for up to 6 of 300 images" in warning and "--calibration_images" in warning
+    assert check_outputs(expected, expected, quantization, "model.tflite") is None
+    actual[6, 3] += 12
+    with pytest.raises(UserError, match=r"294 images.*max [34]"):
+        check_outputs(expected, actual, quantization, "model.tflite")
+
+
+def test_no_image_may_differ_in_a_file_that_does_not_clip():
+    actual = logits(images=300)
+    actual[0, 3] += 12
+    with pytest.raises(UserError, match=r"300 images.*max [34]"):
+        check_outputs(logits(images=300), actual, "none", "model.tflite")
+
+
+def test_what_is_out_of_bounds_in_int8_has_remedies():
+    bad = Agreement(max=1.0, rms=0.5, argmax=0.9, images=64)
+    with pytest.raises(UserError, match=r"rms 0\.5 .*--calibration_images.*--ranges"):
+        check_agreement(bad, BOUNDS["int8-ptq"], "model.tflite")
 
 
 @pytest.mark.parametrize("quantization", ["int8-ptq", "int8-qat"])

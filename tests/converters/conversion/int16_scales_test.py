@@ -8,7 +8,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from common.tflite.flatbuffer import operator_code, unpack
-from common.tflite.litert import LiteRTModel
+from common.tflite.litert import LiteRTModel, LiteRTNetwork
 from converters.conversion import tflite
 from converters.conversion.int16_scales import share_scales
 from converters.graph.deployment import deployment_graph
@@ -18,6 +18,7 @@ from keras_shufflenet import ShuffleNetV1, ShuffleNetV2
 
 pytestmark = pytest.mark.medium
 
+L = keras.layers
 OPERATOR = schema.BuiltinOperator
 INT16 = schema.TensorType.INT16
 SMALL = {
@@ -143,3 +144,32 @@ def test_a_layer_of_two_branches_adds_its_bias_in_the_unit_of_each(tmp_path):
     for part in (slice(0, 8), slice(8, 16)):
         error = np.abs(found[:, part] - expected[:, part]).max()
         assert error < 0.05 * expected[:, part].std()
+
+
+# What the converter refuses, or gives scales of its own, beside a tensor of another scale.
+MEETING = {
+    "hard_swish": lambda x, y: L.Activation("hard_swish")(x),
+    "elu": lambda x, y: L.ELU()(x),
+    "maximum": lambda x, y: L.Maximum()([x, y]),
+    "minimum": lambda x, y: L.Minimum()([x, y]),
+    "sigmoid": lambda x, y: L.Concatenate()(
+        [L.MaxPooling2D()(L.Activation("sigmoid")(x)), L.MaxPooling2D()(y)]
+    ),
+    "tanh": lambda x, y: L.Concatenate()([L.Activation("tanh")(x), y]),
+}
+
+
+def test_operators_that_int16_lacks_and_fixed_scales_that_meet_others(tmp_path):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 4))
+    x, y = (L.Conv2D(4, 1, name=name)(image) for name in "xy")
+    y = L.Rescaling(3.0)(y)
+    model = keras.Model(image, [add(x, y) for add in MEETING.values()])
+    values = np.random.default_rng(0).normal(size=(32, 6, 6, 4)).astype(np.float32)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(deployment_graph(model).to_tflite("int16x8", values))
+    expected = model.predict(values, verbose=0)
+    for name, want, got in zip(
+        MEETING, expected, LiteRTNetwork(path).predict_all([values]), strict=True
+    ):
+        assert np.sqrt(np.square(got - want).mean()) < 0.02 * want.std(), name

@@ -75,3 +75,27 @@ def test_each_layer_is_integer_and_near_float(names):
         )
     }
     assert max(steps.values()) <= BOUND, steps
+
+
+def test_fixed_scales_that_meet_others_are_requantized_once_and_clip_nothing():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 4))
+    x, y = (L.Conv2D(4, 1, name=name)(image) for name in "xy")
+    boxes = L.Rescaling(5.0)(y)
+    heads = [
+        L.Concatenate()([L.Activation("sigmoid")(x), boxes]),
+        L.Concatenate()([boxes, L.MaxPooling2D(1)(L.Activation("tanh")(x)), image]),
+        # Of one scale: nothing to change.
+        L.Concatenate()([L.Activation("sigmoid")(y), L.Softmax()(y)]),
+    ]
+    model = keras.Model(image, heads)
+    images = np.random.default_rng(0).uniform(-1, 1, (IMAGES, 6, 6, 4)).astype(np.float32)
+    content = convert_fake_quant(quantization_aware(model, images, ranges="minmax", pixels=(-1, 1)))
+    file = unpack(content)
+    codes = [operator_code(file, operator) for operator in file.subgraphs[0].operators]
+    assert codes.count(schema.BuiltinOperator.QUANTIZE) == 3
+    assert schema.BuiltinOperator.DEQUANTIZE not in codes
+    outputs, scales = run(content, images[:8])
+    expected = model(images[:8], training=False)
+    for theirs, mine, scale in zip(expected, outputs, scales, strict=True):
+        assert np.abs(np.asarray(theirs) - mine).max() <= BOUND * scale

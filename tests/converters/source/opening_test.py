@@ -93,7 +93,7 @@ def test_photographs_without_classes_and_named_classes(saved, digits_folder, tmp
     assert np.bincount(samples.labels).tolist() == [10, 10, 10]
     assert len(network.calibration(500)[0]) == 120
     names.write_text("zero\none\nthree\n")
-    with pytest.raises(UserError, match=r"a class 'two' that --labels does not name"):
+    with pytest.raises(UserError, match=r"a class 'two' that .*names.txt does not name"):
         open_network(path, str(digits_folder), ModelFlags(labels=names))
 
 
@@ -116,7 +116,12 @@ def test_a_file_in_a_workdir_has_the_training_s_classes_and_crop(saved, digits_f
     [
         (classifier, {"data_dir": None}, r"net.keras needs examples .*--data_dir=.*--inputs="),
         (lambda: classifier(rescaling=False), {}, "does not say how pixels .*--preprocessing"),
-        (lambda: classifier(classes=4), {}, "3 class names are given, but output 'top' has 4"),
+        (
+            lambda: classifier(classes=4),
+            {},
+            r"3 class names are given \(one, two, zero\), but output 'top' has 4",
+        ),
+        (lambda: classifier(classes=2), {}, "3 class names are given .* has 2 classes"),
         (classifier, {"data_dir": "nowhere"}, "image folder nowhere does not exist"),
         (lambda: classifier(size=None), {}, "needs a fixed one; give .*--input_size"),
         (classifier, {"outputs": ("side",)}, "no output 'side'; its outputs are top"),
@@ -138,6 +143,35 @@ def test_a_model_of_any_size_takes_the_size_asked_for(saved, digits_folder):
 def test_flags_of_a_keras_file_are_not_for_a_workdir(tmp_path):
     with pytest.raises(UserError, match=r"--preprocessing is for a \.keras file; the workdir"):
         open_network(tmp_path, None, ModelFlags(preprocessing="tf"))
+
+
+@pytest.mark.parametrize("name", ["net.h5", "saved/saved_model.pb"])
+def test_models_in_other_formats_are_named(tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    path = file if file.suffix == ".h5" else file.parent
+    with pytest.raises(
+        UserError, match=rf"{path.name} is neither .*model\.save\(\"{path.stem}.keras"
+    ):
+        open_network(path, None, ModelFlags(preprocessing="tf"))
+
+
+class Own(L.Layer):
+    """A layer that a command does not know."""
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Own, r"net.keras needs the class 'Own' of your own code.*converters\.convert"),
+        (lambda: L.Lambda(lambda x: 2 * x), "net.keras has a Lambda layer, .* keras.ops"),
+    ],
+)
+def test_code_that_no_file_holds_is_named(saved, layer, message):
+    path = saved(keras.Sequential([keras.Input((4,)), layer()]))
+    with pytest.raises(UserError, match=message):
+        open_network(path, None, ModelFlags(inputs=path))
 
 
 @pytest.mark.parametrize(
