@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from common.choices import choose
+from common.cli import UserError
 from common.files import atomic_write
 from common.table import markdown_table
 from common.tflite.litert import LiteRTModel
@@ -36,6 +37,8 @@ _RATE, _QAT_RATE, _MOMENTUM = 0.1, 3e-4, 0.9
 _STATISTICS_MOMENTUM = 0.9
 # By column of the table; in this order in `results`.
 METHODS = ("usual PTQ", "ours, PTQ", "ours, QAT")
+# The files that are timed, by their methods.
+_TIMED = {"usual": "usual PTQ", "ours": "ours, QAT"}
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def _quantized(model: keras.Model, folder: Path, plan: Plan, train: Images, test
         "results": {
             method: _scores(path, logits, test) for method, path in zip(METHODS, files, strict=True)
         },
-        "files": [str(files[0]), str(files[-1])],
+        "files": [str(files[METHODS.index(method)]) for method in _TIMED.values()],
     }
 
 
@@ -219,8 +222,12 @@ def _train_quantized(aware: tf_keras.Model, path: Path, epochs: int, train: Imag
         aware.save_weights(temporary)
 
 
-def _scores(path: Path, logits: np.ndarray, test: Images) -> dict[str, float]:
-    found = LiteRTModel(path).predict(test.inputs)
+def _scores(path: Path, logits: np.ndarray, test: Images) -> dict[str, Any]:
+    try:
+        found = LiteRTModel(path).predict(test.inputs)
+    except UserError as error:
+        # XNNPACK refuses the scale that the usual conversion gives to a tensor that is always 0.
+        return {"refused": str(error).replace(str(path), path.name)}
     agreement = measure_agreement(logits, found)
     return {"accuracy": _accuracy(found, test), "argmax": agreement.argmax}
 
@@ -232,18 +239,28 @@ def _accuracy(logits: np.ndarray, test: Images) -> float:
 def timed(networks: dict[str, dict], turns: Turns) -> dict[str, dict]:
     """Returns the networks with `latency`, statistics in ms of the usual file and of ours.
 
-    `faster` is how many times as long as ours the usual one took in the same round.
+    `faster` is how many times as long as ours the usual one took in the same round. A file that
+    LiteRT refuses has neither.
     """
-    requests = {name: {"files": network["files"]} for name, network in networks.items()}
-    times = measure("edge.running.timing", requests, turns)
+    runs = {
+        name: {
+            whose: file
+            for (whose, method), file in zip(_TIMED.items(), network["files"], strict=True)
+            if "refused" not in network["results"][method]
+        }
+        for name, network in networks.items()
+    }
+    requests = {name: {"files": list(files.values())} for name, files in runs.items()}
+    measured = measure("edge.running.timing", requests, turns)
     result = {}
     for name, network in networks.items():
-        usual, ours = times[name]
+        times = dict(zip(runs[name], measured[name], strict=True))
         result[name] = {
             **{key: value for key, value in network.items() if key != "files"},
-            "latency": {"usual": statistics(list(usual)), "ours": statistics(list(ours))},
-            "faster": spread(usual / ours),
+            "latency": {whose: statistics(list(values)) for whose, values in times.items()},
         }
+        if len(times) == len(_TIMED):
+            result[name]["faster"] = spread(times["usual"] / times["ours"])
     return result
 
 
@@ -254,8 +271,8 @@ def table(run: dict) -> str:
             name,
             f"{network['float']:.2%}",
             *(_cell(network["float"], **network["results"][method]) for method in METHODS),
-            *(interval(network["latency"][whose], 3) for whose in ("usual", "ours")),
-            interval(network["faster"], 2, bold=True, unit="x"),
+            *(_interval(network["latency"].get(whose), 3) for whose in _TIMED),
+            _interval(network.get("faster"), 2, bold=True, unit="x"),
         ]
         for name, network in run["networks"].items()
     ]
@@ -264,8 +281,25 @@ def table(run: dict) -> str:
         f"{run['train_images']:,} training images; {run['epochs']} epochs in float, "
         f"{run['qat_epochs']} with int8 rounding."
     )
-    return f"{markdown_table(headers, rows)}\n\n{lengths}"
+    return "\n\n".join([markdown_table(headers, rows), *_refusals(run), lengths])
 
 
-def _cell(exact: float, accuracy: float, argmax: float) -> str:
+def _refusals(run: dict) -> list[str]:
+    return [
+        f"{name}, {method}: {scores['refused']}"
+        for name, network in run["networks"].items()
+        for method, scores in network["results"].items()
+        if "refused" in scores
+    ]
+
+
+def _interval(values: dict | None, *places: int, **how: Any) -> str:
+    return "-" if values is None else interval(values, *places, **how)
+
+
+def _cell(
+    exact: float, accuracy: float | None = None, argmax: float = 0, refused: str | None = None
+) -> str:
+    if refused:
+        return "refused by LiteRT"
     return f"{accuracy:.2%} ({100 * (accuracy - exact):+.2f}; {argmax:.2%})"
