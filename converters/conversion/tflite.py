@@ -1,7 +1,7 @@
 """Converts a tf_keras deployment graph to a .tflite file with a fixed batch."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ from common.quiet import quiet_stderr
 from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales
-from converters.graph.emitted_layers import FUNCTIONS, Function, QuantizeBorder
+from converters.graph.emitted_layers import FUNCTIONS, Function, QuantizeBorder, changed
 from converters.quantization.fake_quantization import constant_ranges
 
 _IN_PARTS = "_in_parts"
@@ -67,38 +67,24 @@ def convert_fake_quant(
     return without_markers(integer_elu(_convert(converter, model, ends)))
 
 
-@contextlib.contextmanager
-def _marked_borders(model: tf_keras.Model) -> Iterator[None]:
+def _marked_borders(model: tf_keras.Model) -> AbstractContextManager[None]:
     """Marks where tensors go between int8 and float32 operators, while the model is traced.
 
     The converter would make an operator between int8 ones int8, although it has no fake
     quantization, unless operators that it cannot quantize are around it.
     """
     borders = [layer for layer in model.layers if isinstance(layer, QuantizeBorder)]
-    for border in borders:
-        border.marked = True
-    try:
-        yield
-    finally:
-        for border in borders:
-            border.marked = False
+    return changed("marked", dict.fromkeys(borders, True))
 
 
-@contextlib.contextmanager
-def _in_parts(model: tf_keras.Model) -> Iterator[None]:
+def _in_parts(model: tf_keras.Model) -> AbstractContextManager[None]:
     """Writes the functions that int16 does not have as several operators, while it is traced."""
-    found = {
-        layer: layer.function
+    names = {
+        layer: f"{layer.function}{_IN_PARTS}"
         for layer in model.layers
-        if isinstance(layer, Function) and f"{layer.function}{_IN_PARTS}" in FUNCTIONS
+        if isinstance(layer, Function)
     }
-    for layer, function in found.items():
-        layer.function = f"{function}{_IN_PARTS}"
-    try:
-        yield
-    finally:
-        for layer, function in found.items():
-            layer.function = function
+    return changed("function", {layer: name for layer, name in names.items() if name in FUNCTIONS})
 
 
 def convert_int16(

@@ -1,6 +1,7 @@
 """The layers of the deployment graph in tf_keras that tf_keras itself does not have."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,19 @@ from keras_shufflenet.layers import ungrouped_kernel
 
 register = tf_keras.utils.register_keras_serializable(package="keras_shufflenet")
 Layer = tf_keras.layers.Layer
+
+
+@contextlib.contextmanager
+def changed(attribute: str, values: Mapping[Any, Any]) -> Iterator[None]:
+    """Gives an attribute other values, by object, while a model is traced for a conversion."""
+    before = {owner: getattr(owner, attribute) for owner in values}
+    for owner, value in values.items():
+        setattr(owner, attribute, value)
+    try:
+        yield
+    finally:
+        for owner, value in before.items():
+            setattr(owner, attribute, value)
 
 
 @register

@@ -7,15 +7,15 @@ nothing to requantize; weights have one range per output channel, computed from 
 weights.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from converters.graph.emitted_layers import EdgeFactor, WindowAverage, register
+from converters.graph.emitted_layers import EdgeFactor, WindowAverage, changed, register
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
 from converters.graph.operator import Op
@@ -92,8 +92,7 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
         return {"axis": self.axis}
 
 
-@contextlib.contextmanager
-def constant_ranges(model: tf_keras.Model) -> Iterator[None]:
+def constant_ranges(model: tf_keras.Model) -> AbstractContextManager[None]:
     """Makes the ranges of very large weights constants while the model is traced for a conversion.
 
     The converter computes nothing from constants of 128 MiB and more, such as VGG16's first dense
@@ -106,13 +105,7 @@ def constant_ranges(model: tf_keras.Model) -> Iterator[None]:
         if isinstance(quantizer, WeightQuantizer)
         and 4 * weight.shape.num_elements() >= CONVERTER_COMPUTES
     ]
-    for quantizer in large:
-        quantizer.constant = True
-    try:
-        yield
-    finally:
-        for quantizer in large:
-            quantizer.constant = False
+    return changed("constant", dict.fromkeys(large, True))
 
 
 def _limit(w: tf.Tensor, axes: list[int] | None) -> tf.Tensor:

@@ -96,7 +96,8 @@ def test_first_rows_come_by_formula(candidates):
     assert first_rows(config(budget=Budget(sram=1))) == "By formula no network can fit (tried: 6)."
 
 
-def test_ctrl_c_gives_what_is_measured(candidates, monkeypatch):
+def interrupt_the_third(monkeypatch):
+    """Presses Ctrl-C when two candidates are measured."""
     footprints = FakeCandidate.footprints
 
     def interrupted(self):
@@ -105,6 +106,10 @@ def test_ctrl_c_gives_what_is_measured(candidates, monkeypatch):
         return footprints(self)
 
     monkeypatch.setattr(FakeCandidate, "footprints", interrupted)
+
+
+def test_ctrl_c_gives_what_is_measured(candidates, monkeypatch):
+    interrupt_the_third(monkeypatch)
     settings = config(budget=Budget(sram=10**6))
     plan = make_plan(settings)
     assert names(plan) == [("v2-1x", 224), ("v2-0.5x", 224)]
@@ -117,14 +122,7 @@ def test_ctrl_c_gives_what_is_measured(candidates, monkeypatch):
 
 
 def test_ctrl_c_before_anything_fits_names_the_nearest(candidates, monkeypatch, caplog):
-    footprints = FakeCandidate.footprints
-
-    def interrupted(self):
-        if len(self.converted) == 2:
-            raise KeyboardInterrupt
-        return footprints(self)
-
-    monkeypatch.setattr(FakeCandidate, "footprints", interrupted)
+    interrupt_the_third(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         make_plan(config(budget=Budget(sram=2300)))
     assert "none of the 2 measured fits; the nearest: v2-" in caplog.text
