@@ -12,7 +12,7 @@ from converters.options import MIN_CALIBRATION_IMAGES
 from converters.workdir import MODEL, TrainedModel, read_settings
 from keras_shufflenet import detector_strides, preprocess_input
 from trainers.data.pipeline import reading_errors
-from trainers.detection.batches import REMEDY, BatchSettings, box_source, evaluation_images
+from trainers.detection.batches import BatchSettings, box_source, evaluation_images
 from trainers.detection.data.cleaning import ImageBoxes
 from trainers.detection.task import open_sources
 from trainers.networks.classifiers import check_precision
@@ -85,12 +85,12 @@ def split_boxes(
     """
     config = trained.config
     size, channels = config.images.input_size, trained.model.input_shape[-1]
-    (source,) = open_sources(config.data, [split], labels=trained.labels)
+    (source,) = open_sources(config.data, [split], config.workdir, labels=trained.labels)
     every = source.found.images
     order = np.random.default_rng(config.optimization.seed).permutation(len(every))[:count]
     part = dataclasses.replace(source.found, images=tuple(every[index] for index in sorted(order)))
     settings = BatchSettings(size, size, _BATCH, channels=channels)
-    with reading_errors(config.data.place, REMEDY):
+    with reading_errors(config.data.place):
         batches = list(evaluation_images(settings, box_source(part, channels)).as_numpy_iterator())
     return np.concatenate(batches), part.images
 

@@ -23,6 +23,7 @@ from trainers.data.class_names import read_labels, write_labels
 from trainers.data.datasets import load_sources, print_notes
 from trainers.data.pipeline import reading_errors
 from trainers.data.sources import Source
+from trainers.data.verification import forget
 from trainers.distribution.cluster import ALONE, find_cluster
 from trainers.distribution.interrupts import Interrupts
 from trainers.distribution.strategy import (
@@ -77,6 +78,7 @@ def train(
         if not resume:
             # Looked at under the lock: another run may have ended since the command started.
             check_new(workdir)
+            forget(workdir)
         config = config.replace(workdir=workdir)
         strategy = make_strategy(
             config.placement,
@@ -226,7 +228,7 @@ class Trainer:
             with (
                 writer.as_default(),
                 progress,
-                reading_errors(self._config.data.place, self._task.reading_remedy),
+                reading_errors(self._config.data.place),
                 Interrupts() as interrupts,
             ):
                 self._run(progress, functools.partial(self._workers.check, interrupts))

@@ -35,14 +35,12 @@ class Task:
       best_file, final_file: file names of the best and of the last weights, in the workdir.
       evaluates_start: evaluate before the first step, if the weights are not random.
       epochs_between_evaluations: if the settings do not say how often.
-      reading_remedy: what a user can do about an image that cannot be read.
     """
 
     best_file = "best.keras"
     final_file = "model.keras"
     evaluates_start = False
     epochs_between_evaluations = 1
-    reading_remedy = pipeline.REMEDY
 
     def __init__(self, config: TrainConfig):
         self.config = config

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import random
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +14,8 @@ import tensorflow_datasets as tfds
 from common.cli import UserError
 from trainers.data import verification
 from trainers.data.listing import Classes, Listing, describe, list_splits
-from trainers.data.sources import IndexedSource, Source
-from trainers.data.verification import NOTHING
+from trainers.data.sources import IndexedSource, Source, file_reader
+from trainers.data.verification import NOTHING, file_status
 from trainers.settings import DataConfig
 
 _BATCH = 256
@@ -59,8 +58,7 @@ def _open(
     read = _reader(paths, statuses, config.cache_bytes)
     channels, findings = config.channels or _CHANNELS, NOTHING
     if config.verify_images:
-        name = f"unreadable-{re.sub(r'[^0-9A-Za-z]+', '-', split)}.json"
-        cache = Path(workdir) / name if workdir else None
+        cache = verification.record_path(workdir, split)
         findings = verification.verify(paths, statuses, read, channels, cache, must_match)
     skip = set(findings.unreadable)
     good = [number for number, path in enumerate(paths) if path not in skip]
@@ -103,9 +101,7 @@ def _reader(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from a path's number to the file's bytes, from memory if they all fit."""
     if sum(status.st_size for status in statuses) > cache_bytes:
-        # As bytes, because a file's name may not be UTF-8.
-        names = tf.constant([os.fsencode(path) for path in paths], tf.string)
-        return lambda number: tf.io.read_file(tf.gather(names, number))
+        return file_reader(paths)
     data = tf.constant(contents(paths, statuses), tf.string)
     return lambda number: tf.gather(data, number)
 
@@ -200,7 +196,7 @@ def contents(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> list[b
 
     Args:
       paths: of small files.
-      statuses: their `file_status`.
+      statuses: their `verification.file_status`.
     """
     sized = [(path, status.st_size) for path, status in zip(paths, statuses, strict=True)]
     chunks = [sized[start : start + _BATCH] for start in range(0, len(sized), _BATCH)]
@@ -224,12 +220,6 @@ def _contents(sized: Sequence[tuple[str, int]]) -> list[bytes]:
         except OSError:
             found.append(b"")
     return found
-
-
-def file_status(path: str) -> os.stat_result:
-    """Returns a file's size and times."""
-    # Making a Path for each of 50,000 files takes longer than the calls themselves.
-    return os.stat(path)  # noqa: PTH116
 
 
 def _first_line(error: Exception) -> str:

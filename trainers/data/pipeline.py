@@ -26,7 +26,7 @@ from trainers.settings import ImageConfig
 # Words in TensorFlow's messages about a file that is missing or not an image.
 _READING = ("ecode", "JPEG", "No such file")
 # What a user can do about it, where `verify_images` has an effect.
-REMEDY = "with --verify_images unreadable files are named and skipped"
+_REMEDY = "with --verify_images unreadable files are named and skipped"
 # One worker with one device.
 ALONE = tf.distribute.InputContext()
 
@@ -216,15 +216,17 @@ def uint8_images(
 
 
 @contextlib.contextmanager
-def reading_errors(dataset: str, remedy: str = REMEDY) -> Iterator[None]:
+def reading_errors(dataset: str) -> Iterator[None]:
     """Reports an image that cannot be read or decoded in one line, with the remedy."""
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        if not any(word in error.message for word in _READING):
+        lines = error.message.strip().splitlines()
+        # The first lines are of the training step that waited for the image.
+        found = [line for line in lines if any(word in line for word in _READING)]
+        if not found:
             raise
-        reason = error.message.strip().partition("\n")[0]
-        raise UserError(f"an image of {dataset} cannot be read ({reason}); {remedy}") from None
+        raise UserError(f"an image of {dataset} cannot be read ({found[0]}); {_REMEDY}") from None
 
 
 def _uint8_examples(

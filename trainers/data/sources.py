@@ -1,7 +1,8 @@
 """The two ways of reading images: any image by its number, or one after another."""
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -115,6 +116,13 @@ class Source:
             as decoding a small image.
         """
         raise NotImplementedError
+
+
+def file_reader(paths: Sequence[str]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a graph function from a path's number to the bytes of its file."""
+    # As bytes, because a file's name may not be UTF-8.
+    names = tf.constant([os.fsencode(path) for path in paths], tf.string)
+    return lambda index: tf.io.read_file(tf.gather(names, index))
 
 
 @dataclasses.dataclass(frozen=True)

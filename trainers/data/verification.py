@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from common.progress import Progress
 from common.storage.readers import read_json
 
 _DECODED_AT_ONCE = 64
+_RECORD = "unreadable-"
 # The cache file lists every skipped file; the screen shows only the first ones.
 _MAX_WARNINGS = 20
 # A PNG's header: its name, its sizes, and after these the bits of a value.
@@ -83,10 +85,11 @@ def verify(
 
     Args:
       paths: image files.
-      statuses: their `folder.file_status`.
+      statuses: their `file_status`.
       read: a graph function from the number of a path to the bytes of its file.
       channels: 1 or 3.
-      cache: JSON file that keeps the result as long as the files do not change; None: none.
+      cache: JSON file that keeps the result as long as the files do not change; None: none. One
+        that was written for other files stays.
       must_match: reject files other than those that `cache` was written for.
 
     Raises:
@@ -101,20 +104,32 @@ def verify(
     peaks = _peaks(sorted(set(paths).difference(bad)))
     seen = {"grey": int(facts[:, 1].sum()), "deep": len(peaks), "peak": max(peaks, default=0)}
     record = {"stamp": stamp, "files": len(paths), "unreadable": bad, **seen}
-    if (
-        must_match
-        and known
-        and _places(known["unreadable"], known["files"]) != _places(bad, len(paths))
-    ):
+    is_other = known is not None and (
+        _places(known["unreadable"], known["files"]) != _places(bad, len(paths))
+    )
+    if is_other and must_match:
         raise UserError(
             f"the images of this run have changed: {cache.name} lists {known['files']} files, "
             f"{len(known['unreadable'])} of them unreadable, but now there are {len(paths)} and "
             f"{len(bad)}; restore them, or train in a new --workdir"
         )
     _warn(bad)
-    if cache and cache.parent.is_dir():
+    # A training compares with what it has recorded, whatever else was evaluated since.
+    if cache and cache.parent.is_dir() and not is_other:
         files.write_json(cache, record)
     return _findings(record)
+
+
+def forget(workdir: str | os.PathLike) -> None:
+    """Deletes what was found for a training that never began, before another begins there."""
+    for record in Path(workdir).glob(f"{_RECORD}*.json"):
+        record.unlink()
+
+
+def record_path(workdir: str | os.PathLike | None, split: str) -> Path | None:
+    """Returns the `cache` of a split in a training's folder; None without one."""
+    name = f"{_RECORD}{re.sub(r'[^0-9A-Za-z]+', '-', split)}.json"
+    return Path(workdir) / name if workdir else None
 
 
 def _findings(record: Mapping[str, Any]) -> Findings:
@@ -216,6 +231,12 @@ def _peaks(paths: Iterable[str]) -> list[int]:
                     image = tf.io.decode_png(head + file.read(), channels=3, dtype=tf.uint16)
                     peaks.append(int(image.numpy().max()))
     return peaks
+
+
+def file_status(path: str) -> os.stat_result:
+    """Returns a file's size and times."""
+    # Making a Path for each of 50,000 files takes longer than the calls themselves.
+    return os.stat(path)  # noqa: PTH116
 
 
 def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:

@@ -5,7 +5,6 @@ the seed and the place, so a resumed run continues exactly, and workers read the
 """
 
 import dataclasses
-import os
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,13 @@ import tensorflow as tf
 
 from trainers.data.images.decoding import decode
 from trainers.data.pipeline import ALONE, divided, normalize, shard_of
-from trainers.data.sources import IndexedSource
+from trainers.data.sources import IndexedSource, file_reader
 from trainers.detection.augmentation import BoxAugmentation, Boxes, cut_out
 from trainers.detection.box_ops import Truth
 from trainers.detection.data.dataset import DetectionSet
 from trainers.detection.mosaic import varied
 
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
-# What a user can do about an image that cannot be decoded: only headers are read before.
-REMEDY = "shufflenet predict names the files that it cannot read; replace or delete them"
 
 
 def _no_boxes() -> Boxes:
@@ -73,8 +70,7 @@ def box_source(found: DetectionSet, channels: int = 3) -> BoxSource:
     most, ends = max(1, *counts), np.cumsum(counts)
     starts = tf.constant(ends - counts, tf.int64)
     counts = tf.constant(counts, tf.int64)
-    # As bytes, because a file's name may not be UTF-8.
-    paths = tf.constant([os.fsencode(image.path) for image in found.images], tf.string)
+    read_file = file_reader([image.path for image in found.images])
     corners, classes, crowds, difficult = (
         np.concatenate([getattr(image, name) for image in found.images])
         for name in ("boxes", "classes", "crowds", "difficult")
@@ -90,7 +86,7 @@ def box_source(found: DetectionSet, channels: int = 3) -> BoxSource:
             mine = tf.pad(values[start : start + count], pads)
             return tf.ensure_shape(mine, [most, *values.shape[1:]])
 
-        return tf.io.read_file(tf.gather(paths, index)), Boxes(*map(padded, flat))
+        return read_file(index), Boxes(*map(padded, flat))
 
     return BoxSource(
         found=found,

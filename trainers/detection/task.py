@@ -12,6 +12,8 @@ from common.detection.boxes import SIDES, make_points
 from common.detection.nms import Detections, detect
 from keras_shufflenet import ShuffleNetDetector, detector_strides
 from trainers.config import TrainConfig
+from trainers.data.sources import file_reader
+from trainers.data.verification import file_status, record_path, verify
 from trainers.detection import batches
 from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
@@ -27,7 +29,7 @@ from trainers.task import Task
 
 # Settings by group.
 _UNUSED: dict[str, tuple[str, ...]] = {
-    "data": ("data_service", "verify_images"),
+    "data": ("data_service",),
     "network": ("whiten_stem",),
     "images": ("train_size",),
     "augmentation": (
@@ -62,7 +64,6 @@ class DetectionTask(Task):
 
     # There are few images, of which each has many objects.
     epochs_between_evaluations = 5
-    reading_remedy = batches.REMEDY
 
     def __init__(self, config: TrainConfig):
         super().__init__(config)
@@ -246,13 +247,24 @@ def open_sources(
     Args:
       config: which one, where it is, and the channels to decode.
       splits: their names; for a TFDS name in TFDS's notation.
-      workdir, must_match: not used: image files are not recorded.
+      workdir: keeps which files cannot be decoded; None: they are looked for again.
+      must_match: raise if these are others than before.
       labels: the class names that the data must have, in the order of the outputs; None: any.
 
     Raises:
-      UserError: as in `open_sets` and `write_as_files`.
+      UserError: as in `open_sets`, `write_as_files` and `verify`.
     """
     # `DataConfig` has checked that a folder is named.
     root = config.data_dir if config.dataset == FOLDER else write_as_files(config, splits)
     channels = config.channels or 3
-    return [batches.box_source(found, channels) for found in open_sets(root, splits, labels)]
+
+    def find_bad(split: str, paths: Sequence[str]) -> Sequence[str]:
+        if not config.verify_images:
+            return ()
+        statuses = [file_status(path) for path in paths]
+        cache = record_path(workdir, split)
+        read = file_reader(paths)
+        return verify(paths, statuses, read, channels, cache, must_match).unreadable
+
+    sets = open_sets(root, splits, labels, find_bad)
+    return [batches.box_source(found, channels) for found in sets]

@@ -193,6 +193,18 @@ def test_a_resumed_run_refuses_other_images(root, tmp_path):
         load(root, tmp_path, "train", must_match=True)
 
 
+def test_an_evaluation_of_other_images_keeps_what_a_run_recorded(root, tmp_path):
+    load(root, tmp_path, "train")
+    record = tmp_path / "unreadable-train.json"
+    before = record.read_bytes()
+    bad = damage(root)
+    assert set(load(root, tmp_path, "train").skipped) == bad
+    assert record.read_bytes() == before
+    verification.forget(tmp_path)
+    assert set(load(root, tmp_path, "train").skipped) == bad
+    assert set(json.loads(record.read_bytes())["unreadable"]) == bad
+
+
 def test_a_resumed_run_accepts_new_time_stamps(root, tmp_path):
     load(root, tmp_path, "train")
     for file in (root / "train" / "one").iterdir():
@@ -316,7 +328,7 @@ def test_contents_are_those_of_the_files(tmp_path):
     paths = [str(tmp_path / str(number)) for number in range(3)]
     for path, data in zip(paths, written, strict=True):
         Path(path).write_bytes(data)
-    statuses = [folder.file_status(path) for path in paths]
+    statuses = [verification.file_status(path) for path in paths]
     assert folder.contents(paths, statuses) == written
     Path(paths[1]).unlink()
     assert folder.contents(paths, statuses) == [written[0], b"", written[2]]

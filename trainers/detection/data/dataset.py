@@ -1,7 +1,7 @@
 """Data sets of boxes: one form for all formats, without what cannot be learnt from."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +12,9 @@ from common.cli import UserError
 from trainers.data.class_names import check_lines, difference
 from trainers.data.listing import SUFFIXES
 from trainers.detection.data import coco, voc, yolo
-from trainers.detection.data.annotations import Annotations
+from trainers.detection.data.annotations import Annotated, Annotations
 from trainers.detection.data.cleaning import ImageBoxes, check_header, cleaned
+from trainers.detection.data.headers import Header
 
 _FORMATS: tuple[ModuleType, ...] = (coco, voc, yolo)
 _LAYOUT = (
@@ -21,6 +22,8 @@ _LAYOUT = (
     "Annotations and JPEGImages) or YOLO (ROOT/images/SPLIT, ROOT/labels/SPLIT and classes.txt)"
 )
 _MOST_CLASSES_SHOWN = 20
+# From a split's name and the paths of its images to those that cannot be used.
+FindBad = Callable[[str, Sequence[str]], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ class DetectionSet:
 
 
 def open_sets(
-    root: str | Path, splits: Sequence[str], labels: Sequence[str] | None = None
+    root: str | Path,
+    splits: Sequence[str],
+    labels: Sequence[str] | None = None,
+    find_bad: FindBad = lambda split, paths: (),
 ) -> list[DetectionSet]:
     """Reads splits of a data set in COCO's, Pascal VOC's or YOLO's format.
 
@@ -59,6 +65,7 @@ def open_sets(
       splits: such as ["train", "val"].
       labels: the class names that the data must have, those of a model, in the model's order; None:
         any, in the order of the first split's file.
+      find_bad: finds files that cannot be decoded; by default only their headers are read.
 
     Raises:
       UserError: there is no such folder or split, a file cannot be read, classes differ or have the
@@ -82,7 +89,7 @@ def open_sets(
                 f"{difference(names, labels)}; name the data that it was trained for"
             )
         names = tuple(labels)
-    return [_checked(root, split, read[split], names) for split in splits]
+    return [_checked(root, split, read[split], names, find_bad) for split in splits]
 
 
 def _read(root: Path, split: str) -> Annotations:
@@ -127,21 +134,21 @@ def _class_names(root: Path, read: dict[str, Annotations]) -> tuple[str, ...]:
     return names
 
 
-def _checked(root: Path, split: str, found: Annotations, names: tuple[str, ...]) -> DetectionSet:
+def _checked(
+    root: Path, split: str, found: Annotations, names: tuple[str, ...], find_bad: FindBad
+) -> DetectionSet:
     """Returns the split without what cannot be used."""
     numbers = {name: number for number, name in enumerate(names)}
     skipped, changed = Counter(found.skipped), Counter()
-    images, seen, lost = [], set(), []
-    for annotated in found.images:
-        if annotated.path in seen:
-            skipped["image listed twice"] += 1
-            continue
-        seen.add(annotated.path)
-        header = check_header(annotated, skipped)
-        if header is None:
-            lost.append(annotated.path)
-            continue
-        images.append(cleaned(annotated, header, numbers, skipped, changed))
+    usable, lost = _usable(found, skipped)
+    bad = set(find_bad(split, list(usable)))
+    skipped.update(["image that cannot be decoded"] * len(bad))
+    lost += sorted(bad)
+    images = [
+        cleaned(annotated, header, numbers, skipped, changed)
+        for path, (annotated, header) in usable.items()
+        if path not in bad
+    ]
     made = DetectionSet(split, names, tuple(images), skipped, ())
     kept_out = _counted(skipped) + (f"; the first image is {lost[0]}" if lost else "")
     if not images or not made.counts().any():
@@ -152,6 +159,23 @@ def _checked(root: Path, split: str, found: Annotations, names: tuple[str, ...])
         )
     notes = (_describe(made), *_notes(made, root, changed, kept_out))
     return DetectionSet(split, names, tuple(images), skipped, notes)
+
+
+def _usable(
+    found: Annotations, skipped: Counter
+) -> tuple[dict[str, tuple[Annotated, Header]], list[str]]:
+    """Returns the images by their paths, each once, and the paths of those without a header."""
+    usable, seen, lost = {}, set(), []
+    for annotated in found.images:
+        if annotated.path in seen:
+            skipped["image listed twice"] += 1
+            continue
+        seen.add(annotated.path)
+        if header := check_header(annotated, skipped):
+            usable[annotated.path] = annotated, header
+        else:
+            lost.append(annotated.path)
+    return usable, lost
 
 
 def _describe(made: DetectionSet) -> str:

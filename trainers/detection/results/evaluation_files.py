@@ -10,7 +10,6 @@ from common.table import format_table
 from trainers.data.class_names import read_labels
 from trainers.data.datasets import print_notes
 from trainers.data.pipeline import reading_errors
-from trainers.detection.batches import REMEDY
 from trainers.detection.results.detector import Detector, detector_of_artifact, open_detector
 from trainers.detection.results.page import write_scored
 from trainers.detection.results.records import record_of
@@ -35,9 +34,9 @@ def evaluate_detector(evaluated: Evaluated, split: str, output: Path) -> None:
     """
     detector = _open(evaluated)
     config, path = evaluated.data, detector.path
-    (source,) = open_sources(config, [split], labels=detector.labels)
+    (source,) = open_sources(config, [split], evaluated.workdir, labels=detector.labels)
     print_notes(source, training=False)
-    with reading_errors(config.place, REMEDY):
+    with reading_errors(config.place):
         scored = score(detector, source)
     about = {"model": str(path), "split": split}
     files.write_json(output / "evaluation.json", {**about, **scored.record})

@@ -103,6 +103,16 @@ def test_what_cannot_be_learnt_is_kept_out_and_counted(tmp_path):
     assert "1 images of 'train' have no box" in notes
 
 
+def test_images_that_cannot_be_decoded_are_kept_out_with_their_boxes(tmp_path):
+    root = coco(tmp_path, [(1, 7, [1, 2, 10, 20]), (2, 3, [1, 2, 10, 20])])
+    bad = str(root / "images" / "1.jpg")
+    (found,) = open_sets(root, ["train"], find_bad=lambda split, paths: {bad} & {*paths})
+    assert [image.path for image in found.images] == [str(root / "images" / "2.jpg")]
+    assert found.counts().tolist() == [1, 0]
+    note = f"1x image that cannot be decoded; the first image is {bad}"
+    assert any(note in line for line in found.notes)
+
+
 def test_a_class_without_a_box_is_noted(tmp_path):
     (found,) = open_sets(coco(tmp_path, [(1, 7, [1, 2, 10, 20])]), ["train"])
     assert "warning: 'train' has no box of 'a'" in found.notes
