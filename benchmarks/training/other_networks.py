@@ -35,10 +35,14 @@ _RATE, _QAT_RATE, _MOMENTUM = 0.1, 3e-4, 0.9
 # keras.applications keep 99.9% of the statistics at a step: after a few epochs they would still be
 # nearly those of the start.
 _STATISTICS_MOMENTUM = 0.9
+_USUAL = "usual PTQ"
 # By column of the table; in this order in `results`.
-METHODS = ("usual PTQ", "ours, PTQ", "ours, QAT")
+METHODS = (_USUAL, "ours, PTQ", "ours, QAT")
 # The files that are timed, by their methods.
-_TIMED = {"usual": "usual PTQ", "ours": "ours, QAT"}
+_TIMED = {"usual": _USUAL, "ours": "ours, QAT"}
+
+
+_UNTRAINED = "; its time is that of the same conversion of the network before its training"
 
 
 @dataclass(frozen=True)
@@ -196,15 +200,26 @@ def _quantized(model: keras.Model, folder: Path, plan: Plan, train: Images, test
     files = [folder / f"{name}.tflite" for name in ("usual_ptq", "ours_ptq", "ours_qat")]
     for path, content in zip(files, contents, strict=True):
         path.write_bytes(content)
+    results = {
+        method: _scores(path, logits, test) for method, path in zip(METHODS, files, strict=True)
+    }
+    by_method = dict(zip(METHODS, files, strict=True))
+    if "refused" in results[_USUAL]:
+        by_method[_USUAL] = _usual_untrained(folder, images)
     return {
         "images": len(test.labels),
         "parameters": model.count_params(),
         "float": _accuracy(logits, test),
-        "results": {
-            method: _scores(path, logits, test) for method, path in zip(METHODS, files, strict=True)
-        },
-        "files": [str(files[METHODS.index(method)]) for method in _TIMED.values()],
+        "results": results,
+        "files": [str(by_method[method]) for method in _TIMED.values()],
     }
+
+
+def _usual_untrained(folder: Path, images: np.ndarray) -> Path:
+    """Returns the usual file of the network with new random weights, which take the same time."""
+    path = folder / "usual_untrained.tflite"
+    path.write_bytes(canonical.convert(NETWORKS[folder.name](), "int8-ptq", images))
+    return path
 
 
 def _train_quantized(aware: tf_keras.Model, path: Path, epochs: int, train: Images) -> None:
@@ -239,28 +254,18 @@ def _accuracy(logits: np.ndarray, test: Images) -> float:
 def timed(networks: dict[str, dict], turns: Turns) -> dict[str, dict]:
     """Returns the networks with `latency`, statistics in ms of the usual file and of ours.
 
-    `faster` is how many times as long as ours the usual one took in the same round. A file that
-    LiteRT refuses has neither.
+    `faster` is how many times as long as ours the usual one took in the same round.
     """
-    runs = {
-        name: {
-            whose: file
-            for (whose, method), file in zip(_TIMED.items(), network["files"], strict=True)
-            if "refused" not in network["results"][method]
-        }
-        for name, network in networks.items()
-    }
-    requests = {name: {"files": list(files.values())} for name, files in runs.items()}
+    requests = {name: {"files": network["files"]} for name, network in networks.items()}
     measured = measure("edge.running.timing", requests, turns)
     result = {}
     for name, network in networks.items():
-        times = dict(zip(runs[name], measured[name], strict=True))
+        times = dict(zip(_TIMED, measured[name], strict=True))
         result[name] = {
             **{key: value for key, value in network.items() if key != "files"},
             "latency": {whose: statistics(list(values)) for whose, values in times.items()},
+            "faster": spread(times["usual"] / times["ours"]),
         }
-        if len(times) == len(_TIMED):
-            result[name]["faster"] = spread(times["usual"] / times["ours"])
     return result
 
 
@@ -271,8 +276,8 @@ def table(run: dict) -> str:
             name,
             f"{network['float']:.2%}",
             *(_cell(network["float"], **network["results"][method]) for method in METHODS),
-            *(_interval(network["latency"].get(whose), 3) for whose in _TIMED),
-            _interval(network.get("faster"), 2, bold=True, unit="x"),
+            *(interval(network["latency"][whose], 3) for whose in _TIMED),
+            interval(network["faster"], 2, bold=True, unit="x"),
         ]
         for name, network in run["networks"].items()
     ]
@@ -286,15 +291,11 @@ def table(run: dict) -> str:
 
 def _refusals(run: dict) -> list[str]:
     return [
-        f"{name}, {method}: {scores['refused']}"
+        f"{name}, {method}: {scores['refused']}{_UNTRAINED if method == _USUAL else ''}"
         for name, network in run["networks"].items()
         for method, scores in network["results"].items()
         if "refused" in scores
     ]
-
-
-def _interval(values: dict | None, *places: int, **how: Any) -> str:
-    return "-" if values is None else interval(values, *places, **how)
 
 
 def _cell(

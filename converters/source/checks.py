@@ -8,7 +8,7 @@ import numpy as np
 
 from common.cli import UserError
 from keras_shufflenet.keras_internals import call_nodes, flat_layers, functional
-from trainers.networks.classifiers import check_precision
+from trainers.networks.classifiers import check_names, check_precision
 
 
 def check_model(model: Any) -> None:
@@ -26,6 +26,7 @@ def check_model(model: Any) -> None:
             f"model {name!r} is of the class {type(model).__name__}, so its layers are hidden in "
             "its code; build it as a functional model (keras.Model(inputs, outputs))"
         )
+    check_names(model, f"model {name!r}")
     check_precision(model, name)
     for layer in flat_layers(model):
         _check_layer(layer, name)

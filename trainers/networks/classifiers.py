@@ -1,5 +1,6 @@
 """What a classifier must be to fit a training's images, and its logits if it has a softmax."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from trainers.data.class_names import LABELS_FILE
 from trainers.settings import ImageConfig
 
 _SOFTMAX = keras.activations.softmax
+# What TensorFlow allows in the name of an operation's scope; Keras makes one of each layer's name.
+_SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*", re.ASCII)
 
 
 def check_classifier(model: keras.Model, images: ImageConfig, classes: int, path: Path) -> None:
@@ -70,6 +73,17 @@ def check_precision(model: keras.Model, path: Path) -> None:
                 f"{path} computes in {layer.compute_dtype} (layer {layer.name!r}), but conversion "
                 "needs float32; build the network with the dtype float32, copy the weights with "
                 "set_weights and save that"
+            )
+
+
+def check_names(model: keras.Model, path: Path | str) -> None:
+    """Raises UserError if TensorFlow refuses the name of `model`, from `path`, or of its layers."""
+    for layer in (model, *flat_layers(model)):
+        if _SCOPE.fullmatch(layer.name) is None:
+            kind = "model" if isinstance(layer, keras.Model) else "layer"
+            raise UserError(
+                f"{path} has a {kind} of the name {layer.name!r}, which TensorFlow refuses; give "
+                "it another .name in Python, of a to z, digits and _ . - / alone, and save it"
             )
 
 

@@ -15,7 +15,7 @@ from common.manifest import MANIFEST
 from keras_shufflenet.checkpoints.weights_argument import open_keras_file
 from keras_shufflenet.keras_internals import flat_layers
 from trainers.distribution.strategy import synchronize_batch_norms
-from trainers.networks.classifiers import check_precision, without_softmax
+from trainers.networks.classifiers import check_names, check_precision, without_softmax
 from trainers.networks.mobilenet import mobilenet_v2
 from trainers.settings import ImageConfig, NetworkConfig
 
@@ -115,6 +115,7 @@ def architecture(path: str, inputs: tuple, outputs: tuple) -> keras.Model:
             f"{path} maps {model.input_shape} to {model.output_shape}, but these images "
             f"need {inputs} to {outputs}; build it for these, or name another --input_size"
         )
+    check_names(model, path)
     check_precision(model, path)
     if without_softmax(model) is not model:
         raise UserError(f"{path} ends with a softmax; build it without, so that it returns logits")
@@ -174,6 +175,8 @@ def save_model(model: keras.Model, path: str | Path) -> None:
 def _why_missing(path: Path) -> str:
     """Returns what to do about a `.keras` file that does not exist."""
     workdir = path.parent
+    if path.is_dir():
+        return f"{path} is a folder; name a .keras file, as model.save(...) writes it"
     if (workdir / MANIFEST).is_file():
         return f"{workdir} is an artifact, not a workdir; name the training that it comes from"
     if not (workdir / "checkpoints").is_dir():

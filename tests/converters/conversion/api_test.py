@@ -213,6 +213,7 @@ PHOTOS = np.zeros((40, 12, 12, 3), np.float32)
     [
         (lambda: Subclassed(name="sub"), {}, "'sub' is of the class Subclassed.*functional model"),
         (lambda: small(L.Lambda(lambda x: x, name="odd")), {}, "layer 'odd' .* is a Lambda"),
+        (lambda: small(L.ReLU(name="my relu")), {}, "'small' has a layer of the name 'my relu'"),
         (stateful, {}, "layer 'memory' .* is stateful, .*stateful=False"),
         (lambda: small(shape=(None, None, 3)), {}, r"input 'photo' .*--input_size \(size=\)"),
         (broken, {}, "weight '.*first/kernel' of layer 'first' .* NaN"),

@@ -85,6 +85,12 @@ def test_a_missing_file_is_refused():
         build(model="nothing.keras")
 
 
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "net.keras").mkdir()
+    with pytest.raises(UserError, match=r"net.keras is a folder; name a .keras file"):
+        build(model=str(tmp_path / "net.keras"))
+
+
 def test_only_shufflenets_accept_the_other_kinds_of_weights():
     with pytest.raises(UserError, match="--weights imagenet is for ShuffleNets"):
         build(3, weights="imagenet", model="mobilenet_v2")
