@@ -21,30 +21,34 @@ from trainers.settings import DataConfig
 def open_splits(
     config: DataConfig,
     splits: Sequence[str],
-    check: Callable[[Path, str], None] = lambda data_dir, split: None,
+    check_files: Callable[[Path, str], None] = lambda data_dir, split: None,
 ) -> list[Source]:
     """Opens splits of a data set for image classification; prepares it first if needed.
 
     Args:
       config: the data set's name, and where it is kept.
       splits: in TFDS's notation.
-      check: called before the data set is prepared, with the folder of all data sets and the
+      check_files: called before the data set is prepared, with the folder of all data sets and the
         split; raises UserError if preparing cannot succeed.
 
     Raises:
       UserError: the data set is unknown, has no such split, or cannot be prepared or used.
     """
-    return [_open(prepared_builder(config, split, check), config, split) for split in splits]
+    builders = [prepared_builder(config, each, _check_features, check_files) for each in splits]
+    return [_open(*pair, config) for pair in zip(builders, splits, strict=True)]
 
 
-def _open(builder: tfds.core.DatasetBuilder, config: DataConfig, split: str) -> Source:
+def _check_features(builder: tfds.core.DatasetBuilder, config: DataConfig) -> None:
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(
             f"dataset {config.dataset!r} has {', '.join(features)} instead of an image with one "
             "label; choose a data set for image classification"
         )
-    num_examples = count_examples(builder, config, split)
+
+
+def _open(builder: tfds.core.DatasetBuilder, split: str, config: DataConfig) -> Source:
+    features, num_examples = builder.info.features, count_examples(builder, config, split)
     shape = features["image"].shape
     channels = config.channels or (1 if shape[-1] == 1 else 3)
     about = (readable(features["label"].names), num_examples, channels)
@@ -109,9 +113,13 @@ def _in_memory(
 def prepared_builder(
     config: DataConfig,
     split: str,
-    check: Callable[[Path, str], None] = lambda data_dir, split: None,
+    check_features: Callable[[tfds.core.DatasetBuilder, DataConfig], None],
+    check_files: Callable[[Path, str], None] = lambda data_dir, split: None,
 ) -> tfds.core.DatasetBuilder:
-    """Returns a data set of the catalogue, prepared if it is not yet; as `open_splits`."""
+    """Returns a data set of the catalogue, prepared if it is not yet; as `open_splits`.
+
+    Both checks come before anything is downloaded.
+    """
     name = config.dataset
     try:
         builder = tfds.builder(name, data_dir=config.data_dir)
@@ -125,8 +133,9 @@ def prepared_builder(
     except (ValueError, AssertionError, TypeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"dataset {name!r} cannot be opened ({reason}); check --dataset") from None
+    check_features(builder, config)
     if not builder.is_prepared():
-        check(Path(builder.data_dir).parents[1], split)
+        check_files(Path(builder.data_dir).parents[1], split)
         _prepare(builder)
     return builder
 

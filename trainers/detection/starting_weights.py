@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from common.cli import UserError
 from keras_shufflenet import detector_strides
 from keras_shufflenet.detector import SIDES
 from trainers.config import TrainConfig
@@ -36,7 +37,7 @@ def load_detector_weights(
       class_names: of the data.
 
     Raises:
-      UserError: as in `load_starting_weights`.
+      UserError: as in `load_starting_weights`, or a detector has weights that this one lacks.
     """
     network, images = config.network, config.images
     source = _detector(network.weights)
@@ -45,6 +46,7 @@ def load_detector_weights(
         print(f"--weights {network.weights}: the backbone's; neck and head start from random ones")
         return
     check_settings(source, model, network, images)
+    _check_all_used(source, model, network.weights)
     assign_weights(model, source, network.weights, except_for=_PREDICTIONS)
     known = known_labels(network.weights) or ()
     for path in _PREDICTIONS:
@@ -64,6 +66,17 @@ def _detector(weights: str) -> keras.Model | None:
     except ValueError:
         return None
     return model
+
+
+def _check_all_used(source: keras.Model, model: keras.Model, name: str) -> None:
+    """Raises UserError if the source has a neck or levels that `model` does not have."""
+    paths = {weight.path for weight in model.weights}
+    lost = [weight.path for weight in source.weights if weight.path not in paths]
+    if lost:
+        raise UserError(
+            f"--weights {name} is another detector: it has {len(lost)} weights more, such as "
+            f"{lost[0]}; use the --neck and --strides that it was trained with"
+        )
 
 
 def _weight(model: keras.Model, path: str) -> keras.Variable:

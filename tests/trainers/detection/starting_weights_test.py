@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from common.cli import UserError
 from keras_shufflenet import ShuffleNetDetector, ShuffleNetV2
 from trainers.config import TrainConfig
 from trainers.detection.starting_weights import load_detector_weights
@@ -67,9 +68,17 @@ def test_a_classifiers_backbone_is_taken_over(tmp_path, capsys):
     assert "neck and head start from random ones" in capsys.readouterr().out
 
 
-def test_another_network_is_named(tmp_path):
-    from common.cli import UserError
+def test_a_detector_with_more_levels_or_another_neck_is_refused(tmp_path):
+    backbone, _ = make(2, seed=1)
+    ShuffleNetDetector(0.5, 2, neck="pan", width=16, backbone=backbone).save(
+        tmp_path / "model.keras"
+    )
+    new = ShuffleNetDetector(0.5, 2, neck="fpn", width=16, backbone=backbone)
+    with pytest.raises(UserError, match=r"another detector: it has \d+ weights more.*--neck"):
+        load_detector_weights(new, backbone, config_of(tmp_path), ("a", "b"))
 
+
+def test_another_network_is_named(tmp_path):
     _, old = make(2, seed=1)
     old.save(tmp_path / "model.keras")
     backbone, _ = make(2, seed=2)

@@ -45,8 +45,7 @@ def write_as_files(config: DataConfig, splits: Sequence[str]) -> Path:
       'as_files'
     """
     for split in splits:
-        builder = prepared_builder(config, split)
-        _check_features(builder, config)
+        builder = prepared_builder(config, split, _check_features)
         total = count_examples(builder, config, split)
         root = Path(builder.data_dir) / _FOLDER
         if not (root / f"{split}.json").is_file():

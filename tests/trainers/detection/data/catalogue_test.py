@@ -6,6 +6,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from common.cli import UserError
+from trainers.data.datasets import load_sources
 from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.batches import BatchSettings, training_batches
 from trainers.detection.data import catalogue
@@ -118,3 +119,18 @@ def test_what_cannot_be_used_is_said(data, changes, split, message):
     given = DataConfig(**{"dataset": data.dataset, "data_dir": data.data_dir, **changes})
     with pytest.raises(UserError, match=message):
         open_sources(given, [split])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "load", "message"),
+    [
+        ("cifar10", open_sources, "has id, image, label instead of an image and its objects"),
+        ("tiny_boxes", load_sources, "has image, objects instead of an image with one label"),
+    ],
+)
+def test_another_kind_of_data_set_is_refused_before_it_is_downloaded(
+    tmp_path, dataset, load, message
+):
+    with pytest.raises(UserError, match=message):
+        load(DataConfig(dataset=dataset, data_dir=str(tmp_path)), ["train"])
+    assert list(tmp_path.iterdir()) == []
