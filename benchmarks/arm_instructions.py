@@ -14,8 +14,8 @@ from absl import flags
 
 from benchmarks.measuring.results import Destination, define_flags
 from common import cli
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from converters.source_digest import versions
 from trainers.startup import import_tensorflow
 

@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 
 from common import cli
-from common.table import format_table
+from common.console.table import format_table
 from edge.running.measurement import interval, spread
 from edge.running.runner import timed
 from edge.running.side_by_side import interleave

@@ -20,7 +20,7 @@ from benchmarks.measuring.results import Destination, define_flags, full_range
 from benchmarks.training.trainings import run_command
 from common import cli
 from common.choices import choose
-from common.table import markdown_table
+from common.console.table import markdown_table
 from edge.running.side_by_side import interleave
 from trainers import recipes
 from trainers.startup import import_tensorflow

@@ -15,7 +15,7 @@ from benchmarks.measuring.results import Destination, define_flags, installed_ve
 from benchmarks.training.steps import SETTINGS, measure, speed_table, summary
 from common import cli
 from common.choices import choose, whole_numbers
-from common.progress import Progress
+from common.console.progress import Progress
 
 _SETTINGS = flags.DEFINE_list(
     "settings", None, f"What to measure, some of {', '.join(SETTINGS)}; all by default."

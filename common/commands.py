@@ -15,8 +15,8 @@ import runpy
 import sys
 from pathlib import Path
 
-from common import screen
-from common.quiet import quiet_stderr
+from common.console import screen
+from common.console.quiet import quiet_stderr
 
 EXIT_ERROR = 1
 _PACKAGE = "keras_shufflenet"

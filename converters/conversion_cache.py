@@ -19,8 +19,8 @@ from common.artifact_writer import (
     write_labels,
     write_manifest,
 )
+from common.console.progress import Progress
 from common.manifest import CLASSIFICATION
-from common.progress import Progress
 from converters.conversion import canonical
 from converters.conversion.tflite import convert_fake_quant, convert_float
 from converters.graph.deployment import deployment_graph

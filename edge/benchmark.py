@@ -20,9 +20,9 @@ from absl import flags
 from common import cli
 from common.artifact import Artifact
 from common.cli import UserError
+from common.console.table import format_table
 from common.files import check_appendable
 from common.included import find_artifact
-from common.table import format_table
 from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.devices.flags import MAX_RUNS, MAX_THREADS

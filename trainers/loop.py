@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.console.progress import Progress
 from common.memory import resident_megabytes
-from common.progress import Progress
 from trainers.checkpoints import Checkpoints
 from trainers.config import TrainConfig, check_new
 from trainers.consistency import check_splits, note_devices, what_workers_share

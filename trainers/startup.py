@@ -5,7 +5,7 @@ import gc
 import sys
 from collections.abc import Iterator
 
-from common.quiet import quiet_stderr
+from common.console.quiet import quiet_stderr
 
 # If they are installed, Keras imports them for its scikit-learn interface and for image galleries,
 # which takes a second or two.

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.input_pipeline.images import image_folder
 from benchmarks.input_pipeline.settings import OURS, PIPELINES, SETTINGS, serves
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from edge.running.measurement import interval, spread
 from edge.running.side_by_side import call, interleave
 

@@ -14,10 +14,10 @@ import tensorflow as tf
 from common.choices import choose
 from common.cli import UserError
 from common.comparison import relative_errors
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from common.files import write_json
-from common.progress import Progress
 from common.storage.readers import read_json
-from common.table import markdown_table
 from common.tflite.litert import LiteRTNetwork
 from common.tflite.operators import operator_counts
 from converters.conversion import canonical

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.measuring.files import int8_file
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from common.tflite.vela import compile_file
 from common.tflite.vela_settings import VelaSettings, clock, milliseconds
 

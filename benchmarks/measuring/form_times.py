@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.measuring.networks import NETWORKS
 from common.cli import UserError
-from common.table import markdown_table
+from common.console.table import markdown_table
 from converters.conversion_cache import Network, convert_all, file_name
 from converters.graph.deployment import deployment_graph
 from converters.graph.targets import LOWERINGS, Lowering

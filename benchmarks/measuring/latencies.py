@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring.files import GRAPHS, int8_file
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from edge.running.measurement import interval, spread, statistics
 from edge.running.side_by_side import Turns, measure
 

@@ -11,8 +11,8 @@ from benchmarks.cortex_m.boards import BOARDS, COMPILER, QEMU, check_programs, l
 from benchmarks.cortex_m.counting import count_instructions
 from benchmarks.measuring.micro_memory import network_file, parts
 from common.cli import UserError
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from converters.micro_target.fitting import fit
 from converters.micro_target.settings import MemorySettings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from common.tflite.micro_runtime import MicroRuntime
 from converters.conversion_cache import Network, convert, file_name
 from converters.graph.deployment import deployment_graph

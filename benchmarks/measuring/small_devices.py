@@ -5,8 +5,8 @@ from pathlib import Path
 
 from benchmarks.measuring.files import int8_file
 from benchmarks.measuring.results import installed_versions
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from common.tflite.vela import compile_file
 from edge.running import worker
 from edge.running.measurement import statistics

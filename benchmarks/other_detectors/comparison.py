@@ -14,7 +14,7 @@ from benchmarks.other_runtimes.comparison import NAMES, difference
 from benchmarks.other_runtimes.files import OURS as OUR_VARIANT
 from benchmarks.other_runtimes.files import Variant, variants, write_model
 from common.cli import UserError
-from common.progress import Progress
+from common.console.progress import Progress
 from edge.running.measurement import spread, statistics
 from edge.running.side_by_side import Turns, call, measure
 from keras_shufflenet.complexity import complexity

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.other_runtimes.comparison import NAMES
 from benchmarks.other_runtimes.files import OURS, PUBLISHED
-from common.table import markdown_table
+from common.console.table import markdown_table
 from edge.running.measurement import interval
 
 _HEADERS = (

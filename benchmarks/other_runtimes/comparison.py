@@ -7,8 +7,8 @@ import numpy as np
 
 from benchmarks.other_runtimes.files import OURS, Comparison, Variant, write_files
 from common.cli import UserError
-from common.progress import Progress
-from common.table import markdown_table
+from common.console.progress import Progress
+from common.console.table import markdown_table
 from edge.running.measurement import interval, spread, statistics
 from edge.running.side_by_side import Turns, call, measure
 

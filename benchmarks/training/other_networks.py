@@ -13,8 +13,8 @@ import tf_keras
 
 from common.choices import choose
 from common.cli import UserError
+from common.console.table import markdown_table
 from common.files import atomic_write
-from common.table import markdown_table
 from common.tflite.litert import LiteRTModel
 from converters.conversion import canonical
 from converters.conversion.check import measure_agreement

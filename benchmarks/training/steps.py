@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.table import markdown_table
+from common.console.table import markdown_table
 from edge.running.measurement import interval, spread
 from edge.running.side_by_side import interleave
 from edge.running.worker import PersistentWorker

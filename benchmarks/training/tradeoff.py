@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.training.trainings import NETWORKS, RIVALS, AccuracyConfig, convert, train
 from common import files
-from common.table import markdown_table
+from common.console.table import markdown_table
 from edge.running.measurement import interval, statistics
 from edge.running.side_by_side import Turns, measure
 from trainers.config import TrainConfig

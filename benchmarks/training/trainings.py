@@ -18,7 +18,7 @@ from absl import flags
 from common.child_process import module_command
 from common.choices import choose
 from common.cli import UserError
-from common.table import markdown_table
+from common.console.table import markdown_table
 from edge.running.measurement import spread
 from edge.running.side_by_side import interleave
 from trainers import recipes

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from common.quiet import quiet_stderr
+from common.console.quiet import quiet_stderr
 
 try:
     from ai_edge_litert import interpreter as _litert

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.cli import UserError
-from common.quiet import captured_stderr, quiet_stderr
+from common.console.quiet import captured_stderr, quiet_stderr
 
 # More than any microcontroller has, and enough for files whose tensors are all in use at once.
 _ARENA_BYTES = 256 * 2**20

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.cli import UserError
-from common.quiet import quiet_stderr
+from common.console.quiet import quiet_stderr
 from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.options import GRAPHS
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from common.cli import UserError
-from common.quiet import quiet_stderr
+from common.console.quiet import quiet_stderr
 from converters.conversion.ends import Ends, examples, in_order, traceable
 from converters.conversion.int8_operators import integer_elu, without_markers
 from converters.conversion.int16_scales import share_scales

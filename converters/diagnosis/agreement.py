@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from common.cli import UserError
-from common.progress import Progress
-from common.table import format_table
+from common.console.progress import Progress
+from common.console.table import format_table
 from common.tflite.micro_runtime import MicroRuntime
 from converters.conversion.tflite import convert_fake_quant
 from converters.diagnosis.instrument import Instrumented, instrument

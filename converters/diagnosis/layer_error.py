@@ -13,8 +13,8 @@ import matplotlib
 import numpy as np
 
 from common import files
-from common.progress import Progress
-from common.table import format_table
+from common.console.progress import Progress
+from common.console.table import format_table
 from converters.diagnosis.quantized_network import QuantizedNetwork
 from converters.diagnosis.simulation import Simulation
 

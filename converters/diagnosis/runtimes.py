@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from common.cli import UserError
-from common.quiet import quiet_stderr
+from common.console.quiet import quiet_stderr
 
 
 class LiteRTRuntime:

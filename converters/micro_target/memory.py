@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from common.console.table import markdown_table
 from common.files import atomic_write, write_text
-from common.table import markdown_table
 from common.tflite.micro_runtime import Allocations, MicroRuntime
 from converters.micro_target.costs import live_bytes
 from converters.micro_target.flat_graph import CODE, FlatGraph

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from absl import logging
 
 from common.cli import UserError
-from common.progress import Progress
-from common.table import format_table
+from common.console.progress import Progress
+from common.console.table import format_table
 from common.tflite.vela_settings import VelaSettings, clock
 from converters.planning import detectors
 from converters.planning.config import TARGETS, Budget, PlanConfig

@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from common.cli import UserError
-from common.quiet import quiet_stderr
+from common.console.quiet import quiet_stderr
 from common.tflite import flatbuffer
 from common.tflite.operators import damage_reported
 

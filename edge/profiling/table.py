@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
-from common.table import format_table, markdown_table
+from common.console.table import format_table, markdown_table
 from edge.profiling.layers import KINDS
 from edge.running.measurement import graph_pairs
 

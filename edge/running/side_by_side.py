@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from common.cli import UserError
-from common.progress import Progress
+from common.console.progress import Progress
 from edge.running import worker
 
 _Key = TypeVar("_Key")

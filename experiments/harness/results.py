@@ -8,9 +8,9 @@ from typing import Any
 import matplotlib
 
 from common.cli import UserError
+from common.console.table import format_table, markdown_table
 from common.files import atomic_write, write_json, write_text
 from common.storage.readers import read_json
-from common.table import format_table, markdown_table
 from edge.provenance import where_and_when
 from experiments.harness.catalogue import Experiment
 from experiments.harness.experiment import Picture, Result, Settings

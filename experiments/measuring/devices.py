@@ -11,7 +11,7 @@ import numpy as np
 
 from common.artifact import Artifact, sha256
 from common.cli import UserError
-from common.progress import Progress
+from common.console.progress import Progress
 from edge.devices import DEVICES, Job
 from edge.running import side_by_side
 from edge.running.measurement import append_measurements, now, read_measurements

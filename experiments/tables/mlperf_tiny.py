@@ -11,8 +11,8 @@ import keras
 
 from common.child_process import module_command
 from common.cli import UserError
+from common.console.table import markdown_table
 from common.storage.readers import read_json
-from common.table import markdown_table
 from converters.conversion.tflite import convert_fake_quant
 from converters.graph.deployment import deployment_graph
 from converters.graph.scales import scale_groups

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from common import progress
 from common.cli import explain_os_error
-from common.quiet import captured_stderr, quiet_stderr
-from common.table import format_table, markdown_table
+from common.console import progress
+from common.console.quiet import captured_stderr, quiet_stderr
+from common.console.table import format_table, markdown_table
 
 
 def test_a_full_disk_is_told_with_place_and_remedy():

@@ -14,7 +14,7 @@ from absl import logging
 
 from common import files
 from common.cli import UserError
-from common.progress import Progress
+from common.console.progress import Progress
 from common.storage.readers import read_json
 
 _DECODED_AT_ONCE = 64

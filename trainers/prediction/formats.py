@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from common.table import format_table
+from common.console.table import format_table
 
 
 @dataclass(frozen=True)

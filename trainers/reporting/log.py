@@ -6,8 +6,8 @@ import time
 import tensorflow as tf
 
 from common.cli import UserError
+from common.console.progress import Progress
 from common.memory import resident_megabytes
-from common.progress import Progress
 from trainers.checkpoints import diverged
 from trainers.evaluation import Scores
 

@@ -17,8 +17,8 @@ import tensorflow_datasets as tfds
 from PIL import Image, UnidentifiedImageError
 
 from common.cli import UserError
+from common.console.progress import Progress
 from common.files import atomic_write, write_text
-from common.progress import Progress
 from trainers.data.catalogue import count_examples, prepared_builder
 from trainers.settings import DataConfig
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from common import files
 from common.cli import UserError
+from common.console.table import format_table
 from common.pages import html_page
-from common.table import format_table
 from trainers.data.class_names import read_labels
 from trainers.data.datasets import print_notes
 from trainers.data.pipeline import reading_errors

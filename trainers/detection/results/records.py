@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from common.console.table import format_table
 from common.detection.nms import Detections
-from common.table import format_table
 
 _HEADERS = ("file", "class", "score", "left", "top", "right", "bottom")
 

@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from common import cli
-from common.progress import Progress
+from common.console.progress import Progress
 def main():
     {body}
 cli.run(main)
