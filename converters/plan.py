@@ -12,12 +12,14 @@ from absl import flags
 
 from common import cli
 from common.amounts import parse_amount
-from common.cli import UserError
+from common.choices import whole_numbers
 from common.tflite import vela_flags
 from common.tflite.vela_settings import ACCELERATORS
 from converters.planning.config import (
+    LARGEST_SIZE,
     RANKS,
     SIZES,
+    SMALLEST_SIZE,
     TARGETS,
     Budget,
     PlanConfig,
@@ -106,8 +108,10 @@ def main() -> None:
             latency_ms=parse_amount("latency", FLAGS.latency),
         ),
         networks=None if FLAGS.networks is None else tuple(FLAGS.networks),
-        sizes=_whole_numbers("sizes"),
-        strides=None if FLAGS.strides is None else _whole_numbers("strides"),
+        sizes=whole_numbers("sizes", FLAGS.sizes, SMALLEST_SIZE, LARGEST_SIZE),
+        strides=None
+        if FLAGS.strides is None
+        else whole_numbers("strides", FLAGS.strides, 1, LARGEST_SIZE),
         cache=Path(FLAGS.cache),
         vela=vela_flags.read(),
         **{name: FLAGS[name].value for name in same},
@@ -130,14 +134,6 @@ def main() -> None:
 def entry_point() -> None:
     """Starts the command."""
     cli.run(main)
-
-
-def _whole_numbers(flag: str) -> tuple[int, ...]:
-    texts = FLAGS[flag].value
-    try:
-        return tuple(map(int, texts))
-    except ValueError:
-        raise UserError(f"--{flag} must be whole numbers; received {','.join(texts)!r}") from None
 
 
 if __name__ == "__main__":

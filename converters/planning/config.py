@@ -23,7 +23,7 @@ SIZES = (96, 128, 160, 192, 224)
 SMALLEST_SIZE = 32
 # Those that networks can be trained for.
 CHANNELS = (1, 3)
-_MAX_SIDE = 8192
+LARGEST_SIZE = 8192
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,8 @@ class PlanConfig:
         self._check_detectors() if self.is_detection else self._check_classifiers()
         if not self.networks or not self.sizes:
             raise UserError("--networks and --sizes must each name at least one")
-        if min(self.sizes) < SMALLEST_SIZE:
-            raise UserError(f"--sizes must be at least {SMALLEST_SIZE}; received {min(self.sizes)}")
-        check_bounds("sizes", max(self.sizes), SMALLEST_SIZE, _MAX_SIDE)
+        for size in self.sizes:
+            check_bounds("sizes", size, SMALLEST_SIZE, LARGEST_SIZE)
         if self.channels not in CHANNELS:
             raise UserError(
                 f"--channels must be {' or '.join(map(str, CHANNELS))}, as in shufflenet train; "

@@ -6,7 +6,7 @@ import keras
 import tf_keras
 
 from common.cli import UserError
-from trainers.data.class_names import is_line
+from trainers.data.class_names import check_lines
 
 _MOST_NAMED = 5
 
@@ -27,12 +27,7 @@ def checked_names(names: Sequence[str] | None, classes: int, output: str) -> Seq
             f"{len(set(names))} class names are given ({some}), but output {output!r} has "
             f"{classes} classes; give a different name for each, in the output's order (--labels)"
         )
-    for name in names:
-        if not is_line(name):
-            raise UserError(
-                f"class name {name!a} has a line end, a control character or bytes that are not "
-                "UTF-8; give another name"
-            )
+    check_lines(names, f"output {output!r}")
     return names
 
 

@@ -5,7 +5,10 @@ import pytest
     ("flags", "message"),
     [
         (["--sram=320bananas"], "--sram must be a size above 0, such as 320KB"),
-        (["--sram=1MB", "--sizes=96,big"], "--sizes must be whole numbers; received '96,big'"),
+        (
+            ["--sram=1MB", "--sizes=96,big"],
+            "--sizes must be whole numbers separated by commas; received '96,big'",
+        ),
         (["--sram=1MB", "--cache=/dev/null"], "File exists '/dev/null'; check the path"),
     ],
 )

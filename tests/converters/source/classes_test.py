@@ -12,5 +12,7 @@ def test_names_of_classes():
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x85b", "a\u2028b", "\x00", "\udcff"])
 def test_a_name_that_is_no_line_is_refused_before_anything_is_converted(name):
-    with pytest.raises(UserError, match=r"class name '.*' has a line end, a control character"):
+    with pytest.raises(
+        UserError, match=r"class '.*' of output 'top' has a line end, a control character"
+    ):
         checked_names([name, "cat"], 2, "top")
