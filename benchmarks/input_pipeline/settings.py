@@ -14,12 +14,13 @@ class Setting:
     Attributes:
       images: a key of `benchmarks.input_pipeline.images.SETS`.
       size: height and width of the batch's images, in pixels.
-      crop: "resized" (a random part of at least min_area, resized) or "pad" (padded by reflection,
-        then cropped at random).
+      crop: "resized" (a random part of at least min_area, resized), "pad" (padded by reflection,
+        then cropped at random) or "boxes" (the first, as a detector's training does it).
       min_area: smallest share of the image.
       padding: pixels on each side.
       color_jitter: largest change of brightness, contrast and saturation, as a share.
       batch_size: images per batch.
+      boxes: number of boxes of each image.
     """
 
     images: str
@@ -29,12 +30,15 @@ class Setting:
     padding: int = 4
     color_jitter: float = 0.0
     batch_size: int = 64
+    boxes: int = 0
 
 
 SETTINGS = {
     "224 px": Setting("photos", 224, "resized"),
     "224 px with colour jitter": Setting("photos", 224, "resized", color_jitter=0.4),
     "32 px": Setting("small", 32, "pad"),
+    # 0.6 of each side, the smallest window of a detector's training.
+    "320 px with boxes": Setting("photos", 320, "boxes", min_area=0.36, batch_size=16, boxes=8),
 }
 
 OURS = "ours"
@@ -52,6 +56,8 @@ def serves(pipeline: str, setting: Setting) -> bool:
     """Returns whether a pipeline can do what the setting needs, and differs from the others."""
     if pipeline == "tf.data antialiased" and setting.crop == "pad":
         return False
+    if setting.crop == "boxes":
+        return not pipeline.startswith("PyTorch")
     # tf.image changes colours in another way than the other pipelines' jitter.
     return not (pipeline.startswith("tf.data") and setting.color_jitter)
 

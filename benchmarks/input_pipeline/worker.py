@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from benchmarks.input_pipeline import boxes
 from benchmarks.input_pipeline.settings import OURS, Setting, rate
 from edge.running import worker
 from edge.running.timing import pin
@@ -23,10 +24,13 @@ def measure(request: dict) -> dict:
     pin(request["cores"])
     setting = Setting(**request["setting"])
     pipeline, folder = request["pipeline"], Path(request["folder"])
+    has_boxes = setting.crop == "boxes"
     if pipeline == OURS:
-        batches = _ours(setting, folder)
+        make = boxes.our_batches if has_boxes else _ours
+        batches = make(setting, folder)
     else:
-        batches = _plain_batches(setting, folder, antialias=pipeline == "tf.data antialiased")
+        plain = boxes.plain_batches if has_boxes else _plain_batches
+        batches = plain(setting, folder, antialias=pipeline == "tf.data antialiased")
     return {"images_per_second": rate(batches, setting.batch_size, request["seconds"])}
 
 

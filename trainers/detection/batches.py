@@ -13,16 +13,10 @@ import tensorflow as tf
 from trainers.data.images.decoding import decode
 from trainers.data.pipeline import ALONE, divided, normalize, shard_of
 from trainers.data.sources import IndexedSource, file_reader
-from trainers.detection.augmentation import BoxAugmentation, Boxes, cut_out
+from trainers.detection.augmentation import BoxAugmentation, Boxes
 from trainers.detection.box_ops import Truth
 from trainers.detection.data.dataset import DetectionSet
 from trainers.detection.mosaic import varied
-
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
-
-
-def _no_boxes() -> Boxes:
-    return Boxes(tf.zeros([0, 4]), tf.zeros([0], tf.int32), *[tf.zeros([0], tf.bool)] * 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,14 +117,11 @@ def training_batches(
     """
     shard = shard_of(settings.batch_size, context)
 
-    def read(index: tf.Tensor) -> tuple[tf.Tensor, Boxes]:
-        image, boxes = source.read(index)
-        return decode(image, settings.channels), boxes
-
     def load(position: tf.Tensor, visit: tf.Tensor, image: tf.Tensor, boxes: Boxes) -> Any:
         key = tf.stack([tf.constant(settings.seed, tf.int64), position])
-        own, how = (decode(image, settings.channels), boxes), augmentation
-        pixels, boxes = varied(own, read, source.num_examples, key, settings.size, how)
+        count, size, channels = source.num_examples, settings.size, settings.channels
+        own = image, boxes
+        pixels, boxes = varied(own, source.read, count, key, size, augmentation, channels)
         return normalize(pixels, settings.preprocessing), Truth(*boxes)
 
     stream = source.shuffled(settings.seed, start * settings.batch_size, shard, load)
@@ -185,5 +176,14 @@ def numbered_batches(
 
 def as_on_devices(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Returns a whole image, uint8 [any, any, channels], scaled to a size and rounded to uint8."""
-    pixels, _ = cut_out(pixels, _no_boxes(), tf.constant(_WHOLE), size)
+    factors = tf.constant(size, tf.float32) / tf.cast(tf.shape(pixels)[:2], tf.float32)
+    scaled = tf.raw_ops.ScaleAndTranslate(
+        images=pixels[None],
+        size=size,
+        scale=factors,
+        translation=tf.zeros([2]),
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    pixels = tf.ensure_shape(scaled, [*size, pixels.shape[-1]])
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)

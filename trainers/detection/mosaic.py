@@ -34,29 +34,31 @@ def varied(
     key: tf.Tensor,
     size: tuple[int, int],
     config: BoxAugmentation,
+    channels: int = 3,
 ) -> Image:
     """Returns a random variant of an image and its boxes, a mosaic if chance says so.
 
     Args:
-      own: the example's image, uint8 [any, any, channels], and its boxes.
+      own: the example's image, as for `augment`, and its boxes.
       read: from the number of an image to the same of another.
       count: of the images.
       key: int64 [2], the run's seed and the example's place in the training stream.
       size: (height, width) of the network's input.
       config: which changes are made.
+      channels: 1 or 3, of encoded images.
 
     Returns:
       float32 [*size, channels], 0 to 255, and the boxes in pixels of it: with mosaics four times as
       many, of which some are padding.
     """
     if not config.mosaic:
-        return augment(*own, key, size, config)
+        return augment(*own, key, size, config, channels)
 
     def together() -> Image:
-        return vary(*compose(own, read, count, key, size, config), key, size, config)
+        return vary(*compose(own, read, count, key, size, config, channels), key, size, config)
 
     def alone() -> Image:
-        image, boxes = augment(*own, key, size, config)
+        image, boxes = augment(*own, key, size, config, channels)
         return image, _padded(boxes)
 
     chance = tf.random.stateless_uniform([], tf.random.fold_in(key, _WHETHER))
@@ -76,6 +78,7 @@ def compose(
     key: tf.Tensor,
     size: tuple[int, int],
     config: BoxAugmentation,
+    channels: int = 3,
 ) -> Image:
     """Returns a mosaic of an image and three others.
 
@@ -99,12 +102,12 @@ def compose(
             index = 2 * number + place
             tile = tf.stack([bottom - top, right - left])
             fold = tf.random.fold_in(key, _ZOOM + index)
-            pixels, found = _tile(*images[index], fold, tile, extent, config)
+            pixels, found = _tile(*images[index], fold, tile, extent, config, channels)
             tiles.append(pixels)
             corner = tf.cast(tf.stack([left, top, left, top]), tf.float32)
             boxes.append(found._replace(boxes=found.boxes + corner))
         strips.append(tf.concat(tiles, 1))
-    image = tf.ensure_shape(tf.concat(strips, 0), [*size, own[0].shape[-1]])
+    image = tf.ensure_shape(tf.concat(strips, 0), [*size, channels])
     return image, Boxes(*(tf.concat(values, 0) for values in zip(*boxes, strict=True)))
 
 
@@ -115,9 +118,10 @@ def _tile(
     tile: tf.Tensor,
     whole: tf.Tensor,
     config: BoxAugmentation,
+    channels: int,
 ) -> tuple[tf.Tensor, Boxes]:
     """Returns a window of an image, scaled to the size of a tile, int32 (height, width)."""
     share = tf.cast(tile, tf.float32) / whole
     zoom = tf.random.stateless_uniform([], tf.random.fold_in(key, 0))
     window = random_window(tf.random.fold_in(key, 1), config, share[::-1] ** zoom)
-    return cut_out(image, boxes, window, tile)
+    return cut_out(image, boxes, window, tile, channels)
