@@ -13,7 +13,7 @@ import tensorflow as tf
 from trainers.data.images.decoding import decode
 from trainers.data.pipeline import ALONE, divided, normalize, shard_of
 from trainers.data.sources import IndexedSource, file_reader
-from trainers.detection.augmentation import BoxAugmentation, Boxes
+from trainers.detection.augmentation import GREY, BoxAugmentation, Boxes
 from trainers.detection.box_ops import Truth
 from trainers.detection.data.dataset import DetectionSet
 from trainers.detection.mosaic import varied
@@ -177,13 +177,14 @@ def numbered_batches(
 def as_on_devices(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Returns a whole image, uint8 [any, any, channels], scaled to a size and rounded to uint8."""
     factors = tf.constant(size, tf.float32) / tf.cast(tf.shape(pixels)[:2], tf.float32)
+    # From grey and back, as the browser's page does it: so both round alike, bit for bit.
     scaled = tf.raw_ops.ScaleAndTranslate(
-        images=pixels[None],
+        images=tf.cast(pixels, tf.float32)[None] - GREY,
         size=size,
         scale=factors,
         translation=tf.zeros([2]),
         kernel_type="triangle",
         antialias=True,
     )[0]
-    pixels = tf.ensure_shape(scaled, [*size, pixels.shape[-1]])
+    pixels = tf.ensure_shape(scaled + GREY, [*size, pixels.shape[-1]])
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
