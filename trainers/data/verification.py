@@ -139,8 +139,8 @@ def _findings(record: Mapping[str, Any]) -> Findings:
 
 
 def _places(bad: Sequence[str], count: int) -> tuple[int, list[tuple[str, ...]]]:
-    """Returns what must stay; data that has moved has the same SPLIT/CLASS/FILE elsewhere."""
-    return count, [Path(path).parts[-3:] for path in bad]
+    """Returns what must stay; data that has moved has the same FOLDER/FILE elsewhere."""
+    return count, [Path(path).parts[-2:] for path in bad]
 
 
 def _known(cache: Path) -> dict | None:

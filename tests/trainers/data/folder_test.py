@@ -220,6 +220,10 @@ def test_a_resumed_run_of_a_divided_folder_keeps_its_images(tmp_path):
     again = load_sources(config, ["train", "test"], workdir, must_match=True)
     assert [elements(source) for source in again] == before
     assert [len(split) for split in before] == [17, 3]
+    root = root.rename(tmp_path / "moved")
+    config = DataConfig(dataset="folder", data_dir=str(root))
+    moved = load_sources(config, ["train", "test"], workdir, must_match=True)
+    assert [elements(source) for source in moved] == before
     shutil.copy(root / "cat" / "0.png", root / "cat" / "new.png")
     with pytest.raises(UserError, match="images of this run have changed"):
         load_sources(config, ["train", "test"], workdir, must_match=True)
