@@ -33,14 +33,14 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     check_replaceable(path)
-    with _naming(path), temporary_file(path) as temporary:
+    with naming_when_full(path), temporary_file(path) as temporary:
         yield temporary
         temporary.replace(path)
 
 
 @contextlib.contextmanager
-def _naming(path: str | os.PathLike) -> Iterator[None]:
-    """Adds the file's name to the error of a full disk, which has none."""
+def naming_when_full(path: str | os.PathLike) -> Iterator[None]:
+    """Adds a name to the error of a full disk, which has none: that of a write, not of an open."""
     try:
         yield
     except OSError as error:
@@ -78,7 +78,7 @@ def append_text(path: str | os.PathLike, text: str) -> None:
       UserError: `path` is a folder, a pipe, a device or a symbolic link.
       OSError: the file cannot be written.
     """
-    with _naming(path), _opened_to_append(path) as file:
+    with naming_when_full(path), _opened_to_append(path) as file:
         content = text.encode()
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
