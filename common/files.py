@@ -40,13 +40,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming_when_full(path: str | os.PathLike) -> Iterator[None]:
-    """Adds a name to the error of a full disk, which has none: that of a write, not of an open."""
+    """Adds a name to the error of a full disk, which has none where a file was open already."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-            error.filename = str(path)
+    except (OSError, RuntimeError) as error:
+        if getattr(error, "filename", None) is None and _is_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Returns whether a disk was full; HDF5 says so in a text, sometimes as a RuntimeError."""
+    is_code = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return is_code or any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def check_replaceable(path: Path) -> None:

@@ -74,6 +74,20 @@ def test_where_the_system_does_not_tell(monkeypatch, tmp_path):
     assert memory.resident_megabytes() is None
 
 
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_a_full_disk_is_reported_also_as_hdf5_says_it(tmp_path, kind):
+    path = tmp_path / "best.weights.h5"
+    with pytest.raises(OSError, match=r"best\.weights") as caught, atomic_write(path):
+        raise kind("flush failed (file write failed: errno = 28, 'No space left on device')")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_of_a_write_stay_as_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match="other"), atomic_write(tmp_path / "a"):
+        raise RuntimeError("other")
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_reported_with_the_file_s_name(tmp_path, code):
     path = tmp_path / "scores.json"
