@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,6 +48,12 @@ def naming_when_full(path: str | os.PathLike) -> Iterator[None]:
         if getattr(error, "filename", None) is None and _is_full(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def check_free(path: str | os.PathLike, size: int) -> None:
+    """Raises OSError unless a disk has room for a file; HDF5 can crash when one fills up."""
+    if shutil.disk_usage(Path(path).parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _is_full(error: Exception) -> bool:
