@@ -11,7 +11,7 @@ import numpy as np
 
 from common.artifact import Artifact
 from common.cli import UserError
-from common.files import stored_file, write_json
+from common.files import naming_when_full, stored_file, write_json
 from common.manifest import (
     LABELS,
     MANIFEST,
@@ -58,7 +58,7 @@ def staged_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
     _check_output(output, overwrite)
     before = _identity(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(output) as temporary:
+    with naming_when_full(output), temporary_folder(output) as temporary:
         yield temporary
         _publish(temporary, output, before)
 
@@ -73,7 +73,7 @@ def updated_artifact(folder: Path) -> Iterator[Path]:
     # Resolved, so that a link to an artifact stays a link.
     folder = folder.resolve()
     before = _identity(folder)
-    with temporary_folder(folder) as copy:
+    with naming_when_full(folder), temporary_folder(folder) as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
         yield copy
         _publish(copy, folder, before)

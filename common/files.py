@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,20 +34,32 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     check_replaceable(path)
-    with _naming(path), temporary_file(path) as temporary:
+    with naming_when_full(path), temporary_file(path) as temporary:
         yield temporary
         temporary.replace(path)
 
 
 @contextlib.contextmanager
-def _naming(path: str | os.PathLike) -> Iterator[None]:
-    """Adds the file's name to the error of a full disk, which has none."""
+def naming_when_full(path: str | os.PathLike) -> Iterator[None]:
+    """Adds a name to the error of a full disk, which has none where a file was open already."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-            error.filename = str(path)
+    except (OSError, RuntimeError) as error:
+        if getattr(error, "filename", None) is None and _is_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def check_free(path: str | os.PathLike, size: int) -> None:
+    """Raises OSError unless a disk has room for a file; HDF5 can crash when one fills up."""
+    if shutil.disk_usage(Path(path).parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _is_full(error: Exception) -> bool:
+    """Returns whether a disk was full; HDF5 says so in a text, sometimes as a RuntimeError."""
+    is_code = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return is_code or any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def check_replaceable(path: Path) -> None:
@@ -78,7 +91,7 @@ def append_text(path: str | os.PathLike, text: str) -> None:
       UserError: `path` is a folder, a pipe, a device or a symbolic link.
       OSError: the file cannot be written.
     """
-    with _naming(path), _opened_to_append(path) as file:
+    with naming_when_full(path), _opened_to_append(path) as file:
         content = text.encode()
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)

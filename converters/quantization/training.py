@@ -41,6 +41,9 @@ from trainers.detection.task import DetectionTask
 from trainers.networks.distillation import Distillation
 from trainers.task import Task
 
+# What HDF5 needs for an array besides its values, at most.
+_HDF5_BYTES = 2**13
+
 
 class QatModel(NamedTuple):
     """A deployment graph and its fake-quantized tf_keras model after training."""
@@ -133,6 +136,7 @@ class QatTask(Task):
 
     def save(self, model: tf_keras.Model, path: Path) -> None:
         """Writes the weights, ranges included, to an HDF5 file."""
+        files.check_free(path, sum(each.nbytes + _HDF5_BYTES for each in model.get_weights()))
         with files.atomic_write(path) as temporary:
             model.save_weights(temporary)
 

@@ -221,7 +221,8 @@ def _need(mapping: Any, key: str, is_good: Callable[[Any], Any]) -> Any:
     value = mapping.get(key) if isinstance(mapping, dict) else None
     try:
         good = is_good(value)
-    except TypeError:  # Not hashable: a list is in no dictionary.
+    # Not hashable: a list is in no dictionary. Or an integer too large for a float.
+    except (TypeError, OverflowError):
         good = False
     if not good:
         raise MessageError(f"{key} is missing or wrong")
@@ -231,6 +232,10 @@ def _need(mapping: Any, key: str, is_good: Callable[[Any], Any]) -> Any:
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and math.isfinite(value) and 0 <= value <= _MAX_MS
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 1e6
 
 
 def _optional_number(mapping: dict, key: str) -> float | None:
@@ -253,23 +258,20 @@ def _times(one: dict, most: int) -> list[float]:
 def _machine(sent: dict) -> dict:
     return {
         **{key: _optional_text(sent, key) for key in _TEXTS},
-        "cores": _need(sent, "cores", lambda value: value is None or type(value) is int),
+        "cores": _need(sent, "cores", lambda value: value is None or _is_count(value)),
     }
 
 
 def _conditions(sent: dict) -> dict:
-    def is_count(value: Any) -> bool:
-        return type(value) is int and 0 <= value <= 1e6
-
     def is_flag(value: Any) -> bool:
         return value in (True, False, None)
 
     return {
-        "threads": _need(sent, "threads", is_count),
-        "warmup": _need(sent, "warmup", is_count),
+        "threads": _need(sent, "threads", _is_count),
+        "warmup": _need(sent, "warmup", _is_count),
         "warmup_stable": _need(sent, "warmup_stable", is_flag),
         "timer_ms": _optional_number(sent, "timer_ms"),
-        "per_time": _need(sent, "per_time", is_count),
-        "interruptions": _need(sent, "interruptions", is_count),
+        "per_time": _need(sent, "per_time", _is_count),
+        "interruptions": _need(sent, "interruptions", _is_count),
         "isolated": _need(sent, "isolated", is_flag),
     }

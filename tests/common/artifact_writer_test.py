@@ -1,3 +1,6 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -29,6 +32,13 @@ def test_nothing_is_left_after_an_error(tmp_path):
         (folder / "a").write_text("a")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_reported_with_the_folder_s_name(tmp_path):
+    output = tmp_path / "artifact"
+    with pytest.raises(OSError, match="artifact") as caught, staged_folder(output):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(output) and not list(tmp_path.iterdir())
 
 
 def test_empty_folder_is_taken(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from common import memory
 from common.cli import UserError
-from common.files import atomic_write, write_json
+from common.files import atomic_write, check_free, write_json
 from common.pages.document import read_document, replace_section
 
 
@@ -72,6 +72,27 @@ def test_memory_that_is_held_counts():
 def test_where_the_system_does_not_tell(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "nothing")
     assert memory.resident_megabytes() is None
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_a_full_disk_is_reported_also_as_hdf5_says_it(tmp_path, kind):
+    path = tmp_path / "best.weights.h5"
+    with pytest.raises(OSError, match=r"best\.weights") as caught, atomic_write(path):
+        raise kind("flush failed (file write failed: errno = 28, 'No space left on device')")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_room_for_a_file_is_checked_before_it_is_written(tmp_path):
+    check_free(tmp_path / "a", 1)
+    with pytest.raises(OSError, match=r"weights") as caught:
+        check_free(tmp_path / "weights", 2**62)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_other_errors_of_a_write_stay_as_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match="other"), atomic_write(tmp_path / "a"):
+        raise RuntimeError("other")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

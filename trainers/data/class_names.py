@@ -13,6 +13,8 @@ LABELS_FILE = "labels.txt"
 # A message names at most this many classes of each kind.
 _MAX_NAMED = 5
 _FEW_CLASSES = 10
+# And this many characters of a name.
+_MAX_SHOWN = 80
 # Line ends and other control characters, and surrogates, which UTF-8 cannot write.
 _NOT_IN_A_LINE = {"Cc", "Cs", "Zl", "Zp"}
 
@@ -57,6 +59,11 @@ def is_line(name: str) -> bool:
     return not any(unicodedata.category(character) in _NOT_IN_A_LINE for character in name)
 
 
+def short(name: str) -> str:
+    """Returns a class name as messages show it: the beginning of a very long one."""
+    return name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…"
+
+
 def check_usable(names: Sequence[str], config: DataConfig) -> None:
     """Checks class names before a training, because it would fail at its end.
 
@@ -85,8 +92,8 @@ def check_lines(names: Sequence[str], place: object) -> None:
     for name in names:
         if not is_line(name):
             raise UserError(
-                f"class {name!a} of {place} has a line end, a control character or bytes that are "
-                "not UTF-8 in its name; rename it"
+                f"class {short(name)!a} of {place} has a line end, a control character or bytes "
+                "that are not UTF-8 in its name; rename it"
             )
 
 

@@ -1,6 +1,7 @@
 """Decodes image files once: finds those that cannot be, and what a user should know of the rest."""
 
 import dataclasses
+import errno
 import hashlib
 import os
 import re
@@ -116,7 +117,7 @@ def verify(
     _warn(bad)
     # A training compares with what it has recorded, whatever else was evaluated since.
     if cache and cache.parent.is_dir() and not is_other:
-        files.write_json(cache, record)
+        _keep(cache, record)
     return _findings(record)
 
 
@@ -130,6 +131,15 @@ def record_path(workdir: str | os.PathLike | None, split: str) -> Path | None:
     """Returns the `cache` of a split in a training's folder; None without one."""
     name = f"{_RECORD}{re.sub(r'[^0-9A-Za-z]+', '-', split)}.json"
     return Path(workdir) / name if workdir else None
+
+
+def _keep(cache: Path, record: Mapping[str, Any]) -> None:
+    try:
+        files.write_json(cache, record)
+    except OSError as error:
+        # A folder of which nothing but its model is needed may be read-only.
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
 
 
 def _findings(record: Mapping[str, Any]) -> Findings:

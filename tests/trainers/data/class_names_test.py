@@ -8,11 +8,13 @@ from common.cli import UserError
 from trainers import loop
 from trainers.data import verification
 from trainers.data.class_names import (
+    check_lines,
     check_same,
     check_usable,
     difference,
     known_labels,
     read_labels,
+    short,
     write_labels,
 )
 from trainers.data.datasets import load_source
@@ -147,3 +149,11 @@ def test_moved_data_with_an_unreadable_image_is_the_same_data(photos, tmp_path):
     other.write_bytes(b"")
     with pytest.raises(UserError, match="the images of this run have changed"):
         load(moved, must_match=True)
+
+
+def test_messages_show_the_beginning_of_a_very_long_name():
+    assert short("a cat") == "a cat"
+    assert short("a" * 100_000) == "a" * 80 + "…"
+    with pytest.raises(UserError, match="line end") as caught:
+        check_lines(["a" * 100_000 + "\n"], "cells")
+    assert len(str(caught.value)) < 300

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from common.cli import UserError
-from trainers.data.class_names import check_lines, difference
+from trainers.data.class_names import check_lines, difference, short
 from trainers.data.listing import SUFFIXES
 from trainers.detection.data import coco, voc, yolo
 from trainers.detection.data.annotations import Annotated, Annotations
@@ -181,7 +181,7 @@ def _usable(
 def _describe(made: DetectionSet) -> str:
     """Returns a line such as 'train: 205 images, 9 boxes of 2 classes (RBC 8, WBC 1)'."""
     counts = made.counts()
-    each = ", ".join(f"{name} {n}" for name, n in zip(made.class_names, counts, strict=True))
+    each = ", ".join(f"{short(name)} {n}" for name, n in zip(made.class_names, counts, strict=True))
     if len(counts) > _MOST_CLASSES_SHOWN:
         each = f"{counts.min()} to {counts.max()} each"
     return (
@@ -206,7 +206,9 @@ def _notes(made: DetectionSet, root: Path, changed: Counter, kept_out: str) -> l
         )
     pairs = zip(made.class_names, made.counts(), strict=True)
     if missing := [name for name, count in pairs if not count]:
-        shown = ", ".join(map(repr, missing[:5])) + (" and others" if len(missing) > 5 else "")
+        shown = ", ".join(repr(short(name)) for name in missing[:5]) + (
+            " and others" if len(missing) > 5 else ""
+        )
         lines.append(f"warning: {made.split!r} has no box of {shown}")
     return lines
 
