@@ -99,3 +99,12 @@ def test_fixed_scales_that_meet_others_are_requantized_once_and_clip_nothing():
     expected = model(images[:8], training=False)
     for theirs, mine, scale in zip(expected, outputs, scales, strict=True):
         assert np.abs(np.asarray(theirs) - mine).max() <= BOUND * scale
+
+
+def test_a_layer_may_have_the_name_of_anothers_range():
+    image = keras.Input((6, 6, 4))
+    x = L.Conv2D(4, 1, name="a_range")(L.Conv2D(4, 1, name="a")(image))
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 6, 6, 4)).astype(np.float32)
+    model = keras.Model(image, x)
+    (found,), (scale,) = run(convert_fake_quant(quantization_aware(model, images)), images)
+    assert np.abs(np.asarray(model(images)) - found).max() <= BOUND * scale
