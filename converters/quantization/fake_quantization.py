@@ -279,5 +279,7 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
         return layers[name](x)
 
     annotated = emit(graph, annotate, quantize)
+    if all(op.weights is None or op.is_float for op in graph.ops.values()):
+        return annotated  # There is no layer to wrap, which tfmot takes for a mistake.
     with tfmot.quantization.keras.quantize_scope():
         return tfmot.quantization.keras.quantize_apply(annotated, scheme=AnnotatedAlone())
