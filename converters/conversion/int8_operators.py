@@ -82,6 +82,15 @@ def loses_tensors(content: bytes) -> bool:
     )
 
 
+def reads_nothing(content: bytes) -> bool:
+    """Whether an operator takes a tensor that is no input, no constant and no operator's result."""
+    model = unpack(content)
+    (graph,) = model.subgraphs
+    made = {-1, *graph.inputs, *(i for operator in graph.operators for i in operator.outputs)}
+    read = {i for operator in graph.operators for i in operator.inputs} - made
+    return any(model.buffers[graph.tensors[i].buffer].data is None for i in read)
+
+
 def integer_outputs(content: bytes, dtype: str) -> bytes:
     """Returns a .tflite file whose dequantized outputs are integers.
 

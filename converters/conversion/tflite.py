@@ -14,6 +14,7 @@ from converters.conversion.int8_operators import (
     integer_elu,
     integer_outputs,
     loses_tensors,
+    reads_nothing,
     without_markers,
 )
 from converters.conversion.int16_scales import share_scales
@@ -61,6 +62,9 @@ def convert_fake_quant(
     Returns:
       The content of the .tflite file.
 
+    Raises:
+      UserError: TFLiteConverter cannot convert it.
+
     Examples:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
@@ -68,6 +72,11 @@ def convert_fake_quant(
     if not loses_tensors(content):
         return without_markers(integer_elu(content))
     content = _convert_full_int8(model, io_dtype, "float32", ends, batch)
+    if reads_nothing(content):
+        raise UserError(
+            f"TFLiteConverter cannot convert a network whose {io_dtype} input is an output, too; "
+            "use another io_dtype, or name the outputs to convert without it"
+        )
     return integer_outputs(without_markers(integer_elu(content)), io_dtype)
 
 

@@ -9,6 +9,7 @@ import pytest
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
+from common.cli import UserError
 from common.tflite.flatbuffer import operator_code, unpack
 from converters.conversion.tflite import convert_fake_quant
 from converters.quantization.aware import quantization_aware
@@ -138,6 +139,15 @@ def test_an_output_may_also_be_read_inside(io_dtype, keep_float):
         found = interpreter.get_tensor(detail["index"]).astype(float)
         found = (found - zero) * scale if scale else found
         assert np.abs(np.asarray(theirs) - found).max() <= 0.1
+
+
+def test_a_uint8_input_that_is_an_output_is_refused():
+    image = keras.Input((4, 4, 3))
+    model = keras.Model(image, [image, L.ReLU()(image)])
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 3)).astype(np.float32)
+    aware = quantization_aware(model, images)
+    with pytest.raises(UserError, match="uint8 input is an output"):
+        convert_fake_quant(aware, "uint8")
 
 
 @pytest.mark.parametrize("layer", [L.ReLU, L.Flatten], ids=["relu", "flatten"])
