@@ -41,7 +41,7 @@ class CallNode(NamedTuple):
 
     Attributes:
       operation: the layer.
-      inputs: the symbolic tensors that it takes.
+      inputs: the symbolic tensors that it takes; of a model, in the order of its inputs.
       outputs: the symbolic tensors that it makes.
       arguments: all that it is called with, in order, constants too.
     """
@@ -66,10 +66,19 @@ def call_nodes(model: keras.Model) -> list[CallNode]:
     by_depth = model._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     return [
-        CallNode(node.operation, node.input_tensors, node.outputs, tuple(node.arguments.args))
+        CallNode(node.operation, _inputs(node), node.outputs, tuple(node.arguments.args))
         for node in nodes
         if not node.is_input
     ]
+
+
+def _inputs(node: Any) -> list:
+    """Returns what a call takes: a model that is called with a dict picks its inputs by name."""
+    model = functional(node.operation)
+    given = next(iter((*node.arguments.args, *node.arguments.kwargs.values())), None)
+    if model is None or not isinstance(given, dict) or isinstance(model._inputs_struct, dict):
+        return node.input_tensors
+    return [given[tensor.name] for tensor in model.inputs]
 
 
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:

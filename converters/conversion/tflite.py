@@ -10,7 +10,13 @@ import tf_keras
 from common.cli import UserError
 from common.console.quiet import quiet_stderr
 from converters.conversion.ends import Ends, examples, in_order, traceable
-from converters.conversion.int8_operators import integer_elu, without_markers
+from converters.conversion.int8_operators import (
+    integer_elu,
+    integer_outputs,
+    loses_tensors,
+    reads_nothing,
+    without_markers,
+)
 from converters.conversion.int16_scales import share_scales
 from converters.graph.emitted_layers import FUNCTIONS, Function, QuantizeBorder, changed
 from converters.quantization.fake_quantization import constant_ranges
@@ -56,15 +62,34 @@ def convert_fake_quant(
     Returns:
       The content of the .tflite file.
 
+    Raises:
+      UserError: TFLiteConverter cannot convert it.
+
     Examples:
       >>> Path("model_int8.tflite").write_bytes(convert_fake_quant(model, "uint8"))
     """
+    content = _convert_full_int8(model, io_dtype, io_dtype, ends, batch)
+    if not loses_tensors(content):
+        return without_markers(integer_elu(content))
+    content = _convert_full_int8(model, io_dtype, "float32", ends, batch)
+    if reads_nothing(content):
+        raise UserError(
+            f"TFLiteConverter cannot convert a network whose {io_dtype} input is an output, too; "
+            "use another io_dtype, or name the outputs to convert without it"
+        )
+    return integer_outputs(without_markers(integer_elu(content)), io_dtype)
+
+
+def _convert_full_int8(
+    model: tf_keras.Model, input_dtype: str, output_dtype: str, ends: Ends | None, batch: int
+) -> bytes:
+    """Returns what TFLiteConverter makes of a fake-quantized graph."""
     with _marked_borders(model), constant_ranges(model):
         converter = _converter(model, ends, batch)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.inference_input_type = tf.as_dtype(io_dtype)
-    converter.inference_output_type = tf.as_dtype(io_dtype)
-    return without_markers(integer_elu(_convert(converter, model, ends)))
+    converter.inference_input_type = tf.as_dtype(input_dtype)
+    converter.inference_output_type = tf.as_dtype(output_dtype)
+    return _convert(converter, model, ends)
 
 
 def _marked_borders(model: tf_keras.Model) -> AbstractContextManager[None]:

@@ -16,7 +16,12 @@ from converters.graph.emitter import ACTIVATIONS, SEPARATE_ACTIVATION, emit
 from converters.graph.operations import Graph
 from converters.graph.operator import Folded, Op
 from converters.graph.scales import SAME_SCALE, scale_groups
-from converters.quantization.fake_quantization import Range, WeightQuantizer, quantize_constants
+from converters.quantization.fake_quantization import (
+    Range,
+    WeightQuantizer,
+    quantize_constants,
+    range_layer_name,
+)
 
 
 class Simulation:
@@ -45,7 +50,9 @@ class Simulation:
         self.activations = tuple(op.name for op in ops if not SAME_SCALE[op.kind])
         groups = scale_groups(graph)
         self.range_names = {name: groups[name] for name in self.activations}
-        self.ranges = {name: _range(model, name) for name in self.range_names.values()}
+        self.ranges = {
+            name: _range(model, range_layer_name(graph, name)) for name in self.range_names.values()
+        }
         # Factors of 3/2 produce exact ties, which the last bit of a constant decides.
         self._model = emit(self.graph, quantize_constants)
         self._kernels = {name: self._both_kernels(model, name) for name in self.weights}
@@ -169,5 +176,5 @@ def _plain_name(variable: tf.Variable) -> str:
 
 
 def _range(model: tf_keras.Model, name: str) -> Range:
-    layer = model.get_layer(f"{name}_range")
+    layer = model.get_layer(name)
     return float(layer.minimum), float(layer.maximum)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from converters.graph.operations import Graph
-from converters.graph.operator import Op
+from converters.graph.operator import Op, free_name
 from converters.graph.scales import FIXED_RANGES, scale_groups, ties
 
 
@@ -24,7 +24,7 @@ def free_fixed_scales(graph: Graph) -> Graph:
             op = replace(op, inputs=tuple(freed.get(name, name) for name in op.inputs))
         ops[op.name] = op
         if groups[op.name] in mixed and _fixed(op) is not None:
-            freed[op.name] = f"{op.name}_requantize"
+            freed[op.name] = free_name(f"{op.name}_requantize", graph.ops)
             ops[freed[op.name]] = Op(
                 freed[op.name], "requantize", (op.name,), op.shape, layers=op.layers
             )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from converters.graph.kernels import STRIDE, WINDOW, permuted_kernel, window_factors
-from converters.graph.operator import Folded, Op
+from converters.graph.operator import Folded, Op, free_name
 from converters.graph.shapes import Shape, broadcast, transposed_extent, windows
 from keras_shufflenet import permutations
 from keras_shufflenet.permutations import PermutedTensor
@@ -363,8 +363,7 @@ class Graph:
         shape: Shape | None = None,
         **settings: Any,
     ) -> PermutedTensor:
-        if name in self.ops:
-            raise ValueError(f"two operators have the name {name!r}")
+        name = free_name(name, self.ops)
         if shape is None:
             shape = (*self.shape(inputs[0])[:-1], len(order))
         sources = tuple(x.tensor for x in inputs)

@@ -1,6 +1,6 @@
 """One operator of the deployment graph."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,16 @@ class Folded(NamedTuple):
 
     kernel: np.ndarray
     bias: np.ndarray
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Returns the name, or one that begins with it if it is taken.
+
+    A layer may have the name that a rule gives to a part of another.
+    """
+    while name in taken:
+        name += "_"
+    return name
 
 
 @dataclass(frozen=True)

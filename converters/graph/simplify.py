@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from converters.graph.operations import Graph
-from converters.graph.operator import Folded, Op
-from converters.graph.shapes import Shape, map_shape
+from converters.graph.operator import Folded, Op, free_name
+from converters.graph.shapes import map_shape
 
 # The axis of a kernel's output channels and of its input channels. A depthwise kernel has both in
 # its last two axes.
@@ -142,13 +142,14 @@ def _as_convolutions(ops: dict[str, Op]) -> dict[str, Op]:
     result = {}
     for op in ops.values():
         if op.kind in ("affine", "reorder"):
-            result.update(_as_convolution(op, ops[op.inputs[0]].shape))
+            result.update(_as_convolution(op, ops))
         else:
             result[op.name] = op
     return result
 
 
-def _as_convolution(op: Op, shape: Shape) -> dict[str, Op]:
+def _as_convolution(op: Op, ops: dict[str, Op]) -> dict[str, Op]:
+    shape = ops[op.inputs[0]].shape
     settings = {"stride": 1, "padding": "same", "dilation": 1}
     if op.kind == "affine":
         scale, shift = op.weights
@@ -162,9 +163,10 @@ def _as_convolution(op: Op, shape: Shape) -> dict[str, Op]:
     if len(op.shape) == 3:
         return {op.name: conv}
     # Of points or of single values: as a map and back.
-    as_map = Op(f"{op.name}_map", "reshape", op.inputs, map_shape(shape), layers=op.layers)
-    conv = replace(conv, name=f"{op.name}_conv", inputs=(as_map.name,), shape=map_shape(op.shape))
-    back = Op(op.name, "reshape", (conv.name,), op.shape, layers=op.layers)
+    before, middle = (free_name(f"{op.name}_{part}", ops) for part in ("map", "conv"))
+    as_map = Op(before, "reshape", op.inputs, map_shape(shape), layers=op.layers)
+    conv = replace(conv, name=middle, inputs=(before,), shape=map_shape(op.shape))
+    back = Op(op.name, "reshape", (middle,), op.shape, layers=op.layers)
     return {each.name: each for each in (as_map, conv, back)}
 
 

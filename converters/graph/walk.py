@@ -80,6 +80,12 @@ def _check(model: Any, outermost: str) -> None:
                 "convert with --graph=canonical, or add a rule with "
                 "converters.graph.register_rule (docs/deployment.md)"
             )
+        elif getattr(layer, "quantization_mode", None):
+            raise UserError(
+                f"layer {layer.name!r} of model {outermost!r} was quantized by Keras "
+                f"({layer.quantization_mode}); convert the float model, which "
+                "--quantization=int8-ptq quantizes"
+            )
         _check_finite(layer, outermost)
 
 

@@ -108,12 +108,13 @@ def _activations(
     ]
     taps: dict[str, object] = {}
     model = emit(graph, after=lambda op, x: taps.setdefault(op.name, x))
-    tapped = tf_keras.Model(model.input, [taps[name] for name in quantized])
+    tapped = tf_keras.Model(model.input, {name: taps[name] for name in quantized})
     arrays = [images] if isinstance(images, np.ndarray) else list(images)
     for start in range(0, len(arrays[0]), BATCH):
         batch = [array[start : start + BATCH] for array in arrays]
-        for name, values in zip(quantized, tapped(batch), strict=True):
-            yield groups[name], values.numpy()
+        found = tapped(batch)
+        for name in quantized:
+            yield groups[name], found[name].numpy()
 
 
 def _percentile_range(histogram: np.ndarray, extremes: Range) -> Range:

@@ -18,7 +18,7 @@ import tf_keras
 from converters.graph.emitted_layers import EdgeFactor, WindowAverage, changed, register
 from converters.graph.emitter import emit
 from converters.graph.operations import Graph
-from converters.graph.operator import Op
+from converters.graph.operator import Op, free_name
 from converters.graph.scales import FIXED_RANGES, SAME_SCALE, scale_groups
 from converters.quantization.tfmot_internals import AnnotatedAlone
 
@@ -234,6 +234,11 @@ def scale_ranges(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Range]:
     return found
 
 
+def range_layer_name(graph: Graph, scale: str) -> str:
+    """Returns the name of the layer that rounds to an int8 scale of the graph's."""
+    return free_name(f"{scale}_range", graph.ops)
+
+
 def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Model:
     """Returns the graph with its weights and activations fake-quantized to int8.
 
@@ -270,9 +275,11 @@ def fake_quant_model(graph: Graph, ranges: Mapping[str, Range]) -> tf_keras.Mode
         if name not in layers:
             probabilities = op.kind in FIXED_RANGES and op.name in graph.outputs
             layer = OutputRange if probabilities else SharedRange
-            layers[name] = layer(*limits[name], name=f"{name}_range")
+            layers[name] = layer(*limits[name], name=range_layer_name(graph, name))
         return layers[name](x)
 
     annotated = emit(graph, annotate, quantize)
+    if all(op.weights is None or op.is_float for op in graph.ops.values()):
+        return annotated  # There is no layer to wrap, which tfmot takes for a mistake.
     with tfmot.quantization.keras.quantize_scope():
         return tfmot.quantization.keras.quantize_apply(annotated, scheme=AnnotatedAlone())

@@ -37,7 +37,9 @@ def read_examples(
         labels = found if labels is None and classes else labels
     arrays = _ordered(images, inputs)
     counts = [len(array) for array in arrays]
-    if len(set(counts)) > 1 or not counts[0]:
+    if not any(counts):
+        raise UserError("images has no examples; give some")
+    if len(set(counts)) > 1:
         named = ", ".join(f"{each.name} {n}" for each, n in zip(inputs, counts, strict=True))
         raise UserError(f"images need the same number of examples for every input, not {named}")
     return Samples(arrays, None if labels is None else _classes(labels, counts[0], classes))

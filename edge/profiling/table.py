@@ -133,11 +133,13 @@ def _saved(totals: Sequence[float]) -> str:
 
 def _total(record: dict, name: str, milliseconds: dict, macs: int) -> list[str]:
     times = [f"{1e3 * milliseconds[key]:.0f}" for key in ("median", "p10", "p90")]
-    rate = _scaled(macs / milliseconds["median"] * 1e3, 1e9)
+    # The operators of a tiny network take less than the runtime's clock tells apart.
+    rate = _scaled(macs / milliseconds["median"] * 1e3 if milliseconds["median"] else None, 1e9)
     profile = record["operator_profile"]
     count = str(len(profile["operators"]))
     # Of the operators' sum, like the share of each kind.
-    share = _percent(1e3 * milliseconds["median"] / sum(kind["us"] for kind in profile["kinds"]))
+    total = sum(kind["us"] for kind in profile["kinds"])
+    share = _percent(1e3 * milliseconds["median"] / total if total else 1)
     return [record["file"], name, count, *times, share, _scaled(macs, 1e6), "", rate, ""]
 
 

@@ -116,17 +116,25 @@ def _prelu(call: Call) -> PermutedTensor:
 
 @rules(_LAYERS.ELU)
 def _elu(call: Call) -> PermutedTensor:
-    if call.layer.alpha != 1:
-        raise RuleError(f"alpha={call.layer.alpha} has no operator")
+    _check_alpha(call.layer)
     return call.graph.simple("elu", [call.x], call.name)
+
+
+def _check_alpha(layer: Any) -> None:
+    if layer.alpha != 1:
+        raise RuleError(f"alpha={layer.alpha} has no operator")
 
 
 @rules(_LAYERS.Softmax)
 def _softmax(call: Call) -> PermutedTensor:
-    if call.layer.axis not in (-1, len(call.shape)):
-        raise RuleError(f"axis={call.layer.axis}: only the last axis has an operator")
+    _check_last_axis(call)
     x = call.graph.in_order(call.x, f"{call.name}_order")
     return call.graph.simple("softmax", [x], call.name)
+
+
+def _check_last_axis(call: Call) -> None:
+    if call.layer.axis not in (-1, len(call.shape)):
+        raise RuleError(f"axis={call.layer.axis}: only the last axis has an operator")
 
 
 @rules(*keras_internals.ACTIVATION_OPERATIONS)
@@ -137,4 +145,8 @@ def _operation(call: Call) -> PermutedTensor:
     if kind == "gelu":
         approximate = bool(call.layer.approximate)
         return call.graph.simple("gelu", [call.x], call.name, approximate=approximate)
+    if kind == "elu":
+        _check_alpha(call.layer)
+    if kind == "softmax":
+        _check_last_axis(call)
     return activate(call.graph, call.x, kind, call.name)

@@ -8,7 +8,7 @@ import numpy as np
 from converters.graph import reader
 from converters.graph.operator import Folded
 from converters.graph.rules.activations import activate
-from converters.graph.rules.registry import Call, RuleError, rules
+from converters.graph.rules.registry import Call, RuleError, check_channels_last, rules
 from converters.graph.shapes import map_shape, single
 from keras_shufflenet.layers import GroupedPointwise
 from keras_shufflenet.permutations import PermutedTensor
@@ -24,15 +24,10 @@ def _weights(kernel: Any, bias: Any, outputs: int) -> Folded:
     return Folded(kernel, reader.array(bias, np.float32))
 
 
-def _check_channels_last(layer: Any) -> None:
-    if getattr(layer, "data_format", "channels_last") != "channels_last":
-        raise RuleError("data_format='channels_first': build the model with channels last")
-
-
 @rules(_LAYERS.Conv2D, GroupedPointwise, StemConv2D)
 def _conv(call: Call) -> PermutedTensor:
     layer = call.layer
-    _check_channels_last(layer)
+    check_channels_last(layer)
     weights = _weights(layer.kernel, layer.bias, layer.filters)
     settings = {
         "stride": single(layer.strides),
@@ -68,7 +63,7 @@ def convolution(call: Call, weights: Folded, groups: int, settings: dict) -> Per
 @rules(_LAYERS.DepthwiseConv2D)
 def _depthwise(call: Call) -> PermutedTensor:
     layer = call.layer
-    _check_channels_last(layer)
+    check_channels_last(layer)
     outputs = int(np.prod(layer.kernel.shape[2:]))
     weights = _weights(layer.kernel, layer.bias, outputs)
     x = call.graph.depthwise(
@@ -92,7 +87,7 @@ def _depthwise_stride(layer: Any) -> int:
 @rules(_LAYERS.SeparableConv2D)
 def _separable(call: Call) -> PermutedTensor:
     layer = call.layer
-    _check_channels_last(layer)
+    check_channels_last(layer)
     outputs = int(np.prod(layer.depthwise_kernel.shape[2:]))
     x = call.graph.depthwise(
         call.x,
@@ -109,7 +104,7 @@ def _separable(call: Call) -> PermutedTensor:
 @rules(_LAYERS.Conv2DTranspose)
 def _transposed(call: Call) -> PermutedTensor:
     layer = call.layer
-    _check_channels_last(layer)
+    check_channels_last(layer)
     if layer.output_padding is not None or tuple(layer.dilation_rate) != (1, 1):
         raise RuleError("output_padding and dilation_rate of a transposed convolution")
     weights = _weights(layer.kernel, layer.bias, layer.filters)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from converters.graph.rules.registry import Call, RuleError, rules
+from converters.graph.rules.registry import Call, RuleError, check_channels_last, rules
 from converters.graph.shapes import pair, single
 from keras_shufflenet.layers import ShortcutPool
 from keras_shufflenet.permutations import PermutedTensor
@@ -42,6 +42,7 @@ def _nothing(call: Call) -> PermutedTensor:
 @rules(_LAYERS.MaxPooling2D)
 def _max_pool(call: Call) -> PermutedTensor:
     layer = call.layer
+    check_channels_last(layer)
     return call.graph.pool(
         call.x, call.name, "max_pool", layer.padding, single(layer.pool_size), single(layer.strides)
     )
@@ -50,6 +51,7 @@ def _max_pool(call: Call) -> PermutedTensor:
 @rules(_LAYERS.AveragePooling2D, ShortcutPool)
 def _average_pool(call: Call) -> PermutedTensor:
     layer = call.layer
+    check_channels_last(layer)
     window, stride = single(layer.pool_size), single(layer.strides)
     # At edges the factors are only exact in int8 for 3x3 of stride 2.
     exact = layer.padding == "valid" or (window, stride) == (3, 2)
@@ -60,6 +62,7 @@ def _average_pool(call: Call) -> PermutedTensor:
 
 @rules(_LAYERS.GlobalAveragePooling2D, _LAYERS.GlobalMaxPooling2D)
 def _global_pool(call: Call) -> PermutedTensor:
+    check_channels_last(call.layer)
     is_mean = isinstance(call.layer, _LAYERS.GlobalAveragePooling2D)
     kind = "mean" if is_mean else "global_max"
     return call.graph.global_pool(call.x, call.name, kind, bool(call.layer.keepdims))
@@ -67,11 +70,13 @@ def _global_pool(call: Call) -> PermutedTensor:
 
 @rules(_LAYERS.ZeroPadding2D)
 def _pad(call: Call) -> PermutedTensor:
+    check_channels_last(call.layer)
     return call.graph.pad(call.x, call.name, _amounts(call.layer.padding))
 
 
 @rules(_LAYERS.Cropping2D)
 def _crop(call: Call) -> PermutedTensor:
+    check_channels_last(call.layer)
     return call.graph.crop(call.x, call.name, _amounts(call.layer.cropping))
 
 
@@ -97,6 +102,7 @@ def _resizing(call: Call) -> PermutedTensor:
 
 
 def _resized(call: Call, size: Any, method: str) -> PermutedTensor:
+    check_channels_last(call.layer)
     if method not in _METHODS:
         raise RuleError(f"interpolation={method!r}: only {' and '.join(_METHODS)} are supported")
     return call.graph.resize(call.x, call.name, size, method)
@@ -104,6 +110,7 @@ def _resized(call: Call, size: Any, method: str) -> PermutedTensor:
 
 @rules(_LAYERS.Flatten)
 def _flatten(call: Call) -> PermutedTensor:
+    check_channels_last(call.layer)
     return call.graph.reshape(call.x, call.name, (int(np.prod(call.shape)),))
 
 

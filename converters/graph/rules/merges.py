@@ -85,7 +85,8 @@ def _arithmetic(call: Call) -> PermutedTensor:
             raise RuleError("it divides one tensor by another")
         return combined(call.graph, kind, [left, right], call.name)
     tensor_first = isinstance(left, PermutedTensor)
-    scale, shift = _affine(kind, _constant(right if tensor_first else left), tensor_first)
+    value = _constant(call, right if tensor_first else left)
+    scale, shift = _affine(kind, value, tensor_first)
     return call.graph.affine(call.x, call.name, scale, shift)
 
 
@@ -102,9 +103,12 @@ def _affine(kind: str, value: np.ndarray, tensor_first: bool) -> tuple[Any, Any]
     raise RuleError(f"{kind} with a constant has no operator")
 
 
-def _constant(value: Any) -> np.ndarray:
-    """Returns a number, or one number a channel."""
+def _constant(call: Call, value: Any) -> np.ndarray:
+    """Returns a number, or one number a channel; neither gives the tensor another shape."""
     value = np.asarray(keras.ops.convert_to_numpy(value), np.float64)
+    shape = call.shape
+    if value.ndim > len(shape) + 1 or (value.ndim and value.shape[-1] not in (1, shape[-1])):
+        raise RuleError(f"a constant of shape {value.shape} makes {shape} another shape")
     if value.size != (value.shape[-1] if value.ndim else 1):
         raise RuleError(f"a constant of shape {value.shape} differs from pixel to pixel")
     return value.ravel() if value.ndim else value
@@ -112,7 +116,7 @@ def _constant(value: Any) -> np.ndarray:
 
 @rules(_LAYERS.Rescaling)
 def _rescaling(call: Call) -> PermutedTensor:
-    scale, offset = (_constant(value) for value in (call.layer.scale, call.layer.offset))
+    scale, offset = (_constant(call, value) for value in (call.layer.scale, call.layer.offset))
     return call.graph.affine(call.x, call.name, scale, offset)
 
 
@@ -121,6 +125,6 @@ def _normalization(call: Call) -> PermutedTensor:
     layer = call.layer
     if layer.invert or layer.mean is None:
         raise RuleError("invert=True or no mean yet: call adapt() before the conversion")
-    mean, variance = (_constant(value) for value in (layer.mean, layer.variance))
+    mean, variance = (_constant(call, value) for value in (layer.mean, layer.variance))
     deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
     return call.graph.affine(call.x, call.name, 1 / deviation, -mean / deviation)

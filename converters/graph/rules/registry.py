@@ -49,6 +49,12 @@ class RuleError(ValueError):
     """A layer has settings that its rule does not support; the message says which."""
 
 
+def check_channels_last(layer: Any) -> None:
+    """Raises RuleError if a layer takes maps as (channels, height, width)."""
+    if layer.data_format != "channels_last":
+        raise RuleError("data_format='channels_first': build the model with channels last")
+
+
 def register_rule(layer_class: type, rule: Rule) -> None:
     """Makes the deployment graph take a class of layers.
 

@@ -112,12 +112,11 @@ def test_shapes_follow_strides_and_pads():
     assert graph.shape(x) == (10, 11, 2)
 
 
-def test_two_operators_of_one_name_are_rejected():
+def test_a_second_operator_of_one_name_gets_another():
     graph = Graph()
     x = graph.input((1, 1, 6))
-    graph.simple("sigmoid", [x], "gate")
-    with pytest.raises(ValueError, match="'gate'"):
-        graph.simple("sigmoid", [x], "gate")
+    names = [graph.simple("sigmoid", [x], "gate").tensor for _ in range(2)]
+    assert names == ["gate", "gate_"]
 
 
 def test_tensors_that_meet_in_a_concatenation_share_a_scale():

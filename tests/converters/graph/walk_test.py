@@ -344,11 +344,61 @@ def test_a_layer_derived_from_one_with_a_rule_needs_its_own():
         (lambda: L.Activation("softplus"), "softplus"),
         (lambda: L.Activation(lambda x: x), "is not one of Keras's"),
         (lambda: L.Resizing(4, 4, interpolation="bicubic"), "bicubic"),
+        (lambda: lambda x: keras.ops.softmax(x, axis=1), "axis=1"),
+        (lambda: lambda x: keras.ops.elu(x, alpha=0.5), r"alpha=0\.5"),
+        (lambda: L.GlobalAveragePooling2D(data_format="channels_first"), "channels last"),
+        (lambda: L.MaxPooling2D(data_format="channels_first"), "channels last"),
+        (lambda: L.AveragePooling2D(2, data_format="channels_first"), "channels last"),
+        (lambda: L.ZeroPadding2D(data_format="channels_first"), "channels last"),
+        (lambda: L.Cropping2D(data_format="channels_first"), "channels last"),
+        (lambda: L.UpSampling2D(data_format="channels_first"), "channels last"),
+        (lambda: L.Flatten(data_format="channels_first"), "channels last"),
     ],
 )
 def test_settings_without_an_operator_are_named(layer, reason):
     with pytest.raises(UserError, match=f"cannot be rewritten: .*{reason}"):
         deployment_graph(network(layer()))
+
+
+def test_constants_that_give_a_tensor_another_shape_are_named():
+    one_channel, vector = keras.Input((6, 6, 1)), keras.Input((4,))
+    models = [
+        keras.Model(one_channel, L.Rescaling([1.0, 2.0, 3.0])(one_channel)),
+        keras.Model(one_channel, one_channel * np.ones(4, np.float32)),
+        keras.Model(vector, vector * np.ones((1, 1, 4), np.float32)),
+    ]
+    for model in models:
+        with pytest.raises(UserError, match="another shape"):
+            deployment_graph(model)
+
+
+def test_layers_that_keras_has_quantized_are_named():
+    model = network(L.Flatten(), L.Dense(3, name="last"))
+    model.get_layer("last").quantize("int8")
+    with pytest.raises(UserError, match=r"'last' of model .* was quantized by Keras"):
+        deployment_graph(model)
+
+
+def test_a_nested_model_that_is_called_with_a_dict_picks_its_inputs_by_name():
+    second, first = keras.Input((8,), name="second"), keras.Input((8,), name="first")
+    inner = keras.Model([second, first], L.Dense(3)(first) - L.Dense(3)(second) * 2.0)
+    one, two = keras.Input((8,)), keras.Input((8,))
+    model = keras.Model([one, two], inner({"first": one, "second": two}))
+    assert max(errors(model)) <= BOUND
+
+
+def test_layers_may_have_the_names_of_parts_of_others():
+    image = keras.Input(SHAPE)
+    shared = L.Conv2D(8, 1, name="shared")
+    x = L.Conv2D(8, 1, name="shared_call2")(shared(image))
+    x = L.PReLU(shared_axes=[1, 2], name="curve")(shared(x))
+    x = L.Conv2D(8, 1, name="image", activation="relu")(L.ReLU(name="curve_positive")(x))
+    model = randomize(keras.Model(image, L.Activation("tanh", name="image_activation")(x)))
+    assert max(errors(model)) <= BOUND
+    vector = keras.Input((8,))
+    x = L.ReLU()(L.BatchNormalization(name="norm")(vector))
+    model = randomize(keras.Model(vector, L.Dense(3, name="norm_conv")(x)))
+    assert max(errors(model)) <= BOUND
 
 
 def test_a_subclassed_model_is_refused():

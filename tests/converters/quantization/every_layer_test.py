@@ -9,9 +9,11 @@ import pytest
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
+from common.cli import UserError
 from common.tflite.flatbuffer import operator_code, unpack
 from converters.conversion.tflite import convert_fake_quant
 from converters.quantization.aware import quantization_aware
+from converters.quantization.options import QuantizationOptions
 
 pytestmark = pytest.mark.medium
 
@@ -99,3 +101,59 @@ def test_fixed_scales_that_meet_others_are_requantized_once_and_clip_nothing():
     expected = model(images[:8], training=False)
     for theirs, mine, scale in zip(expected, outputs, scales, strict=True):
         assert np.abs(np.asarray(theirs) - mine).max() <= BOUND * scale
+
+
+def test_a_layer_may_have_the_name_of_anothers_range():
+    image = keras.Input((6, 6, 4))
+    x = L.Conv2D(4, 1, name="a_range")(L.Conv2D(4, 1, name="a")(image))
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 6, 6, 4)).astype(np.float32)
+    model = keras.Model(image, x)
+    (found,), (scale,) = run(convert_fake_quant(quantization_aware(model, images)), images)
+    assert np.abs(np.asarray(model(images)) - found).max() <= BOUND * scale
+
+
+@pytest.mark.parametrize("io_dtype", ["int8", "uint8", "float32"])
+@pytest.mark.parametrize("keep_float", [(), ("boxes",)])
+def test_an_output_may_also_be_read_inside(io_dtype, keep_float):
+    """TFLiteConverter alone would remove what the readers take."""
+    image = keras.Input((4, 4, 3))
+    x = L.Conv2D(3, 1)(image)
+    scores = L.Activation("sigmoid", name="scores")(x)
+    joined = L.Concatenate()([scores, image, L.Conv2D(2, 1, name="boxes")(x)])
+    # An input that is an output cannot be uint8: the converter loses its QUANTIZE.
+    outputs = [x, joined, scores] + [image] * (io_dtype != "uint8")
+    model = keras.Model(image, outputs)
+    images = np.random.default_rng(0).uniform(-1, 1, (IMAGES, 4, 4, 3)).astype(np.float32)
+    options = QuantizationOptions(keep_float=keep_float)
+    content = convert_fake_quant(quantization_aware(model, images, options=options), io_dtype)
+    interpreter = litert.Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,) = interpreter.get_input_details()
+    scale, zero = source["quantization"]
+    raw = np.rint(images[:1] / scale) + zero if scale else images[:1]
+    interpreter.set_tensor(source["index"], raw.astype(source["dtype"]))
+    interpreter.invoke()
+    for theirs, detail in zip(model(images[:1]), interpreter.get_output_details(), strict=True):
+        assert detail["dtype"] == np.dtype(io_dtype)
+        scale, zero = detail["quantization"]
+        found = interpreter.get_tensor(detail["index"]).astype(float)
+        found = (found - zero) * scale if scale else found
+        assert np.abs(np.asarray(theirs) - found).max() <= 0.1
+
+
+def test_a_uint8_input_that_is_an_output_is_refused():
+    image = keras.Input((4, 4, 3))
+    model = keras.Model(image, [image, L.ReLU()(image)])
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 3)).astype(np.float32)
+    aware = quantization_aware(model, images)
+    with pytest.raises(UserError, match="uint8 input is an output"):
+        convert_fake_quant(aware, "uint8")
+
+
+@pytest.mark.parametrize("layer", [L.ReLU, L.Flatten], ids=["relu", "flatten"])
+def test_a_network_without_weights_becomes_int8(layer):
+    image = keras.Input((4, 4, 3))
+    model = keras.Model(image, layer()(image))
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 3)).astype(np.float32)
+    (found,), (scale,) = run(convert_fake_quant(quantization_aware(model, images)), images)
+    assert np.abs(np.asarray(model(images)) - found).max() <= BOUND * scale

@@ -56,6 +56,13 @@ def test_every_share_is_of_the_operators_sum():
     assert "100.0%" in rows[3] and "107.7%" in rows[4]
 
 
+def test_operators_that_take_no_measurable_time_have_no_rate():
+    tiny = record()
+    for kind in tiny["operator_profile"]["kinds"]:
+        kind |= {"us": 0.0, "macs_per_second": None}
+    assert cells(kind_table([tiny]))[3][-2:] == ["3.0", "-"]
+
+
 def test_a_pair_shows_what_was_saved():
     first, second = record(), record("deployment", (62.0, 3.0), 0.07)
     rows = cells(side_by_side(first, second))
