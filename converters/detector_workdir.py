@@ -9,6 +9,7 @@ from common.cli import UserError
 from common.detection.boxes import SIDES
 from common.detection.decoding import Decoding
 from converters.options import MIN_CALIBRATION_IMAGES
+from converters.source.flags import SUFFIX
 from converters.workdir import MODEL, TrainedModel, read_settings
 from keras_shufflenet import detector_strides, preprocess_input
 from trainers.data.pipeline import reading_errors
@@ -21,11 +22,12 @@ from trainers.networks.models import check_preprocessing, load_model
 _BATCH = 32
 
 
-def load_detector(workdir: Path, data_dir: str | None = None) -> TrainedModel:
-    """Loads `model.keras`, `config.json` and `labels.txt` of a detector's workdir.
+def load_detector(model: Path, data_dir: str | None = None) -> TrainedModel:
+    """Loads a detector, with `config.json` and `labels.txt` of its workdir.
 
     Args:
-      workdir: of a training with `task=detection`.
+      model: the workdir of a training with `task=detection`, of which `model.keras` is loaded, or
+        another `.keras` file in it.
       data_dir: where the data is, if it has moved since the training.
 
     Raises:
@@ -35,13 +37,13 @@ def load_detector(workdir: Path, data_dir: str | None = None) -> TrainedModel:
       >>> load_detector(Path("work")).labels
       ['RBC', 'WBC', 'Platelets']
     """
-    config, labels = read_settings(workdir, data_dir)
-    path = workdir / MODEL
-    model = load_model(path)
-    trained = TrainedModel(model, config, labels)
+    is_file = model.suffix == SUFFIX and not model.is_dir()
+    path = model if is_file else model / MODEL
+    config, labels = read_settings(path.parent, data_dir)
+    trained = TrainedModel(load_model(path), config, labels)
     _check(trained, path)
-    check_preprocessing(model, config.images.preprocessing, path)
-    check_precision(model, path)
+    check_preprocessing(trained.model, config.images.preprocessing, path)
+    check_precision(trained.model, path)
     return trained
 
 

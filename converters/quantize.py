@@ -21,7 +21,7 @@ from common.settings import define_flags, given_flags
 from common.storage.readers import read_lines
 from converters.quantization.config import WEIGHTS_FILE, QatConfig, default_folder, is_file
 from converters.source import flags as source_flags
-from converters.source.flags import ModelFlags
+from converters.source.flags import ModelFlags, is_detector_file
 from trainers.config import CONFIG_FILE, GROUPS, TrainConfig, check_new
 from trainers.data.class_names import difference, read_labels
 from trainers.recipes import make_config
@@ -135,6 +135,8 @@ def _before_opening(model: Path, workdir: Path) -> TrainConfig:
     """Returns the settings for a `.keras` file, but for what the file itself says."""
     if not model.is_file():
         raise cli.UserError(f"{model} does not exist or is not a file; check --model")
+    if is_detector_file(model):
+        raise cli.UserError(f"{model} is a detector's; name its workdir: --model={model.parent}")
     if not FLAGS.data_dir:
         raise cli.UserError(
             f"--data_dir is missing; {model} is trained on photographs, in a folder for each class"

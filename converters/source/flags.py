@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from common.cli import UserError
+from trainers.config import CONFIG_FILE, TrainConfig
 
 FLAGS = flags.FLAGS
 SUFFIX = ".keras"
@@ -59,6 +60,12 @@ class ModelFlags:
             raise UserError(
                 f"--{given[0]} is for a {SUFFIX} file; the workdir {path} says it itself"
             )
+
+
+def is_detector_file(path: Path) -> bool:
+    """Returns whether a `.keras` file is in the workdir of a detector, as its `best.keras` is."""
+    beside = path.with_name(CONFIG_FILE)
+    return beside.is_file() and TrainConfig.load(beside.parent).detection.is_detection
 
 
 _HELP = {

@@ -20,11 +20,11 @@ from trainers.config import TrainConfig
 from trainers.detection.data.cleaning import ImageBoxes
 
 
-def network_of_detector(workdir: Path, data_dir: str | None = None) -> Network:
+def network_of_detector(path: Path, data_dir: str | None = None) -> Network:
     """Returns a trained detector, with its data.
 
     Args:
-      workdir: of a training with `task=detection`.
+      path: the workdir of a training with `task=detection`, or a `.keras` file in it.
       data_dir: where the data is, if it has moved since the training.
 
     Raises:
@@ -34,7 +34,7 @@ def network_of_detector(workdir: Path, data_dir: str | None = None) -> Network:
       >>> network_of_detector(Path("work")).decoding.strides
       (8, 16, 32)
     """
-    trained = load_detector(workdir, data_dir)
+    trained = load_detector(path, data_dir)
     model, config = trained.model, trained.config
     how = config.detection
     return Network(

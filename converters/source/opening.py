@@ -8,7 +8,7 @@ from common.storage.readers import read_lines
 from converters.source.arrays import read_npz
 from converters.source.checks import check_model, plain
 from converters.source.classes import classes_of
-from converters.source.flags import SUFFIX, ModelFlags
+from converters.source.flags import SUFFIX, ModelFlags, is_detector_file
 from converters.source.from_detector import network_of_detector
 from converters.source.from_model import network_of_model
 from converters.source.from_workdir import network_of_workdir
@@ -24,8 +24,8 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
     """Returns the network that a command's `--model` names.
 
     Args:
-      path: a workdir, or a `.keras` file.
-      data_dir: where the data of a workdir is, if it has moved; a folder of photographs for a
+      path: a workdir, or a `.keras` file; one in the workdir of a detector is that detector.
+      data_dir: where the data of a workdir is, if it has moved; a folder of photographs for another
         `.keras` file.
       given: what else the command is told of a `.keras` file.
       limit: the number of examples that are read at most.
@@ -40,6 +40,8 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
     given.check_for(path)
     if path.suffix != SUFFIX:
         return network_of_training(path, data_dir)
+    if given == ModelFlags() and is_detector_file(path):
+        return network_of_detector(path, data_dir)
     if (data_dir is None) == (given.inputs is None):
         raise UserError(
             f"{path} needs examples that calibrate and check its files: --data_dir=FOLDER of "

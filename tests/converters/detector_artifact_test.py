@@ -291,6 +291,24 @@ def test_the_trained_integers_are_converted(quantized, tmp_path):
     assert output["dtype"] == "int8" and "QUANTIZE" not in entry["operators"]
 
 
+def test_another_file_of_the_workdir_is_that_detector(workdir, tmp_path):
+    from converters.source.flags import ModelFlags
+    from converters.source.opening import open_network
+
+    folder = shutil.copytree(workdir, tmp_path / "work")
+    best = (folder / "model.keras").rename(folder / "best.keras")
+    network = open_network(best, None, ModelFlags())
+    assert (network.task, network.decoding.strides) == ("detection", (8, 16))
+    assert len(network.evaluation(3).truths) == 3
+
+
+def test_a_detector_s_file_is_quantized_by_its_workdir(workdir, run_cli):
+    file = workdir / "model.keras"
+    done = run_cli("converters.quantize", f"--model={file}", "--data_dir=photos", check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {file} is a detector's; name its workdir: --model={workdir}\n"
+
+
 def test_other_commands_say_that_they_are_for_classifiers(workdir, converted):
     from converters.workdir import load_trained
 
