@@ -39,7 +39,7 @@ def load_detector(model: Path, data_dir: str | None = None) -> TrainedModel:
     """
     is_file = model.suffix == SUFFIX and not model.is_dir()
     path = model if is_file else model / MODEL
-    config, labels = read_settings(path.parent, data_dir)
+    config, labels = read_settings(path.parent, data_dir, path.name)
     trained = TrainedModel(load_model(path), config, labels)
     _check(trained, path)
     check_preprocessing(trained.model, config.images.preprocessing, path)

@@ -59,18 +59,21 @@ def load_trained(workdir: Path, data_dir: str | None = None) -> TrainedModel:
     return TrainedModel(_logits_model(workdir / MODEL, config, labels), config, labels)
 
 
-def read_settings(workdir: Path, data_dir: str | None = None) -> tuple[TrainConfig, list[str]]:
+def read_settings(
+    workdir: Path, data_dir: str | None = None, model: str = MODEL
+) -> tuple[TrainConfig, list[str]]:
     """Returns the settings and the class names of a workdir that is complete.
 
     Args:
       workdir, data_dir: as for `load_trained`.
+      model: the file of the network that is wanted.
 
     Raises:
       UserError: a file is missing or damaged; the message names it.
     """
     if not workdir.is_dir():
         raise UserError(f"workdir {workdir} is not a folder; name one that shufflenet train wrote")
-    for name in ("config.json", LABELS_FILE, MODEL):
+    for name in ("config.json", LABELS_FILE, model):
         if not (workdir / name).is_file():
             raise UserError(
                 f"{workdir / name} is missing; finish the training first (shufflenet train)"
