@@ -9,7 +9,6 @@ from common.cli import UserError
 from common.detection.boxes import SIDES
 from common.detection.decoding import Decoding
 from converters.options import MIN_CALIBRATION_IMAGES
-from converters.source.flags import SUFFIX
 from converters.workdir import MODEL, TrainedModel, read_settings
 from keras_shufflenet import detector_strides, preprocess_input
 from trainers.data.pipeline import reading_errors
@@ -18,6 +17,7 @@ from trainers.detection.data.cleaning import ImageBoxes
 from trainers.detection.task import open_sources
 from trainers.networks.classifiers import check_precision
 from trainers.networks.models import check_preprocessing, load_model
+from trainers.settings import MODEL_SUFFIX
 
 _BATCH = 32
 
@@ -37,7 +37,7 @@ def load_detector(model: Path, data_dir: str | None = None) -> TrainedModel:
       >>> load_detector(Path("work")).labels
       ['RBC', 'WBC', 'Platelets']
     """
-    is_file = model.suffix == SUFFIX and not model.is_dir()
+    is_file = model.suffix == MODEL_SUFFIX and not model.is_dir()
     path = model if is_file else model / MODEL
     config, labels = read_settings(path.parent, data_dir, path.name)
     trained = TrainedModel(load_model(path), config, labels)
