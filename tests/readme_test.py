@@ -165,6 +165,20 @@ def test_the_readme_s_accuracies_are_those_of_the_table():
     )
 
 
+def test_the_readme_s_detector_is_that_of_the_tables():
+    card = (ROOT / "docs" / "model_cards.md").read_text()
+    (row,) = re.findall(r"^ *\| `test`, 72 \|(.*)$", card, re.M)
+    _, exact, _, int8, *_ = (cell.strip() for cell in row.split("|"))
+    section = (ROOT / "docs" / "detection.md").read_text().split("| usual / ours, 0.5x |")[1]
+    cpus = [line.split("|")[2:4] for line in section.splitlines()[2:4]]
+    factors = [float(cell.strip().partition("x")[0]) for row in cpus for cell in row]
+    assert len(factors) == 4
+    assert _says(
+        f"V2 0.5x has an AP50 of {exact}, in int8 {int8}, {min(factors):.2f} to "
+        f"{max(factors):.2f} times as fast as the usual conversion"
+    )
+
+
 def test_every_command_explains_its_flags(run_cli):
     modules = set(re.findall(r"python -m ([a-z_.]+)", README))
     modules |= {COMMANDS[name][0] for name in re.findall(r"^shufflenet ([a-z-]+)", README, re.M)}
