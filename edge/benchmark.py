@@ -27,7 +27,7 @@ from edge.devices import DEVICES, Device, Job
 from edge.devices import flags as device_flags
 from edge.devices.flags import MAX_RUNS, MAX_THREADS
 from edge.provenance import busy_note
-from edge.records import make_record
+from edge.records import batch_notes, make_record
 from edge.running.loose_files import LooseFiles
 from edge.running.measurement import append_measurements, describe_machine, device_name
 
@@ -200,7 +200,7 @@ def _print_table(records: list[dict]) -> None:
     here = [record["machine"] for record in records if record["device"] in _ON_THIS_MACHINE]
     if here and (note := busy_note(here[0])):
         print(note)
-    for line in _batch_lines({record["file"]: record.get("batch", 1) for record in records}):
+    for line in batch_notes(records):
         print(line)
     if headers != _HEADERS:
         print("rms error: from the Keras model's outputs, in their standard deviations.")
@@ -209,14 +209,6 @@ def _print_table(records: list[dict]) -> None:
         print("ref: from its reference kernels.")
     if any(record["latency_ms"]["median"] is None for record in records):
         print("~: the mean, because this version of benchmark_model prints no median.")
-
-
-def _batch_lines(batches: dict[str, int]) -> Iterator[str]:
-    """Yields a line for each number of examples above 1, from the number of each file."""
-    for batch in sorted(set(batches.values()) - {1}):
-        files = [name for name, each in batches.items() if each == batch]
-        whose = "" if len(files) == len(batches) else f" of {', '.join(files)}"
-        yield f"Times{whose} are of an inference of {batch} examples."
 
 
 def _row(record: dict) -> list[str]:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from edge.devices import Job, Result
@@ -45,3 +46,14 @@ def _batch(entry: dict) -> dict:
     """Returns how many examples an inference is of, if not of one."""
     batches = [one["shape"][0] for one in entry.get("inputs", []) if len(one["shape"]) > 1]
     return {"batch": batches[0]} if batches and batches[0] > 1 else {}
+
+
+def batch_notes(records: Iterable[dict]) -> list[str]:
+    """Returns a line for each number of examples above 1 that files take in an inference."""
+    batches = {record["file"]: record.get("batch", 1) for record in records}
+    lines = []
+    for batch in sorted(set(batches.values()) - {1}):
+        files = [name for name, each in batches.items() if each == batch]
+        whose = "" if len(files) == len(batches) else f" of {', '.join(files)}"
+        lines.append(f"Times{whose} are of an inference of {batch} examples.")
+    return lines

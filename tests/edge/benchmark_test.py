@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edge import benchmark
 from edge.running.measurement import read_measurements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,17 +134,6 @@ def test_without_samples_accuracy_is_null(run_cli, folder, tmp_path):
         (None, 0)
     ] * 2
     assert records[1]["agreement_reference"]["max_lsb"] <= 1
-
-
-def test_the_batches_of_files_are_said():
-    assert list(benchmark._batch_lines({"a": 1, "b": 1})) == []
-    assert list(benchmark._batch_lines({"a": 4, "b": 4})) == [
-        "Times are of an inference of 4 examples."
-    ]
-    assert list(benchmark._batch_lines({"a": 4, "b": 1, "c": 2})) == [
-        "Times of c are of an inference of 2 examples.",
-        "Times of a are of an inference of 4 examples.",
-    ]
 
 
 def test_a_device_that_fails_does_not_stop_the_others(run_cli, artifact_dir, tmp_path):
