@@ -127,6 +127,9 @@ def convert_network(
         network = open_network()
         evaluation = _evaluate(network, max(config.samples, CHECK_IMAGES))
         sources = Sources(network, config)
+        # Before the first file, so that too few images are reported before time is spent.
+        calibrated = set(config.quantizations) & set(CALIBRATED)
+        calibration_images = sources.calibration_images if calibrated else 0
         files = {}
         for graph, quantization in config.pairs:
             path = folder / f"{graph}_{_SUFFIXES[quantization]}"
@@ -141,11 +144,10 @@ def convert_network(
             }
             if quantization in INTEGER:
                 files[path.name] |= step(path, graph, network, evaluation.samples)
-        calibrated = set(config.quantizations) & set(CALIBRATED)
         fields = {
             **_describe_network(evaluation, config.batch),
             "files": files,
-            "calibration_images": sources.calibration_images if calibrated else 0,
+            "calibration_images": calibration_images,
             "labels": write_labels(folder, list(network.labels)) if network.labels else None,
             "samples": write_samples(folder, _sample_arrays(evaluation, config.samples)),
             **_describe_origin(command),

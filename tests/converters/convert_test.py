@@ -10,6 +10,7 @@ from PIL import Image
 
 from common.cli import UserError
 from common.tflite.vela_settings import VelaSettings
+from converters.conversion import pipeline
 from converters.conversion.config import ConversionConfig
 from converters.conversion.pipeline import convert_workdir
 from converters.conversion.sources import CONVERTERS
@@ -314,11 +315,12 @@ def test_quantization_aware_training_of_another_model_or_target_is_rejected(conf
         assert not config.output.exists()
 
 
-def test_too_few_calibration_images_are_rejected(config):
+def test_too_few_calibration_images_are_rejected_before_the_first_file(config, monkeypatch):
     training = TrainConfig.load(config.model)
     training.replace(train_split="train[:20]").save(config.model)
+    monkeypatch.setattr(pipeline, "CONVERTERS", {})
     with pytest.raises(UserError, match=r"'train\[:20\]' of digits gives 20 .* int8 needs 32"):
-        convert_workdir(dataclasses.replace(config, quantizations=("int8-ptq",)), "")
+        convert_workdir(dataclasses.replace(config, quantizations=("none", "int8-ptq")), "")
     assert not config.output.exists()
 
 
