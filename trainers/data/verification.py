@@ -94,7 +94,7 @@ def verify(
       must_match: reject files other than those that `cache` was written for.
 
     Raises:
-      UserError: with `must_match`, files were added, removed, damaged or repaired.
+      UserError: with `must_match`, files were added, removed, replaced, damaged or repaired.
     """
     stamp = _stamp(paths, statuses)
     known = _known(cache) if cache and cache.exists() else None
@@ -104,15 +104,20 @@ def verify(
     bad = [path for path, size in zip(paths, facts[:, 0], strict=True) if not size]
     peaks = _peaks(sorted(set(paths).difference(bad)))
     seen = {"grey": int(facts[:, 1].sum()), "deep": len(peaks), "peak": max(peaks, default=0)}
-    record = {"stamp": stamp, "files": len(paths), "unreadable": bad, **seen}
-    is_other = known is not None and (
-        _places(known["unreadable"], known["files"]) != _places(bad, len(paths))
-    )
+    record = {
+        "stamp": stamp,
+        "contents": _contents(paths, statuses),
+        "files": len(paths),
+        "unreadable": bad,
+        **seen,
+    }
+    is_other = known is not None and _is_other(known, record)
     if is_other and must_match:
         raise UserError(
             f"the images of this run have changed: {cache.name} lists {known['files']} files, "
             f"{len(known['unreadable'])} of them unreadable, but now there are {len(paths)} and "
-            f"{len(bad)}; restore them, or train in a new --workdir"
+            f"{len(bad)}, or some have other names or sizes; restore them, or train in a new "
+            "--workdir"
         )
     _warn(bad)
     # A training compares with what it has recorded, whatever else was evaluated since.
@@ -148,9 +153,21 @@ def _findings(record: Mapping[str, Any]) -> Findings:
     return Findings(tuple(record["unreadable"]), **known)
 
 
-def _places(bad: Sequence[str], count: int) -> tuple[int, list[tuple[str, ...]]]:
+def _is_other(known: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Returns whether a record is of other images than an earlier one, wherever they are."""
+    # Older records say nothing of contents.
+    same = known.get("contents", record["contents"]) == record["contents"]
+    earlier, now = (_places(one["unreadable"], one["files"]) for one in (known, record))
+    return not same or earlier != now
+
+
+def _places(bad: Sequence[str], count: int) -> tuple[int, list[str]]:
     """Returns what must stay; data that has moved has the same FOLDER/FILE elsewhere."""
-    return count, [Path(path).parts[-2:] for path in bad]
+    return count, [_place(path) for path in bad]
+
+
+def _place(path: str) -> str:
+    return "/".join(Path(path).parts[-2:])
 
 
 def _known(cache: Path) -> dict | None:
@@ -251,9 +268,19 @@ def file_status(path: str) -> os.stat_result:
 
 def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
     """Returns a hash of names, sizes and times: if it is the same, so are the files."""
+    pairs = zip(paths, statuses, strict=True)
+    return _hash(f"{path}\0{status.st_size}\0{status.st_mtime_ns}" for path, status in pairs)
+
+
+def _contents(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
+    """Returns a hash of what stays when data moves: folders, names and sizes."""
+    pairs = zip(paths, statuses, strict=True)
+    return _hash(f"{_place(path)}\0{status.st_size}" for path, status in pairs)
+
+
+def _hash(lines: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for path, status in zip(paths, statuses, strict=True):
-        line = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+    for line in lines:
         # A file's name may not be UTF-8.
-        digest.update(line.encode(errors="surrogateescape"))
+        digest.update(f"{line}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()

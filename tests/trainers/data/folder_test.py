@@ -193,6 +193,14 @@ def test_a_resumed_run_refuses_other_images(root, tmp_path):
         load(root, tmp_path, "train", must_match=True)
 
 
+def test_a_resumed_run_refuses_a_replaced_image(root, tmp_path):
+    load(root, tmp_path, "train")
+    first, second, *_ = sorted((root / "train" / "one").iterdir())
+    first.write_bytes(second.read_bytes() + b"\0")
+    with pytest.raises(UserError, match=r"images of this run have changed.*other names or sizes"):
+        load(root, tmp_path, "train", must_match=True)
+
+
 def test_an_evaluation_of_other_images_keeps_what_a_run_recorded(root, tmp_path):
     load(root, tmp_path, "train")
     record = tmp_path / "unreadable-train.json"
