@@ -81,6 +81,7 @@ def verify(
     channels: int,
     cache: Path | None = None,
     must_match: bool = False,
+    labels: Iterable[str] = (),
 ) -> Findings:
     """Decodes every file once.
 
@@ -92,11 +93,13 @@ def verify(
       cache: JSON file that keeps the result as long as the files do not change; None: none. One
         that was written for other files stays.
       must_match: reject files other than those that `cache` was written for.
+      labels: what else must stay of each file, if its folder does not say it.
 
     Raises:
       UserError: with `must_match`, files were added, removed, replaced, damaged or repaired.
     """
-    stamp = _stamp(paths, statuses)
+    digest = _hash(labels)
+    stamp = _stamp(paths, statuses, digest)
     known = _known(cache) if cache and cache.exists() else None
     if known and known["stamp"] == stamp:
         return _findings(known)
@@ -106,7 +109,7 @@ def verify(
     seen = {"grey": int(facts[:, 1].sum()), "deep": len(peaks), "peak": max(peaks, default=0)}
     record = {
         "stamp": stamp,
-        "contents": _contents(paths, statuses),
+        "contents": _contents(paths, statuses, digest),
         "files": len(paths),
         "unreadable": bad,
         **seen,
@@ -116,8 +119,8 @@ def verify(
         raise UserError(
             f"the images of this run have changed: {cache.name} lists {known['files']} files, "
             f"{len(known['unreadable'])} of them unreadable, but now there are {len(paths)} and "
-            f"{len(bad)}, or some have other names or sizes; restore them, or train in a new "
-            "--workdir"
+            f"{len(bad)}, or some have other names, sizes or labels; restore them, or train in "
+            "a new --workdir"
         )
     _warn(bad)
     # A training compares with what it has recorded, whatever else was evaluated since.
@@ -266,16 +269,17 @@ def file_status(path: str) -> os.stat_result:
     return os.stat(path)  # noqa: PTH116
 
 
-def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
+def _stamp(paths: Sequence[str], statuses: Sequence[os.stat_result], labels: str) -> str:
     """Returns a hash of names, sizes and times: if it is the same, so are the files."""
     pairs = zip(paths, statuses, strict=True)
-    return _hash(f"{path}\0{status.st_size}\0{status.st_mtime_ns}" for path, status in pairs)
+    lines = (f"{path}\0{status.st_size}\0{status.st_mtime_ns}" for path, status in pairs)
+    return _hash([*lines, labels])
 
 
-def _contents(paths: Sequence[str], statuses: Sequence[os.stat_result]) -> str:
+def _contents(paths: Sequence[str], statuses: Sequence[os.stat_result], labels: str) -> str:
     """Returns a hash of what stays when data moves: folders, names and sizes."""
     pairs = zip(paths, statuses, strict=True)
-    return _hash(f"{_place(path)}\0{status.st_size}" for path, status in pairs)
+    return _hash([*(f"{_place(path)}\0{status.st_size}" for path, status in pairs), labels])
 
 
 def _hash(lines: Iterable[str]) -> str:

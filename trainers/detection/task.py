@@ -17,6 +17,7 @@ from trainers.data.verification import file_status, record_path, verify
 from trainers.detection import batches
 from trainers.detection.augmentation import BoxAugmentation
 from trainers.detection.box_ops import Truth, make_grid
+from trainers.detection.data.annotations import Annotated
 from trainers.detection.data.catalogue import write_as_files
 from trainers.detection.data.dataset import open_sets
 from trainers.detection.evaluation import gathered, in_image, precision_of
@@ -258,13 +259,14 @@ def open_sources(
     root = config.data_dir if config.dataset == FOLDER else write_as_files(config, splits)
     channels = config.channels or 3
 
-    def find_bad(split: str, paths: Sequence[str]) -> Sequence[str]:
+    def find_bad(split: str, images: Sequence[Annotated]) -> Sequence[str]:
         if not config.verify_images:
             return ()
+        paths = [image.path for image in images]
         statuses = [file_status(path) for path in paths]
-        cache = record_path(workdir, split)
-        read = file_reader(paths)
-        return verify(paths, statuses, read, channels, cache, must_match).unreadable
+        read, cache = file_reader(paths), record_path(workdir, split)
+        boxes = (str(image.boxes) for image in images)
+        return verify(paths, statuses, read, channels, cache, must_match, boxes).unreadable
 
     sets = open_sets(root, splits, labels, find_bad)
     return [batches.box_source(found, channels) for found in sets]

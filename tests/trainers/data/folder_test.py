@@ -197,7 +197,7 @@ def test_a_resumed_run_refuses_a_replaced_image(root, tmp_path):
     load(root, tmp_path, "train")
     first, second, *_ = sorted((root / "train" / "one").iterdir())
     first.write_bytes(second.read_bytes() + b"\0")
-    with pytest.raises(UserError, match=r"images of this run have changed.*other names or sizes"):
+    with pytest.raises(UserError, match=r"images of this run have changed.*other names, sizes"):
         load(root, tmp_path, "train", must_match=True)
 
 

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -87,6 +89,20 @@ def test_a_run_resumes_bit_identically_and_records_average_precision(
     assert {"ap", "ap50", "ap_small", "eval_images"} <= records[0].keys()
     assert records[0]["ap_large"] is None and 0 <= records[0]["ap"] <= 1
     assert (whole / "labels.txt").read_text().split() == ["red", "blue"]
+
+
+def test_a_resumed_run_refuses_other_boxes(tmp_path, squares_folder):
+    root = shutil.copytree(squares_folder, tmp_path / "squares")
+    data = make_config(tmp_path, root).data
+    open_sources(data, ["train"], tmp_path)
+    moved = root.rename(tmp_path / "moved")
+    data = dataclasses.replace(data, data_dir=str(moved))
+    open_sources(data, ["train"], tmp_path, must_match=True)
+    content = json.loads((moved / "train.json").read_text())
+    content["annotations"][0]["bbox"][2] -= 1
+    (moved / "train.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"have changed: unreadable-train.json .* sizes or labels"):
+        open_sources(data, ["train"], tmp_path, must_match=True)
 
 
 def test_evaluation_sees_each_image_once(tmp_path, squares_folder):

@@ -22,8 +22,8 @@ _LAYOUT = (
     "Annotations and JPEGImages) or YOLO (ROOT/images/SPLIT, ROOT/labels/SPLIT and classes.txt)"
 )
 _MOST_CLASSES_SHOWN = 20
-# From a split's name and the paths of its images to those that cannot be used.
-FindBad = Callable[[str, Sequence[str]], Collection[str]]
+# From a split's name and its images to the paths of those that cannot be used.
+FindBad = Callable[[str, Sequence[Annotated]], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def open_sets(
     root: str | Path,
     splits: Sequence[str],
     labels: Sequence[str] | None = None,
-    find_bad: FindBad = lambda split, paths: (),
+    find_bad: FindBad = lambda split, images: (),
 ) -> list[DetectionSet]:
     """Reads splits of a data set in COCO's, Pascal VOC's or YOLO's format.
 
@@ -141,7 +141,7 @@ def _checked(
     numbers = {name: number for number, name in enumerate(names)}
     skipped, changed = Counter(found.skipped), Counter()
     usable, lost = _usable(found, skipped)
-    bad = set(find_bad(split, list(usable)))
+    bad = set(find_bad(split, [annotated for annotated, _ in usable.values()]))
     skipped.update(["image that cannot be decoded"] * len(bad))
     lost += sorted(bad)
     images = [

@@ -106,7 +106,9 @@ def test_what_cannot_be_learnt_is_kept_out_and_counted(tmp_path):
 def test_images_that_cannot_be_decoded_are_kept_out_with_their_boxes(tmp_path):
     root = coco(tmp_path, [(1, 7, [1, 2, 10, 20]), (2, 3, [1, 2, 10, 20])])
     bad = str(root / "images" / "1.jpg")
-    (found,) = open_sets(root, ["train"], find_bad=lambda split, paths: {bad} & {*paths})
+    (found,) = open_sets(
+        root, ["train"], find_bad=lambda split, images: {bad} & {one.path for one in images}
+    )
     assert [image.path for image in found.images] == [str(root / "images" / "2.jpg")]
     assert found.counts().tolist() == [1, 0]
     note = f"1x image that cannot be decoded; the first image is {bad}"
