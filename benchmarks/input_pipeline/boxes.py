@@ -51,6 +51,17 @@ def _with_boxes(file: str, shares: np.ndarray, classes: np.ndarray) -> ImageBoxe
     return ImageBoxes(file, width, height, boxes, classes, no, no, areas)
 
 
+def random_window(image: tf.Tensor, min_area: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns begin and extent of a part of an image, and the part as tf.image has it as a box."""
+    return tf.image.sample_distorted_bounding_box(
+        tf.shape(image),
+        bounding_boxes=tf.zeros([1, 0, 4]),
+        use_image_if_no_bounding_boxes=True,
+        aspect_ratio_range=_ASPECT_RATIOS,
+        area_range=(min_area, 1.0),
+    )
+
+
 def plain_batches(setting: Setting, folder: Path, antialias: bool) -> tf.data.Dataset:
     """Decodes, cuts a window out, resizes, mirrors, recolours and normalizes, with tf.image."""
     files = _files(folder)
@@ -59,13 +70,7 @@ def plain_batches(setting: Setting, folder: Path, antialias: bool) -> tf.data.Da
 
     def load(file: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor):
         image = tf.io.decode_jpeg(tf.io.read_file(file), channels=3)
-        begin, extent, window = tf.image.sample_distorted_bounding_box(
-            tf.shape(image),
-            bounding_boxes=tf.zeros([1, 0, 4]),
-            use_image_if_no_bounding_boxes=True,
-            aspect_ratio_range=_ASPECT_RATIOS,
-            area_range=(setting.min_area, 1.0),
-        )
+        begin, extent, window = random_window(image, setting.min_area)
         image = tf.image.resize(tf.slice(image, begin, extent), [size, size], antialias=antialias)
         image, boxes = _mirrored(image, _in_window(boxes, window[0, 0]))
         image = tf.image.random_brightness(image, _SHIFT)

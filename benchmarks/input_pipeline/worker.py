@@ -16,8 +16,6 @@ from trainers.config import TrainConfig
 from trainers.data.datasets import load_source
 from trainers.data.pipeline import training_batches
 
-_ASPECT_RATIOS = (3 / 4, 4 / 3)
-
 
 def measure(request: dict) -> dict:
     """Returns `images_per_second` of the request's pipeline, on its cores."""
@@ -67,13 +65,7 @@ def _plain_batches(setting: Setting, folder: Path, antialias: bool) -> tf.data.D
             image = tf.pad(image, around, "REFLECT")
             image = tf.image.random_crop(image, [setting.size, setting.size, 3])
         else:
-            begin, extent, _ = tf.image.sample_distorted_bounding_box(
-                tf.shape(image),
-                bounding_boxes=tf.zeros([1, 0, 4]),
-                use_image_if_no_bounding_boxes=True,
-                aspect_ratio_range=_ASPECT_RATIOS,
-                area_range=(setting.min_area, 1.0),
-            )
+            begin, extent, _ = boxes.random_window(image, setting.min_area)
             image = tf.slice(image, begin, extent)
             image = tf.image.resize(image, [setting.size] * 2, antialias=antialias)
         image = tf.image.random_flip_left_right(image)
