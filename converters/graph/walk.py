@@ -22,6 +22,7 @@ from converters.graph.rules.shufflenet_v2 import UNITS, add_stage
 from converters.graph.targets import Lowering
 from keras_shufflenet.keras_internals import CallNode, call_nodes, functional
 from keras_shufflenet.permutations import PermutedTensor
+from trainers.networks.classifiers import check_names
 
 # Names that operators of our networks have had from the beginning: weights of quantization-aware
 # trainings are stored by them.
@@ -40,6 +41,7 @@ def walk(model: keras.Model, lowering: Lowering, size: int | None = None) -> Gra
       UserError: see `converters.graph.deployment.deployment_graph`.
     """
     _check(model, model.name)
+    check_names(model, f"model {model.name!r}")
     graph = Graph()
     tensors = []
     for index, tensor in enumerate(model.inputs):

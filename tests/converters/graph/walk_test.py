@@ -313,6 +313,11 @@ def test_networks_of_keras_applications_are_equal(name):
     check_application(name)
 
 
+def test_a_name_that_tensorflow_refuses_is_named():
+    with pytest.raises(UserError, match=r"has a layer of the name 'my relu'"):
+        deployment_graph(network(L.ReLU(name="my relu")))
+
+
 def test_a_layer_without_a_rule_is_named():
     model = network(L.LayerNormalization(name="mine"))
     with pytest.raises(UserError, match=r"'mine' of class LayerNormalization.*register_rule"):
