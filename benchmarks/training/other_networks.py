@@ -40,8 +40,6 @@ _USUAL = "usual PTQ"
 METHODS = (_USUAL, "ours, PTQ", "ours, QAT")
 # The files that are timed, by their methods.
 _TIMED = {"usual": _USUAL, "ours": "ours, QAT"}
-
-
 _UNTRAINED = "; its time is that of the same conversion of the network before its training"
 
 
@@ -197,21 +195,19 @@ def _quantized(model: keras.Model, folder: Path, plan: Plan, train: Images, test
     contents = [canonical.convert(model, "int8-ptq", images), convert_fake_quant(aware)]
     _train_quantized(aware, folder / "qat.weights.h5", plan.qat_epochs, train)
     contents.append(convert_fake_quant(aware))
-    files = [folder / f"{name}.tflite" for name in ("usual_ptq", "ours_ptq", "ours_qat")]
-    for path, content in zip(files, contents, strict=True):
+    names = ("usual_ptq", "ours_ptq", "ours_qat")
+    files = {method: folder / f"{name}.tflite" for method, name in zip(METHODS, names, strict=True)}
+    for path, content in zip(files.values(), contents, strict=True):
         path.write_bytes(content)
-    results = {
-        method: _scores(path, logits, test) for method, path in zip(METHODS, files, strict=True)
-    }
-    by_method = dict(zip(METHODS, files, strict=True))
+    results = {method: _scores(path, logits, test) for method, path in files.items()}
     if "refused" in results[_USUAL]:
-        by_method[_USUAL] = _usual_untrained(folder, images)
+        files[_USUAL] = _usual_untrained(folder, images)
     return {
         "images": len(test.labels),
         "parameters": model.count_params(),
         "float": _accuracy(logits, test),
         "results": results,
-        "files": [str(by_method[method]) for method in _TIMED.values()],
+        "files": [str(files[method]) for method in _TIMED.values()],
     }
 
 

@@ -14,10 +14,10 @@ from converters.options import DEFAULT_METHOD
 from converters.quantization.calibration import calibrate, pixel_range
 from converters.quantization.fake_quantization import fake_quant_model
 from converters.source.classifier_file import check_same_classifier
-from converters.source.flags import SUFFIX
 from converters.source.from_workdir import network_of_workdir
 from converters.source.network import Network
 from converters.source.opening import open_network
+from trainers.settings import MODEL_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def load_quantized(config: ReportConfig) -> QuantizedNetwork:
 
 def _classifier(config: ReportConfig) -> Network:
     """Returns the network that the command names, with its data."""
-    if config.model.suffix != SUFFIX:
+    if config.model.suffix != MODEL_SUFFIX:
         return network_of_workdir(config.model, config.data_dir)
     limit = 2 * max(config.images, config.calibration_images)
     network = open_network(config.model, config.data_dir, config.given, limit)
@@ -83,7 +83,7 @@ def _quantize(network: Network, config: ReportConfig) -> tuple[str, Graph, tf_ke
                 f"{config.qat} has {qat.model.output_shape[-1]} classes, but {config.model} has "
                 f"{len(network.labels)}; name the training of that model"
             )
-        if config.model.suffix == SUFFIX:
+        if config.model.suffix == MODEL_SUFFIX:
             check_same_classifier(network, config.qat)
         return f"quantization-aware training {config.qat}", qat.graph, qat.model
     target, method = config.target or "cpu", config.ranges or DEFAULT_METHOD

@@ -15,8 +15,8 @@ from common.settings import setting
 from common.storage.readers import DamagedError, read_json
 from converters.graph.targets import LOWERINGS
 from converters.options import MAX_IMAGES, METHODS, MIN_CALIBRATION_IMAGES
-from converters.source.flags import SUFFIX
 from trainers.config import CONFIG_FILE, TrainConfig, library_versions
+from trainers.settings import MODEL_SUFFIX
 
 # Files in the training's folder.
 WEIGHTS_FILE = "fake_quant.weights.h5"
@@ -125,7 +125,7 @@ def model_file(model: Path) -> Path:
 
 def is_file(model: Path) -> bool:
     """Returns whether a model is given by its `.keras` file, not by its workdir."""
-    return model.suffix == SUFFIX
+    return model.suffix == MODEL_SUFFIX
 
 
 def default_folder(model: Path) -> Path:

@@ -11,9 +11,9 @@ from absl import flags
 
 from common.cli import UserError
 from trainers.config import CONFIG_FILE, TrainConfig
+from trainers.settings import MODEL_SUFFIX
 
 FLAGS = flags.FLAGS
-SUFFIX = ".keras"
 # In the folder of a model that TensorFlow has saved, without Keras's layers.
 _SAVED_MODEL = "saved_model.pb"
 
@@ -49,16 +49,16 @@ class ModelFlags:
 
         So does a model that is neither such a file nor a workdir.
         """
-        if path.suffix != SUFFIX and (path.is_file() or (path / _SAVED_MODEL).is_file()):
+        if path.suffix != MODEL_SUFFIX and (path.is_file() or (path / _SAVED_MODEL).is_file()):
             raise UserError(
-                f"{path} is neither a workdir nor a {SUFFIX} file; save the Keras model in that "
-                f'format: model.save("{path.stem}{SUFFIX}")'
+                f"{path} is neither a workdir nor a {MODEL_SUFFIX} file; save the Keras model in "
+                f'that format: model.save("{path.stem}{MODEL_SUFFIX}")'
             )
         default = ModelFlags()
         given = [name for name in vars(self) if getattr(self, name) != getattr(default, name)]
-        if given and path.suffix != SUFFIX:
+        if given and path.suffix != MODEL_SUFFIX:
             raise UserError(
-                f"--{given[0]} is for a {SUFFIX} file; the workdir {path} says it itself"
+                f"--{given[0]} is for a {MODEL_SUFFIX} file; the workdir {path} says it itself"
             )
 
 

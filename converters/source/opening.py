@@ -8,7 +8,7 @@ from common.storage.readers import read_lines
 from converters.source.arrays import read_npz
 from converters.source.checks import check_model, plain
 from converters.source.classes import classes_of
-from converters.source.flags import SUFFIX, ModelFlags, is_detector_file
+from converters.source.flags import ModelFlags, is_detector_file
 from converters.source.from_detector import network_of_detector
 from converters.source.from_model import network_of_model
 from converters.source.from_workdir import network_of_workdir
@@ -18,6 +18,7 @@ from converters.workdir import read_settings
 from trainers.config import CONFIG_FILE, TrainConfig
 from trainers.data.class_names import LABELS_FILE
 from trainers.networks.models import load_model
+from trainers.settings import MODEL_SUFFIX
 
 
 def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int = 1024) -> Network:
@@ -38,7 +39,7 @@ def open_network(path: Path, data_dir: str | None, given: ModelFlags, limit: int
       (224, 224, 3)
     """
     given.check_for(path)
-    if path.suffix != SUFFIX:
+    if path.suffix != MODEL_SUFFIX:
         return network_of_training(path, data_dir)
     if given == ModelFlags() and is_detector_file(path):
         return network_of_detector(path, data_dir)
